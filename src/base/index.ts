@@ -1,0 +1,9 @@
+/** Assertions, error codes, limits, ids, codec and clock: what every other folder stands on. Imports nothing of ours. */
+export * from './assert.ts';
+export * from './clock.ts';
+export * from './codec.ts';
+export * from './errors.ts';
+export * from './fencing-token.ts';
+export * from './ids.ts';
+export * from './limits.ts';
+export * from './test-build.ts';

@@ -1,0 +1,70 @@
+/**
+ * Every bound there is, in one place, related to each other by assertions when the module loads.
+ * A queue, a batch, a message, a result or a retry loop without a bound here is a defect.
+ */
+import { assert } from './assert.ts';
+
+export const LIMITS = {
+  // Wire.
+  grpcMessageBytesMax: 4 * 1024 * 1024,
+  grpcStreamsPerConnectionMax: 256,
+  peerFrameBytesMax: 2 * 1024 * 1024,
+  clientOutstandingMax: 1_024,
+
+  // Raft.
+  raftTickMs: 50,
+  raftHeartbeatTicks: 2,
+  raftElectionTicks: 14,
+  raftEntryBytesMax: 1024 * 1024,
+  raftAppendEntriesMax: 4_096,
+  raftAppendBytesMax: 1024 * 1024,
+  raftUncommittedBytesMax: 64 * 1024 * 1024,
+  raftProposalsQueuedMax: 16_384,
+  raftReadsQueuedMax: 16_384,
+  /** Until the log is compacted (consensus issue), it is bounded; then `LOG_FULL`. */
+  raftLogEntriesMax: 4_000_000,
+  raftLogBytesMax: 8 * 1024 * 1024 * 1024,
+  membersMax: 7,
+
+  // Replicated state.
+  opsPerEntryMax: 512,
+  opBytesMax: 512 * 1024,
+  sessionsMax: 10_000,
+  executorsMax: 1_000,
+  sourcesMax: 64,
+  reportsMax: 2_000,
+  tablesPerSourceMax: 256,
+  windowsUnmergedMax: 100_000,
+  windowsKeptMax: 1_000,
+  jobFileBytesMax: 256 * 1024,
+  nameLengthMax: 64,
+
+  // Executors.
+  slotsPerExecutorMax: 64,
+  tasksPerDispatchMax: 64,
+  contributionRowsMax: 200_000,
+  mergeStatementRowsMax: 500,
+  mergeRetriesMax: 8,
+  sqlRowsPerFetchMax: 1_000_000,
+
+  // Collector.
+  windowRowsMax: 50_000,
+  windowBytesMax: 32 * 1024 * 1024,
+  storeInsertRowsMax: 500,
+
+  // Liveness, milliseconds (design section 7).
+  executorHeartbeatMs: 500,
+  executorSuspectMs: 1_500,
+  executorSessionMs: 3_000,
+  taskDeadlineMs: 10_000,
+  clientDeadlineMs: 10_000,
+} as const;
+
+assert(LIMITS.raftHeartbeatTicks * 3 < LIMITS.raftElectionTicks, 'a follower survives three lost heartbeats');
+assert(LIMITS.raftEntryBytesMax <= LIMITS.raftAppendBytesMax, 'one entry fits one append');
+assert(LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerFrameBytesMax, 'one append fits one frame');
+assert(LIMITS.peerFrameBytesMax < LIMITS.grpcMessageBytesMax, 'one frame fits one gRPC message');
+assert(LIMITS.opBytesMax < LIMITS.raftEntryBytesMax, 'one operation fits one entry');
+assert(LIMITS.jobFileBytesMax * 2 <= LIMITS.opBytesMax, 'a job and its compiled form fit one operation');
+assert(LIMITS.executorHeartbeatMs * 3 <= LIMITS.executorSuspectMs, 'an executor is suspect after three lost heartbeats');
+assert(LIMITS.executorSuspectMs * 2 <= LIMITS.executorSessionMs, 'suspicion comes well before expiry');

@@ -1,0 +1,40 @@
+/**
+ * Names of the tables that Tidemark makes, in one place: the collector writes what the task runner reads,
+ * and the merge writes what people read. Ids, generations and tokens in names keep generations apart.
+ */
+
+/** In each store shard: the change rows of a captured table under one schema version. */
+export const changeTable = (table: { sourceId: number; table: string; schemaVersion: number }): string =>
+  `tm_change_${table.sourceId}_${table.table}_v${table.schemaVersion}`;
+
+/** In each store shard: one row per (source, epoch, window) once all its change rows are there. */
+export const MARK_TABLE = 'tm_mark';
+
+/** In each store shard: an immutable copy of a dimension, made under one prepare grant. */
+export const dimensionTable = (copy: { sourceId: number; table: string; prepared: bigint }): string =>
+  `tm_dimension_${copy.sourceId}_${copy.table}_${copy.prepared}`;
+
+/** In each report database. */
+export const SINK_TABLE = 'tm_sink';
+export const LEDGER_TABLE = 'tm_ledger';
+export const WATERMARK_TABLE = 'tm_watermark';
+export const FOLD_TABLE = 'tm_fold';
+
+interface Generation {
+  readonly reportId: number;
+  readonly generation: number;
+}
+
+/** The report's own rows: keys, hidden row count, sums and non-null counts. */
+export const reportTable = (report: Generation): string => `tm_report_${report.reportId}_${report.generation}`;
+/** Contributions to additive measures: one row per span, part and key. */
+export const contributionTable = (report: Generation): string => `tm_contribution_${report.reportId}_${report.generation}`;
+/** Net weights of the values of a multiset measure, per key. `measure` is its position among the measures. */
+export const multisetTable = (report: Generation & { measure: number }): string =>
+  `tm_multiset_${report.reportId}_${report.generation}_${report.measure}`;
+/** Contributions to a multiset measure. */
+export const multisetContributionTable = (report: Generation & { measure: number }): string =>
+  `tm_multiset_contribution_${report.reportId}_${report.generation}_${report.measure}`;
+
+/** Columns that Tidemark adds to change tables, in primary key order: source, epoch, day, window, ordinal; then the weight. */
+export const CHANGE_COLUMNS = ['_source', '_epoch', '_day', '_window', '_n', '_w'] as const;

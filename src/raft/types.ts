@@ -1,0 +1,104 @@
+/** What the rest of Tidemark sees of consensus: a replicated log of opaque bytes with linearizable reads. */
+import type { Clock, ClusterId, LogIndex, MemberId, Term } from '../base/index.ts';
+
+export interface Member {
+  readonly id: MemberId;
+  /** Where other coordinators dial, as advertised. */
+  readonly peerAddress: string;
+  /** Where executors and clients dial, as advertised. Consensus only carries it. */
+  readonly clientAddress: string;
+}
+
+export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
+
+export interface RaftStatus {
+  readonly clusterId: ClusterId;
+  readonly memberId: MemberId;
+  readonly role: Role;
+  readonly term: Term;
+  /** The leader as far as this node knows; undefined while there is none. */
+  readonly leaderId: MemberId | undefined;
+  /** True only on a leader whose own no-op is committed and applied and which heard a quorum within the election timeout. */
+  readonly leading: boolean;
+  readonly commitIndex: LogIndex;
+  readonly appliedIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly members: readonly Member[];
+  /** Milliseconds since the last message of the leader; 0 on the leader, undefined if there never was one. */
+  readonly leaderContactMs: number | undefined;
+}
+
+/** An entry that is committed. `data` is empty for entries of consensus itself (no-op, configuration). */
+export interface CommittedEntry {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly data: Uint8Array;
+}
+
+/**
+ * What the log is applied to. Calls never overlap. `apply` gets entries in order, each once after
+ * {@link appliedIndex}, including entries with empty data (the applied index must follow them), and answers
+ * with one reply per entry. A rejection ends the process: the state is not known any more.
+ */
+export interface ReplicatedStateMachine {
+  readonly appliedIndex: number;
+  apply(entries: readonly CommittedEntry[]): Promise<readonly Uint8Array[]>;
+}
+
+export interface ProposeResult {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly reply: Uint8Array;
+}
+
+export interface RaftOptions {
+  readonly clusterId: ClusterId;
+  readonly memberId: MemberId;
+  /** The members of `cluster init`; the same list on every member, in the identity file. */
+  readonly initialMembers: readonly Member[];
+  /** Folder of the log; one process at a time. */
+  readonly folder: string;
+  readonly transport: PeerTransport;
+  readonly stateMachine: ReplicatedStateMachine;
+  readonly clock: Clock;
+  readonly log: RaftLogger;
+  /** False only in the build of the durability test that must fail (evidence.md rule 1). @default true */
+  readonly sync?: boolean;
+  /** Called after every change of role, term or leader, in the turn in which it happened. */
+  readonly onStatus: (status: RaftStatus) => void;
+  /** Called once if the node cannot go on (storage failed, assertion). The process must end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface RaftLogger {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+export interface RaftNode {
+  status(): RaftStatus;
+  /**
+   * Appends `data` and resolves when it is committed and applied on this node.
+   *
+   * @throws TidemarkError `NOT_LEADER` (nothing was appended), `OVERLOADED` or `LOG_FULL` (nothing was
+   * appended), `MESSAGE_TOO_LARGE`, `OUTCOME_UNKNOWN` (leadership was lost before the entry was applied),
+   * `STOPPING`.
+   */
+  propose(data: Uint8Array): Promise<ProposeResult>;
+  /**
+   * Resolves with an index such that a read of state applied at or after it is linearizable, once this
+   * node has applied it. Confirmed by a quorum round that began after the call. Leader only in this version.
+   * @throws TidemarkError `NOT_LEADER`, `OVERLOADED`, `STOPPING`.
+   */
+  readIndex(): Promise<LogIndex>;
+  /** Orderly stop: closes the log after what is in flight is settled. */
+  stop(): Promise<void>;
+}
+
+/** Sends frames to peers, best effort: a frame may be lost, never altered. Frames to one peer keep their order. */
+export interface PeerTransport {
+  send(to: MemberId, frame: Uint8Array): void;
+  /** Set once by the driver. `from` was authenticated by the transport. */
+  onFrame(handler: (from: MemberId, frame: Uint8Array) => void): void;
+  close(): Promise<void>;
+}

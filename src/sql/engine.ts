@@ -1,0 +1,109 @@
+/**
+ * One interface for every database that Tidemark opens. `mysql2` (MySQL, MariaDB) and `libsql` (the
+ * embedded engine) stand behind it and pass one contract suite (test/sql/engine-contract.ts).
+ *
+ * Values are exact: every integer is a bigint, DECIMAL and all date and time types are strings, text is
+ * a string, binary is a Uint8Array, floats are numbers. Nothing is rounded on its way through.
+ */
+
+export type EngineKind = 'mysql' | 'embedded';
+
+/** A value that came out of a database. */
+export type SqlValue = null | bigint | number | string | Uint8Array;
+/** A value bound to a placeholder `?`. Numbers must be safe integers or finite floats. */
+export type SqlParam = SqlValue | boolean;
+
+export interface ResultSet {
+  readonly columns: readonly ResultColumn[];
+  /** Rows as arrays, in column order. */
+  readonly rows: readonly (readonly SqlValue[])[];
+  /** Rows changed by the statement (0 for a SELECT). */
+  readonly changes: number;
+}
+
+export interface ResultColumn {
+  readonly name: string;
+  /** What the database says of the column's type; `unknown` where it does not (embedded expressions). */
+  readonly type: 'integer' | 'decimal' | 'float' | 'text' | 'binary' | 'temporal' | 'json' | 'unknown';
+}
+
+/** Where to connect, after secrets were resolved. Never logged, never stored. */
+export type DatabaseAddress =
+  | { readonly kind: 'mysql'; readonly url: string }
+  | { readonly kind: 'embedded'; readonly file: string };
+
+export interface ConnectOptions {
+  /** Shown in the server's process list where the engine has one: `tidemark/<purpose>`. */
+  readonly purpose: string;
+  readonly readOnly?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * One connection; not for concurrent use (a second call waits for the first).
+ *
+ * Errors are {@link TidemarkError}s: `DB_UNREACHABLE` (no effect is known to have happened outside a
+ * transaction; inside one it is rolled back), `DB_BUSY` (deadlock or lock wait; the transaction is rolled
+ * back), `DB_OUTCOME_UNKNOWN` (only from `commit`, or from a write outside a transaction),
+ * `SQL_INVALID` (parse or name errors), `VALUE_RANGE`, `TABLE_MISSING`, `DB_ACCESS`, else `DB_FAILED`.
+ * After any but a statement's own error the connection is closed.
+ */
+export interface SqlConnection {
+  /** The server's id of this connection where it has one; what {@link SqlEngine.kill} takes. */
+  readonly id: string;
+  query(sql: string, params?: readonly SqlParam[]): Promise<ResultSet>;
+  /** Inserts many rows in statements of bounded size. `columns` are plain names, quoted by the engine. */
+  insertRows(table: string, columns: readonly string[], rows: readonly (readonly SqlParam[])[]): Promise<void>;
+  /** `write`: READ COMMITTED, or BEGIN IMMEDIATE. `snapshot`: a consistent read-only view. */
+  begin(mode: 'write' | 'snapshot'): Promise<void>;
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+  /** Ends it in an orderly way. */
+  close(): Promise<void>;
+  /** Drops it at once, whatever it is doing. */
+  destroy(): void;
+}
+
+export interface SqlEngine {
+  readonly kind: EngineKind;
+  readonly dialect: Dialect;
+  connect(options: ConnectOptions): Promise<SqlConnection>;
+  /** Runs `work` on a pooled connection. The pool is bounded and drops connections that failed. */
+  use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** Ends another connection's statement and the connection; resolves when the process list shows neither. */
+  kill(connectionId: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What differs between the engines' SQL. Everything else is written in what both understand. */
+export interface Dialect {
+  readonly kind: EngineKind;
+  /** Quotes an identifier. */
+  id(name: string): string;
+  /** ` FOR UPDATE`, or nothing where a write transaction is exclusive anyway. */
+  readonly forUpdate: string;
+  /**
+   * INSERT of a SELECT or of VALUES that adds to existing rows. `source` is the text from SELECT or VALUES on.
+   * Each `set` column becomes `existing + new` (`add`) or `new` (`replace`).
+   */
+  upsert(input: {
+    readonly table: string;
+    readonly columns: readonly string[];
+    readonly source: string;
+    readonly key: readonly string[];
+    readonly add?: readonly string[];
+    readonly replace?: readonly string[];
+  }): string;
+  /** INSERT that leaves an existing row as it is. */
+  insertIgnore(input: { readonly table: string; readonly columns: readonly string[]; readonly source: string; readonly key: readonly string[] }): string;
+  /** The DDL type for a declared column type (src/job/types.ts); `bytes` for text kept as bytes. */
+  columnType(type: string): string;
+  /** Turns an expression into bytes, for grouping and storing text keys exactly. */
+  textToBytes(expression: string): string;
+  /** The reverse, for views that people read. */
+  bytesToText(expression: string): string;
+  /** Casts an expression to the type in which sums of it stay exact. */
+  castSum(expression: string, type: string): string;
+  /** Session settings that are pinned for report SQL (time zone, sql_mode, character set), run once per connection. */
+  readonly sessionSettings: readonly string[];
+}

@@ -1,0 +1,202 @@
+/**
+ * The operations that change the replicated state, as versioned data. One Raft entry carries what one turn
+ * of the leader's loop gathered: a list of (session, sequence, operations); see entry.ts.
+ *
+ * Each operation has a pure, synchronous `apply(view, input, meta)` beside it in this folder. An operation
+ * never fails half way: it answers `{ ok: false, code }` and has then changed nothing.
+ */
+import type { ErrorCode } from '../../base/index.ts';
+import type { TaskState } from './records.ts';
+
+export type Operation =
+  | OpenSession
+  | RegisterExecutor
+  | ExpireExecutor
+  | DeclareJob
+  | GrantSinkEpoch
+  | GrantPrepare
+  | FinishPrepare
+  | GrantCollector
+  | StopCollector
+  | SealWindow
+  | GrantTask
+  | FinishTask
+  | ParkTask
+  | WakeTasks;
+
+export interface OpenSession {
+  readonly type: 'session.open';
+  readonly v: 1;
+  readonly name: string;
+}
+
+/** The same (name, incarnation) gets the same executor and session again: a reconnect is no new presence. */
+export interface RegisterExecutor {
+  readonly type: 'executor.register';
+  readonly v: 1;
+  readonly name: string;
+  readonly incarnation: string;
+  readonly slots: number;
+  readonly version: string;
+  readonly engines: readonly string[];
+}
+
+/** Ends an executor's session; its tasks and collectors are then granted to others under new tokens. */
+export interface ExpireExecutor {
+  readonly type: 'executor.expire';
+  readonly v: 1;
+  readonly executorId: number;
+  readonly reason: string;
+}
+
+/** Makes a compiled job the declared state. `spec`s are documents of src/job, opaque here. */
+export interface DeclareJob {
+  readonly type: 'job.declare';
+  readonly v: 1;
+  readonly topology: { readonly spec: string; readonly shards: readonly string[] };
+  readonly sinks: readonly { readonly name: string; readonly spec: string }[];
+  readonly sources: readonly { readonly name: string; readonly spec: string; readonly sink: string }[];
+  readonly reports: readonly {
+    readonly name: string;
+    readonly spec: string;
+    readonly specHash: string;
+    readonly source: string;
+    readonly sink: string;
+    readonly parts: number;
+  }[];
+}
+
+export interface GrantSinkEpoch {
+  readonly type: 'sink.grant';
+  readonly v: 1;
+  readonly sinkId: number;
+}
+
+/** Grants an executor the making of a source's tables and dimension copies. */
+export interface GrantPrepare {
+  readonly type: 'prepare.grant';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly executorId: number;
+}
+
+/** Ends a prepare grant: done, or failed with a code (then the source shows the problem until the next grant). */
+export interface FinishPrepare {
+  readonly type: 'prepare.finish';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly token: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+}
+
+export interface GrantCollector {
+  readonly type: 'collector.grant';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly executorId: number;
+}
+
+/** Takes the grant back, or reports that the collector of that epoch has stopped by itself. */
+export interface StopCollector {
+  readonly type: 'collector.stop';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly epoch: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly retryAfterMs: number;
+}
+
+/** Design 6.4: accepted only if the epoch is current and `from` equals the last `to`. Repeating it answers as at first. */
+export interface SealWindow {
+  readonly type: 'window.seal';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly window: number;
+  readonly epoch: string;
+  readonly from: string;
+  readonly to: string;
+  readonly day: string;
+  readonly coversMs: number;
+  readonly topologyVersion: number;
+  readonly schemaVersions: readonly { readonly table: string; readonly version: number }[];
+  readonly shards: readonly { readonly shard: string; readonly rows: number; readonly checksum: string }[];
+}
+
+/**
+ * Makes a new version of a task under a new token. `version` is the one that this grant expects to make:
+ * 1 for a task that was never granted, current + 1 else (STALE_VERSION otherwise).
+ */
+export interface GrantTask {
+  readonly type: 'task.grant';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly part: number;
+  readonly version: number;
+  readonly executorId: number;
+  /** `merge`, or the final state that a retraction leads to. */
+  readonly purpose: 'merge' | 'DEAD' | 'SKIPPED' | 'CANCELLED';
+  readonly reason: string;
+  /** Whether the version that this one replaces counts as a failed attempt. */
+  readonly failedAttempt: boolean;
+}
+
+/** Accepted only from the current version's token. */
+export interface FinishTask {
+  readonly type: 'task.finish';
+  readonly v: 1;
+  readonly key: string;
+  readonly version: number;
+  readonly token: string;
+  readonly state: Exclude<TaskState, 'ASSIGNED' | 'PARKED'>;
+}
+
+/** Puts the current version into the durable delay queue. Its token stays the highest: a late merge of it is harmless. */
+export interface ParkTask {
+  readonly type: 'task.park';
+  readonly v: 1;
+  readonly key: string;
+  readonly version: number;
+  readonly delayMs: number;
+  readonly reason: string;
+}
+
+/** Makes parked tasks due now. An empty list means all. */
+export interface WakeTasks {
+  readonly type: 'task.wake';
+  readonly v: 1;
+  readonly keys: readonly string[];
+}
+
+export type OperationType = Operation['type'];
+
+/** The answer of one operation. Values are encodable; ids are numbers, tokens decimal strings. */
+export type OperationResult =
+  | { readonly ok: true; readonly value: Readonly<Record<string, string | number | boolean>> }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+
+/** What an entry says about itself; the same on every node. */
+export interface ApplyMeta {
+  readonly index: number;
+  readonly term: number;
+  readonly logTimeMs: number;
+}
+
+/** What one turn of the leader's loop proposes. Session 0 is the leader itself: no deduplication. */
+export interface EntryItem {
+  readonly session: number;
+  readonly sequence: number;
+  readonly operations: readonly Operation[];
+}
+
+/** The decoded payload of a Raft entry. */
+export interface Entry {
+  /** Log time: last log time plus the leader's monotonic elapsed time. */
+  readonly logTimeMs: number;
+  readonly wallMs: number;
+  readonly items: readonly EntryItem[];
+}

@@ -1,0 +1,145 @@
+/**
+ * What is replicated: one record type per table. Records are plain, immutable, encodable data; a change
+ * writes a new record. Tokens are decimal strings here (the codec has no 64-bit integers), see
+ * `parseToken`. Times are log time in milliseconds unless a name says otherwise.
+ */
+
+/** Grows whenever the meaning of stored records changes. */
+export const STATE_FORMAT = 1;
+
+/** One row, key '' : counters and clocks of the whole state. */
+export interface ClusterRecord {
+  readonly featureLevel: number;
+  readonly logTimeMs: number;
+  /** The wall clock of the leader that stamped the last entry; display only. */
+  readonly wallMs: number;
+  /** The low half of the next token is this plus one. */
+  readonly grants: number;
+  /** The next id of each family is this plus one; ids are never reused. */
+  readonly ids: { readonly session: number; readonly executor: number; readonly source: number; readonly sink: number; readonly report: number };
+}
+
+/** A client's or an executor's registered presence; what makes its requests exactly-once. */
+export interface SessionRecord {
+  readonly id: number;
+  readonly name: string;
+  readonly openedMs: number;
+  readonly lastUsedMs: number;
+  /** Answers of the latest requests, oldest first; a retry gets its first answer. Bounded. */
+  readonly replies: readonly { readonly sequence: number; readonly reply: Uint8Array }[];
+  /** Highest sequence whose answer has been dropped; at or below it a request is refused, never run again. */
+  readonly droppedSequence: number;
+}
+
+export interface ExecutorRecord {
+  readonly id: number;
+  readonly sessionId: number;
+  readonly name: string;
+  readonly incarnation: string;
+  readonly slots: number;
+  readonly version: string;
+  readonly engines: readonly string[];
+  readonly registeredMs: number;
+}
+
+export interface TopologyRecord {
+  readonly version: number;
+  readonly spec: string;
+  readonly shards: readonly string[];
+}
+
+export interface SinkRecord {
+  readonly id: number;
+  readonly name: string;
+  readonly spec: string;
+  /** The sink epoch (design 6.12), a token; null before the first was granted. */
+  readonly epoch: string | null;
+}
+
+export interface SourceRecord {
+  readonly id: number;
+  readonly name: string;
+  readonly spec: string;
+  readonly sinkId: number;
+  /** The grant under which tables and dimension copies are made; null before the first. */
+  readonly prepare: { readonly token: string; readonly executorId: number; readonly done: boolean } | null;
+  /** The collector's current grant. */
+  readonly collector: { readonly epoch: string; readonly executorId: number; readonly grantedMs: number } | null;
+  /** Number and `to` of the last sealed window; 0 and '' before the snapshot is sealed. */
+  readonly lastWindow: number;
+  readonly position: string;
+  /** Highest window up to which every window is MERGED. */
+  readonly mergedWindow: number;
+  /** A coded problem that keeps the source from going on by itself; '' if none. */
+  readonly problem: string;
+  /** No new collector grant before this log time (after a failure). */
+  readonly retryAtMs: number;
+}
+
+export interface ReportRecord {
+  readonly id: number;
+  readonly generation: number;
+  readonly name: string;
+  readonly spec: string;
+  readonly specHash: string;
+  readonly sourceId: number;
+  readonly sinkId: number;
+  /** First window that this generation reads. */
+  readonly firstWindow: number;
+  readonly parts: number;
+  readonly holes: number;
+}
+
+export type WindowState = 'SEALED' | 'MERGED' | 'FINAL';
+
+export interface WindowRecord {
+  readonly sourceId: number;
+  readonly window: number;
+  readonly state: WindowState;
+  readonly epoch: string;
+  readonly from: string;
+  readonly to: string;
+  readonly day: string;
+  readonly coversMs: number;
+  readonly topologyVersion: number;
+  readonly schemaVersions: readonly { readonly table: string; readonly version: number }[];
+  readonly shards: readonly { readonly shard: string; readonly rows: number; readonly checksum: string }[];
+  readonly sealedMs: number;
+  readonly mergedMs: number;
+  /** Tasks that are not finished yet; 0 makes the window MERGED. */
+  readonly tasksOpen: number;
+  readonly tasksTotal: number;
+  /** Keys of tasks that left a hole. */
+  readonly holes: readonly string[];
+}
+
+export type TaskState = 'ASSIGNED' | 'PARKED' | 'DONE' | 'DEAD' | 'SKIPPED' | 'CANCELLED';
+/** What the current version is for: merging, or removing the contribution on the way to a final state. */
+export type TaskPurpose = 'merge' | 'DEAD' | 'SKIPPED' | 'CANCELLED';
+
+/** A task exists from its first grant on; before that it is pending, which is derived. */
+export interface TaskRecord {
+  /** reportId/generation/firstWindow/part */
+  readonly key: string;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly sourceId: number;
+  readonly sinkId: number;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly part: number;
+  readonly version: number;
+  readonly token: string;
+  readonly sinkEpoch: string;
+  readonly executorId: number;
+  readonly purpose: TaskPurpose;
+  readonly state: TaskState;
+  readonly assignedMs: number;
+  /** Grants that ended without success; decides between another executor, parking and giving up. */
+  readonly attempts: number;
+  readonly wakeAtMs: number;
+  readonly reason: string;
+}
+
+export const taskKey = (task: { reportId: number; generation: number; firstWindow: number; part: number }): string =>
+  `${task.reportId}/${task.generation}/${task.firstWindow}/${task.part}`;

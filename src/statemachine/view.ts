@@ -1,0 +1,42 @@
+/** A synchronous, read-only look at the replicated state as of one applied index. */
+import type {
+  ClusterRecord,
+  ExecutorRecord,
+  ReportRecord,
+  SessionRecord,
+  SinkRecord,
+  SourceRecord,
+  TaskRecord,
+  TopologyRecord,
+  WindowRecord,
+} from './commands/records.ts';
+
+/** Rows of one table by key, iterated in key order (byte order of the key's text). */
+export interface TableView<R> {
+  get(key: string): R | undefined;
+  values(): IterableIterator<R>;
+  /** Rows whose key begins with `prefix`, in key order. */
+  withPrefix(prefix: string): IterableIterator<R>;
+  readonly size: number;
+}
+
+/**
+ * Tables and their keys. Numbers in keys are written so that byte order is number order (see keys.ts).
+ * Tasks, also finished ones, are kept as long as their window; windows are dropped in order once they are FINAL
+ * and more than `LIMITS.windowsKeptMax` newer ones are FINAL too.
+ */
+export interface StateView {
+  readonly appliedIndex: number;
+  readonly appliedTerm: number;
+  readonly cluster: ClusterRecord;
+  readonly sessions: TableView<SessionRecord>;
+  readonly executors: TableView<ExecutorRecord>;
+  readonly topology: TopologyRecord | undefined;
+  readonly sinks: TableView<SinkRecord>;
+  readonly sources: TableView<SourceRecord>;
+  readonly reports: TableView<ReportRecord>;
+  readonly windows: TableView<WindowRecord>;
+  readonly tasks: TableView<TaskRecord>;
+  /** 16 hex digits: the order-free sum of a hash of every live key and value; a function of the applied index alone. */
+  readonly digest: string;
+}
