@@ -1,0 +1,67 @@
+/**
+ * What the scheduler sees and does beyond the replicated state, as plain data: the coordinator implements
+ * {@link ExecutorPort} on its gRPC streams and feeds {@link SchedulerEvent}s; tests use both without a socket.
+ */
+import type { ErrorCode } from '../base/index.ts';
+import type { Operation, OperationResult, SourceRecord, StateView, TaskRecord } from '../statemachine/index.ts';
+
+/** An executor as its stream shows it to this leader. In memory only, never in the log. */
+export interface ExecutorObservation {
+  readonly executorId: number;
+  readonly connected: boolean;
+  /** Monotonic time of the last heartbeat that reached this leader. */
+  readonly lastHeartbeatMs: number;
+  /** Tokens (decimal) of the tasks that it says it works on. */
+  readonly running: ReadonlySet<string>;
+  /** Epochs (decimal) of the collectors that it says it hosts. */
+  readonly collecting: ReadonlySet<string>;
+}
+
+/** Sends work to executors. Sending never fails and never waits: what is lost shows as a missing heartbeat or a deadline. */
+export interface ExecutorPort {
+  observe(): ReadonlyMap<number, ExecutorObservation>;
+  dispatchTasks(executorId: number, tasks: readonly TaskRecord[], superseded: ReadonlyMap<string, readonly string[]>): void;
+  /** Stops work on the task under this token or a lower one, and kills its connections. */
+  cancelTask(executorId: number, task: { readonly key: string; readonly token: string }): void;
+  prepare(executorId: number, source: SourceRecord): void;
+  startCollector(executorId: number, source: SourceRecord): void;
+  stopCollector(executorId: number, collector: { readonly sourceId: number; readonly epoch: string }): void;
+}
+
+export type SchedulerEvent =
+  | { readonly type: 'state-changed' }
+  | { readonly type: 'executor-changed'; readonly executorId: number }
+  | { readonly type: 'executor-goodbye'; readonly executorId: number }
+  | {
+      readonly type: 'task-outcome';
+      readonly executorId: number;
+      readonly key: string;
+      readonly version: number;
+      readonly token: string;
+      readonly result: 'DONE' | 'FENCED' | 'FOLDED' | 'FAILED' | 'RETRACTED';
+      readonly code: ErrorCode | '';
+      readonly message: string;
+    }
+  | {
+      readonly type: 'prepare-outcome';
+      readonly sourceId: number;
+      readonly token: string;
+      readonly code: ErrorCode | '';
+      readonly message: string;
+    }
+  | {
+      readonly type: 'collector-stopped';
+      readonly sourceId: number;
+      readonly epoch: string;
+      readonly code: ErrorCode | '';
+      readonly message: string;
+    };
+
+/** How the scheduler changes the replicated state: commits the operations in one entry, in order, as the leader. */
+export interface ProposePort {
+  /** @throws TidemarkError `NOT_LEADER`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `LOG_FULL`, `STOPPING`. */
+  propose(operations: readonly Operation[]): Promise<readonly OperationResult[]>;
+  view(): StateView;
+  /** True while this node leads in `term`; asked again after every await. */
+  leadsIn(term: number): boolean;
+}
