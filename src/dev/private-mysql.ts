@@ -37,7 +37,7 @@ export interface PrivateServer {
   /** Resolves when the server has ended, for whatever reason. */
   readonly ended: Promise<void>;
   /** Ends the server in an orderly way, or after 10 s by SIGKILL; resolves when it is gone. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 const READY_WITHIN_MS = 60_000;
@@ -139,10 +139,10 @@ function serverArguments(port: number, { program, folder, options }: StartInput)
 interface Guard {
   readonly serverPid: number;
   readonly serverEnded: Promise<void>;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
-/** Starts the server. After the pipe ends: SIGTERM, and SIGKILL ten seconds later (a stopped process ignores SIGTERM). */
+/** Starts what its arguments say. After the pipe ends: SIGTERM, and SIGKILL ten seconds later (a stopped process ignores SIGTERM). */
 export const GUARD_SCRIPT = `
 "$@" </dev/null &
 server=$!

@@ -1,0 +1,34 @@
+// Finds, for each mutation, the sources that ask for it and the tests that name it.
+import { readFileSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loadSource } from './load-source.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const NAMES = 'src/base/test-build-names.ts';
+
+function sources(folder) {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    .filter((path) => path !== NAMES)
+    .sort()
+    .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
+}
+
+/** Resolves with one row per mutation: its name, where it is switched, the test files that name it. */
+export async function ruleMap() {
+  const { MUTATIONS } = await loadSource(NAMES);
+  const [product, tests] = [sources('src'), sources('test')];
+  const naming = (files, pattern) => files.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
+  return MUTATIONS.map((name) => {
+    const quoted = `['"]${name.replaceAll('.', '\\.')}['"]`;
+    return {
+      name,
+      switchedIn: naming(product, new RegExp(`mutated\\(\\s*${quoted}`)),
+      tests: naming(tests, new RegExp(quoted)).filter((path) => path.endsWith('.test.ts')),
+      // A name may stand in a file that tests share, such as a list of cases.
+      shared: naming(tests, new RegExp(quoted)).filter((path) => !path.endsWith('.test.ts')),
+    };
+  });
+}

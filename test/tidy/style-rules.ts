@@ -1,0 +1,129 @@
+/** The style rules of CONTRIBUTING.md that a program can check. Each rule tells where it is broken: `file:line: what`. */
+import ts from 'typescript';
+import type { Source } from './sources.ts';
+
+export type Rule = (source: Source) => readonly string[];
+
+const LINE_MAX = 110;
+const FILE_LINES_MAX = 500;
+const FUNCTION_LINES_MAX = 70;
+
+const isCode = (path: string): boolean => /\.(ts|mjs|js)$/.test(path);
+const isProduct = (path: string): boolean => path.startsWith('src/');
+
+export const shortLines: Rule = ({ path, lines }) => {
+  if (!isCode(path)) return [];
+  return lines.flatMap((line, index) =>
+    line.length > LINE_MAX ? [`${path}:${index + 1}: ${line.length} columns, ${LINE_MAX} at most`] : [],
+  );
+};
+
+export const shortFiles: Rule = ({ path, lines }) =>
+  isCode(path) && lines.length > FILE_LINES_MAX
+    ? [`${path}:1: ${lines.length} lines, ${FILE_LINES_MAX} at most`]
+    : [];
+
+export const kebabCase: Rule = ({ path }) => {
+  const name = path.split('/').at(-1) ?? '';
+  return isCode(path) && !/^[a-z0-9]+([-.][a-z0-9]+)*\.[a-z]+$/.test(name)
+    ? [`${path}:1: not kebab-case`]
+    : [];
+};
+
+export const noGrabBags: Rule = ({ path }) =>
+  /(^|\/)(utils?|helpers?|common|misc)(\.|\/|-)/.test(path) ? [`${path}:1: name it after what it does`] : [];
+
+/** Assembled, so that this file does not break its own rules. */
+const WORDS = ['TO', 'FIX', 'XX', 'HA'].map((start, i) => start + ['DO', 'ME', 'X', 'CK'][i]);
+const UNFINISHED = new RegExp(`\\b(${WORDS.join('|')})\\b`);
+
+export const nothingUnfinished: Rule = ({ path, lines }) =>
+  lines.flatMap((line, index) => (UNFINISHED.test(line) ? [`${path}:${index + 1}: unfinished work`] : []));
+
+export const noConsole: Rule = ({ path, lines }) => {
+  if (!isProduct(path)) return [];
+  return lines.flatMap((line, index) =>
+    /\bconsole\.\w/.test(line) ? [`${path}:${index + 1}: console`] : [],
+  );
+};
+
+export const noFocusedTests: Rule = ({ path, lines }) => {
+  if (!path.endsWith('.test.ts')) return [];
+  // `skipIf` is for suites that need a server; npm test ends non-zero when one of them did not run.
+  const pattern = /\b(it|test|describe)\s*\.\s*(only|skip|todo|fails)\b|\bretry\s*:/;
+  return lines.flatMap((line, index) =>
+    pattern.test(line) ? [`${path}:${index + 1}: focused, skipped or retried test`] : [],
+  );
+};
+
+export const noFixedSleep: Rule = ({ path, lines }) => {
+  if (!path.endsWith('.test.ts')) return [];
+  const pattern = /\bawait\s+(sleep|delay|wait|setTimeout|scheduler\.wait)\(\s*[\d_]+/;
+  return lines.flatMap((line, index) =>
+    pattern.test(line) ? [`${path}:${index + 1}: waits a fixed time; wait for a condition`] : [],
+  );
+};
+
+export const shortFunctions: Rule = ({ path, text }) => {
+  if (!isCode(path)) return [];
+  const file = ts.createSourceFile(path, text, ts.ScriptTarget.ES2023, true);
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body !== undefined && !isSuite(node)) {
+      const first = file.getLineAndCharacterOfPosition(node.getStart()).line;
+      const length = file.getLineAndCharacterOfPosition(node.end).line - first + 1;
+      if (length > FUNCTION_LINES_MAX) {
+        found.push(`${path}:${first + 1}: function of ${length} lines, ${FUNCTION_LINES_MAX} at most`);
+      }
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return found;
+};
+
+/** The body of a `describe` is a list, not a function in the sense of the rule. */
+function isSuite(node: ts.Node): boolean {
+  return ts.isCallExpression(node.parent) && /^describe\b/.test(node.parent.expression.getText());
+}
+
+/** A comment alone does not handle an error: it is mapped to a code, rethrown, or ends the process. */
+export const noEmptyCatch: Rule = ({ path, text }) => {
+  if (!isCode(path)) return [];
+  const file = ts.createSourceFile(path, text, ts.ScriptTarget.ES2023, true);
+  const found: string[] = [];
+  const tell = (node: ts.Node): void => {
+    const line = file.getLineAndCharacterOfPosition(node.getStart()).line + 1;
+    found.push(`${path}:${line}: an error is caught and dropped`);
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isCatchClause(node) && node.block.statements.length === 0) tell(node);
+    if (isEmptyCatchCall(node)) tell(node);
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return found;
+};
+
+/** `promise.catch(() => {})` and `promise.catch(() => undefined)`. */
+function isEmptyCatchCall(node: ts.Node): boolean {
+  if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return false;
+  if (node.expression.name.text !== 'catch') return false;
+  const handler = node.arguments[0];
+  if (handler === undefined || !ts.isArrowFunction(handler)) return false;
+  if (ts.isBlock(handler.body)) return handler.body.statements.length === 0;
+  return handler.body.getText() === 'undefined';
+}
+
+export const STYLE_RULES: Readonly<Record<string, Rule>> = {
+  shortLines,
+  shortFiles,
+  kebabCase,
+  noGrabBags,
+  nothingUnfinished,
+  noConsole,
+  noFocusedTests,
+  noFixedSleep,
+  shortFunctions,
+  noEmptyCatch,
+};
