@@ -24,18 +24,35 @@ export const LIMITS = {
   /** Until the log is compacted (consensus issue), it is bounded; then `LOG_FULL`. */
   raftLogEntriesMax: 4_000_000,
   raftLogBytesMax: 8 * 1024 * 1024 * 1024,
+  /** How much of the log's end is kept in memory; older entries are read from disk. */
+  raftTailBytesMax: 32 * 1024 * 1024,
+  /** One group handed to the state machine. */
+  raftApplyEntriesMax: 1_024,
+  raftApplyBytesMax: 4 * 1024 * 1024,
+  /** Frames that wait for one peer; above it the oldest are dropped. */
+  peerQueueFramesMax: 4_096,
+  peerQueueBytesMax: 8 * 1024 * 1024,
+  peerRedialMinMs: 50,
+  peerRedialMaxMs: 1_000,
   membersMax: 7,
 
   // Replicated state.
   opsPerEntryMax: 512,
   opBytesMax: 512 * 1024,
   sessionsMax: 10_000,
+  sessionRepliesMax: 64,
+  sessionReplyBytesMax: 64 * 1024,
   executorsMax: 1_000,
   sourcesMax: 64,
   reportsMax: 2_000,
   tablesPerSourceMax: 256,
+  columnsPerTableMax: 1_000,
   windowsUnmergedMax: 100_000,
   windowsKeptMax: 1_000,
+  tasksWokenPerOperationMax: 1_000,
+  tasksOpenMax: 20_000,
+  applyGroupBytesMax: 128 * 1024,
+  snapshotChunkBytesMax: 256 * 1024,
   jobFileBytesMax: 256 * 1024,
   nameLengthMax: 64,
 
@@ -45,12 +62,28 @@ export const LIMITS = {
   contributionRowsMax: 200_000,
   mergeStatementRowsMax: 500,
   mergeRetriesMax: 8,
+  computeRetriesMax: 3,
+  dimensionRowsMax: 1_000_000,
+  /** Reports of outcomes that are kept until a leader surely has them. */
+  outcomesKeptMax: 4_096,
+  outcomesKeptMs: 60_000,
+  sealsWaitingMax: 1_024,
   sqlRowsPerFetchMax: 1_000_000,
+  sqlInsertRowsMax: 500,
+  sqlPoolMax: 16,
+  sqlPoolWaitingMax: 1_024,
 
   // Collector.
   windowRowsMax: 50_000,
   windowBytesMax: 32 * 1024 * 1024,
-  storeInsertRowsMax: 500,
+  /** Change rows that one transaction of a collector writes to a store shard. */
+  storeWriteRowsMax: 1_000,
+  /** Change rows that may wait for the store before the collector stops reading the source. */
+  storeRowsWaitingMax: 20_000,
+  /** Rows that one read of a source's snapshot or change log returns. */
+  sourceReadRowsMax: 2_000,
+  /** Events that a reader may hold before it stops reading the source's log. */
+  sourceEventsWaitingMax: 20_000,
 
   // Liveness, milliseconds (design section 7).
   executorHeartbeatMs: 500,
@@ -63,6 +96,8 @@ export const LIMITS = {
 assert(LIMITS.raftHeartbeatTicks * 3 < LIMITS.raftElectionTicks, 'a follower survives three lost heartbeats');
 assert(LIMITS.raftEntryBytesMax <= LIMITS.raftAppendBytesMax, 'one entry fits one append');
 assert(LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerFrameBytesMax, 'one append fits one frame');
+assert(LIMITS.raftTailBytesMax >= 2 * LIMITS.raftAppendBytesMax, 'what a follower is sent next is in memory');
+assert(LIMITS.peerQueueBytesMax >= 2 * LIMITS.peerFrameBytesMax, 'two frames fit the queue of a peer');
 assert(LIMITS.peerFrameBytesMax < LIMITS.grpcMessageBytesMax, 'one frame fits one gRPC message');
 assert(LIMITS.opBytesMax < LIMITS.raftEntryBytesMax, 'one operation fits one entry');
 assert(LIMITS.jobFileBytesMax * 2 <= LIMITS.opBytesMax, 'a job and its compiled form fit one operation');

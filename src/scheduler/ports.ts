@@ -3,24 +3,36 @@
  * {@link ExecutorPort} on its gRPC streams and feeds {@link SchedulerEvent}s; tests use both without a socket.
  */
 import type { ErrorCode } from '../base/index.ts';
-import type { Operation, OperationResult, SourceRecord, StateView, TaskRecord } from '../statemachine/index.ts';
+import type {
+  Operation,
+  OperationResult,
+  SourceRecord,
+  StateView,
+  TaskRecord,
+} from '../statemachine/index.ts';
 
 /** An executor as its stream shows it to this leader. In memory only, never in the log. */
 export interface ExecutorObservation {
   readonly executorId: number;
   readonly connected: boolean;
+  /** Monotonic time at which the present stream began: what was sent before it may be lost. */
+  readonly connectedSinceMs: number;
   /** Monotonic time of the last heartbeat that reached this leader. */
   readonly lastHeartbeatMs: number;
-  /** Tokens (decimal) of the tasks that it says it works on. */
+  /** Tokens (decimal) of the tasks that it says it holds, waiting ones included. */
   readonly running: ReadonlySet<string>;
-  /** Epochs (decimal) of the collectors that it says it hosts. */
+  /** Epochs (decimal) of the collectors that it hosts: those of its hello, and those started on this stream. */
   readonly collecting: ReadonlySet<string>;
 }
 
 /** Sends work to executors. Sending never fails and never waits: what is lost shows as a missing heartbeat or a deadline. */
 export interface ExecutorPort {
   observe(): ReadonlyMap<number, ExecutorObservation>;
-  dispatchTasks(executorId: number, tasks: readonly TaskRecord[], superseded: ReadonlyMap<string, readonly string[]>): void;
+  dispatchTasks(
+    executorId: number,
+    tasks: readonly TaskRecord[],
+    superseded: ReadonlyMap<string, readonly string[]>,
+  ): void;
   /** Stops work on the task under this token or a lower one, and kills its connections. */
   cancelTask(executorId: number, task: { readonly key: string; readonly token: string }): void;
   prepare(executorId: number, source: SourceRecord): void;

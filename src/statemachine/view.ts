@@ -1,4 +1,7 @@
-/** A synchronous, read-only look at the replicated state as of one applied index. */
+/**
+ * A synchronous, read-only look at the replicated state as of one applied index. It is live: what it shows
+ * changes with the next applied group, so nothing read from it may be relied on after an await.
+ */
 import type {
   ClusterRecord,
   ExecutorRecord,
@@ -11,7 +14,7 @@ import type {
   WindowRecord,
 } from './commands/records.ts';
 
-/** Rows of one table by key, iterated in key order (byte order of the key's text). */
+/** Rows of one table by key, iterated in key order (byte order of the key's text). Keys are made by keys.ts. */
 export interface TableView<R> {
   get(key: string): R | undefined;
   values(): IterableIterator<R>;
@@ -37,6 +40,10 @@ export interface StateView {
   readonly reports: TableView<ReportRecord>;
   readonly windows: TableView<WindowRecord>;
   readonly tasks: TableView<TaskRecord>;
+  /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */
+  readonly openTasks: TableView<TaskRecord>;
+  /** Derived: windows with tasks that were never granted, by source and number. */
+  readonly pendingWindows: TableView<WindowRecord>;
   /** 16 hex digits: the order-free sum of a hash of every live key and value; a function of the applied index alone. */
   readonly digest: string;
 }

@@ -88,6 +88,8 @@ export interface FinishPrepare {
   readonly token: string;
   readonly errorCode: string;
   readonly errorMessage: string;
+  /** After a failure: no new grant before this long. */
+  readonly retryAfterMs: number;
 }
 
 export interface GrantCollector {
@@ -165,7 +167,10 @@ export interface ParkTask {
   readonly reason: string;
 }
 
-/** Makes parked tasks due now. An empty list means all. */
+/**
+ * Makes parked tasks due now. An empty list means all that are parked (a bounded number at once; the answer's
+ * `more` says whether some are left). A task that is named and DEAD is parked again, due now.
+ */
 export interface WakeTasks {
   readonly type: 'task.wake';
   readonly v: 1;

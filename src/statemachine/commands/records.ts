@@ -16,7 +16,13 @@ export interface ClusterRecord {
   /** The low half of the next token is this plus one. */
   readonly grants: number;
   /** The next id of each family is this plus one; ids are never reused. */
-  readonly ids: { readonly session: number; readonly executor: number; readonly source: number; readonly sink: number; readonly report: number };
+  readonly ids: {
+    readonly session: number;
+    readonly executor: number;
+    readonly source: number;
+    readonly sink: number;
+    readonly report: number;
+  };
 }
 
 /** A client's or an executor's registered presence; what makes its requests exactly-once. */
@@ -64,15 +70,21 @@ export interface SourceRecord {
   /** The grant under which tables and dimension copies are made; null before the first. */
   readonly prepare: { readonly token: string; readonly executorId: number; readonly done: boolean } | null;
   /** The collector's current grant. */
-  readonly collector: { readonly epoch: string; readonly executorId: number; readonly grantedMs: number } | null;
+  readonly collector: {
+    readonly epoch: string;
+    readonly executorId: number;
+    readonly grantedMs: number;
+  } | null;
   /** Number and `to` of the last sealed window; 0 and '' before the snapshot is sealed. */
   readonly lastWindow: number;
   readonly position: string;
   /** Highest window up to which every window is MERGED. */
   readonly mergedWindow: number;
+  /** How many of its windows that are still kept are FINAL. */
+  readonly windowsFinal: number;
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
-  /** No new collector grant before this log time (after a failure). */
+  /** No new prepare or collector grant before this log time (after a failure). */
   readonly retryAtMs: number;
 }
 
@@ -109,6 +121,8 @@ export interface WindowRecord {
   /** Tasks that are not finished yet; 0 makes the window MERGED. */
   readonly tasksOpen: number;
   readonly tasksTotal: number;
+  /** Tasks that were granted at least once; the rest are pending. */
+  readonly tasksGranted: number;
   /** Keys of tasks that left a hole. */
   readonly holes: readonly string[];
 }
@@ -130,6 +144,8 @@ export interface TaskRecord {
   readonly part: number;
   readonly version: number;
   readonly token: string;
+  /** The latest tokens of earlier versions, newest first; bounded. Their database connections are killed first. */
+  readonly superseded: readonly string[];
   readonly sinkEpoch: string;
   readonly executorId: number;
   readonly purpose: TaskPurpose;
@@ -141,5 +157,9 @@ export interface TaskRecord {
   readonly reason: string;
 }
 
-export const taskKey = (task: { reportId: number; generation: number; firstWindow: number; part: number }): string =>
-  `${task.reportId}/${task.generation}/${task.firstWindow}/${task.part}`;
+export const taskKey = (task: {
+  reportId: number;
+  generation: number;
+  firstWindow: number;
+  part: number;
+}): string => `${task.reportId}/${task.generation}/${task.firstWindow}/${task.part}`;

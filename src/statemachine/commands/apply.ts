@@ -1,0 +1,81 @@
+/** From a decoded entry to its answers: the one place where operation types meet their `apply`. */
+import { assertNever } from '../../base/index.ts';
+import { applyDeclareJob } from './declare-job.ts';
+import { applyExpireExecutor, applyRegisterExecutor } from './executors.ts';
+import {
+  applyFinishPrepare,
+  applyGrantCollector,
+  applyGrantPrepare,
+  applyGrantSinkEpoch,
+  applyStopCollector,
+} from './grants.ts';
+import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
+import { encodeItemReply } from './replies.ts';
+import { admit, applyOpenSession, remember } from './sessions.ts';
+import { applyFinishTask, applyGrantTask, applyParkTask, applyWakeTasks } from './tasks.ts';
+import { applySealWindow } from './windows.ts';
+import type { StateWriter } from './writer.ts';
+
+/** Applies an entry, item by item. Answers with the reply bytes of each item. */
+export function applyEntry(
+  writer: StateWriter,
+  entry: Entry,
+  position: { readonly index: number; readonly term: number },
+): Uint8Array[] {
+  // Log time never goes back, whatever an entry says: two leaders may have stamped from different pasts.
+  const logTimeMs = Math.max(writer.cluster.logTimeMs, entry.logTimeMs);
+  writer.setCluster({ ...writer.cluster, logTimeMs, wallMs: entry.wallMs });
+  const meta: ApplyMeta = { ...position, logTimeMs };
+  return entry.items.map((item) => applyItem(writer, item, meta));
+}
+
+function applyItem(writer: StateWriter, item: EntryItem, meta: ApplyMeta): Uint8Array {
+  const { session, sequence } = item;
+  if (session === 0) return encodeItemReply(run(writer, item, meta));
+  const admission = admit(writer, session, sequence);
+  if (admission.kind === 'answered') return admission.reply;
+  if (admission.kind === 'refused') return encodeItemReply(item.operations.map(() => admission.refusal));
+  const reply = encodeItemReply(run(writer, item, meta));
+  remember(writer, { session, sequence, reply }, meta);
+  return reply;
+}
+
+function run(writer: StateWriter, item: EntryItem, meta: ApplyMeta): OperationResult[] {
+  return item.operations.map((operation) => applyOperation(writer, operation, meta));
+}
+
+/** Applies one operation: it takes effect as a whole, or is refused and changes nothing. */
+export function applyOperation(writer: StateWriter, operation: Operation, meta: ApplyMeta): OperationResult {
+  switch (operation.type) {
+    case 'session.open':
+      return applyOpenSession(writer, operation, meta);
+    case 'executor.register':
+      return applyRegisterExecutor(writer, operation, meta);
+    case 'executor.expire':
+      return applyExpireExecutor(writer, operation);
+    case 'job.declare':
+      return applyDeclareJob(writer, operation);
+    case 'sink.grant':
+      return applyGrantSinkEpoch(writer, operation, meta);
+    case 'prepare.grant':
+      return applyGrantPrepare(writer, operation, meta);
+    case 'prepare.finish':
+      return applyFinishPrepare(writer, operation, meta);
+    case 'collector.grant':
+      return applyGrantCollector(writer, operation, meta);
+    case 'collector.stop':
+      return applyStopCollector(writer, operation, meta);
+    case 'window.seal':
+      return applySealWindow(writer, operation, meta);
+    case 'task.grant':
+      return applyGrantTask(writer, operation, meta);
+    case 'task.finish':
+      return applyFinishTask(writer, operation, meta);
+    case 'task.park':
+      return applyParkTask(writer, operation, meta);
+    case 'task.wake':
+      return applyWakeTasks(writer, operation, meta);
+    default:
+      return assertNever(operation, 'operation');
+  }
+}

@@ -1,0 +1,25 @@
+/** Numbers that only the log hands out: ids and fencing tokens. None is ever given twice. */
+import { makeToken, mutated, term } from '../../base/index.ts';
+import type { ApplyMeta } from './operations.ts';
+import type { ClusterRecord } from './records.ts';
+import type { StateWriter } from './writer.ts';
+
+/** Takes the next id of a family. */
+export function nextId(writer: StateWriter, family: keyof ClusterRecord['ids']): number {
+  const { cluster } = writer;
+  const id = cluster.ids[family] + 1;
+  writer.setCluster({ ...cluster, ids: { ...cluster.ids, [family]: id } });
+  return id;
+}
+
+/**
+ * Makes the next fencing token (design section 5): the term of the entry that grants, and a counter that
+ * grows by one per grant, so that two grants in one entry differ and a later one is always greater.
+ */
+export function nextToken(writer: StateWriter, meta: ApplyMeta): string {
+  const { cluster } = writer;
+  const grants = cluster.grants + 1;
+  writer.setCluster({ ...cluster, grants });
+  const n = mutated('state.tokenFromTermOnly') ? 1 : grants;
+  return makeToken({ term: term(meta.term), n }).toString();
+}

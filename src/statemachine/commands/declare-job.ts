@@ -1,0 +1,268 @@
+/**
+ * Declaring a job: the whole of what is captured and reported. It is accepted or refused as one; what is
+ * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
+ */
+import { LIMITS } from '../../base/index.ts';
+import { nextId } from './counters.ts';
+import { idKey } from './keys.ts';
+import type { DeclareJob, OperationResult } from './operations.ts';
+import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
+import { accept, refuse, type Refusal } from './result.ts';
+import type { StateWriter } from './writer.ts';
+
+type Action = 'created' | 'changed' | 'unchanged' | 'removed';
+
+/** One line of the answer's `items`, which is a JSON list of these. */
+export interface DeclaredItem {
+  readonly kind: 'store' | 'database' | 'source' | 'report';
+  readonly name: string;
+  readonly id: number;
+  readonly generation: number;
+  readonly action: Action;
+}
+
+/** Answers `{ changed, items }`; `items` is JSON of a list of {@link DeclaredItem}. */
+export function applyDeclareJob(writer: StateWriter, input: DeclareJob): OperationResult {
+  const change = compare(writer, input);
+  const refusal = formRefusal(input) ?? sealedRefusal(writer, input, change);
+  if (refusal !== undefined) return refusal;
+  const items = [
+    declareTopology(writer, input),
+    ...declareSinks(writer, input),
+    ...declareSources(writer, input, change),
+    ...declareReports(writer, input),
+    ...removeMissingSinks(writer, input),
+  ];
+  const changed = items.some((item) => item.action !== 'unchanged');
+  return accept({ changed, items: JSON.stringify(items) });
+}
+
+interface Change {
+  readonly topology: boolean;
+  readonly sinks: ReadonlySet<string>;
+  /** Sources that are new, removed or different, or of which a report is. */
+  readonly sources: ReadonlySet<string>;
+}
+
+function formRefusal(input: DeclareJob): Refusal | undefined {
+  const families = [
+    { what: 'sources', names: input.sources.map((source) => source.name), max: LIMITS.sourcesMax },
+    { what: 'reports', names: input.reports.map((report) => report.name), max: LIMITS.reportsMax },
+    { what: 'databases', names: input.sinks.map((sink) => sink.name), max: LIMITS.sourcesMax },
+  ];
+  for (const { what, names, max } of families) {
+    if (names.length > max) return refuse('JOB_INVALID', `a job has at most ${max} ${what}`);
+    if (new Set(names).size < names.length) return refuse('JOB_INVALID', `${what}: a name occurs twice`);
+    const bad = names.find((name) => name === '' || name.length > LIMITS.nameLengthMax);
+    if (bad !== undefined)
+      return refuse('JOB_INVALID', `${what}: a name has 1 to ${LIMITS.nameLengthMax} characters`);
+  }
+  if (input.topology.shards.length === 0) return refuse('JOB_INVALID', 'the store has no shard');
+  return referenceRefusal(input);
+}
+
+function referenceRefusal(input: DeclareJob): Refusal | undefined {
+  const sinks = new Set(input.sinks.map((sink) => sink.name));
+  const sources = new Map(input.sources.map((source) => [source.name, source]));
+  for (const source of input.sources) {
+    if (!sinks.has(source.sink)) {
+      return refuse('JOB_INVALID', `source ${source.name}: no such report database: ${source.sink}`);
+    }
+  }
+  for (const report of input.reports) {
+    const source = sources.get(report.source);
+    if (source === undefined) {
+      return refuse('JOB_INVALID', `report ${report.name}: no such source: ${report.source}`);
+    }
+    if (source.sink !== report.sink) {
+      return refuse('JOB_UNSUPPORTED', `report ${report.name}: its database must be that of its source`);
+    }
+    if (report.parts < 1) return refuse('JOB_INVALID', `report ${report.name}: it has no part`);
+  }
+  return undefined;
+}
+
+/** Nothing below a sealed window may change yet: its change rows, generations and ledgers stand. */
+function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): Refusal | undefined {
+  for (const source of writer.sources.values()) {
+    if (source.lastWindow === 0) continue;
+    const next = input.sources.find((declared) => declared.name === source.name);
+    if (change.sources.has(source.name)) {
+      const message = `source ${source.name} has sealed windows; it and its reports cannot change yet`;
+      return refuse('REPORT_ON_SEALED_SOURCE', message);
+    }
+    if (change.topology || change.sinks.has(next?.sink ?? '')) {
+      return refuse(
+        'JOB_UNSUPPORTED',
+        `source ${source.name} has sealed windows; its databases cannot change yet`,
+      );
+    }
+  }
+  return undefined;
+}
+
+function compare(writer: StateWriter, input: DeclareJob): Change {
+  const sinks = new Set<string>();
+  for (const sink of input.sinks) {
+    const known = byName(writer.sinks.values(), sink.name);
+    if (known !== undefined && known.spec !== sink.spec) sinks.add(sink.name);
+  }
+  const { topology } = writer;
+  return {
+    topology: topology !== undefined && !sameTopology(topology, input.topology),
+    sinks,
+    sources: changedSources(writer, input),
+  };
+}
+
+function changedSources(writer: StateWriter, input: DeclareJob): ReadonlySet<string> {
+  const changed = new Set<string>();
+  const names = new Map<number, string>();
+  for (const known of writer.sources.values()) {
+    names.set(known.id, known.name);
+    const next = input.sources.find((source) => source.name === known.name);
+    const sink = writer.sinks.get(idKey(known.sinkId));
+    if (next === undefined || next.spec !== known.spec || next.sink !== sink?.name) changed.add(known.name);
+  }
+  for (const report of input.reports) {
+    const known = byName(writer.reports.values(), report.name);
+    if (known !== undefined && isSameReport(writer, known, report)) continue;
+    changed.add(report.source);
+    if (known !== undefined) changed.add(names.get(known.sourceId) ?? report.source);
+  }
+  for (const known of writer.reports.values()) {
+    if (input.reports.some((report) => report.name === known.name)) continue;
+    changed.add(names.get(known.sourceId) ?? '');
+  }
+  return changed;
+}
+
+function isSameReport(
+  writer: StateWriter,
+  known: ReportRecord,
+  next: DeclareJob['reports'][number],
+): boolean {
+  return (
+    known.specHash === next.specHash &&
+    known.parts === next.parts &&
+    writer.sources.get(idKey(known.sourceId))?.name === next.source &&
+    writer.sinks.get(idKey(known.sinkId))?.name === next.sink
+  );
+}
+
+function declareTopology(writer: StateWriter, input: DeclareJob): DeclaredItem {
+  const { topology } = writer;
+  const same = topology !== undefined && sameTopology(topology, input.topology);
+  const version = same ? topology.version : (topology?.version ?? 0) + 1;
+  if (!same) writer.setTopology({ version, spec: input.topology.spec, shards: input.topology.shards });
+  const action = same ? 'unchanged' : topology === undefined ? 'created' : 'changed';
+  return { kind: 'store', name: 'store', id: 1, generation: version, action };
+}
+
+function declareSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
+  return input.sinks.map((sink) => {
+    const known = byName(writer.sinks.values(), sink.name);
+    const same = known?.spec === sink.spec;
+    const id = known?.id ?? nextId(writer, 'sink');
+    // Another database behind the same name starts under an epoch of its own.
+    if (!same) writer.sinks.put(idKey(id), { id, name: sink.name, spec: sink.spec, epoch: null });
+    return { kind: 'database', name: sink.name, id, generation: 1, action: actionOf(known, same) };
+  });
+}
+
+/** A changed source, or one with a changed report or database, is prepared and collected anew. */
+function declareSources(writer: StateWriter, input: DeclareJob, change: Change): DeclaredItem[] {
+  const items = input.sources.map((source): DeclaredItem => {
+    const known = byName(writer.sources.values(), source.name);
+    const sink = byName(writer.sinks.values(), source.sink);
+    const id = known?.id ?? nextId(writer, 'source');
+    const same = known?.spec === source.spec && known.sinkId === sink?.id;
+    const restart = change.sources.has(source.name) || change.sinks.has(source.sink) || change.topology;
+    if (known === undefined || restart) {
+      const fresh = newSource({ id, name: source.name, spec: source.spec, sinkId: sink?.id ?? 0 });
+      writer.sources.put(idKey(id), fresh);
+    }
+    return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
+  });
+  for (const known of [...writer.sources.values()]) {
+    if (input.sources.some((source) => source.name === known.name)) continue;
+    writer.sources.delete(idKey(known.id));
+    items.push({ kind: 'source', name: known.name, id: known.id, generation: 1, action: 'removed' });
+  }
+  return items;
+}
+
+function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>): SourceRecord {
+  return {
+    ...source,
+    prepare: null,
+    collector: null,
+    lastWindow: 0,
+    position: '',
+    mergedWindow: 0,
+    windowsFinal: 0,
+    problem: '',
+    retryAtMs: 0,
+  };
+}
+
+function declareReports(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
+  const items = input.reports.map((report): DeclaredItem => {
+    const known = byName(writer.reports.values(), report.name);
+    const same = known !== undefined && isSameReport(writer, known, report);
+    const id = known?.id ?? nextId(writer, 'report');
+    const generation = same ? known.generation : (known?.generation ?? 0) + 1;
+    if (!same) putReport(writer, report, { id, generation });
+    return { kind: 'report', name: report.name, id, generation, action: actionOf(known, same) };
+  });
+  for (const known of [...writer.reports.values()]) {
+    if (input.reports.some((report) => report.name === known.name)) continue;
+    writer.reports.delete(idKey(known.id));
+    const { name, id, generation } = known;
+    items.push({ kind: 'report', name, id, generation, action: 'removed' });
+  }
+  return items;
+}
+
+function putReport(
+  writer: StateWriter,
+  report: DeclareJob['reports'][number],
+  identity: { readonly id: number; readonly generation: number },
+): void {
+  const source = byName(writer.sources.values(), report.source);
+  writer.reports.put(idKey(identity.id), {
+    ...identity,
+    name: report.name,
+    spec: report.spec,
+    specHash: report.specHash,
+    sourceId: source?.id ?? 0,
+    sinkId: source?.sinkId ?? 0,
+    firstWindow: (source?.lastWindow ?? 0) + 1,
+    parts: report.parts,
+    holes: 0,
+  });
+}
+
+function removeMissingSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
+  const items: DeclaredItem[] = [];
+  for (const known of [...writer.sinks.values()]) {
+    if (input.sinks.some((sink) => sink.name === known.name)) continue;
+    writer.sinks.delete(idKey(known.id));
+    items.push({ kind: 'database', name: known.name, id: known.id, generation: 1, action: 'removed' });
+  }
+  return items;
+}
+
+function actionOf(known: SinkRecord | SourceRecord | ReportRecord | undefined, same: boolean): Action {
+  if (known === undefined) return 'created';
+  return same ? 'unchanged' : 'changed';
+}
+
+function sameTopology(known: DeclareJob['topology'], next: DeclareJob['topology']): boolean {
+  return known.spec === next.spec && known.shards.join('\n') === next.shards.join('\n');
+}
+
+function byName<R extends { readonly name: string }>(rows: Iterable<R>, name: string): R | undefined {
+  for (const row of rows) if (row.name === name) return row;
+  return undefined;
+}

@@ -1,0 +1,126 @@
+/** Grants that precede tasks: the sink epoch of a report database, the preparing of a source, its collector. */
+import { nextToken } from './counters.ts';
+import { idKey } from './keys.ts';
+import type {
+  ApplyMeta,
+  FinishPrepare,
+  GrantCollector,
+  GrantPrepare,
+  GrantSinkEpoch,
+  OperationResult,
+  StopCollector,
+} from './operations.ts';
+import { accept, refuse } from './result.ts';
+import type { StateWriter } from './writer.ts';
+
+/**
+ * Gives a report database a fresh epoch (design 6.12). Its sources must be prepared again, because the
+ * prepare grant is what carries the epoch to the database.
+ */
+export function applyGrantSinkEpoch(
+  writer: StateWriter,
+  input: GrantSinkEpoch,
+  meta: ApplyMeta,
+): OperationResult {
+  const sink = writer.sinks.get(idKey(input.sinkId));
+  if (sink === undefined) return refuse('UNKNOWN_SINK', `report database ${input.sinkId} is not known`);
+  const epoch = nextToken(writer, meta);
+  writer.sinks.put(idKey(sink.id), { ...sink, epoch });
+  for (const source of [...writer.sources.values()]) {
+    if (source.sinkId === sink.id && source.prepare !== null) {
+      writer.sources.put(idKey(source.id), { ...source, prepare: null });
+    }
+  }
+  return accept({ epoch });
+}
+
+export function applyGrantPrepare(
+  writer: StateWriter,
+  input: GrantPrepare,
+  meta: ApplyMeta,
+): OperationResult {
+  const source = writer.sources.get(idKey(input.sourceId));
+  if (source === undefined) return refuse('UNKNOWN_SOURCE', `source ${input.sourceId} is not known`);
+  if (writer.executors.get(idKey(input.executorId)) === undefined) {
+    return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
+  }
+  if ((writer.sinks.get(idKey(source.sinkId))?.epoch ?? null) === null) {
+    return refuse('SINK_EPOCH', `the report database of source ${source.name} has no epoch yet`);
+  }
+  if (source.prepare?.done === true) {
+    return refuse('TASK_FINISHED', `source ${source.name} is prepared already`);
+  }
+  const token = nextToken(writer, meta);
+  writer.sources.put(idKey(source.id), {
+    ...source,
+    prepare: { token, executorId: input.executorId, done: false },
+  });
+  return accept({ token });
+}
+
+/** Ends a prepare grant. After a failure there is none, until a new grant at or after `retryAtMs`. */
+export function applyFinishPrepare(
+  writer: StateWriter,
+  input: FinishPrepare,
+  meta: ApplyMeta,
+): OperationResult {
+  const source = writer.sources.get(idKey(input.sourceId));
+  if (source === undefined) return refuse('UNKNOWN_SOURCE', `source ${input.sourceId} is not known`);
+  if (source.prepare?.token !== input.token) {
+    return refuse('STALE_EPOCH', `source ${source.name} has another prepare grant`);
+  }
+  if (source.prepare.done) return accept();
+  const failed = input.errorCode !== '';
+  writer.sources.put(idKey(source.id), {
+    ...source,
+    prepare: failed ? null : { ...source.prepare, done: true },
+    problem: problemText(input),
+    retryAtMs: failed ? meta.logTimeMs + input.retryAfterMs : 0,
+  });
+  return accept();
+}
+
+/** Grants the collector of a source; its token is the epoch of every change row it writes (design 6.3). */
+export function applyGrantCollector(
+  writer: StateWriter,
+  input: GrantCollector,
+  meta: ApplyMeta,
+): OperationResult {
+  const source = writer.sources.get(idKey(input.sourceId));
+  if (source === undefined) return refuse('UNKNOWN_SOURCE', `source ${input.sourceId} is not known`);
+  if (writer.executors.get(idKey(input.executorId)) === undefined) {
+    return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
+  }
+  if (source.prepare?.done !== true) {
+    return refuse('BAD_REQUEST', `source ${source.name} is not prepared`);
+  }
+  const epoch = nextToken(writer, meta);
+  writer.sources.put(idKey(source.id), {
+    ...source,
+    collector: { epoch, executorId: input.executorId, grantedMs: meta.logTimeMs },
+  });
+  return accept({ epoch, position: source.position, lastWindow: source.lastWindow });
+}
+
+export function applyStopCollector(
+  writer: StateWriter,
+  input: StopCollector,
+  meta: ApplyMeta,
+): OperationResult {
+  const source = writer.sources.get(idKey(input.sourceId));
+  if (source === undefined) return refuse('UNKNOWN_SOURCE', `source ${input.sourceId} is not known`);
+  if (source.collector?.epoch !== input.epoch) {
+    return refuse('STALE_EPOCH', `source ${source.name} has another collector grant`);
+  }
+  writer.sources.put(idKey(source.id), {
+    ...source,
+    collector: null,
+    problem: problemText(input),
+    retryAtMs: meta.logTimeMs + input.retryAfterMs,
+  });
+  return accept();
+}
+
+function problemText(error: { readonly errorCode: string; readonly errorMessage: string }): string {
+  return error.errorCode === '' ? '' : `${error.errorCode}: ${error.errorMessage}`;
+}

@@ -1,0 +1,133 @@
+/** The form of every operation as data, and the one function that compares a value with a form. */
+import { GRANT_BITS, TOKEN_MAX } from '../../base/index.ts';
+import type { OperationType } from './operations.ts';
+
+/** `natural`: a safe integer from 0 on. `token`: a fencing token as decimal text. `list`: checked by the caller. */
+type Kind = 'natural' | 'text' | 'token' | 'flag' | 'texts' | 'list';
+export type Shape = Readonly<Record<string, Kind | OneOf | ListOf | ObjectOf>>;
+interface OneOf {
+  readonly oneOf: readonly string[];
+}
+interface ListOf {
+  readonly listOf: Shape;
+}
+interface ObjectOf {
+  readonly objectOf: Shape;
+}
+
+const failure: Shape = { errorCode: 'text', errorMessage: 'text', retryAfterMs: 'natural' };
+
+export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
+  'session.open': { name: 'text' },
+  'executor.register': {
+    name: 'text',
+    incarnation: 'text',
+    slots: 'natural',
+    version: 'text',
+    engines: 'texts',
+  },
+  'executor.expire': { executorId: 'natural', reason: 'text' },
+  'job.declare': {
+    topology: { objectOf: { spec: 'text', shards: 'texts' } },
+    sinks: { listOf: { name: 'text', spec: 'text' } },
+    sources: { listOf: { name: 'text', spec: 'text', sink: 'text' } },
+    reports: {
+      listOf: {
+        name: 'text',
+        spec: 'text',
+        specHash: 'text',
+        source: 'text',
+        sink: 'text',
+        parts: 'natural',
+      },
+    },
+  },
+  'sink.grant': { sinkId: 'natural' },
+  'prepare.grant': { sourceId: 'natural', executorId: 'natural' },
+  'prepare.finish': { sourceId: 'natural', token: 'token', ...failure },
+  'collector.grant': { sourceId: 'natural', executorId: 'natural' },
+  'collector.stop': { sourceId: 'natural', epoch: 'token', ...failure },
+  'window.seal': {
+    sourceId: 'natural',
+    window: 'natural',
+    epoch: 'token',
+    from: 'text',
+    to: 'text',
+    day: 'text',
+    coversMs: 'natural',
+    topologyVersion: 'natural',
+    schemaVersions: { listOf: { table: 'text', version: 'natural' } },
+    shards: { listOf: { shard: 'text', rows: 'natural', checksum: 'text' } },
+  },
+  'task.grant': {
+    reportId: 'natural',
+    generation: 'natural',
+    firstWindow: 'natural',
+    lastWindow: 'natural',
+    part: 'natural',
+    version: 'natural',
+    executorId: 'natural',
+    purpose: { oneOf: ['merge', 'DEAD', 'SKIPPED', 'CANCELLED'] },
+    reason: 'text',
+    failedAttempt: 'flag',
+  },
+  'task.finish': {
+    key: 'text',
+    version: 'natural',
+    token: 'token',
+    state: { oneOf: ['DONE', 'DEAD', 'SKIPPED', 'CANCELLED'] },
+  },
+  'task.park': { key: 'text', version: 'natural', delayMs: 'natural', reason: 'text' },
+  'task.wake': { keys: 'texts' },
+};
+
+/** Says how `value` differs from `shape`; undefined if it does not. Fields beyond the shape are allowed. */
+export function mismatch(value: unknown, shape: Shape, what: string): string | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return `${what}: not an object`;
+  const fields = value as Readonly<Record<string, unknown>>;
+  for (const name in shape) {
+    const kind = shape[name];
+    if (kind === undefined) continue;
+    const found = fields[name];
+    const wrong = fieldMismatch(found, kind, `${what}.${name}`);
+    if (wrong !== undefined) return wrong;
+  }
+  return undefined;
+}
+
+function fieldMismatch(value: unknown, kind: NonNullable<Shape[string]>, what: string): string | undefined {
+  if (typeof kind === 'string') return isKind(value, kind) ? undefined : `${what}: not a ${kind}`;
+  if ('objectOf' in kind) return mismatch(value, kind.objectOf, what);
+  if ('oneOf' in kind) {
+    return typeof value === 'string' && kind.oneOf.includes(value) ? undefined : `${what}: not a known value`;
+  }
+  if (!Array.isArray(value)) return `${what}: not a list`;
+  for (const item of value) {
+    const wrong = mismatch(item, kind.listOf, what);
+    if (wrong !== undefined) return wrong;
+  }
+  return undefined;
+}
+
+function isKind(value: unknown, kind: Kind): boolean {
+  switch (kind) {
+    case 'natural':
+      return Number.isSafeInteger(value) && (value as number) >= 0;
+    case 'text':
+      return typeof value === 'string';
+    case 'flag':
+      return typeof value === 'boolean';
+    case 'token':
+      return typeof value === 'string' && isTokenText(value);
+    case 'texts':
+      return Array.isArray(value) && value.every((item) => typeof item === 'string');
+    case 'list':
+      return Array.isArray(value);
+  }
+}
+
+function isTokenText(text: string): boolean {
+  if (!/^[1-9]\d{0,18}$/.test(text)) return false;
+  const token = BigInt(text);
+  return token <= TOKEN_MAX && token >> GRANT_BITS > 0n;
+}

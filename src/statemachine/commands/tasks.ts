@@ -1,0 +1,165 @@
+/** Tasks: granting a version under a token, finishing it, parking it, waking what is parked (design 6.7, 6.8). */
+import { LIMITS, mutated } from '../../base/index.ts';
+import { nextToken } from './counters.ts';
+import { idKey, taskRowKey, taskRowKeyOf, windowKey } from './keys.ts';
+import type { ApplyMeta, FinishTask, GrantTask, OperationResult, ParkTask, WakeTasks } from './operations.ts';
+import { taskKey, type ReportRecord, type SinkRecord, type TaskRecord } from './records.ts';
+import { accept, refuse, type Refusal } from './result.ts';
+import { followTask } from './windows.ts';
+import type { StateWriter } from './writer.ts';
+
+/** Tokens of replaced versions that a task remembers, so that their database connections can be killed. */
+const SUPERSEDED_MAX = 4;
+
+const isOpen = (task: TaskRecord): boolean => task.state === 'ASSIGNED' || task.state === 'PARKED';
+
+export function applyGrantTask(writer: StateWriter, input: GrantTask, meta: ApplyMeta): OperationResult {
+  const report = writer.reports.get(idKey(input.reportId));
+  if (report?.generation !== input.generation) {
+    return refuse('UNKNOWN_REPORT', `report ${input.reportId}/${input.generation} is not known`);
+  }
+  const sink = writer.sinks.get(idKey(report.sinkId));
+  const current = writer.tasks.get(taskRowKey(input));
+  const refusal = grantRefusal(writer, input, report, sink) ?? versionRefusal(input, current);
+  if (refusal !== undefined) return refusal;
+
+  const token = nextToken(writer, meta);
+  const task: TaskRecord = {
+    key: taskKey(input),
+    reportId: input.reportId,
+    generation: input.generation,
+    sourceId: report.sourceId,
+    sinkId: report.sinkId,
+    firstWindow: input.firstWindow,
+    lastWindow: input.lastWindow,
+    part: input.part,
+    version: input.version,
+    token,
+    superseded: current === undefined ? [] : [current.token, ...current.superseded].slice(0, SUPERSEDED_MAX),
+    sinkEpoch: sink?.epoch ?? '',
+    executorId: input.executorId,
+    purpose: input.purpose,
+    state: 'ASSIGNED',
+    assignedMs: meta.logTimeMs,
+    attempts: (current?.attempts ?? 0) + (input.failedAttempt ? 1 : 0),
+    wakeAtMs: 0,
+    reason: input.reason,
+  };
+  writer.tasks.put(taskRowKey(task), task);
+  if (current === undefined) followTask(writer, { task, open: 0, granted: true, hole: 'keep' }, meta);
+  return accept({ key: task.key, version: task.version, token });
+}
+
+function grantRefusal(
+  writer: StateWriter,
+  input: GrantTask,
+  report: ReportRecord,
+  sink: SinkRecord | undefined,
+): Refusal | undefined {
+  const spanKnown =
+    input.lastWindow === input.firstWindow &&
+    input.part < report.parts &&
+    input.firstWindow >= report.firstWindow &&
+    writer.windows.get(windowKey(report.sourceId, input.firstWindow)) !== undefined;
+  if (!spanKnown) return refuse('UNKNOWN_TASK', `${taskKey(input)} is no task of a sealed window`);
+  if (writer.executors.get(idKey(input.executorId)) === undefined) {
+    return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
+  }
+  if ((sink?.epoch ?? null) === null) {
+    return refuse('SINK_EPOCH', `the report database of ${report.name} has no epoch yet`);
+  }
+  return undefined;
+}
+
+function versionRefusal(input: GrantTask, current: TaskRecord | undefined): Refusal | undefined {
+  if (current !== undefined && !isOpen(current)) {
+    return refuse('TASK_FINISHED', `task ${current.key} is ${current.state}`);
+  }
+  const version = (current?.version ?? 0) + 1;
+  if (input.version !== version) {
+    return refuse('STALE_VERSION', `the next version of task ${taskKey(input)} is ${version}`);
+  }
+  return undefined;
+}
+
+/** Ends a task. Only its current version may, under its token; repeating it answers as at first. */
+export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: ApplyMeta): OperationResult {
+  const task = writer.tasks.get(taskRowKeyOf(input.key));
+  if (task === undefined) return refuse('UNKNOWN_TASK', `task ${input.key} is not known`);
+  const isCurrent = task.version === input.version && task.token === input.token;
+  if (!isCurrent && !mutated('state.doneOfOldVersion')) {
+    return refuse('STALE_VERSION', `the current version of task ${task.key} is ${task.version}`);
+  }
+  if (!isOpen(task)) {
+    if (task.state === input.state) return accept({ key: task.key });
+    return refuse('TASK_FINISHED', `task ${task.key} is ${task.state}`);
+  }
+  if (!mayBecome(task, input.state)) {
+    return refuse('BAD_REQUEST', `a version granted for ${task.purpose} does not end as ${input.state}`);
+  }
+  const finished: TaskRecord = { ...task, state: input.state, wakeAtMs: 0 };
+  writer.tasks.put(taskRowKey(finished), finished);
+  const hole = input.state === 'DONE' ? 'remove' : 'add';
+  followTask(writer, { task: finished, open: -1, granted: false, hole }, meta);
+  return accept({ key: task.key });
+}
+
+/** A merge ends as DONE, or as CANCELLED where the sink has folded the window away; a retraction as what it is for. */
+function mayBecome(task: TaskRecord, state: FinishTask['state']): boolean {
+  if (task.purpose === 'merge') return state === 'DONE' || state === 'CANCELLED';
+  return state === task.purpose;
+}
+
+export function applyParkTask(writer: StateWriter, input: ParkTask, meta: ApplyMeta): OperationResult {
+  const task = writer.tasks.get(taskRowKeyOf(input.key));
+  if (task === undefined) return refuse('UNKNOWN_TASK', `task ${input.key} is not known`);
+  if (task.version !== input.version) {
+    return refuse('STALE_VERSION', `the current version of task ${task.key} is ${task.version}`);
+  }
+  if (task.state === 'PARKED') return accept({ key: task.key });
+  if (task.state !== 'ASSIGNED') return refuse('TASK_FINISHED', `task ${task.key} is ${task.state}`);
+  writer.tasks.put(taskRowKey(task), {
+    ...task,
+    state: 'PARKED',
+    attempts: task.attempts + 1,
+    wakeAtMs: meta.logTimeMs + input.delayMs,
+    reason: input.reason,
+  });
+  return accept({ key: task.key });
+}
+
+export function applyWakeTasks(writer: StateWriter, input: WakeTasks, meta: ApplyMeta): OperationResult {
+  const named = input.keys.length > 0;
+  const tasks: TaskRecord[] = [];
+  let more = false;
+  for (const task of named ? namedTasks(writer, input.keys) : writer.openTasks.values()) {
+    const wakes = (task.state === 'PARKED' && task.wakeAtMs > meta.logTimeMs) || task.state === 'DEAD';
+    if (!wakes) continue;
+    more = tasks.length === LIMITS.tasksWokenPerOperationMax;
+    if (more) break;
+    tasks.push(task);
+  }
+  for (const task of tasks) wake(writer, task, meta);
+  return accept({ woken: tasks.length, more });
+}
+
+function* namedTasks(writer: StateWriter, keys: readonly string[]): IterableIterator<TaskRecord> {
+  for (const key of new Set(keys)) {
+    const task = writer.tasks.get(taskRowKeyOf(key));
+    if (task !== undefined) yield task;
+  }
+}
+
+/** A dead task's hole closes only when the new try is done; until then its window is SEALED again. */
+function wake(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): void {
+  const wasDead = task.state === 'DEAD';
+  const woken: TaskRecord = {
+    ...task,
+    state: 'PARKED',
+    wakeAtMs: meta.logTimeMs,
+    purpose: wasDead ? 'merge' : task.purpose,
+    attempts: wasDead ? 0 : task.attempts,
+  };
+  writer.tasks.put(taskRowKey(woken), woken);
+  if (wasDead) followTask(writer, { task: woken, open: 1, granted: false, hole: 'keep' }, meta);
+}

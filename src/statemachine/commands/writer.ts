@@ -1,0 +1,33 @@
+/** What an operation changes: the tables of the view, with writes. Synchronous, in memory, without side effects. */
+import type { TableView } from '../view.ts';
+import type {
+  ClusterRecord,
+  ExecutorRecord,
+  ReportRecord,
+  SessionRecord,
+  SinkRecord,
+  SourceRecord,
+  TaskRecord,
+  TopologyRecord,
+  WindowRecord,
+} from './records.ts';
+
+export interface TableWriter<R> extends TableView<R> {
+  put(key: string, row: R): void;
+  delete(key: string): void;
+}
+
+export interface StateWriter {
+  readonly cluster: ClusterRecord;
+  readonly topology: TopologyRecord | undefined;
+  readonly sessions: TableWriter<SessionRecord>;
+  readonly executors: TableWriter<ExecutorRecord>;
+  readonly sinks: TableWriter<SinkRecord>;
+  readonly sources: TableWriter<SourceRecord>;
+  readonly reports: TableWriter<ReportRecord>;
+  readonly windows: TableWriter<WindowRecord>;
+  readonly tasks: TableWriter<TaskRecord>;
+  readonly openTasks: TableView<TaskRecord>;
+  setCluster(cluster: ClusterRecord): void;
+  setTopology(topology: TopologyRecord): void;
+}

@@ -1,0 +1,30 @@
+/** What is replicated: operations as versioned data, a synchronous view, tables on LevelDB, snapshots, log time. */
+export { applyEntry, applyOperation } from './commands/apply.ts';
+export type { DeclaredItem } from './commands/declare-job.ts';
+export { decodeEntry, encodeEntry, ENTRY_FORMAT } from './commands/entry.ts';
+export {
+  idKey,
+  parseTaskKey,
+  taskRowKey,
+  taskRowKeyOf,
+  taskWindowPrefix,
+  windowKey,
+  windowPrefix,
+  type TaskIdentity,
+} from './commands/keys.ts';
+export type * from './commands/operations.ts';
+export { taskKey, STATE_FORMAT } from './commands/records.ts';
+export type * from './commands/records.ts';
+export { decodeReplies } from './commands/replies.ts';
+export { reportsOf } from './commands/windows.ts';
+export type { StateWriter, TableWriter } from './commands/writer.ts';
+export { nextLogTime } from './log-time.ts';
+export { MemoryState } from './memory-state.ts';
+export {
+  openStateMachine,
+  restoreStateMachine,
+  type AppliedEntry,
+  type StateMachine,
+  type StateMachineOptions,
+} from './state-machine.ts';
+export type { StateView, TableView } from './view.ts';

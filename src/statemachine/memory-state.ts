@@ -1,0 +1,200 @@
+/**
+ * The replicated state in memory: sorted tables of decoded records that `apply` and the planner read, which
+ * rows have changed since the last batch, and the digest. It knows no disk: the simulator uses it as it is.
+ */
+import { mutated, TidemarkError } from '../base/index.ts';
+import { SINGLE_KEY } from './commands/keys.ts';
+import type {
+  ClusterRecord,
+  ExecutorRecord,
+  ReportRecord,
+  SessionRecord,
+  SinkRecord,
+  SourceRecord,
+  TaskRecord,
+  TopologyRecord,
+  WindowRecord,
+} from './commands/records.ts';
+import type { StateWriter, TableWriter } from './commands/writer.ts';
+import { addToDigest, decodeRow, digestText, encodeRow, takeFromDigest } from './row-codec.ts';
+import { SortedTable } from './sorted-table.ts';
+import type { StateView, TableView } from './view.ts';
+
+/** A row to write, or to delete where `bytes` is undefined. */
+export interface RowChange {
+  readonly fullKey: string;
+  readonly bytes: Uint8Array | undefined;
+}
+
+const EMPTY_CLUSTER: ClusterRecord = {
+  featureLevel: 1,
+  logTimeMs: 0,
+  wallMs: 0,
+  grants: 0,
+  ids: { session: 0, executor: 0, source: 0, sink: 0, report: 0 },
+};
+
+/** A table that remembers which of its keys changed. */
+class TrackedTable<R extends object> implements TableWriter<R> {
+  readonly name: string;
+  readonly dirty = new Set<string>();
+  readonly #rows = new SortedTable<R>();
+  readonly #follow: ((key: string, row: R | undefined) => void) | undefined;
+
+  constructor(name: string, follow?: (key: string, row: R | undefined) => void) {
+    this.name = name;
+    this.#follow = follow;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  get(key: string): R | undefined {
+    return this.#rows.get(key);
+  }
+
+  values(): IterableIterator<R> {
+    return this.#rows.values();
+  }
+
+  withPrefix(prefix: string): IterableIterator<R> {
+    return this.#rows.withPrefix(prefix);
+  }
+
+  put(key: string, row: R): void {
+    this.load(key, row);
+    this.dirty.add(key);
+  }
+
+  delete(key: string): void {
+    if (this.#rows.get(key) === undefined) return;
+    this.#rows.delete(key);
+    this.#follow?.(key, undefined);
+    this.dirty.add(key);
+  }
+
+  /** Takes a row that is stored already. */
+  load(key: string, row: R): void {
+    this.#rows.set(key, row);
+    this.#follow?.(key, row);
+  }
+}
+
+export class MemoryState implements StateWriter, StateView {
+  appliedIndex = 0;
+  appliedTerm = 0;
+
+  readonly #openTasks = new SortedTable<TaskRecord>();
+  readonly #pendingWindows = new SortedTable<WindowRecord>();
+  readonly #cluster = new TrackedTable<ClusterRecord>('cluster');
+  readonly #topology = new TrackedTable<TopologyRecord>('topology');
+  readonly sessions = new TrackedTable<SessionRecord>('session');
+  readonly executors = new TrackedTable<ExecutorRecord>('executor');
+  readonly sinks = new TrackedTable<SinkRecord>('sink');
+  readonly sources = new TrackedTable<SourceRecord>('source');
+  readonly reports = new TrackedTable<ReportRecord>('report');
+  readonly windows = new TrackedTable<WindowRecord>('window', (key, window) => {
+    if (window !== undefined && window.tasksGranted < window.tasksTotal)
+      this.#pendingWindows.set(key, window);
+    else this.#pendingWindows.delete(key);
+  });
+  readonly tasks = new TrackedTable<TaskRecord>('task', (key, task) => {
+    if (task?.state === 'ASSIGNED' || task?.state === 'PARKED') this.#openTasks.set(key, task);
+    else this.#openTasks.delete(key);
+  });
+
+  readonly #tables: readonly TrackedTable<never>[] = [
+    this.#cluster,
+    this.#topology,
+    this.sessions,
+    this.executors,
+    this.sinks,
+    this.sources,
+    this.reports,
+    this.windows,
+    this.tasks,
+  ] as unknown as readonly TrackedTable<never>[];
+
+  /** Hash of every row as it was last taken or loaded, by full key. */
+  readonly #hashes = new Map<string, bigint>();
+  #digest = 0n;
+
+  get cluster(): ClusterRecord {
+    return this.#cluster.get(SINGLE_KEY) ?? EMPTY_CLUSTER;
+  }
+
+  get topology(): TopologyRecord | undefined {
+    return this.#topology.get(SINGLE_KEY);
+  }
+
+  get openTasks(): TableView<TaskRecord> {
+    return this.#openTasks;
+  }
+
+  get pendingWindows(): TableView<WindowRecord> {
+    return this.#pendingWindows;
+  }
+
+  /** As of the last {@link takeChanges}. */
+  get digest(): string {
+    return digestText(this.#digest);
+  }
+
+  setCluster(cluster: ClusterRecord): void {
+    this.#cluster.put(SINGLE_KEY, cluster);
+  }
+
+  setTopology(topology: TopologyRecord): void {
+    this.#topology.put(SINGLE_KEY, topology);
+  }
+
+  /**
+   * Takes what has changed since the last call, as rows to store, and brings the digest up to date. A row that
+   * changed several times is encoded and hashed once.
+   */
+  takeChanges(): RowChange[] {
+    const changes: RowChange[] = [];
+    for (const table of this.#tables) {
+      for (const key of table.dirty) {
+        const change = this.#takeChange(`${table.name}/${key}`, table.get(key));
+        if (change !== undefined) changes.push(change);
+      }
+      table.dirty.clear();
+    }
+    return changes;
+  }
+
+  #takeChange(fullKey: string, row: object | undefined): RowChange | undefined {
+    const before = this.#hashes.get(fullKey);
+    if (row === undefined) {
+      if (before === undefined) return undefined;
+      this.#hashes.delete(fullKey);
+      if (!mutated('state.digestIgnoresDeletes')) this.#digest = takeFromDigest(this.#digest, before);
+      return { fullKey, bytes: undefined };
+    }
+    const stored = encodeRow(fullKey, row);
+    if (stored.hash === before) return undefined;
+    if (before !== undefined) this.#digest = takeFromDigest(this.#digest, before);
+    this.#digest = addToDigest(this.#digest, stored.hash);
+    this.#hashes.set(fullKey, stored.hash);
+    return { fullKey, bytes: stored.bytes };
+  }
+
+  /**
+   * Takes a stored row at recovery. The caller compares the digest when all rows are in.
+   * @throws TidemarkError `DATA_CORRUPT` for a damaged row or one of no table, `FORMAT_UNKNOWN`.
+   */
+  loadRow(fullKey: string, bytes: Uint8Array): void {
+    const { record, hash } = decodeRow(fullKey, bytes);
+    const slash = fullKey.indexOf('/');
+    const name = fullKey.slice(0, Math.max(0, slash));
+    const table = this.#tables.find((candidate) => candidate.name === name);
+    if (table === undefined || typeof record !== 'object' || record === null) {
+      throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: of no table`);
+    }
+    table.load(fullKey.slice(slash + 1), record as never);
+    this.#hashes.set(fullKey, hash);
+    this.#digest = addToDigest(this.#digest, hash);
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * How a row is stored: 8 bytes of hash over its full key and value, then the value. The hash is the row's
+ * checksum, and the same number is its part of the digest, so one pass over the rows checks each of them
+ * and, by the sum, that none has vanished or been added.
+ */
+import { hash } from 'node:crypto';
+import { decode, encode, TidemarkError, type Encodable } from '../base/index.ts';
+import { STATE_FORMAT } from './commands/records.ts';
+
+const HASH_BYTES = 8;
+const DIGEST_MASK = (1n << 64n) - 1n;
+
+export interface StoredRow {
+  readonly bytes: Uint8Array;
+  readonly hash: bigint;
+}
+
+export function encodeRow(fullKey: string, record: object): StoredRow {
+  const value = encode(STATE_FORMAT, record as unknown as Encodable);
+  const rowHash = hashOf(fullKey, value);
+  const bytes = new Uint8Array(HASH_BYTES + value.length);
+  new DataView(bytes.buffer).setBigUint64(0, rowHash);
+  bytes.set(value, HASH_BYTES);
+  return { bytes, hash: rowHash };
+}
+
+/**
+ * Reads a stored row and checks it.
+ * @throws TidemarkError `DATA_CORRUPT` if any bit of key or value differs, `FORMAT_UNKNOWN`.
+ */
+export function decodeRow(fullKey: string, bytes: Uint8Array): { record: unknown; hash: bigint } {
+  if (bytes.length <= HASH_BYTES) throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: cut off`);
+  const stored = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0);
+  const value = bytes.subarray(HASH_BYTES);
+  if (hashOf(fullKey, value) !== stored) {
+    throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: its checksum does not match`, {
+      next: 'Stop this coordinator, empty its state folder, and start it again: the log is applied anew.',
+    });
+  }
+  return { record: decode(STATE_FORMAT, value, `state row ${fullKey}`), hash: stored };
+}
+
+/** Adds to a digest: the order-free sum of the hashes of all live rows, modulo 2^64. */
+export const addToDigest = (digest: bigint, rowHash: bigint): bigint => (digest + rowHash) & DIGEST_MASK;
+export const takeFromDigest = (digest: bigint, rowHash: bigint): bigint => (digest - rowHash) & DIGEST_MASK;
+export const digestText = (digest: bigint): string => digest.toString(16).padStart(16, '0');
+
+function hashOf(fullKey: string, value: Uint8Array): bigint {
+  const key = Buffer.from(fullKey, 'utf8');
+  const input = Buffer.allocUnsafe(4 + key.length + value.length);
+  // The key's length comes first, so that no two (key, value) pairs give the same input.
+  input.writeUInt32BE(key.length, 0);
+  input.set(key, 4);
+  input.set(value, 4 + key.length);
+  return hash('sha256', input, 'buffer').readBigUInt64BE(0);
+}

@@ -1,0 +1,180 @@
+/** The replicated state of one coordinator: what the Raft log is applied to, and what everything else reads. */
+import { assert, LIMITS, TidemarkError, type ClusterId } from '../base/index.ts';
+import { applyEntry } from './commands/apply.ts';
+import { decodeEntry } from './commands/entry.ts';
+import { encodeReplies } from './commands/replies.ts';
+import { MemoryState, type RowChange } from './memory-state.ts';
+import { readSnapshot, snapshotChunks } from './snapshot.ts';
+import { StateStore, type StateHead } from './state-store.ts';
+import type { StateView } from './view.ts';
+
+/** An entry that is committed; the same shape as consensus hands over. Empty `data` is an entry of its own. */
+export interface AppliedEntry {
+  readonly index: number;
+  readonly term: number;
+  readonly data: Uint8Array;
+}
+
+export interface StateMachineOptions {
+  /** The state's own folder; one process at a time. */
+  readonly folder: string;
+  readonly clusterId: ClusterId;
+}
+
+export interface StateMachine {
+  /** The last index whose effect is in the database: entries after it are to be applied. */
+  readonly appliedIndex: number;
+  /**
+   * Applies entries in order, each exactly once, and answers with one reply per entry (`decodeReplies`; empty
+   * for an entry without data). Calls must not overlap. A rejection means that the state is not known
+   * any more: the process must end.
+   * @throws TidemarkError `STORAGE_FAILED`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`.
+   */
+  apply(entries: readonly AppliedEntry[]): Promise<readonly Uint8Array[]>;
+  /** A live view; see {@link StateView}. Costs nothing. */
+  view(): StateView;
+  /** Calls `listener` after every applied group; returns what ends that. */
+  onApplied(listener: (appliedIndex: number) => void): () => void;
+  /** A snapshot of the state as of one applied index, as a stream of chunks; applying goes on meanwhile. */
+  snapshot(): AsyncGenerator<Uint8Array, void, undefined>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the state in its folder, or makes it. Every stored row is read and checked.
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`, `STORAGE_FAILED`.
+ */
+export async function openStateMachine(options: StateMachineOptions): Promise<StateMachine> {
+  const state = new MemoryState();
+  const store = await StateStore.open(options.folder, options.clusterId, state);
+  return new DurableStateMachine(state, store);
+}
+
+/**
+ * Fills an empty folder from a snapshot and opens it. The rows are written only after all of them were
+ * checked, in one batch with their head: a folder is filled as a whole or stays empty of rows.
+ * @throws TidemarkError as {@link openStateMachine}; `DATA_CORRUPT` also for a damaged snapshot.
+ */
+export async function restoreStateMachine(
+  options: StateMachineOptions,
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<StateMachine> {
+  const state = new MemoryState();
+  const store = await StateStore.open(options.folder, options.clusterId, state);
+  try {
+    if (store.head.appliedIndex !== 0) {
+      throw new TidemarkError('ALREADY_INITIALIZED', `${options.folder} already holds a state`);
+    }
+    await fill(store, state, chunks);
+    return new DurableStateMachine(state, store);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function fill(store: StateStore, state: MemoryState, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const rows: RowChange[] = [];
+  let head: StateHead | undefined;
+  for await (const item of readSnapshot(chunks)) {
+    if ('head' in item) {
+      head = item.head;
+    } else {
+      state.loadRow(item.fullKey, item.bytes);
+      rows.push(item);
+    }
+  }
+  if (head?.clusterId !== store.head.clusterId) {
+    throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
+  }
+  if (head.digest !== state.digest) {
+    throw new TidemarkError(
+      'DATA_CORRUPT',
+      `snapshot: its rows sum to ${state.digest}, not to ${head.digest}`,
+    );
+  }
+  state.appliedIndex = head.appliedIndex;
+  state.appliedTerm = head.appliedTerm;
+  await store.write(rows, head);
+}
+
+class DurableStateMachine implements StateMachine {
+  readonly #state: MemoryState;
+  readonly #store: StateStore;
+  readonly #listeners = new Set<(appliedIndex: number) => void>();
+  /** Set while a call runs, and for good after one failed. */
+  #busy = false;
+
+  constructor(state: MemoryState, store: StateStore) {
+    this.#state = state;
+    this.#store = store;
+  }
+
+  get appliedIndex(): number {
+    return this.#store.head.appliedIndex;
+  }
+
+  async apply(entries: readonly AppliedEntry[]): Promise<readonly Uint8Array[]> {
+    assert(!this.#busy, 'apply does not overlap, and does not follow a failure');
+    this.#busy = true;
+    const replies: Uint8Array[] = [];
+    let from = 0;
+    while (from < entries.length) {
+      const to = endOfGroup(entries, from);
+      for (let i = from; i < to; i++) replies.push(this.#applyOne(entries[i]));
+      await this.#flush();
+      from = to;
+    }
+    this.#busy = false;
+    return replies;
+  }
+
+  #applyOne(entry: AppliedEntry | undefined): Uint8Array {
+    assert(entry?.index === this.#state.appliedIndex + 1, 'entries are applied without a gap');
+    assert(entry.term >= this.#state.appliedTerm, 'terms do not go back');
+    const reply =
+      entry.data.length === 0
+        ? new Uint8Array(0)
+        : encodeReplies(applyEntry(this.#state, decodeEntry(entry.data), entry));
+    this.#state.appliedIndex = entry.index;
+    this.#state.appliedTerm = entry.term;
+    return reply;
+  }
+
+  async #flush(): Promise<void> {
+    const changes = this.#state.takeChanges();
+    const { appliedIndex, appliedTerm, digest } = this.#state;
+    await this.#store.write(changes, { appliedIndex, appliedTerm, digest });
+    for (const listener of this.#listeners) listener(appliedIndex);
+  }
+
+  view(): StateView {
+    return this.#state;
+  }
+
+  onApplied(listener: (appliedIndex: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  snapshot(): AsyncGenerator<Uint8Array, void, undefined> {
+    return snapshotChunks(this.#store.read());
+  }
+
+  async close(): Promise<void> {
+    await this.#store.close();
+  }
+}
+
+/** A group is bounded, so that a long run of entries does not hold the event loop: each group ends in an await. */
+function endOfGroup(entries: readonly AppliedEntry[], from: number): number {
+  let bytes = 0;
+  let to = from;
+  while (to < entries.length && (to === from || bytes < LIMITS.applyGroupBytesMax)) {
+    bytes += entries[to]?.data.length ?? 0;
+    to += 1;
+  }
+  return to;
+}

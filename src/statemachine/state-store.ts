@@ -1,0 +1,209 @@
+/**
+ * The state's database: one LevelDB folder, written by one chained, atomic batch per applied group.
+ *
+ * Batches are not synced. What a power loss takes is the end of the database's own log, so what remains is the
+ * state of an earlier group, and the Raft log, which is synced and reaches further, is applied again from there.
+ * LevelDB does not check its checksums; each row carries its own, and the digest in the head row shows a
+ * row that vanished or came back. Both are checked whenever the folder is opened.
+ */
+import { mkdir, readdir } from 'node:fs/promises';
+import { Level } from 'level';
+import { assert, TidemarkError, toTidemarkError, type ClusterId } from '../base/index.ts';
+import type { MemoryState, RowChange } from './memory-state.ts';
+import { decodeRow, encodeRow } from './row-codec.ts';
+
+/** Sorts before every table's name. */
+const HEAD_KEY = '!head';
+
+/** What each batch says about itself: where the state stands, and which batch it follows. */
+export interface StateHead {
+  readonly clusterId: string;
+  readonly appliedIndex: number;
+  readonly appliedTerm: number;
+  readonly digest: string;
+  /** Applied index of the batch before; -1 in the first one. */
+  readonly previousIndex: number;
+}
+
+export interface StoredRowBytes {
+  readonly fullKey: string;
+  readonly bytes: Uint8Array;
+}
+
+type Database = Level<string, Uint8Array>;
+
+export class StateStore {
+  readonly #db: Database;
+  #head: StateHead;
+
+  private constructor(db: Database, head: StateHead) {
+    this.#db = db;
+    this.#head = head;
+  }
+
+  get head(): StateHead {
+    return this.#head;
+  }
+
+  /**
+   * Opens the folder, making it if it does not exist or is empty, and loads every row into `state`.
+   * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`,
+   * `STORAGE_FAILED`.
+   */
+  static async open(folder: string, clusterId: ClusterId, state: MemoryState): Promise<StateStore> {
+    const fresh = await makeFolder(folder);
+    const db: Database = new Level(folder, { keyEncoding: 'utf8', valueEncoding: 'view' });
+    try {
+      await db.open({ createIfMissing: fresh });
+    } catch (error) {
+      throw openError(error, folder, fresh);
+    }
+    try {
+      const head = fresh ? await writeFirstHead(db, clusterId) : await load(db, folder, clusterId, state);
+      state.appliedIndex = head.appliedIndex;
+      state.appliedTerm = head.appliedTerm;
+      return new StateStore(db, head);
+    } catch (error) {
+      await db.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Writes the rows that one applied group changed, with the head that it leads to.
+   * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
+   */
+  async write(
+    changes: readonly RowChange[],
+    head: Omit<StateHead, 'clusterId' | 'previousIndex'>,
+  ): Promise<void> {
+    assert(head.appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
+    const next: StateHead = {
+      ...head,
+      clusterId: this.#head.clusterId,
+      previousIndex: this.#head.appliedIndex,
+    };
+    const batch = this.#db.batch();
+    for (const { fullKey, bytes } of changes) {
+      if (bytes === undefined) batch.del(fullKey);
+      else batch.put(fullKey, bytes);
+    }
+    batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
+    try {
+      await batch.write();
+    } catch (cause) {
+      throw new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
+    }
+    this.#head = next;
+  }
+
+  /** Reads head and rows as of one batch, whatever is written meanwhile. */
+  async *read(): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
+    const snapshot = this.#db.snapshot();
+    try {
+      yield* readRows(this.#db, { snapshot });
+    } finally {
+      await snapshot.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#db.close();
+  }
+}
+
+async function makeFolder(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { recursive: true });
+    return (await readdir(folder)).length === 0;
+  } catch (cause) {
+    throw new TidemarkError('STORAGE_FAILED', `the state folder ${folder} cannot be made`, { cause });
+  }
+}
+
+/** The first head is synced: from then on a folder without one is damaged, not new. */
+async function writeFirstHead(db: Database, clusterId: ClusterId): Promise<StateHead> {
+  const head: StateHead = {
+    clusterId,
+    appliedIndex: 0,
+    appliedTerm: 0,
+    digest: '0'.repeat(16),
+    previousIndex: -1,
+  };
+  try {
+    await db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, head).bytes).write({ sync: true });
+  } catch (cause) {
+    throw new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
+  }
+  return head;
+}
+
+async function load(
+  db: Database,
+  folder: string,
+  clusterId: ClusterId,
+  state: MemoryState,
+): Promise<StateHead> {
+  let head: StateHead | undefined;
+  for await (const row of readRows(db, {})) {
+    if ('head' in row) head = row.head;
+    else state.loadRow(row.fullKey, row.bytes);
+  }
+  if (head === undefined) throw damaged(folder, 'its head row is missing');
+  if (head.clusterId !== clusterId) {
+    throw new TidemarkError(
+      'DATA_OF_OTHER_CLUSTER',
+      `${folder} holds the state of cluster ${head.clusterId}`,
+      {
+        next: `Start with the data folder of cluster ${clusterId}.`,
+      },
+    );
+  }
+  if (head.digest !== state.digest) {
+    throw damaged(folder, `its rows sum to ${state.digest}, its head says ${head.digest}`);
+  }
+  return head;
+}
+
+async function* readRows(
+  db: Database,
+  options: { readonly snapshot?: ReturnType<Database['snapshot']> },
+): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
+  let rows: [string, Uint8Array][];
+  const iterator = db.iterator(options);
+  try {
+    for (;;) {
+      try {
+        rows = await iterator.nextv(1_000);
+      } catch (cause) {
+        throw new TidemarkError('DATA_CORRUPT', 'the state cannot be read', { cause });
+      }
+      if (rows.length === 0) return;
+      for (const [fullKey, bytes] of rows) {
+        if (fullKey === HEAD_KEY) yield { head: decodeRow(fullKey, bytes).record as StateHead };
+        else yield { fullKey, bytes };
+      }
+    }
+  } finally {
+    await iterator.close();
+  }
+}
+
+function damaged(folder: string, what: string): TidemarkError {
+  return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
+    next: 'Stop this coordinator, empty its state folder, and start it again: the log is applied anew.',
+  });
+}
+
+function openError(error: unknown, folder: string, fresh: boolean): TidemarkError {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  const code = (cause as { readonly code?: unknown }).code;
+  if (code === 'LEVEL_LOCKED') {
+    return new TidemarkError('DATA_IN_USE', `another process uses ${folder}`, {
+      cause,
+      next: 'Stop the other process, or start this one with another data folder.',
+    });
+  }
+  if (fresh) return new TidemarkError('STORAGE_FAILED', `${folder} cannot be opened`, { cause });
+  return damaged(folder, toTidemarkError(cause).message);
+}
