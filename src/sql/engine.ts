@@ -29,13 +29,15 @@ export interface ResultColumn {
 
 /** Where to connect, after secrets were resolved. Never logged, never stored. */
 export type DatabaseAddress =
-  | { readonly kind: 'mysql'; readonly url: string }
-  | { readonly kind: 'embedded'; readonly file: string };
+  { readonly kind: 'mysql'; readonly url: string } | { readonly kind: 'embedded'; readonly file: string };
 
 export interface ConnectOptions {
   /** Shown in the server's process list where the engine has one: `tidemark/<purpose>`. */
   readonly purpose: string;
   readonly readOnly?: boolean;
+  /** Seconds of silence after which the server drops the connection and rolls back (MySQL; default 60). */
+  readonly idleSeconds?: number;
+  /** Aborting destroys the connection and ends its statement at the server. */
   readonly signal?: AbortSignal;
 }
 
@@ -53,7 +55,11 @@ export interface SqlConnection {
   readonly id: string;
   query(sql: string, params?: readonly SqlParam[]): Promise<ResultSet>;
   /** Inserts many rows in statements of bounded size. `columns` are plain names, quoted by the engine. */
-  insertRows(table: string, columns: readonly string[], rows: readonly (readonly SqlParam[])[]): Promise<void>;
+  insertRows(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlParam[])[],
+  ): Promise<void>;
   /** `write`: READ COMMITTED, or BEGIN IMMEDIATE. `snapshot`: a consistent read-only view. */
   begin(mode: 'write' | 'snapshot'): Promise<void>;
   commit(): Promise<void>;
@@ -95,14 +101,30 @@ export interface Dialect {
     readonly replace?: readonly string[];
   }): string;
   /** INSERT that leaves an existing row as it is. */
-  insertIgnore(input: { readonly table: string; readonly columns: readonly string[]; readonly source: string; readonly key: readonly string[] }): string;
-  /** The DDL type for a declared column type (src/job/types.ts); `bytes` for text kept as bytes. */
+  insertIgnore(input: {
+    readonly table: string;
+    readonly columns: readonly string[];
+    readonly source: string;
+    readonly key: readonly string[];
+  }): string;
+  /**
+   * The DDL type of a column of a declared type (column-types.ts). Text is compared by code points.
+   * @throws TidemarkError `COLUMN_TYPE`, `DECIMAL_EMBEDDED`.
+   */
   columnType(type: string): string;
+  /** The DDL type of a key or multiset value in our own tables: as `columnType`, but text is kept as bytes. */
+  storedType(type: string): string;
+  /** Casts an expression to what `storedType` keeps; see {@link fromStored}. */
+  toStored(expression: string, type: string): string;
+  /** Turns a stored key or multiset value back into what people read. */
+  fromStored(expression: string, type: string): string;
+  /** The DDL type that holds sums of values of a declared type exactly. */
+  sumType(type: string): string;
   /** Turns an expression into bytes, for grouping and storing text keys exactly. */
   textToBytes(expression: string): string;
   /** The reverse, for views that people read. */
   bytesToText(expression: string): string;
-  /** Casts an expression to the type in which sums of it stay exact. */
+  /** Casts a sum to its `sumType`. Embedded: as it is, for a cast would hide an overflow or a real number. */
   castSum(expression: string, type: string): string;
   /** Session settings that are pinned for report SQL (time zone, sql_mode, character set), run once per connection. */
   readonly sessionSettings: readonly string[];

@@ -1,0 +1,311 @@
+/** One connection of the embedded engine: the near side of a worker thread (embedded-worker.ts). */
+import { createRequire } from 'node:module';
+import { Worker } from 'node:worker_threads';
+import { assert, LIMITS, TidemarkError } from '../base/index.ts';
+import { embeddedDialect } from './embedded-dialect.ts';
+import { embeddedError, endsConnection } from './embedded-errors.ts';
+import {
+  embeddedWorkerMain,
+  WORKER_STATE,
+  type WorkerInput,
+  type WorkerReply,
+  type WorkerRequest,
+  type WorkerValue,
+} from './embedded-worker.ts';
+import type { ConnectOptions, ResultColumn, ResultSet, SqlConnection, SqlParam } from './engine.ts';
+import { insertBatches } from './insert-batches.ts';
+import { assertBound, statementShape } from './statement-shape.ts';
+
+/** How long a statement or a BEGIN waits for another writer before `DB_BUSY`. */
+const BUSY_WAIT_MS = 5_000;
+/** How long the exit of the process waits for a call that is under way. */
+const EXIT_WAIT_MS = 5_000;
+/** SQLite's bound for placeholders in one statement (sqlite.org/limits.html, 9). */
+const VARIABLES_MAX = 32_000;
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+
+interface Waiting {
+  readonly sql: string | null;
+  resolve(result: ResultSet): void;
+  reject(error: TidemarkError): void;
+}
+
+/** States of all live threads: a process must not end while one is inside a call (embedded-worker.ts, 2). */
+const live = new Set<Int32Array>();
+let exitHook = false;
+
+function endAll(): void {
+  for (const state of live) {
+    if (!askToEnd(state)) Atomics.wait(state, 0, WORKER_STATE.ending, EXIT_WAIT_MS);
+  }
+}
+
+/** Returns true if the thread may be terminated now, false if it will leave after its call. */
+function askToEnd(state: Int32Array): boolean {
+  const { idle, calling, ended, ending } = WORKER_STATE;
+  const found = Atomics.compareExchange(state, 0, idle, ended);
+  if (found === idle || found === ended) return true;
+  Atomics.compareExchange(state, 0, calling, ending);
+  Atomics.notify(state, 0);
+  return Atomics.compareExchange(state, 0, idle, ended) === idle;
+}
+
+function libraryPath(): string {
+  try {
+    return createRequire(import.meta.url).resolve('libsql');
+  } catch (cause) {
+    throw new TidemarkError('ENGINE_MISSING', 'the embedded engine needs the package libsql', {
+      next: 'Install it: npm install libsql. Or use MySQL.',
+      cause,
+    });
+  }
+}
+
+let connections = 0;
+
+export class EmbeddedConnection implements SqlConnection {
+  readonly id: string;
+  readonly #file: string;
+  readonly #worker: Worker;
+  readonly #state: Int32Array;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #exited: Promise<void>;
+  #next = 1;
+  #inTransaction = false;
+  #closed = false;
+
+  private constructor(file: string) {
+    connections += 1;
+    this.id = `${process.pid}-${connections}`;
+    this.#file = file;
+    const shared = new SharedArrayBuffer(4);
+    this.#state = new Int32Array(shared);
+    const input: WorkerInput = {
+      library: libraryPath(),
+      file,
+      state: shared,
+      busyWaitMs: BUSY_WAIT_MS,
+      rowsMax: LIMITS.sqlRowsPerFetchMax,
+    };
+    this.#worker = new Worker(`(${embeddedWorkerMain.toString()})()`, {
+      eval: true,
+      execArgv: [],
+      workerData: input,
+      name: `tidemark-sql-${connections}`,
+    });
+    this.#exited = this.#watch();
+  }
+
+  /** @throws TidemarkError `ENGINE_MISSING`, `DB_UNREACHABLE`, `DATA_CORRUPT`, `DB_BUSY`, `CANCELLED`. */
+  static async open(file: string, options: ConnectOptions): Promise<EmbeddedConnection> {
+    const { signal } = options;
+    if (signal?.aborted === true) throw new TidemarkError('CANCELLED', `${file}: cancelled`);
+    const connection = new EmbeddedConnection(file);
+    const abort = (): void => {
+      connection.destroy();
+    };
+    signal?.addEventListener('abort', abort, { once: true });
+    void connection.#exited.then(() => signal?.removeEventListener('abort', abort));
+    try {
+      for (const setting of embeddedDialect.sessionSettings) await connection.query(setting);
+      if (options.readOnly === true) await connection.query('PRAGMA query_only = 1');
+      return connection;
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+  }
+
+  get usable(): boolean {
+    return !this.#closed;
+  }
+
+  get inTransaction(): boolean {
+    return this.#inTransaction;
+  }
+
+  /** Resolves when the thread, and with it the connection and its locks, is gone. */
+  get gone(): Promise<void> {
+    return this.#exited;
+  }
+
+  async query(sql: string, params: readonly SqlParam[] = []): Promise<ResultSet> {
+    assertBound(statementShape(sql, 'embedded'), params);
+    return await this.#run(sql, params.map(workerValue));
+  }
+
+  async insertRows(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlParam[])[],
+  ): Promise<void> {
+    const { id } = embeddedDialect;
+    const head = `INSERT INTO ${id(table)} (${columns.map(id).join(', ')}) VALUES `;
+    const tuple = `(${columns.map(() => '?').join(', ')})`;
+    const rowsMax = Math.min(LIMITS.sqlInsertRowsMax, Math.floor(VARIABLES_MAX / columns.length));
+    for (const [from, to] of insertBatches(columns, rows, rowsMax)) {
+      const sql =
+        head +
+        Array<string>(to - from)
+          .fill(tuple)
+          .join(', ');
+      await this.#run(sql, rows.slice(from, to).flat().map(workerValue));
+    }
+  }
+
+  async begin(mode: 'write' | 'snapshot'): Promise<void> {
+    assert(!this.#inTransaction, 'transactions do not nest');
+    await this.#run(mode === 'write' ? 'BEGIN IMMEDIATE' : 'BEGIN', []);
+    // BEGIN alone takes no snapshot yet; the first read does.
+    if (mode === 'snapshot') await this.#run('SELECT COUNT(*) FROM sqlite_master', []);
+  }
+
+  async commit(): Promise<void> {
+    await this.#run('COMMIT', []);
+  }
+
+  async rollback(): Promise<void> {
+    if (this.#inTransaction) await this.#run('ROLLBACK', []);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#post({ id: 0, sql: null, params: [] });
+      this.#worker.ref();
+    }
+    await this.#exited;
+  }
+
+  destroy(): void {
+    this.#closed = true;
+    this.#failAll('the connection was dropped');
+    this.#inTransaction = false;
+    // A thread inside a call ends itself after it; terminating it there would abort the process.
+    if (askToEnd(this.#state)) void this.#worker.terminate();
+  }
+
+  async #run(sql: string, params: readonly WorkerValue[]): Promise<ResultSet> {
+    if (this.#closed) throw this.#lost('the connection is closed', null);
+    const before = this.#inTransaction;
+    try {
+      return await this.#send(sql, params);
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || this.#closed) throw error;
+      if (endsConnection(error)) {
+        this.destroy();
+        throw sql === 'COMMIT'
+          ? new TidemarkError('DB_OUTCOME_UNKNOWN', error.message, { cause: error })
+          : error;
+      }
+      if (error.code === 'DB_BUSY' && before && this.#inTransaction) await this.#send('ROLLBACK', []);
+      throw error;
+    }
+  }
+
+  #send(sql: string, params: readonly WorkerValue[]): Promise<ResultSet> {
+    return new Promise((resolve, reject) => {
+      const id = this.#next;
+      this.#next += 1;
+      this.#waiting.set(id, { sql, resolve, reject });
+      // Work under way keeps the process alive, an idle connection does not.
+      this.#worker.ref();
+      this.#post({ id, sql, params });
+    });
+  }
+
+  #post(request: WorkerRequest): void {
+    this.#worker.postMessage(request);
+  }
+
+  #watch(): Promise<void> {
+    if (!exitHook) process.on('exit', endAll);
+    exitHook = true;
+    live.add(this.#state);
+    this.#worker.unref();
+    this.#worker.on('message', (reply: WorkerReply) => {
+      this.#settle(reply);
+    });
+    let problem = 'the connection has ended';
+    this.#worker.on('error', (error: unknown) => {
+      problem = error instanceof Error ? error.message : String(error);
+    });
+    return new Promise((resolve) => {
+      this.#worker.once('exit', () => {
+        live.delete(this.#state);
+        this.#closed = true;
+        this.#failAll(problem);
+        resolve();
+      });
+    });
+  }
+
+  #settle(reply: WorkerReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(reply.id);
+    if (this.#waiting.size === 0) this.#worker.unref();
+    this.#inTransaction = reply.inTransaction;
+    if (reply.error !== undefined) {
+      waiting.reject(embeddedError(reply.error, this.#file));
+    } else if (reply.result !== undefined) {
+      waiting.resolve({ ...reply.result, columns: reply.result.columns.map(resultColumn) });
+    }
+  }
+
+  #failAll(problem: string): void {
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#lost(problem, waiting.sql));
+    this.#waiting.clear();
+  }
+
+  #lost(problem: string, sql: string | null): TidemarkError {
+    const unknown = sql === 'COMMIT' || (sql !== null && !this.#inTransaction && !reads(sql));
+    const code = unknown ? 'DB_OUTCOME_UNKNOWN' : 'DB_UNREACHABLE';
+    return new TidemarkError(code, `${this.#file}: ${problem}`);
+  }
+}
+
+function reads(sql: string): boolean {
+  return /^(?:BEGIN|ROLLBACK|PRAGMA)\b/.test(sql) || statementShape(sql, 'embedded').reads;
+}
+
+/** Declared types only; of an expression SQLite says nothing. */
+function resultColumn(column: { readonly name: string; readonly type: string | null }): ResultColumn {
+  const declared = (column.type ?? '').toUpperCase();
+  const found = TYPES.find(([pattern]) => pattern.test(declared));
+  return { name: column.name, type: found?.[1] ?? 'unknown' };
+}
+
+const TYPES: readonly (readonly [RegExp, ResultColumn['type']])[] = [
+  [/INT/, 'integer'],
+  [/CHAR|CLOB|TEXT/, 'text'],
+  [/BLOB|BINARY/, 'binary'],
+  [/REAL|FLOA|DOUB/, 'float'],
+];
+
+/** @throws TidemarkError `VALUE_RANGE` for what SQLite cannot keep exactly. */
+function workerValue(value: SqlParam): WorkerValue {
+  switch (typeof value) {
+    case 'boolean':
+      return value ? 1n : 0n;
+    case 'number':
+      if (Number.isSafeInteger(value)) return BigInt(value);
+      if (!Number.isFinite(value)) throw new TidemarkError('VALUE_RANGE', `${value} is not a number in SQL`);
+      return value;
+    case 'bigint':
+      if (value < INT64_MIN || value > INT64_MAX) {
+        throw new TidemarkError('VALUE_RANGE', `${value} does not fit 64 bits`);
+      }
+      return value;
+    case 'string':
+      // The library hands text back only up to its first zero character.
+      if (value.includes('\0'))
+        throw new TidemarkError('VALUE_RANGE', 'text with a zero character', {
+          next: 'Keep such values as BYTES(n).',
+        });
+      return value;
+    default:
+      return value === null ? null : new Uint8Array(value);
+  }
+}

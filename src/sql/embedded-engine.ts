@@ -1,0 +1,79 @@
+/**
+ * The embedded engine: libsql (SQLite) files for `dev` and for trying Tidemark out. Readers see snapshots,
+ * one writer at a time. Nothing here can end another process's connection: `dev` kills a stopped child instead.
+ */
+import { LIMITS, TidemarkError } from '../base/index.ts';
+import { EmbeddedConnection } from './embedded-connection.ts';
+import { embeddedDialect } from './embedded-dialect.ts';
+import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
+import { Pool } from './pool.ts';
+
+export interface EngineOptions {
+  /** Connections that `use` may have open at a time. */
+  readonly poolMax?: number;
+}
+
+/** An idle thread costs a few MB, so it goes after a while. */
+const IDLE_MS = 30_000;
+
+/** Opens nothing yet: the first connection does, and throws what is wrong with the file. */
+export function openEmbedded(
+  address: Extract<DatabaseAddress, { kind: 'embedded' }>,
+  options: EngineOptions = {},
+): SqlEngine {
+  return new EmbeddedEngine(address.file, options.poolMax ?? LIMITS.sqlPoolMax);
+}
+
+class EmbeddedEngine implements SqlEngine {
+  readonly kind = 'embedded';
+  readonly dialect = embeddedDialect;
+  readonly #file: string;
+  readonly #pool: Pool<EmbeddedConnection>;
+  readonly #connections = new Map<string, EmbeddedConnection>();
+
+  constructor(file: string, max: number) {
+    this.#file = file;
+    this.#pool = new Pool({
+      label: file,
+      max,
+      idleMs: IDLE_MS,
+      connect: (options) => this.#open(options),
+    });
+  }
+
+  connect(options: ConnectOptions): Promise<SqlConnection> {
+    return this.#open(options);
+  }
+
+  use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#pool.use(purpose, work, signal, (connection) => this.kill(connection.id));
+  }
+
+  /**
+   * Waits for a call that is under way: the library cannot be interrupted from outside its thread.
+   * A connection that is not known (any more) is gone already, or another process's.
+   */
+  async kill(connectionId: string): Promise<void> {
+    const connection = this.#connections.get(connectionId);
+    connection?.destroy();
+    await connection?.gone;
+    const owner = connectionId.split('-')[0];
+    if (connection === undefined && owner !== String(process.pid)) {
+      throw new TidemarkError('DB_FAILED', `${this.#file}: connection ${connectionId} is another process's`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+    const rest = [...this.#connections.values()];
+    for (const connection of rest) connection.destroy();
+    await Promise.all(rest.map((connection) => connection.gone));
+  }
+
+  async #open(options: ConnectOptions): Promise<EmbeddedConnection> {
+    const connection = await EmbeddedConnection.open(this.#file, options);
+    this.#connections.set(connection.id, connection);
+    void connection.gone.then(() => this.#connections.delete(connection.id));
+    return connection;
+  }
+}

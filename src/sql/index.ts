@@ -1,0 +1,9 @@
+/** SQL engines: one interface over MySQL, MariaDB and the embedded engine, with exact values and coded errors. */
+export * from './column-types.ts';
+export { embeddedDialect } from './embedded-dialect.ts';
+export { openEmbedded, type EngineOptions } from './embedded-engine.ts';
+export * from './engine.ts';
+export { mysqlDialect } from './mysql-dialect.ts';
+export { openMysql } from './mysql-engine.ts';
+export { dialectOf, openEngine } from './open-engine.ts';
+export { tokenize, type Token, type TokenKind } from './tokens.ts';

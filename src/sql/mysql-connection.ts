@@ -1,0 +1,233 @@
+/** One connection to MySQL or MariaDB, over mysql2's text protocol (see mysql-literals.ts for why). */
+import mysql from 'mysql2';
+import { assert, LIMITS, TidemarkError } from '../base/index.ts';
+import type { ConnectOptions, ResultSet, SqlConnection, SqlParam } from './engine.ts';
+import { insertBatches } from './insert-batches.ts';
+import type { MysqlTarget } from './mysql-address.ts';
+import { mysqlDialect } from './mysql-dialect.ts';
+import { isDeadlock, isLost, mysqlError } from './mysql-errors.ts';
+import { bindText, literal } from './mysql-literals.ts';
+import { readResult } from './mysql-results.ts';
+import { statementShape } from './statement-shape.ts';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const IDLE_SECONDS = 60;
+
+/** What leaves it open whether it took effect if the connection is lost meanwhile. */
+type Effect = 'none' | 'commit' | 'write';
+
+export class MysqlConnection implements SqlConnection {
+  readonly id: string;
+  readonly #label: string;
+  readonly #native: mysql.Connection;
+  /** How to fail the statements under way. */
+  readonly #pending = new Set<(error: Error) => void>();
+  #inTransaction = false;
+  #closed = false;
+
+  private constructor(native: mysql.Connection, label: string) {
+    this.#native = native;
+    this.#label = label;
+    this.id = String(native.threadId);
+    native.on('error', () => {
+      this.#closed = true;
+    });
+    native.on('end', () => {
+      this.#closed = true;
+    });
+  }
+
+  /** @throws TidemarkError `DB_UNREACHABLE`, `DB_ACCESS`, `DB_BUSY` (too many connections), `CANCELLED`. */
+  static async open(target: MysqlTarget, options: ConnectOptions): Promise<MysqlConnection> {
+    const { signal } = options;
+    const native = await connectNative(target, options);
+    const connection = new MysqlConnection(native, target.label);
+    try {
+      for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
+      await connection.query(`SET SESSION wait_timeout = ${options.idleSeconds ?? IDLE_SECONDS}`);
+      if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+    if (signal?.aborted === true) {
+      connection.destroy();
+      throw new TidemarkError('CANCELLED', `${target.label}: cancelled`);
+    }
+    return connection;
+  }
+
+  get usable(): boolean {
+    return !this.#closed;
+  }
+
+  get inTransaction(): boolean {
+    return this.#inTransaction;
+  }
+
+  /** Whether a statement is under way, which the server would go on with after the connection is dropped. */
+  get busy(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  query(sql: string, params: readonly SqlParam[] = []): Promise<ResultSet> {
+    return this.#run(bindText(sql, params), this.#effectOf(sql));
+  }
+
+  async insertRows(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlParam[])[],
+  ): Promise<void> {
+    const { id } = mysqlDialect;
+    const head = `INSERT INTO ${id(table)} (${columns.map(id).join(', ')}) VALUES `;
+    for (const [from, to] of insertBatches(columns, rows)) {
+      const values = rows.slice(from, to).map((row) => `(${row.map(literal).join(', ')})`);
+      await this.#run(head + values.join(', '), this.#inTransaction ? 'none' : 'write');
+    }
+  }
+
+  async begin(mode: 'write' | 'snapshot'): Promise<void> {
+    assert(!this.#inTransaction, 'transactions do not nest');
+    if (mode === 'write') {
+      await this.#run('START TRANSACTION', 'none');
+    } else {
+      // Under READ COMMITTED the clause WITH CONSISTENT SNAPSHOT would do nothing.
+      await this.#run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ', 'none');
+      await this.#run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY', 'none');
+    }
+    this.#inTransaction = true;
+  }
+
+  async commit(): Promise<void> {
+    await this.#run('COMMIT', 'commit');
+    this.#inTransaction = false;
+  }
+
+  async rollback(): Promise<void> {
+    if (!this.#inTransaction) return;
+    this.#inTransaction = false;
+    await this.#run('ROLLBACK', 'none');
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await new Promise<void>((resolve) => {
+      this.#native.end((error) => {
+        // QUIT could not be said: the socket is dropped instead, which says the same.
+        if (error !== null) this.#native.destroy();
+        resolve();
+      });
+    });
+  }
+
+  destroy(): void {
+    this.#closed = true;
+    this.#native.destroy();
+    // mysql2 forgets the callbacks of a destroyed connection; those who wait are told here.
+    for (const fail of [...this.#pending]) fail(new Error('the connection was dropped'));
+  }
+
+  #effectOf(sql: string): Effect {
+    return this.#inTransaction || statementShape(sql, 'mysql').reads ? 'none' : 'write';
+  }
+
+  async #run(text: string, effect: Effect): Promise<ResultSet> {
+    if (this.#closed) throw new TidemarkError('DB_UNREACHABLE', `${this.#label}: the connection is closed`);
+    try {
+      return await this.#send(text);
+    } catch (error) {
+      // Of a COMMIT only a deadlock is a known failure; whatever else is said of it is not trusted.
+      const lost = this.#closed || isLost(error) || (effect === 'commit' && !isDeadlock(error));
+      const mapped = mysqlError(error, this.#label, { lost, outcomeUnknown: effect !== 'none' });
+      await this.#afterError(mapped, lost);
+      throw mapped;
+    }
+  }
+
+  /** Keeps the contract: a lost connection is closed, a busy transaction is rolled back as a whole. */
+  async #afterError(error: TidemarkError, lost: boolean): Promise<void> {
+    if (lost) {
+      this.#inTransaction = false;
+      this.destroy();
+    } else if (error.code === 'DB_BUSY' && this.#inTransaction) {
+      // A lock wait timeout rolls back only its statement; the rest must not stay half done.
+      this.#inTransaction = false;
+      await this.#send('ROLLBACK').catch(() => {
+        this.destroy();
+      });
+    }
+  }
+
+  #send(text: string): Promise<ResultSet> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => {
+        this.#pending.delete(fail);
+        reject(error);
+      };
+      this.#pending.add(fail);
+      this.#native.query({ sql: text, rowsAsArray: true }, (error, rows, fields) => {
+        if (!this.#pending.delete(fail)) return;
+        if (error !== null) {
+          reject(error);
+          return;
+        }
+        try {
+          resolve(readResult(rows, fields, LIMITS.sqlRowsPerFetchMax));
+        } catch (problem) {
+          reject(problem as Error);
+        }
+      });
+    });
+  }
+}
+
+function connectNative(target: MysqlTarget, options: ConnectOptions): Promise<mysql.Connection> {
+  const { host, port, user, password, database, tls, label } = target;
+  const { signal } = options;
+  if (signal?.aborted === true) return Promise.reject(new TidemarkError('CANCELLED', `${label}: cancelled`));
+  const native = mysql.createConnection({
+    host,
+    port,
+    user,
+    password,
+    ...(database === undefined ? {} : { database }),
+    ...(tls === 'verify' ? { ssl: { rejectUnauthorized: true, verifyIdentity: true } } : {}),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    charset: 'utf8mb4_bin',
+    timezone: 'Z',
+    supportBigNumbers: true,
+    bigNumberStrings: true,
+    dateStrings: true,
+    jsonStrings: true,
+    stringifyObjects: true,
+    multipleStatements: false,
+    namedPlaceholders: false,
+    flags: ['-LOCAL_FILES'],
+    connectAttributes: { program_name: `tidemark/${options.purpose}` },
+  });
+  // Without a handler a connection that fails while nobody waits for it would end the process.
+  native.on('error', ignoreHere);
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      native.destroy();
+      reject(new TidemarkError('CANCELLED', `${label}: cancelled`));
+    };
+    signal?.addEventListener('abort', abort, { once: true });
+    native.connect((error) => {
+      signal?.removeEventListener('abort', abort);
+      if (error === null) {
+        resolve(native);
+        return;
+      }
+      native.destroy();
+      reject(mysqlError(error, label, { lost: true, outcomeUnknown: false }));
+    });
+  });
+}
+
+/** What fails is told by the callback of the call that failed, or found by the next one. */
+function ignoreHere(): void {
+  return;
+}

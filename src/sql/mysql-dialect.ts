@@ -1,0 +1,123 @@
+/** MySQL and MariaDB: one dialect, written in what both understand. */
+import { assert, assertNever } from '../base/index.ts';
+import { parseColumnType, type DeclaredType } from './column-types.ts';
+import type { Dialect } from './engine.ts';
+
+/** A key must be comparable byte by byte, so the collation is the binary one of the character set. */
+const TEXT_ATTRIBUTES = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
+const UTF8_BYTES_MAX = 4;
+/** SUM() over DECIMAL adds 22 digits (MySQL reference manual, 12.25.3); so do we, up to the engine's 65. */
+const SUM_DIGITS = 22;
+const DECIMAL_DIGITS_MAX = 65;
+
+const id = (name: string): string => `\`${name.replaceAll('`', '``')}\``;
+const list = (names: readonly string[]): string => names.map(id).join(', ');
+const textToBytes = (expression: string): string => `CAST(CONVERT(${expression} USING utf8mb4) AS BINARY)`;
+const bytesToText = (expression: string): string => `CONVERT(${expression} USING utf8mb4)`;
+
+function columnType(type: DeclaredType): string {
+  switch (type.kind) {
+    case 'BIGINT':
+    case 'DATE':
+    case 'DOUBLE':
+      return type.kind;
+    case 'DATETIME':
+      return 'DATETIME(6)';
+    case 'TIMESTAMP':
+      // NULL said explicitly: without it the first TIMESTAMP column of a table updates itself.
+      return 'TIMESTAMP(6) NULL';
+    case 'BOOL':
+      return 'TINYINT';
+    case 'JSON':
+      return `LONGTEXT ${TEXT_ATTRIBUTES}`;
+    case 'DECIMAL':
+      return `DECIMAL(${type.precision},${type.scale})`;
+    case 'TEXT':
+      return `VARCHAR(${type.length}) ${TEXT_ATTRIBUTES}`;
+    case 'BYTES':
+      return `VARBINARY(${type.length})`;
+    default:
+      return assertNever(type, 'column type');
+  }
+}
+
+function storedType(type: DeclaredType): string {
+  if (type.kind === 'TEXT') return `VARBINARY(${type.length * UTF8_BYTES_MAX})`;
+  if (type.kind === 'JSON') return 'LONGBLOB';
+  // A TIMESTAMP moves with the session's time zone; what is stored was computed under UTC.
+  return type.kind === 'TIMESTAMP' ? 'DATETIME(6)' : columnType(type);
+}
+
+function toStored(expression: string, type: DeclaredType): string {
+  switch (type.kind) {
+    case 'BIGINT':
+      return `CAST(${expression} AS SIGNED)`;
+    case 'BOOL':
+      return `CAST((${expression}) <> 0 AS SIGNED)`;
+    case 'DATE':
+      return `CAST(${expression} AS DATE)`;
+    case 'DATETIME':
+    case 'TIMESTAMP':
+      return `CAST(${expression} AS DATETIME(6))`;
+    case 'DECIMAL':
+      return `CAST(${expression} AS DECIMAL(${type.precision},${type.scale}))`;
+    case 'TEXT':
+    case 'JSON':
+      return textToBytes(expression);
+    case 'BYTES':
+      return `CAST(${expression} AS BINARY)`;
+    case 'DOUBLE':
+      return expression;
+    default:
+      return assertNever(type, 'column type');
+  }
+}
+
+function sumType(type: DeclaredType): string {
+  if (type.kind !== 'DECIMAL') return 'DECIMAL(38,0)';
+  return `DECIMAL(${Math.min(type.precision + SUM_DIGITS, DECIMAL_DIGITS_MAX)},${type.scale})`;
+}
+
+export const mysqlDialect: Dialect = {
+  kind: 'mysql',
+  forUpdate: ' FOR UPDATE',
+  id,
+  upsert({ table, columns, source, key, add = [], replace = [] }) {
+    const sets = [
+      ...add.map((name) => `${id(name)} = ${id(table)}.${id(name)} + VALUES(${id(name)})`),
+      // VALUES(): MariaDB lacks the row alias that MySQL 8 would prefer.
+      ...replace.map((name) => `${id(name)} = VALUES(${id(name)})`),
+    ];
+    const [first] = key;
+    assert(first !== undefined, 'an upsert has a key');
+    if (sets.length === 0) sets.push(`${id(first)} = ${id(table)}.${id(first)}`);
+    return `INSERT INTO ${id(table)} (${list(columns)}) ${source} ON DUPLICATE KEY UPDATE ${sets.join(', ')}`;
+  },
+  insertIgnore({ table, columns, source, key }) {
+    return this.upsert({ table, columns, source, key });
+  },
+  columnType: (type) => columnType(parseColumnType(type)),
+  storedType: (type) => storedType(parseColumnType(type)),
+  toStored: (expression, type) => toStored(expression, parseColumnType(type)),
+  fromStored: (expression, type) => (isText(parseColumnType(type)) ? bytesToText(expression) : expression),
+  sumType: (type) => sumType(parseColumnType(type)),
+  textToBytes,
+  bytesToText,
+  castSum: (expression, type) => `CAST(${expression} AS ${sumType(parseColumnType(type))})`,
+  sessionSettings: [
+    [
+      'SET NAMES utf8mb4 COLLATE utf8mb4_bin',
+      "SESSION time_zone = '+00:00'",
+      "SESSION sql_mode = 'STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'",
+      'SESSION innodb_lock_wait_timeout = 5',
+      'SESSION lock_wait_timeout = 10',
+      // Its default of 4 digits is part of what a division means.
+      'SESSION div_precision_increment = 4',
+    ].join(', '),
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+  ],
+};
+
+function isText(type: DeclaredType): boolean {
+  return type.kind === 'TEXT' || type.kind === 'JSON';
+}

@@ -1,0 +1,112 @@
+/** MySQL and MariaDB. MariaDB 10.11 is what tests run on. */
+import { LIMITS, sleep, systemClock, TidemarkError } from '../base/index.ts';
+import type { EngineOptions } from './embedded-engine.ts';
+import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
+import { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
+import { MysqlConnection } from './mysql-connection.ts';
+import { mysqlDialect } from './mysql-dialect.ts';
+import { Pool } from './pool.ts';
+
+/**
+ * Pooled connections carry merges: a stopped process inside a transaction holds its locks no longer than
+ * this (design 6.8). The pool itself lets go of idle ones well before.
+ */
+const POOLED_IDLE_SECONDS = 15;
+const POOL_IDLE_MS = 8_000;
+
+const KILL_DEADLINE_MS = 10_000;
+const KILL_POLL_MS = 10;
+/** "Unknown thread id": the connection has gone already. */
+const NO_SUCH_THREAD = '1094';
+
+/** Opens nothing yet. @throws TidemarkError `CONFIG_INVALID` for a URL that is not understood. */
+export function openMysql(
+  address: Extract<DatabaseAddress, { kind: 'mysql' }>,
+  options: EngineOptions = {},
+): SqlEngine {
+  return new MysqlEngine(parseMysqlUrl(address.url), options.poolMax ?? LIMITS.sqlPoolMax);
+}
+
+class MysqlEngine implements SqlEngine {
+  readonly kind = 'mysql';
+  readonly dialect = mysqlDialect;
+  readonly #target: MysqlTarget;
+  readonly #pool: Pool<MysqlConnection>;
+
+  constructor(target: MysqlTarget, max: number) {
+    this.#target = target;
+    this.#pool = new Pool({
+      label: target.label,
+      max,
+      idleMs: POOL_IDLE_MS,
+      connect: (options) => MysqlConnection.open(target, { ...options, idleSeconds: POOLED_IDLE_SECONDS }),
+    });
+  }
+
+  async connect(options: ConnectOptions): Promise<SqlConnection> {
+    const connection = await MysqlConnection.open(this.#target, options);
+    const { signal } = options;
+    signal?.addEventListener(
+      'abort',
+      () => {
+        void this.#drop(connection);
+      },
+      { once: true },
+    );
+    return connection;
+  }
+
+  use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#pool.use(purpose, work, signal, async (connection) => {
+      connection.destroy();
+      await this.kill(connection.id);
+    });
+  }
+
+  /**
+   * A dropped socket does not stop a statement, so this asks the server from a side connection and waits
+   * until its process list no longer shows the connection.
+   * @throws TidemarkError `DB_BUSY` if it still does after 10 s, and what `connect` throws.
+   */
+  async kill(connectionId: string): Promise<void> {
+    if (!/^\d+$/.test(connectionId))
+      throw new TidemarkError('DB_FAILED', `not a connection id: ${connectionId}`);
+    const side = await MysqlConnection.open(this.#target, { purpose: 'kill' });
+    try {
+      await this.#killFrom(side, connectionId);
+    } finally {
+      await side.close();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+
+  async #killFrom(side: MysqlConnection, connectionId: string): Promise<void> {
+    try {
+      await side.query(`KILL CONNECTION ${connectionId}`);
+    } catch (error) {
+      if (error instanceof TidemarkError && error.details['errno'] === NO_SUCH_THREAD) return;
+      throw error;
+    }
+    const deadline = systemClock.monotonicMs() + KILL_DEADLINE_MS;
+    for (;;) {
+      const { rows } = await side.query('SELECT 1 FROM information_schema.processlist WHERE id = ?', [
+        BigInt(connectionId),
+      ]);
+      if (rows.length === 0) return;
+      if (systemClock.monotonicMs() > deadline) {
+        throw new TidemarkError('DB_BUSY', `${this.#target.label}: connection ${connectionId} does not end`);
+      }
+      await sleep(systemClock, KILL_POLL_MS);
+    }
+  }
+
+  /** After an abort nobody waits: a kill that fails leaves the statement to the server's own timeouts. */
+  async #drop(connection: MysqlConnection): Promise<void> {
+    const { busy } = connection;
+    connection.destroy();
+    if (busy) await this.kill(connection.id).catch(() => undefined);
+  }
+}
