@@ -2,8 +2,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { loadSource } from './load-source.mjs';
-import { ruleMap } from './rule-map.mjs';
+import { loadSources } from './load-source.mjs';
+import { ruleMap, sources } from './rule-map.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -15,8 +15,8 @@ const RETRY = {
 };
 
 function table(head, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+  const line = (cells) => `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), `|${head.map(() => ' --- |').join('')}`, ...rows.map(line)].join('\n');
 }
 
 function grpcName(codes, number) {
@@ -25,7 +25,7 @@ function grpcName(codes, number) {
 }
 
 async function errorsPage() {
-  const { ERRORS, GRPC } = await loadSource('src/base/errors.ts');
+  const [{ ERRORS, GRPC }] = await loadSources(['src/base/errors.ts']);
   const rows = Object.entries(ERRORS).map(([code, row]) => [
     `\`${code}\``,
     row.meaning,
@@ -64,9 +64,96 @@ ${table(['Mutation', 'Rule', 'Tests that name it'], rows)}
 `;
 }
 
+async function cliPage() {
+  const [{ COMMANDS }, { kebab, environmentName }, { EXIT }] = await loadSources([
+    'src/cli/commands.ts',
+    'src/cli/option.ts',
+    'src/base/errors.ts',
+  ]);
+  const general = ['output', 'config'];
+  const optionRow = ([name, option]) => {
+    const short = option.short === undefined ? '' : `\`-${option.short}\`, `;
+    const value = option.placeholder === undefined ? '' : ` ${option.placeholder}`;
+    const flag = option.positional === true ? `\`[${name}..]\`` : `${short}\`--${kebab(name)}${value}\``;
+    const fallback = option.required === true ? 'required' : option.fallback ? `\`${option.fallback}\`` : '';
+    return [flag, option.help, fallback, `\`${environmentName(name)}\``];
+  };
+  const optionTable = (options) =>
+    table(['Option', 'Meaning', 'Default', 'Environment'], options.map(optionRow));
+  const commandPart = ({ path, summary, examples, options }) => {
+    const own = Object.entries(options).filter(([name]) => !general.includes(name));
+    const shown = examples.length === 0 ? '' : `\n\n\`\`\`sh\n${examples.join('\n')}\n\`\`\``;
+    return `## tidemark ${path.join(' ')}\n\n${summary}.${shown}${own.length === 0 ? '' : `\n\n${optionTable(own)}`}`;
+  };
+  const exits = Object.entries(EXIT).map(([name, code]) => [code, name]);
+  return `# The command line
+
+Made from \`src/cli/commands.ts\` by \`npm run fix\`; do not edit.
+
+Commands are a noun, then a verb. A setting comes from its flag, else from its environment variable, else from the
+config file (\`--config\`, or \`tidemark.yaml\` in the working folder; its keys are the flags without dashes, at the
+top for every command or under the words of one command), else from its default. Results go to stdout, progress
+and errors to stderr. With \`--output json\` results and errors are JSON. An error shows its
+[code](errors.md) and what to do next.
+
+These options are known to every command:
+
+${optionTable(Object.entries(COMMANDS[0].options).filter(([name]) => general.includes(name)))}
+
+${COMMANDS.map(commandPart).join('\n\n')}
+
+## Exit codes
+
+${table(['Exit code', 'Name'], exits)}
+
+Which error ends with which exit code is in [errors.md](errors.md).
+`;
+}
+
+async function limitsPage() {
+  const [{ LIMITS }] = await loadSources(['src/base/limits.ts']);
+  const rows = Object.entries(LIMITS).map(([name, value]) => [`\`${name}\``, value.toLocaleString('en-US')]);
+  return `# Limits
+
+Made from \`src/base/limits.ts\` by \`npm run fix\`; do not edit. The source says what each one is for; it also
+asserts how they depend on each other.
+
+${table(['Limit', 'Value'], rows)}
+`;
+}
+
+/** Metrics are declared as \`new Gauge({ name: '...', help: '...' })\`; the declaration is the documentation. */
+async function metricsPage() {
+  const declared =
+    /new (Gauge|Counter|Histogram|Summary)(?:<[^>]*>)?\(\{\s*name:\s*'([^']+)',\s*help:\s*(?:'([^']+)'|"([^"]+)")/g;
+  const rows = sources('src').flatMap(({ path, text }) =>
+    [...text.matchAll(declared)].map((match) => [
+      `\`${match[2]}\``,
+      match[1].toLowerCase(),
+      match[3] ?? match[4],
+      path,
+    ]),
+  );
+  rows.sort(([a], [b]) => (a < b ? -1 : 1));
+  const shown = rows.map(([name, kind, help, path]) => [name, kind, help, `\`${path.split('/')[1]}\``]);
+  return `# Metrics
+
+Made from the sources by \`npm run fix\`; do not edit.
+
+Every process that is given \`--http-listen\` serves \`/metrics\` in the Prometheus text format. Each metric carries
+the label \`role\`. Node's own metrics (memory, CPU, garbage collection, handles) are there under the names that
+prom-client gives them.
+
+${table(['Metric', 'Kind', 'Meaning', 'From'], shown)}
+`;
+}
+
 const pages = [
   ['docs/reference/errors.md', errorsPage],
   ['docs/reference/rules.md', rulesPage],
+  ['docs/reference/cli.md', cliPage],
+  ['docs/reference/limits.md', limitsPage],
+  ['docs/reference/metrics.md', metricsPage],
 ];
 
 /** Writes the pages, or only tells which differ: one line each, or nothing. */

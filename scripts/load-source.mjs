@@ -1,14 +1,22 @@
-// Loads a TypeScript source that imports nothing, for scripts that read the tables it declares.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+// Loads TypeScript sources for scripts that read the tables they declare, through the test runner's own loader.
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
+import { createViteServer } from 'vitest/node';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Resolves with the module's exports; `path` is from the repository's root. */
-export function loadSource(path) {
-  const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 };
-  const { outputText } = ts.transpileModule(readFileSync(join(root, path), 'utf8'), { compilerOptions });
-  return import(`data:text/javascript,${encodeURIComponent(outputText)}`);
+/** Resolves with the exports of each module; paths are from the repository's root. */
+export async function loadSources(paths) {
+  const server = await createViteServer({
+    root,
+    configFile: false,
+    logLevel: 'error',
+    optimizeDeps: { noDiscovery: true },
+    resolve: { alias: { '#test-build': `${root}src/base/test-build-inert.ts` } },
+    server: { middlewareMode: true, hmr: false, watch: null, ws: false },
+  });
+  try {
+    return await Promise.all(paths.map((path) => server.ssrLoadModule(`/${path}`)));
+  } finally {
+    await server.close();
+  }
 }

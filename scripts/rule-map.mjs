@@ -2,12 +2,13 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadSource } from './load-source.mjs';
+import { loadSources } from './load-source.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const NAMES = 'src/base/test-build-names.ts';
 
-function sources(folder) {
+/** Every TypeScript source below a folder. */
+export function sources(folder) {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
     .map((entry) => relative(root, join(entry.parentPath, entry.name)))
@@ -18,7 +19,7 @@ function sources(folder) {
 
 /** Resolves with one row per mutation: its name, where it is switched, the test files that name it. */
 export async function ruleMap() {
-  const { MUTATIONS } = await loadSource(NAMES);
+  const [{ MUTATIONS }] = await loadSources([NAMES]);
   const [product, tests] = [sources('src'), sources('test')];
   const naming = (files, pattern) => files.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
   return MUTATIONS.map((name) => {

@@ -33,9 +33,8 @@ export const kebabCase: Rule = ({ path }) => {
 export const noGrabBags: Rule = ({ path }) =>
   /(^|\/)(utils?|helpers?|common|misc)(\.|\/|-)/.test(path) ? [`${path}:1: name it after what it does`] : [];
 
-/** Assembled, so that this file does not break its own rules. */
-const WORDS = ['TO', 'FIX', 'XX', 'HA'].map((start, i) => start + ['DO', 'ME', 'X', 'CK'][i]);
-const UNFINISHED = new RegExp(`\\b(${WORDS.join('|')})\\b`);
+/** In brackets, so that this line does not break the rule. */
+const UNFINISHED = /\b([T]ODO|[F]IXME|[X]XX|[H]ACK)\b/;
 
 export const nothingUnfinished: Rule = ({ path, lines }) =>
   lines.flatMap((line, index) => (UNFINISHED.test(line) ? [`${path}:${index + 1}: unfinished work`] : []));

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { projectSources, type Source } from './sources.ts';
 import { STYLE_RULES } from './style-rules.ts';
 
-const sources = projectSources();
+/** This file holds a breach of each rule. */
+const sources = projectSources().filter(({ path }) => path !== 'test/tidy/style.test.ts');
 
 describe('style', () => {
   it.each(Object.keys(STYLE_RULES))('%s', (name) => {
@@ -17,10 +18,10 @@ const BREACHES: Readonly<Record<string, { path: string; text: string }>> = {
   shortFiles: { path: 'src/a.ts', text: '\n'.repeat(501) },
   kebabCase: { path: 'src/someFile.ts', text: '' },
   noGrabBags: { path: 'src/utils.ts', text: '' },
-  nothingUnfinished: { path: 'src/a.ts', text: `// ${'TO'}${'DO'}: later` },
+  nothingUnfinished: { path: 'src/a.ts', text: '// TODO: later' },
   noConsole: { path: 'src/a.ts', text: 'console.info(1)' },
-  noFocusedTests: { path: 'test/a.test.ts', text: `it${'.only'}('x', () => {})` },
-  noFixedSleep: { path: 'test/a.test.ts', text: `await ${'sleep'}(100)` },
+  noFocusedTests: { path: 'test/a.test.ts', text: "it.only('x', () => {})" },
+  noFixedSleep: { path: 'test/a.test.ts', text: 'await sleep(100)' },
   shortFunctions: { path: 'src/a.ts', text: `function f() {${'\n'.repeat(70)}}` },
   noEmptyCatch: { path: 'src/a.ts', text: 'try { f() } catch { /* nothing */ }' },
 };
