@@ -122,7 +122,10 @@ const REFUND_COLUMNS = ['refund_id', 'order_id', 'merchant_id', 'amount', 'reaso
 async function loadShop(source: SqlEngine, random: Random): Promise<Shop> {
   return source.use('load', async (connection) => {
     const lines = groupByOrder(
-      await read(connection, 'SELECT order_id, line_id, product_id, quantity, unit_price, discount FROM order_lines'),
+      await read(
+        connection,
+        'SELECT order_id, line_id, product_id, quantity, unit_price, discount FROM order_lines',
+      ),
       ([id, product, quantity, price, discount]) => ({
         id: int(id),
         product: int(product),

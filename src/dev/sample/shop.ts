@@ -53,7 +53,10 @@ export interface Shop {
   readonly openOrders: number;
 }
 
-export function createShop(random: Random, state: { readonly orders: readonly Order[]; lastId: number }): Shop {
+export function createShop(
+  random: Random,
+  state: { readonly orders: readonly Order[]; lastId: number },
+): Shop {
   const open: Order[] = [...state.orders];
   let lastId = state.lastId;
   const nextId = (): number => (lastId += 1);

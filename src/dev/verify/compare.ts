@@ -31,11 +31,14 @@ export function compareReport(input: {
   const wrong: WrongCell[] = [];
   const expected = byKey(input.expected, input.keys);
   const actual = byKey(input.actual, input.keys);
-  const cells = input.actual.columns.map((column) => column.name).filter((name) => !input.keys.includes(name));
+  const cells = input.actual.columns
+    .map((column) => column.name)
+    .filter((name) => !input.keys.includes(name));
   const note = (key: string, column: string, want: string, got: string): void => {
     wrong.push({ report: input.report, key, column, expected: want, actual: got });
   };
-  for (const name of missingColumns(input.expected, cells, input.keys)) note('', name, 'a column', 'no column');
+  for (const name of missingColumns(input.expected, cells, input.keys))
+    note('', name, 'a column', 'no column');
   if (actual.size !== input.actual.rows.length) note('', '(row)', 'one row per key', 'a key twice');
   for (const [key, want] of expected) {
     const got = actual.get(key);

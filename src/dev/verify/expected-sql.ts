@@ -21,7 +21,12 @@ export function expectedReports(kind: EngineKind): readonly ExpectedReport[] {
     div(`${column} + mm.utc_offset_minutes * 60000 - mm.day_start_minutes * 60000`, '86400000');
   const average = (alias: string, column: string): string =>
     `SUM(${column}) AS ${name(`${alias}:sum`)}, COUNT(${column}) AS ${name(`${alias}:count`)}`;
-  return [...overOrders({ day, div, average }), ...overLines({ average }), ...statement({ day, div }), overRefunds(day)];
+  return [
+    ...overOrders({ day, div, average }),
+    ...overLines({ average }),
+    ...statement({ day, div }),
+    overRefunds(day),
+  ];
 }
 
 interface Parts {

@@ -1,0 +1,167 @@
+/** Every command with its options. Only data: the code behind each is loaded when it runs. */
+import { command, type Command } from './command.ts';
+import { OUTPUT_FORMATS } from './output.ts';
+import { address, choice, duration, flag, integer, list, requiredText, text } from './option.ts';
+
+const LOCAL_ENDPOINTS = '127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403';
+
+const output = choice('How the result is written', { choices: OUTPUT_FORMATS, fallback: 'table' });
+const config = text('The config file; without it tidemark.yaml if there is one', { placeholder: 'FILE' });
+const general = { output, config };
+
+const endpoints = list('Client addresses of the coordinators', { fallback: LOCAL_ENDPOINTS });
+const logLevel = choice('Least level of log lines on stderr', {
+  choices: ['debug', 'info', 'warn', 'error', 'silent'],
+  fallback: 'info',
+});
+const logFormat = choice('Form of log lines', { choices: ['json', 'text'], fallback: 'json' });
+const httpListen = address('Where /livez, /readyz and /metrics are served; not served without it');
+const remote = { endpoints, ...general };
+
+const limit = integer('At most this many rows, newest first', { min: 1, max: 1_000, fallback: 20 });
+
+export const coordinatorOptions = {
+  data: text('Folder of this coordinator alone; made if missing', {
+    placeholder: 'FOLDER',
+    fallback: './tidemark-coordinator',
+  }),
+  peerListen: address('Where other coordinators reach this one', '127.0.0.1:7301'),
+  clientListen: address('Where clients and executors reach this one', '127.0.0.1:7401'),
+  peerAdvertise: address('The peer address that others dial, if it differs'),
+  clientAdvertise: address('The client address that others dial, if it differs'),
+  httpListen,
+  logLevel,
+  logFormat,
+  ...general,
+};
+
+export const executorOptions = {
+  name: requiredText('Name of this executor, its own in the cluster', { placeholder: 'NAME' }),
+  endpoints,
+  slots: integer('Tasks that it runs at a time', { min: 1, max: 64, fallback: 4 }),
+  folder: text('Folder that the paths of embedded databases are relative to', {
+    placeholder: 'FOLDER',
+    fallback: '.',
+  }),
+  httpListen,
+  logLevel,
+  logFormat,
+  ...general,
+};
+
+export const devOptions = {
+  data: text('Folder of everything that dev makes', { placeholder: 'FOLDER', fallback: './.tidemark-dev' }),
+  ephemeral: flag('Remove the folder at the end'),
+  rate: integer('Row changes per second in the sample source', { min: 1, max: 50_000, fallback: 200 }),
+  duration: duration('End after this time; without it, run until Ctrl-C (30s with --verify or --chaos)'),
+  verify: flag('At the end recompute every report from the source and compare each cell'),
+  chaos: flag('Kill, stop and hold processes all the time (test build)'),
+  seed: integer('Seed of load and chaos', { min: 0, max: 4_294_967_295, fallback: 1 }),
+  mysql: flag('Source, store and reports on MySQL or MariaDB instead of embedded files'),
+  mysqlUrl: text('Server to use with --mysql; without it a private one is started', { placeholder: 'URL' }),
+  ...general,
+};
+
+export const clusterInitOptions = remote;
+export const remoteOptions = remote;
+export const applyOptions = {
+  file: requiredText('The job file', { short: 'f', placeholder: 'FILE' }),
+  dryRun: flag('Check the job against cluster and databases, and change nothing'),
+  ...remote,
+};
+export const windowListOptions = {
+  source: text('Only windows of this source', { placeholder: 'NAME' }),
+  limit,
+  ...remote,
+};
+export const taskListOptions = {
+  state: text('Only tasks in this state: pending, ASSIGNED, PARKED, DONE, DEAD, SKIPPED, CANCELLED', {
+    placeholder: 'STATE',
+  }),
+  limit,
+  ...remote,
+};
+export const taskRetryOptions = {
+  tasks: list('Tasks to wake; none means every parked one', { positional: true }),
+  ...remote,
+};
+
+export const COMMANDS: readonly Command[] = [
+  command({
+    path: ['dev'],
+    summary: 'Run a whole cluster with a sample source and reports on this machine',
+    examples: ['tidemark dev', 'tidemark dev --duration 60s --rate 2000 --chaos --verify'],
+    options: devOptions,
+    load: async () => (await import('./commands/dev.ts')).run,
+  }),
+  command({
+    path: ['coordinator', 'start'],
+    summary: 'Run one coordinator',
+    examples: ['tidemark coordinator start --data ./c1'],
+    options: coordinatorOptions,
+    load: async () => (await import('./commands/coordinator-start.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'init'],
+    summary: 'Make a cluster of the running coordinators; once',
+    examples: [`tidemark cluster init --endpoints ${LOCAL_ENDPOINTS}`],
+    options: clusterInitOptions,
+    load: async () => (await import('./commands/cluster-init.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'status'],
+    summary: 'Show each coordinator: role, term, log, lag',
+    options: remoteOptions,
+    load: async () => (await import('./commands/cluster-status.ts')).run,
+  }),
+  command({
+    path: ['executor', 'start'],
+    summary: 'Run one executor',
+    examples: ['tidemark executor start --name e1'],
+    options: executorOptions,
+    load: async () => (await import('./commands/executor-start.ts')).run,
+  }),
+  command({
+    path: ['executor', 'list'],
+    summary: 'Show executors',
+    options: remoteOptions,
+    load: async () => (await import('./commands/executor-list.ts')).run,
+  }),
+  command({
+    path: ['apply'],
+    summary: 'Declare the sources and reports of a job file',
+    examples: ['tidemark apply -f job.yaml', 'tidemark apply -f job.yaml --dry-run'],
+    options: applyOptions,
+    load: async () => (await import('./commands/apply.ts')).run,
+  }),
+  command({
+    path: ['window', 'list'],
+    summary: 'Show the newest windows',
+    options: windowListOptions,
+    load: async () => (await import('./commands/window-list.ts')).run,
+  }),
+  command({
+    path: ['task', 'list'],
+    summary: 'Show tasks',
+    options: taskListOptions,
+    load: async () => (await import('./commands/task-list.ts')).run,
+  }),
+  command({
+    path: ['task', 'retry'],
+    summary: 'Wake parked tasks',
+    options: taskRetryOptions,
+    load: async () => (await import('./commands/task-retry.ts')).run,
+  }),
+  command({
+    path: ['report', 'list'],
+    summary: 'Show reports and how far they are merged',
+    options: remoteOptions,
+    load: async () => (await import('./commands/report-list.ts')).run,
+  }),
+  command({
+    path: ['source', 'list'],
+    summary: 'Show sources, their collectors and positions',
+    options: remoteOptions,
+    load: async () => (await import('./commands/source-list.ts')).run,
+  }),
+];

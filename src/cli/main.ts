@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+/** The command line's entry: parses, runs one command, shows its error, and sets the exit code. */
+import { readFile } from 'node:fs/promises';
+import { AssertionError, EXIT, toTidemarkError } from '../base/index.ts';
+import { COMMANDS } from './commands.ts';
+import { readConfigFile } from './config-file.ts';
+import { createOutput, type OutputFormat } from './output.ts';
+import { parseCommandLine } from './program.ts';
+import { renderError } from './render-error.ts';
+import { resolveSettings } from './settings.ts';
+
+async function main(words: readonly string[]): Promise<number> {
+  let format: OutputFormat = askedForJson(words) ? 'json' : 'table';
+  try {
+    const parsed = await parseCommandLine(words, { commands: COMMANDS, version: await packageVersion() });
+    if (parsed === undefined) return EXIT.ok;
+    const { command, flags } = parsed;
+    const environment = process.env;
+    const file = await readConfigFile(flags['config'] ?? environment['TIDEMARK_CONFIG'], COMMANDS);
+    const values = resolveSettings(command, { flags, environment, file });
+    format = values['output'] as OutputFormat;
+    const output = createOutput(format, process.stdout, process.stderr);
+    const run = await command.load();
+    return await run({ values: values as never, output, environment });
+  } catch (error) {
+    process.stderr.write(`${renderError(error, format)}\n`);
+    return error instanceof AssertionError ? EXIT.internal : toTidemarkError(error).exitCode;
+  }
+}
+
+/** For errors that come before the settings are known. */
+function askedForJson(words: readonly string[]): boolean {
+  return words.includes('--output=json') || words[words.indexOf('--output') + 1] === 'json';
+}
+
+async function packageVersion(): Promise<string> {
+  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+// A reader that has gone (`tidemark window list | head`) is no error of ours.
+process.stdout.on('error', () => process.exit(EXIT.ok));
+process.exitCode = await main(process.argv.slice(2));
