@@ -1,7 +1,7 @@
 // Builds dist, if it is older than the sources. One build at a time: others wait for it and then find it done.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -73,6 +73,9 @@ export async function build() {
       encoding: 'utf8',
     });
     if (run.status !== 0) throw new Error(`the build failed\n${run.stdout}`);
+    // What npm does when it installs the package: `npx tidemark` works in a clone too.
+    const entry = join(root, 'dist', 'cli', 'main.js');
+    if (existsSync(entry)) chmodSync(entry, 0o755);
     writeFileSync(stampFile, stamp);
     return { built: true };
   });
