@@ -114,6 +114,14 @@ function isEmptyCatchCall(node: ts.Node): boolean {
   return handler.body.getText() === 'undefined';
 }
 
+/** A path of somebody's machine means nothing to others. */
+export const noMachinePaths: Rule = ({ path, lines }) =>
+  lines.flatMap((line, index) =>
+    /(^|[\s'"`(=])\/(work|root|home|Users)\/\w/.test(line)
+      ? [`${path}:${index + 1}: a path of one machine`]
+      : [],
+  );
+
 export const STYLE_RULES: Readonly<Record<string, Rule>> = {
   shortLines,
   shortFiles,
@@ -125,4 +133,5 @@ export const STYLE_RULES: Readonly<Record<string, Rule>> = {
   noFixedSleep,
   shortFunctions,
   noEmptyCatch,
+  noMachinePaths,
 };

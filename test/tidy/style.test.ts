@@ -24,6 +24,7 @@ const BREACHES: Readonly<Record<string, { path: string; text: string }>> = {
   noFixedSleep: { path: 'test/a.test.ts', text: 'await sleep(100)' },
   shortFunctions: { path: 'src/a.ts', text: `function f() {${'\n'.repeat(70)}}` },
   noEmptyCatch: { path: 'src/a.ts', text: 'try { f() } catch { /* nothing */ }' },
+  noMachinePaths: { path: 'docs/a.md', text: 'see /root/tidemark' },
 };
 
 describe('each style rule', () => {
