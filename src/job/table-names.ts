@@ -38,3 +38,6 @@ export const multisetContributionTable = (report: Generation & { measure: number
 
 /** Columns that Tidemark adds to change tables, in primary key order: source, epoch, day, window, ordinal; then the weight. */
 export const CHANGE_COLUMNS = ['_source', '_epoch', '_day', '_window', '_n', '_w'] as const;
+
+/** Columns of the mark table, in primary key order: source, epoch, window; then number and checksum of its rows. */
+export const MARK_COLUMNS = ['_source', '_epoch', '_window', '_rows', '_checksum'] as const;

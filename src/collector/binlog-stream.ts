@@ -1,0 +1,313 @@
+/**
+ * The binlog as a stream of whole transactions: runs zongji, follows transaction boundaries itself, and puts
+ * what happens into one queue. Everything here is synchronous; what must ask the database (a definition that
+ * may have changed) goes into the queue for {@link BinlogReader} to judge in its turn.
+ */
+import { randomInt } from 'node:crypto';
+import ZongJi, {
+  type AnyBinlogEvent,
+  type WriteRowsEvent,
+  type UpdateRowsEvent,
+  type DeleteRowsEvent,
+  type TableMapEvent,
+} from '@vlasky/zongji';
+import { LIMITS, TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
+import type { CapturedTable } from '../job/index.ts';
+import type { MysqlTarget } from '../sql/index.ts';
+import { binlogError } from './binlog-errors.ts';
+import { checkFullImage, checkTableMap, imageDecoder, type LoggedColumn } from './binlog-rows.ts';
+import { judgeStatement } from './binlog-statements.ts';
+import type { RowValues, SourceEvent } from './change-source.ts';
+import { gtidTracker, type Flavour, type GtidTracker } from './gtid-position.ts';
+
+/** A definition of a captured table may have changed here; nothing behind it is delivered before it was judged. */
+export interface DefinitionEvent {
+  readonly type: 'definition';
+  readonly statement: string;
+}
+
+export interface BinlogStreamOptions {
+  readonly target: MysqlTarget;
+  readonly schema: string;
+  readonly tables: readonly CapturedTable[];
+  readonly flavour: Flavour;
+  readonly position: string;
+  readonly clock: Clock;
+}
+
+/** Silent for longer than this although the server beats each second: the connection is dead. */
+const SILENCE_MAX_MS = 10_000;
+const HEARTBEAT_NS = 1_000_000_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** Server ids of replicas are chosen small; two collectors of one id would end each other. */
+const SERVER_ID_MIN = 2 ** 31;
+const SERVER_ID_MAX = 2 ** 32 - 1;
+const EVENTS = [
+  ...['mariadbgtid', 'gtid', 'anonymousgtid', 'query', 'xid', 'xaprepare', 'heartbeat'],
+  ...['tablemap', 'writerows', 'updaterows', 'deleterows'],
+];
+
+interface LoggedTable {
+  readonly at: number;
+  readonly table: CapturedTable;
+  readonly decode: (image: Readonly<Record<string, unknown>>) => RowValues;
+}
+
+interface Group {
+  gtid: string | undefined;
+  /** A statement alone: it has no commit of its own. */
+  standalone: boolean;
+  prepared: boolean;
+  rows: boolean;
+}
+
+export class BinlogStream {
+  readonly #options: BinlogStreamOptions;
+  readonly #zongji: ZongJi;
+  readonly #tracker: GtidTracker;
+  readonly #logged = new Map<number, LoggedTable>();
+  #queue: (SourceEvent | DefinitionEvent)[] = [];
+  #group: Group = { gtid: undefined, standalone: true, prepared: false, rows: false };
+  #failure: TidemarkError | undefined;
+  #wake: (() => void) | undefined;
+  #heardMs: number;
+  #paused = false;
+
+  constructor(options: BinlogStreamOptions) {
+    const { host, port, user, password, tls } = options.target;
+    this.#options = options;
+    this.#heardMs = options.clock.monotonicMs();
+    this.#tracker = gtidTracker(options.flavour, options.position);
+    this.#zongji = new ZongJi({
+      host,
+      port,
+      user,
+      password,
+      ...(tls === 'verify' ? { ssl: { rejectUnauthorized: true, verifyIdentity: true } } : {}),
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      charset: 'utf8mb4_bin',
+      // Temporal values as the server would print them under UTC, to the microsecond.
+      dateStrings: true,
+      timezone: 'Z',
+      supportBigNumbers: true,
+      bigNumberStrings: true,
+    });
+  }
+
+  start(): void {
+    this.#zongji.on('error', (error: Error) => {
+      this.#fail(binlogError(error, this.#options.target.label));
+    });
+    this.#zongji.on('ready', () => {
+      const period = `SET @master_heartbeat_period = ${HEARTBEAT_NS}, @source_heartbeat_period = ${HEARTBEAT_NS}`;
+      this.#zongji.connection?.query(period, (error) => {
+        if (error !== null) this.#fail(binlogError(error, this.#options.target.label));
+      });
+    });
+    this.#zongji.on('binlog', (event: AnyBinlogEvent) => {
+      this.#heardMs = this.#options.clock.monotonicMs();
+      try {
+        this.#hear(event);
+      } catch (error) {
+        this.#fail(isTidemarkError(error) ? error : binlogError(error, this.#options.target.label));
+      }
+    });
+    this.#zongji.start({
+      serverId: randomInt(SERVER_ID_MIN, SERVER_ID_MAX),
+      gtidSet: this.#options.position,
+      includeEvents: EVENTS,
+      includeSchema: { [this.#options.schema]: this.#options.tables.map(({ table }) => table) },
+    });
+  }
+
+  /**
+   * Resolves with what has arrived, or with nothing after `waitMs`.
+   * @throws TidemarkError once what arrived before the failure has been taken.
+   */
+  async take(waitMs: number): Promise<readonly (SourceEvent | DefinitionEvent)[]> {
+    if (this.#queue.length === 0 && this.#failure === undefined) await this.#arrival(waitMs);
+    if (this.#queue.length > 0) {
+      const events = this.#queue;
+      this.#queue = [];
+      this.#resume();
+      return events;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#options.clock.monotonicMs() - this.#heardMs > SILENCE_MAX_MS) {
+      throw new TidemarkError('DB_UNREACHABLE', `${this.#options.target.label}: the binlog fell silent`);
+    }
+    return [];
+  }
+
+  stop(): Promise<void> {
+    this.#fail(new TidemarkError('CANCELLED', 'the collector was stopped'));
+    return new Promise((resolve) => {
+      this.#zongji.once('stopped', () => {
+        resolve();
+      });
+      this.#zongji.stop();
+    });
+  }
+
+  #arrival(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(waitMs, () => {
+        this.#wake = undefined;
+        resolve();
+      });
+      this.#wake = () => {
+        cancel();
+        this.#wake = undefined;
+        resolve();
+      };
+    });
+  }
+
+  #push(event: SourceEvent | DefinitionEvent): void {
+    // Transactions of schemas that are not captured follow each other: only the last end matters.
+    if (event.type === 'commit' && this.#queue.at(-1)?.type === 'commit') this.#queue.pop();
+    this.#queue.push(event);
+    if (this.#queue.length >= LIMITS.sourceEventsWaitingMax && !this.#paused) {
+      this.#paused = true;
+      this.#zongji.connection?.pause();
+    }
+    this.#wake?.();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#heardMs = this.#options.clock.monotonicMs();
+    this.#zongji.connection?.resume();
+  }
+
+  #fail(error: TidemarkError): void {
+    this.#failure ??= error;
+    this.#wake?.();
+  }
+
+  #hear(event: AnyBinlogEvent): void {
+    if (this.#failure !== undefined) return;
+    switch (event.getTypeName()) {
+      case 'MariadbGtid': {
+        const { gtid, standalone, preparedXa } = event as Extract<AnyBinlogEvent, { standalone: boolean }>;
+        this.#group = { gtid, standalone, prepared: preparedXa, rows: false };
+        return;
+      }
+      case 'Gtid':
+        this.#group = { gtid: event.gtid, standalone: true, prepared: false, rows: false };
+        return;
+      case 'AnonymousGtid':
+        throw new TidemarkError('BINLOG_NO_GTID', 'the source logged a transaction without a GTID');
+      case 'Query':
+        this.#statement(event as Extract<AnyBinlogEvent, { query: string }>);
+        return;
+      case 'Xid':
+        this.#commit();
+        return;
+      case 'XaPrepare':
+        this.#prepared();
+        return;
+      case 'TableMap':
+        this.#tableMap(event as TableMapEvent);
+        return;
+      case 'WriteRows':
+      case 'UpdateRows':
+      case 'DeleteRows':
+        this.#rows(event as LoggedRows);
+        return;
+      default:
+    }
+  }
+
+  #statement({ query, schema }: { query: string; schema: string }): void {
+    const upper = query.trim().slice(0, 40).toUpperCase();
+    if (upper === 'BEGIN') {
+      this.#group.standalone = false;
+      return;
+    }
+    if (upper === 'COMMIT') {
+      this.#commit();
+      return;
+    }
+    if (upper.startsWith('ROLLBACK')) {
+      if (this.#group.rows) throw untellable('a transaction was rolled back after its rows were logged');
+      if (upper === 'ROLLBACK') this.#commit();
+      return;
+    }
+    if (upper.startsWith('XA START')) {
+      this.#group.standalone = false;
+      this.#group.prepared = true;
+      return;
+    }
+    const tables = new Set(this.#options.tables.map(({ table }) => table));
+    const verdict = judgeStatement(query, schema, { schema: this.#options.schema, tables });
+    if (verdict === 'untold')
+      throw untellable(`a captured table was changed by: ${query.trim().slice(0, 120)}`);
+    if (verdict === 'definition') this.#push({ type: 'definition', statement: query.trim().slice(0, 120) });
+    if (this.#group.standalone || upper.startsWith('XA COMMIT') || upper.startsWith('XA ROLLBACK')) {
+      this.#commit();
+    }
+  }
+
+  /** A prepared transaction may still be rolled back, and its commit does not repeat its rows. */
+  #prepared(): void {
+    if (this.#group.rows) throw untellable('an XA transaction changed a captured table');
+    this.#commit();
+  }
+
+  #commit(): void {
+    if (this.#group.gtid === undefined) return;
+    this.#tracker.add(this.#group.gtid);
+    this.#group = { gtid: undefined, standalone: true, prepared: false, rows: false };
+    this.#push({ type: 'commit', position: this.#tracker.toString() });
+  }
+
+  #tableMap(event: TableMapEvent): void {
+    const at = this.#options.tables.findIndex(({ table }) => table === event.tableName);
+    const table = this.#options.tables[at];
+    if (table === undefined) return;
+    const logged: readonly LoggedColumn[] = this.#zongji.tableMap[event.tableId]?.columns ?? [];
+    checkTableMap(table, logged);
+    this.#logged.set(event.tableId, { at, table, decode: imageDecoder(table, logged) });
+  }
+
+  #rows(event: LoggedRows): void {
+    const logged = this.#logged.get(event.tableId);
+    if (logged === undefined) throw untellable('rows were logged before their table map');
+    if (this.#group.prepared) throw untellable('an XA transaction changed a captured table');
+    const { at, table, decode } = logged;
+    const { columns_present_bitmap: before, columns_present_bitmap2: after } = event;
+    checkFullImage(table, event.numberOfColumns, after === undefined ? [before] : [before, after]);
+    this.#group.rows = true;
+    const kind = event.getTypeName();
+    for (const row of event.rows) {
+      if (kind === 'UpdateRows') {
+        const { before, after } = row as { before: Image; after: Image };
+        this.#push({ type: 'change', table: at, weight: -1, row: decode(before) });
+        this.#push({ type: 'change', table: at, weight: 1, row: decode(after) });
+      } else {
+        this.#push({
+          type: 'change',
+          table: at,
+          weight: kind === 'WriteRows' ? 1 : -1,
+          row: decode(row as Image),
+        });
+      }
+    }
+  }
+}
+
+type Image = Readonly<Record<string, unknown>>;
+
+/** zongji does not declare the bitmaps: one bit per column and image. */
+type LoggedRows = (WriteRowsEvent | UpdateRowsEvent | DeleteRowsEvent) & {
+  readonly columns_present_bitmap: Uint8Array;
+  readonly columns_present_bitmap2?: Uint8Array;
+};
+
+function untellable(detail: string): TidemarkError {
+  return new TidemarkError('SOURCE_UNTELLABLE', detail, {
+    next: 'Declare the source anew, so that it begins with a new snapshot.',
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * What the collector needs from a source, whichever database it is: a consistent snapshot of the captured
+ * tables, their row changes after a position in commit order, and what the log's end is now.
+ *
+ * A position is opaque text. It always lies on a transaction's end, so that resuming from it can neither
+ * repeat nor lose a part of a transaction (design 6.3).
+ */
+import type { SqlValue } from '../sql/index.ts';
+
+/** Values of one row image, in the order of `CapturedTable.columns`. */
+export type RowValues = readonly SqlValue[];
+
+/** What a reader delivers, in log order. An update is two changes: the before image, then the after image. */
+export type SourceEvent =
+  | { readonly type: 'change'; readonly table: number; readonly weight: 1 | -1; readonly row: RowValues }
+  /** Everything up to here belongs to whole transactions; `position` names this place. */
+  | { readonly type: 'commit'; readonly position: string };
+
+/** What the source's clock said, and a position that holds everything committed before that. */
+export interface SourceMoment {
+  /** Milliseconds since 1970 by the source's clock. */
+  readonly timeMs: number;
+  readonly position: string;
+}
+
+export interface ChangeReader {
+  /**
+   * Resolves with the next events as soon as there are some, or with none after `waitMs`. The events of one
+   * call are bounded; a large transaction comes in several calls. After an error every call rejects with it.
+   * @throws TidemarkError `SCHEMA_CHANGED`, `SOURCE_UNTELLABLE`, `BINLOG_PURGED`, `VALUE_RANGE`, `DB_*`.
+   */
+  next(waitMs: number): Promise<readonly SourceEvent[]>;
+  close(): Promise<void>;
+}
+
+export interface ChangeSource {
+  /**
+   * Reads all rows of all captured tables as of one position, in batches, one table after the other. The
+   * returned moment is earlier than or equal to that position.
+   */
+  snapshot(onRows: (table: number, rows: readonly RowValues[]) => Promise<void>): Promise<SourceMoment>;
+  /** Delivers what was committed after `position`. */
+  read(position: string): Promise<ChangeReader>;
+  /** Asks the source for its time and the end of its log; everything committed before that time is in it. */
+  head(): Promise<SourceMoment>;
+  /** Whether `position` holds everything that `other` holds. False when the two cannot be compared. */
+  includes(position: string, other: string): boolean;
+  /** Tells the source that nothing at or before `position` will be read again. */
+  discard(position: string): Promise<void>;
+  /** Drops every connection, also of readers; what was in progress rejects. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,328 @@
+/**
+ * The collector of one source: from its change log to sealed windows (design 6.3, 6.4, 6.5 simple form).
+ *
+ * One window after the other: its rows are acknowledged by the store, then marked, then sealed by the log of
+ * the cluster. While a seal is under way the next window already takes rows; seals stay in order. Whatever
+ * goes wrong ends the collector with a code: only a new epoch may read again, because rows of an epoch must
+ * never be written twice.
+ */
+import {
+  LIMITS,
+  TidemarkError,
+  failpoint,
+  isTidemarkError,
+  must,
+  sleep,
+  toTidemarkError,
+  type Clock,
+} from '../base/index.ts';
+import type { CompiledSource, CompiledTopology } from '../job/index.ts';
+import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
+import type { SealedWindow } from '../wire/index.ts';
+import type { ChangeReader, ChangeSource, RowValues, SourceEvent } from './change-source.ts';
+import { Covers } from './covers.ts';
+import { cutDecision, type CutRule } from './cut-rule.ts';
+import { openChangeSource } from './open-change-source.ts';
+import { StoreWriter, type ShardWindow } from './store-writer.ts';
+
+export interface CollectorEngines {
+  readonly source: SqlEngine;
+  /** The source's address: a binlog is read on a connection of its own kind. */
+  readonly sourceAddress: DatabaseAddress;
+  /** The store shards by name, as in the topology. */
+  readonly shards: ReadonlyMap<string, SqlEngine>;
+}
+
+export interface CollectorLog {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+export interface CollectorOptions {
+  readonly sourceId: number;
+  /** The grant under which rows are written and windows sealed. */
+  readonly epoch: bigint;
+  /** The term of the leader that sent the grant; for the log only. */
+  readonly leaderTerm: bigint;
+  /** Number and `to` of the last sealed window. 0: window 1 will be the initial snapshot. */
+  readonly lastWindow: number;
+  readonly position: string;
+  readonly source: CompiledSource;
+  readonly topology: CompiledTopology;
+  readonly engines: CollectorEngines;
+  /**
+   * Proposes the seal. Resolves when it is accepted, also when this very seal had been accepted before.
+   * Errors that may be retried are retried with the same window.
+   */
+  readonly seal: (window: SealedWindow) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: CollectorLog;
+  readonly signal: AbortSignal;
+  /** How long a window without rows stays open, in milliseconds. @default 5000 */
+  readonly idleSealMs?: number;
+}
+
+const IDLE_SEAL_MS = 5_000;
+const MOMENT_EVERY_MS = 100;
+const READ_WAIT_MS = 25;
+const DISCARD_EVERY_MS = 1_000;
+const SEAL_RETRY_MS = 100;
+
+/**
+ * Collects until `signal` aborts, and resolves then.
+ * @throws TidemarkError `STALE_EPOCH` when a newer collector was granted the source, or what ended it else:
+ * `SCHEMA_CHANGED`, `SOURCE_UNTELLABLE`, `BINLOG_PURGED`, `VALUE_RANGE`, `WINDOW_GAP`, `DB_*`.
+ */
+export async function runCollector(options: CollectorOptions): Promise<void> {
+  const { engines, topology, signal, source } = options;
+  const [shard] = topology.shards;
+  if (shard === undefined || topology.shards.length > 1) {
+    throw new TidemarkError('JOB_UNSUPPORTED', 'the store has one shard until the sharded store exists');
+  }
+  const store = must(engines.shards.get(shard.name), `engine of store shard ${shard.name}`);
+  const changes = openChangeSource(options);
+  const writer = new StoreWriter({
+    engine: store,
+    sourceId: options.sourceId,
+    epoch: options.epoch,
+    tables: source.tables,
+    clock: options.clock,
+    signal,
+  });
+  const drop = (): void => {
+    writer.destroy();
+    void changes.close();
+  };
+  signal.addEventListener('abort', drop, { once: true });
+  try {
+    signal.throwIfAborted();
+    await new Collector(options, shard.name, changes, writer).run();
+  } catch (error) {
+    // Whatever fails after the abort fails because of it: connections were dropped.
+    if (!signal.aborted) throw toTidemarkError(error);
+  } finally {
+    signal.removeEventListener('abort', drop);
+    writer.destroy();
+    await changes.close();
+  }
+}
+
+interface OpenWindow {
+  readonly window: number;
+  readonly from: string;
+  readonly openedMs: number;
+  readonly shard: ShardWindow;
+  to: string;
+  insideTransaction: boolean;
+}
+
+class Collector {
+  readonly #options: CollectorOptions;
+  readonly #shardName: string;
+  readonly #changes: ChangeSource;
+  readonly #writer: StoreWriter;
+  readonly #rule: CutRule;
+  readonly #covers: Covers;
+  #window: OpenWindow;
+  #nextMomentMs = 0;
+  #nextDiscardMs = 0;
+  #sealing: Promise<void> = Promise.resolve();
+  #sealsInFlight = 0;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(options: CollectorOptions, shardName: string, changes: ChangeSource, writer: StoreWriter) {
+    const { lengthMs, rowsMax, bytesMax } = options.source.window;
+    this.#options = options;
+    this.#shardName = shardName;
+    this.#changes = changes;
+    this.#writer = writer;
+    this.#rule = {
+      lengthMs,
+      rowsMax: Math.min(rowsMax, LIMITS.windowRowsMax),
+      bytesMax: Math.min(bytesMax, LIMITS.windowBytesMax),
+      idleMs: options.idleSealMs ?? IDLE_SEAL_MS,
+    };
+    this.#covers = new Covers((position, other) => changes.includes(position, other));
+    this.#window = this.#open(options.lastWindow + 1, options.position);
+  }
+
+  async run(): Promise<void> {
+    const { lastWindow, epoch, leaderTerm, source, signal, log } = this.#options;
+    log.info(
+      { source: source.name, epoch: String(epoch), leaderTerm: String(leaderTerm), lastWindow },
+      'collecting',
+    );
+    if (lastWindow === 0) await this.#snapshot();
+    const reader = await this.#changes.read(this.#window.from);
+    try {
+      while (!signal.aborted) await this.#turn(reader);
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** Window 1 (design 6.5, simple form): every row of every captured table, with weight +1. */
+  async #snapshot(): Promise<void> {
+    const window = this.#window;
+    const moment = await this.#changes.snapshot(async (table: number, rows: readonly RowValues[]) => {
+      for (const row of rows) this.#writer.add(window.shard, table, 1, row);
+      await this.#writer.ready();
+      this.#options.signal.throwIfAborted();
+    });
+    window.to = moment.position;
+    this.#covers.add(moment);
+    await this.#cut();
+    await this.#sealed();
+  }
+
+  async #turn(reader: ChangeReader): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    await this.#ask();
+    this.#take(await reader.next(READ_WAIT_MS));
+    await this.#writer.ready();
+    const decision = cutDecision(this.#rule, {
+      rows: this.#window.shard.rows,
+      bytes: this.#window.shard.bytes,
+      openMs: this.#options.clock.monotonicMs() - this.#window.openedMs,
+      insideTransaction: this.#window.insideTransaction,
+    });
+    // A slow seal makes the next window longer, unless that is full.
+    if (decision === 'full' || (decision === 'due' && this.#sealsInFlight === 0)) await this.#cut();
+  }
+
+  /** Notes the source's time and the end of its log, a few times a second. */
+  async #ask(): Promise<void> {
+    const now = this.#options.clock.monotonicMs();
+    if (now < this.#nextMomentMs) return;
+    this.#nextMomentMs = now + MOMENT_EVERY_MS;
+    this.#covers.add(await this.#changes.head());
+  }
+
+  #take(events: readonly SourceEvent[]): void {
+    const window = this.#window;
+    for (const event of events) {
+      if (event.type === 'change') {
+        this.#writer.add(window.shard, event.table, event.weight, event.row);
+        window.insideTransaction = true;
+      } else {
+        window.to = event.position;
+        window.insideTransaction = false;
+      }
+    }
+  }
+
+  /** Ends the open window and opens the next; the ended one is finished in the background, in order. */
+  async #cut(): Promise<void> {
+    await this.#sealed();
+    const ended = this.#window;
+    this.#window = this.#open(ended.window + 1, ended.to);
+    this.#sealsInFlight += 1;
+    this.#sealing = this.#finish(ended).then(
+      () => {
+        this.#sealsInFlight -= 1;
+      },
+      (error: unknown) => {
+        this.#failure = { error };
+      },
+    );
+  }
+
+  async #sealed(): Promise<void> {
+    await this.#sealing;
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #open(window: number, from: string): OpenWindow {
+    const { clock } = this.#options;
+    const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
+    return {
+      window,
+      from,
+      openedMs: clock.monotonicMs(),
+      shard: this.#writer.open(window, day),
+      to: from,
+      insideTransaction: false,
+    };
+  }
+
+  /** Rows acknowledged, then the mark, then the seal: a reader that sees a seal finds its rows (design 6.4). */
+  async #finish(ended: OpenWindow): Promise<void> {
+    const { sourceId, epoch } = this.#options;
+    const detail = {
+      source: String(sourceId),
+      window: String(ended.window),
+      epoch: String(epoch),
+      rows: String(ended.shard.rows),
+    };
+    const coversMs = this.#covers.upTo(ended.to);
+    await this.#writer.acknowledged();
+    await failpoint('collector.beforeMark', detail);
+    await this.#writer.mark(ended.shard);
+    await failpoint('collector.beforeSeal', detail);
+    await this.#seal({
+      window: BigInt(ended.window),
+      epoch,
+      from: ended.from,
+      to: ended.to,
+      day: ended.shard.day,
+      coversMs: BigInt(coversMs),
+      topologyVersion: this.#options.topology.version,
+      shards: [
+        {
+          shard: this.#shardName,
+          rows: BigInt(ended.shard.rows),
+          checksum: ended.shard.checksum.toString(),
+        },
+      ],
+      schemaVersions: this.#options.source.tables.map(({ table, schemaVersion }) => ({
+        table,
+        version: schemaVersion,
+      })),
+    });
+    await this.#discard(ended.to);
+  }
+
+  /** Repeats the same seal until it is answered: it may have been accepted although the answer was lost. */
+  async #seal(window: SealedWindow): Promise<void> {
+    const { clock, seal, signal, log } = this.#options;
+    for (;;) {
+      try {
+        await untilAborted(seal(window), signal);
+        return;
+      } catch (error) {
+        const coded = toTidemarkError(error);
+        if (signal.aborted || coded.retry === 'never') throw coded;
+        log.warn({ window: String(window.window), code: coded.code }, 'seal not answered yet');
+        await sleep(clock, SEAL_RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** Lets the source drop what is sealed. A busy source is asked again after a later window. */
+  async #discard(position: string): Promise<void> {
+    const now = this.#options.clock.monotonicMs();
+    if (now < this.#nextDiscardMs) return;
+    this.#nextDiscardMs = now + DISCARD_EVERY_MS;
+    try {
+      await this.#changes.discard(position);
+    } catch (error) {
+      if (!isTidemarkError(error, 'DB_BUSY')) throw error;
+      this.#options.log.warn({ code: error.code }, 'sealed rows of the change log stay for now');
+    }
+  }
+}
+
+/** Settles as `work` does, or rejects as soon as `signal` aborts. */
+function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      const reason: unknown = signal.reason;
+      reject(reason instanceof Error ? reason : new TidemarkError('CANCELLED', 'the collector was stopped'));
+    };
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', onAbort);
+    });
+  });
+}

@@ -1,0 +1,11 @@
+/** From a source's change log to sealed windows: inspection, capture, the store's tables, the collector. */
+export {
+  runCollector,
+  type CollectorEngines,
+  type CollectorLog,
+  type CollectorOptions,
+} from './collector.ts';
+export { installEmbeddedCapture } from './embedded-capture.ts';
+export { inspectDimension, inspectSource, type TableRequest } from './inspect-source.ts';
+export { RowChecksum } from './row-checksum.ts';
+export { changeColumnType, createStoreTables } from './store-tables.ts';

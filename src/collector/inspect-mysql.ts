@@ -1,0 +1,189 @@
+/** Reads tables and server settings of MySQL and MariaDB. */
+import { TidemarkError } from '../base/index.ts';
+import type { ColumnSpec } from '../job/index.ts';
+import type { ResultSet, SqlConnection, SqlValue } from '../sql/index.ts';
+import type { InspectedTable } from './inspect-source.ts';
+
+/**
+ * Checks that the server writes what a collector reads.
+ * @throws TidemarkError `BINLOG_NOT_ROW`, `BINLOG_NO_GTID`, `DB_ACCESS`.
+ */
+export async function inspectMysqlServer(connection: SqlConnection): Promise<void> {
+  const settings = await globalSettings(connection);
+  const mariadb = /mariadb/i.test(settings.get('version') ?? '');
+  const wanted: readonly (readonly [string, readonly string[]])[] = [
+    ['log_bin', ['ON']],
+    ['binlog_format', ['ROW']],
+    ['binlog_row_image', ['FULL']],
+    ['binlog_transaction_compression', ['OFF']],
+    ['binlog_row_value_options', ['']],
+  ];
+  for (const [name, values] of wanted) {
+    const value = settings.get(name);
+    if (value === undefined || values.includes(value.toUpperCase())) continue;
+    throw new TidemarkError('BINLOG_NOT_ROW', `the source has ${name} = ${value}`, {
+      next: `Set ${name} = ${values[0] === '' ? "''" : String(values[0])} in the server's configuration and restart it.`,
+    });
+  }
+  if (settings.get('server_id') === '0' || (!mariadb && settings.get('gtid_mode') !== 'ON')) {
+    const name = settings.get('server_id') === '0' ? 'server_id' : 'gtid_mode';
+    throw new TidemarkError('BINLOG_NO_GTID', `the source has ${name} = ${settings.get(name) ?? 'unknown'}`, {
+      next: 'Set server_id above 0 and, on MySQL, gtid_mode = ON with enforce_gtid_consistency = ON.',
+    });
+  }
+  await checkPrivileges(connection);
+}
+
+async function globalSettings(connection: SqlConnection): Promise<Map<string, string>> {
+  const { rows } = await connection.query(
+    `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format', 'binlog_row_image', ` +
+      `'binlog_transaction_compression', 'binlog_row_value_options', 'server_id', 'gtid_mode')`,
+  );
+  return new Map(rows.map(([name, value]) => [textOf(name).toLowerCase(), textOf(value)]));
+}
+
+async function checkPrivileges(connection: SqlConnection): Promise<void> {
+  const { rows } = await connection.query('SHOW GRANTS');
+  const grants = rows.map(([grant]) => textOf(grant)).filter((grant) => / ON \*\.\* TO /.test(grant));
+  const held = grants.some((grant) =>
+    /\bALL PRIVILEGES\b|\bREPLICATION (?:SLAVE|REPLICA)\b(?! ADMIN)/.test(grant),
+  );
+  if (held) return;
+  throw new TidemarkError('DB_ACCESS', 'the account of the source may not read its binlog', {
+    next: 'GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO the account.',
+  });
+}
+
+/** @throws TidemarkError `TABLE_MISSING`, `COLUMN_TYPE`, `SOURCE_UNTELLABLE`. */
+export async function inspectMysqlTable(connection: SqlConnection, table: string): Promise<InspectedTable> {
+  const found = await connection.query(
+    `SELECT TABLE_TYPE, ENGINE FROM information_schema.TABLES ` +
+      `WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ?`,
+    [table],
+  );
+  const [type, engine] = found.rows[0] ?? [];
+  if (type === undefined || textOf(type) !== 'BASE TABLE') {
+    throw new TidemarkError('TABLE_MISSING', `there is no table ${table} in the source's database`, {
+      next: 'Check its name and letter case, and that the account may SELECT from it.',
+    });
+  }
+  if (textOf(engine ?? null) !== 'InnoDB') {
+    throw new TidemarkError('SOURCE_UNTELLABLE', `table ${table} uses the engine ${textOf(engine ?? null)}`, {
+      next: 'A consistent snapshot needs InnoDB: ALTER TABLE ... ENGINE = InnoDB.',
+    });
+  }
+  return {
+    columns: await columnsOf(connection, table),
+    primaryKey: await primaryKeyOf(connection, table),
+    cascade: await cascadeOf(connection, table),
+  };
+}
+
+async function columnsOf(connection: SqlConnection, table: string): Promise<readonly ColumnSpec[]> {
+  const result = await connection.query(
+    `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, ` +
+      `CHARACTER_SET_NAME, COLUMN_TYPE, EXTRA FROM information_schema.COLUMNS ` +
+      `WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ? ORDER BY ORDINAL_POSITION`,
+    [table],
+  );
+  return records(result).map((column) => ({
+    name: column.get('COLUMN_NAME') ?? '',
+    type: typeOf(table, column),
+    nullable: column.get('IS_NULLABLE') === 'YES',
+  }));
+}
+
+/** Character sets whose every text reads the same from a binlog and from a query. */
+const CHARSETS: readonly string[] = ['utf8', 'utf8mb3', 'utf8mb4', 'ascii', 'latin1'];
+/** What a declared TEXT or BYTES may say at most; the change table holds longer values too. */
+const TEXT_LENGTH_MAX = 16_000;
+const BYTES_LENGTH_MAX = 65_000;
+
+function typeOf(table: string, column: ReadonlyMap<string, string>): string {
+  const name = column.get('COLUMN_NAME') ?? '';
+  const declared = column.get('COLUMN_TYPE') ?? '';
+  const length = Number(column.get('CHARACTER_MAXIMUM_LENGTH') ?? 0);
+  const charset = column.get('CHARACTER_SET_NAME') ?? '';
+  if (/GENERATED/i.test(column.get('EXTRA') ?? '')) throw columnType(table, name, `${declared} (generated)`);
+  switch (column.get('DATA_TYPE')?.toLowerCase()) {
+    case 'tinyint':
+    case 'smallint':
+    case 'mediumint':
+    case 'int':
+    case 'bigint':
+      return 'BIGINT';
+    case 'decimal':
+      return `DECIMAL(${column.get('NUMERIC_PRECISION') ?? ''},${column.get('NUMERIC_SCALE') ?? '0'})`;
+    case 'date':
+      return 'DATE';
+    // A TIMESTAMP is captured under UTC, where it is a DATETIME.
+    case 'datetime':
+    case 'timestamp':
+      return 'DATETIME(6)';
+    case 'char':
+    case 'varchar':
+    case 'tinytext':
+    case 'text':
+    case 'mediumtext':
+    case 'longtext':
+      if (!CHARSETS.includes(charset))
+        throw columnType(table, name, `${declared} in character set ${charset}`);
+      return `TEXT(${Math.max(1, Math.min(length, TEXT_LENGTH_MAX))})`;
+    case 'binary':
+    case 'varbinary':
+    case 'tinyblob':
+    case 'blob':
+    case 'mediumblob':
+    case 'longblob':
+      return `BYTES(${Math.max(1, Math.min(length, BYTES_LENGTH_MAX))})`;
+    default:
+      throw columnType(table, name, declared);
+  }
+}
+
+function columnType(table: string, column: string, declared: string): TidemarkError {
+  return new TidemarkError(
+    'COLUMN_TYPE',
+    `${table}.${column} has type ${declared}, which cannot be captured yet`,
+    {
+      next: 'Integers, DECIMAL, CHAR, VARCHAR, TEXT, BINARY, BLOB, DATE, DATETIME and TIMESTAMP can.',
+    },
+  );
+}
+
+async function primaryKeyOf(connection: SqlConnection, table: string): Promise<readonly string[]> {
+  const { rows } = await connection.query(
+    `SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() ` +
+      `AND BINARY TABLE_NAME = ? AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX`,
+    [table],
+  );
+  return rows.map(([name]) => textOf(name));
+}
+
+/** InnoDB runs cascades below the binlog: the child rows change, and no event says so. */
+async function cascadeOf(connection: SqlConnection, table: string): Promise<string | undefined> {
+  const { rows } = await connection.query(
+    `SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() ` +
+      `AND BINARY TABLE_NAME = ? AND (DELETE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ` +
+      `OR UPDATE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT'))`,
+    [table],
+  );
+  const name = rows[0]?.[0];
+  return name === undefined ? undefined : textOf(name);
+}
+
+function records(result: ResultSet): Map<string, string>[] {
+  return result.rows.map(
+    (row) =>
+      new Map(
+        result.columns.flatMap(({ name }, at) => {
+          const value = row[at];
+          return value === null || value === undefined ? [] : [[name, textOf(value)] as const];
+        }),
+      ),
+  );
+}
+
+function textOf(value: SqlValue | undefined): string {
+  return value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : String(value ?? '');
+}
