@@ -1,0 +1,193 @@
+/** The client of a cluster: typed methods, one per call of the client service, with retries and sessions behind them. */
+import { LIMITS, TidemarkError, isTidemarkError, systemClock, type Clock } from '../base/index.ts';
+import { insecureCredentials } from '../wire/index.ts';
+import type {
+  AppliedItem,
+  Credentials,
+  ExecutorInfo,
+  InitReply,
+  ReportInfo,
+  SourceInfo,
+  TaskInfo,
+  WindowInfo,
+} from '../wire/index.ts';
+import { Endpoints } from './endpoints.ts';
+import { callLeader, type LeaderCall } from './leader-call.ts';
+import { askEndpoints, type EndpointStatus } from './no-leader.ts';
+
+export interface ConnectOptions {
+  /** Client addresses of coordinators; one that answers is enough. */
+  readonly endpoints: readonly string[];
+  /** @default insecureCredentials() */
+  readonly credentials?: Credentials;
+  /** Milliseconds that one call may take in all, retries included. @default LIMITS.clientDeadlineMs */
+  readonly deadlineMs?: number;
+  /** Names the session in the cluster's state. @default 'client' */
+  readonly name?: string;
+  /** @default the system's clock */
+  readonly clock?: Clock;
+}
+
+export interface TidemarkClient {
+  /** Begins a cluster of the coordinators at these client addresses, by asking the first endpoint. */
+  init(clientAddresses: readonly string[]): Promise<InitReply>;
+  /** Asks every endpoint about itself; those that do not answer are listed with their error. */
+  status(): Promise<EndpointStatus[]>;
+  /** Declares a job. Sent again after a lost answer it takes effect once. `dryRun` only says what it would do. */
+  apply(jobYaml: string, options?: { readonly dryRun?: boolean }): Promise<AppliedItem[]>;
+  listSources(): Promise<SourceInfo[]>;
+  listReports(): Promise<ReportInfo[]>;
+  /** Newest first. `source` '' means all; `limit` 0 the server's default. */
+  listWindows(filter?: { readonly source?: string; readonly limit?: number }): Promise<WindowInfo[]>;
+  /** `state` '' means all; `limit` 0 the server's default. */
+  listTasks(filter?: { readonly state?: string; readonly limit?: number }): Promise<TaskInfo[]>;
+  listExecutors(): Promise<ExecutorInfo[]>;
+  /** Makes parked tasks due, and dead ones tried again; an empty list means all parked. Returns how many. */
+  retryTasks(tasks?: readonly string[]): Promise<number>;
+  close(): void;
+}
+
+/**
+ * Makes a client; nothing is dialled before the first call.
+ * @throws TidemarkError `CONFIG_INVALID` for endpoints that are none.
+ */
+export function connect(options: ConnectOptions): TidemarkClient {
+  const credentials = options.credentials ?? insecureCredentials();
+  return new EndpointClient(new Endpoints(options.endpoints, credentials.client), {
+    deadlineMs: options.deadlineMs ?? LIMITS.clientDeadlineMs,
+    name: options.name ?? 'client',
+    clock: options.clock ?? systemClock,
+  });
+}
+
+interface Settings {
+  readonly deadlineMs: number;
+  readonly name: string;
+  readonly clock: Clock;
+}
+
+const INIT_FORMAT = 1;
+
+interface RequestId {
+  readonly sessionId: bigint;
+  readonly sequence: bigint;
+}
+
+class EndpointClient implements TidemarkClient {
+  readonly #endpoints: Endpoints;
+  readonly #settings: Settings;
+  #session: Promise<bigint> | undefined;
+  #sequence = 0n;
+
+  constructor(endpoints: Endpoints, settings: Settings) {
+    this.#endpoints = endpoints;
+    this.#settings = settings;
+  }
+
+  init(clientAddresses: readonly string[]): Promise<InitReply> {
+    // Not redirected: who is asked becomes the first member, and nobody leads yet.
+    const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
+    const { preferred } = this.#endpoints;
+    return this.#endpoints.call(preferred, (client) => client.init, request, this.#settings.deadlineMs);
+  }
+
+  status(): Promise<EndpointStatus[]> {
+    return askEndpoints(this.#endpoints);
+  }
+
+  async apply(jobYaml: string, options: { readonly dryRun?: boolean } = {}): Promise<AppliedItem[]> {
+    const dryRun = options.dryRun ?? false;
+    const reply = await this.#numbered((id) => ({
+      name: 'apply',
+      method: (client) => client.apply,
+      request: { ...id, jobYaml, dryRun },
+      kind: dryRun ? 'read' : 'numbered',
+    }));
+    return reply.items;
+  }
+
+  async listSources(): Promise<SourceInfo[]> {
+    const call = { name: 'source list', request: {}, kind: 'read' } as const;
+    return (await this.#call({ ...call, method: (client) => client.listSources })).sources;
+  }
+
+  async listReports(): Promise<ReportInfo[]> {
+    const call = { name: 'report list', request: {}, kind: 'read' } as const;
+    return (await this.#call({ ...call, method: (client) => client.listReports })).reports;
+  }
+
+  async listWindows(
+    filter: { readonly source?: string; readonly limit?: number } = {},
+  ): Promise<WindowInfo[]> {
+    const request = { source: filter.source ?? '', limit: filter.limit ?? 0 };
+    const call = { name: 'window list', request, kind: 'read' } as const;
+    return (await this.#call({ ...call, method: (client) => client.listWindows })).windows;
+  }
+
+  async listTasks(filter: { readonly state?: string; readonly limit?: number } = {}): Promise<TaskInfo[]> {
+    const request = { state: filter.state ?? '', limit: filter.limit ?? 0 };
+    const call = { name: 'task list', request, kind: 'read' } as const;
+    return (await this.#call({ ...call, method: (client) => client.listTasks })).tasks;
+  }
+
+  async listExecutors(): Promise<ExecutorInfo[]> {
+    const call = { name: 'executor list', request: {}, kind: 'read' } as const;
+    return (await this.#call({ ...call, method: (client) => client.listExecutors })).executors;
+  }
+
+  async retryTasks(tasks: readonly string[] = []): Promise<number> {
+    const reply = await this.#numbered((id) => ({
+      name: 'task retry',
+      method: (client) => client.retryTasks,
+      request: { ...id, tasks: [...tasks] },
+      kind: 'numbered',
+    }));
+    return reply.woken;
+  }
+
+  close(): void {
+    this.#endpoints.close();
+  }
+
+  #call<Request, Reply>(call: LeaderCall<Request, Reply>): Promise<Reply> {
+    return callLeader({ endpoints: this.#endpoints, ...this.#settings }, call);
+  }
+
+  /**
+   * Runs a change under this client's session. A session that the cluster has ended before the change was
+   * carried out is opened anew, once: the refusal says that nothing was done under the old number.
+   */
+  async #numbered<Request, Reply>(make: (id: RequestId) => LeaderCall<Request, Reply>): Promise<Reply> {
+    const session = this.#openSession();
+    try {
+      return await this.#call(make(await this.#nextId(session)));
+    } catch (error) {
+      if (!isTidemarkError(error, 'SESSION_EXPIRED')) throw error;
+      if (this.#session === session) this.#session = undefined;
+    }
+    return this.#call(make(await this.#nextId(this.#openSession())));
+  }
+
+  async #nextId(session: Promise<bigint>): Promise<RequestId> {
+    const sessionId = await session;
+    this.#sequence += 1n;
+    return { sessionId, sequence: this.#sequence };
+  }
+
+  #openSession(): Promise<bigint> {
+    this.#session ??= this.#call({
+      name: 'open session',
+      method: (client) => client.openSession,
+      request: { name: this.#settings.name },
+      // Opened twice after a lost answer, the first is never used and ends by itself.
+      kind: 'read',
+    }).then(
+      ({ sessionId }) => sessionId,
+      (error: unknown) => {
+        this.#session = undefined;
+        throw error instanceof Error ? error : new TidemarkError('INTERNAL', String(error));
+      },
+    );
+    return this.#session;
+  }
+}

@@ -1,0 +1,15 @@
+/** The SDK: connect to a cluster, declare jobs, look at windows, tasks, executors and reports. */
+export { connect, type ConnectOptions, type TidemarkClient } from './client.ts';
+export type { EndpointStatus } from './no-leader.ts';
+export { insecureCredentials, type Credentials } from '../wire/index.ts';
+export type {
+  AppliedItem,
+  ExecutorInfo,
+  InitReply,
+  ReportInfo,
+  SourceInfo,
+  StatusReply,
+  TaskInfo,
+  WindowInfo,
+} from '../wire/index.ts';
+export { TidemarkError, type ErrorCode } from '../base/index.ts';

@@ -1,0 +1,99 @@
+/**
+ * Sends one request until the leader has answered it or the deadline has passed. What may be sent again is
+ * decided by the error table (`src/base/errors.ts`) and by whether the request can be repeated without harm:
+ * a read can, and so can a change that carries a session and a sequence number.
+ */
+import { TidemarkError, sleep, toTidemarkError, type Clock, type ErrorCode } from '../base/index.ts';
+import type { ClientClient } from '../wire/index.ts';
+import type { Endpoints, UnaryMethod } from './endpoints.ts';
+import { noLeader } from './no-leader.ts';
+
+export interface LeaderCall<Request, Reply> {
+  /** Shown in errors: `apply`, `window list`. */
+  readonly name: string;
+  readonly method: (client: ClientClient) => UnaryMethod<Request, Reply>;
+  readonly request: Request;
+  /** `read` changes nothing; `numbered` carries (session, sequence); `once` must not be sent twice. */
+  readonly kind: 'read' | 'numbered' | 'once';
+}
+
+export interface LeaderCallOptions {
+  readonly endpoints: Endpoints;
+  readonly clock: Clock;
+  readonly deadlineMs: number;
+}
+
+/** A read that a stopped leader holds is asked elsewhere after this long. */
+const READ_ATTEMPT_MS = 2_000;
+const PAUSE_FIRST_MS = 20;
+const PAUSE_MAX_MS = 250;
+/** Codes of retry advice `later` that pass by themselves within seconds; others are the caller's decision. */
+const PASSING: readonly ErrorCode[] = ['NO_LEADER', 'NO_EXECUTOR', 'OVERLOADED', 'STALE_TERM'];
+
+/**
+ * @throws TidemarkError what the leader answered; `NO_LEADER` naming each endpoint's state when none answered in
+ * time; `OUTCOME_UNKNOWN` when a change may have been carried out without an answer.
+ */
+export async function callLeader<Request, Reply>(
+  options: LeaderCallOptions,
+  call: LeaderCall<Request, Reply>,
+): Promise<Reply> {
+  const { endpoints, clock } = options;
+  const endsAt = clock.monotonicMs() + options.deadlineMs;
+  let maybeDone = false;
+  let pauseMs = PAUSE_FIRST_MS;
+  for (;;) {
+    const leftMs = endsAt - clock.monotonicMs();
+    const address = endpoints.preferred;
+    let failure: TidemarkError;
+    try {
+      const withinMs = call.kind === 'read' ? Math.min(READ_ATTEMPT_MS, leftMs) : leftMs;
+      return await endpoints.call(address, call.method, call.request, withinMs);
+    } catch (error) {
+      failure = toTidemarkError(error);
+    }
+    if (failure.code === 'OUTCOME_UNKNOWN' && call.kind !== 'read') {
+      maybeDone = true;
+      if (call.kind === 'once') throw outcomeUnknown(options, call.name, failure);
+    }
+    if (!mayRepeat(failure)) throw failure;
+    if (failure.code !== 'OVERLOADED' && failure.code !== 'NO_EXECUTOR') {
+      endpoints.prefer(failure.details['leader'], address);
+    }
+    if (endsAt - clock.monotonicMs() <= pauseMs) throw await gaveUp(options, { call, failure, maybeDone });
+    // A hint is followed at once; everything else is given a moment, for an election takes one.
+    if (failure.details['leader'] === undefined) {
+      await sleep(clock, pauseMs);
+      pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS);
+    }
+  }
+}
+
+function mayRepeat(failure: TidemarkError): boolean {
+  if (failure.retry === 'another-node' || failure.code === 'OUTCOME_UNKNOWN') return true;
+  return failure.retry === 'later' && PASSING.includes(failure.code);
+}
+
+async function gaveUp(
+  options: LeaderCallOptions,
+  end: {
+    readonly call: { readonly name: string; readonly kind: string };
+    readonly failure: TidemarkError;
+    readonly maybeDone: boolean;
+  },
+): Promise<TidemarkError> {
+  if (end.maybeDone) return outcomeUnknown(options, end.call.name, end.failure);
+  if (end.failure.code === 'NO_EXECUTOR' || end.failure.code === 'OVERLOADED') return end.failure;
+  return noLeader(options.endpoints, options.deadlineMs, end.failure);
+}
+
+function outcomeUnknown(options: LeaderCallOptions, name: string, cause: TidemarkError): TidemarkError {
+  return new TidemarkError(
+    'OUTCOME_UNKNOWN',
+    `${name}: no answer within ${options.deadlineMs} ms; it may or may not have taken effect`,
+    {
+      next: 'Look at the state, or give the same command again: what is declared already is left as it is.',
+      cause,
+    },
+  );
+}

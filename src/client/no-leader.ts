@@ -1,0 +1,78 @@
+/** Says why nobody answered: what was found at each endpoint, so that a reader sees which machine to look at. */
+import { TidemarkError, toTidemarkError } from '../base/index.ts';
+import type { StatusReply } from '../wire/index.ts';
+import type { Endpoints } from './endpoints.ts';
+
+/** What one endpoint answered about itself. */
+export type EndpointStatus =
+  | { readonly endpoint: string; readonly status: StatusReply }
+  | { readonly endpoint: string; readonly error: TidemarkError };
+
+const STATUS_WITHIN_MS = 1_000;
+
+/** Asks every given endpoint at once for its own status; never fails. */
+export function askEndpoints(endpoints: Endpoints, withinMs = STATUS_WITHIN_MS): Promise<EndpointStatus[]> {
+  return Promise.all(
+    endpoints.given.map(async (endpoint): Promise<EndpointStatus> => {
+      try {
+        return { endpoint, status: await endpoints.call(endpoint, (client) => client.status, {}, withinMs) };
+      } catch (error) {
+        return { endpoint, error: toTidemarkError(error) };
+      }
+    }),
+  );
+}
+
+/** Makes the error for a request that no leader answered. */
+export async function noLeader(
+  endpoints: Endpoints,
+  withinMs: number,
+  cause: TidemarkError,
+): Promise<TidemarkError> {
+  const found = await askEndpoints(endpoints);
+  const width = Math.max(...found.map(({ endpoint }) => endpoint.length));
+  const lines = found.map((one) => `  ${one.endpoint.padEnd(width)}  ${describe(one)}`);
+  const uninitialised = found.every((one) => 'status' in one && one.status.clusterId === '');
+  if (uninitialised) {
+    return new TidemarkError('NOT_INITIALIZED', ['the cluster was never initialised', ...lines].join('\n'), {
+      next: `tidemark cluster init --endpoints ${endpoints.given.join(',')}`,
+      cause,
+    });
+  }
+  const seconds = withinMs / 1_000;
+  return new TidemarkError('NO_LEADER', [`no leader answered within ${seconds} s`, ...lines].join('\n'), {
+    next: advice(found),
+    details: Object.fromEntries(found.map((one) => [one.endpoint, describe(one)])),
+    cause,
+  });
+}
+
+function describe(one: EndpointStatus): string {
+  if ('error' in one) {
+    const { cause } = one.error;
+    const text = cause instanceof Error ? cause.message : one.error.message;
+    return /ECONNREFUSED/.test(text) ? 'refused connection' : `does not answer: ${firstLine(text)}`;
+  }
+  const { status } = one;
+  if (status.clusterId === '') return 'reachable, waiting for cluster init';
+  const contact =
+    status.leaderId === 0n ? 'knows no leader' : `last leader contact ${ago(status.leaderContactMs)}`;
+  return `reachable, ${status.role}, term ${status.term}, ${contact}`;
+}
+
+function advice(found: readonly EndpointStatus[]): string {
+  const answering = found.flatMap((one) => ('status' in one ? [one.status] : []));
+  const members = Math.max(0, ...answering.map((status) => status.members.length));
+  if (members === 0) return 'Start the coordinators, or correct the endpoints.';
+  const needed = Math.floor(members / 2) + 1;
+  if (answering.length >= needed) return 'Try again: an election may be going on.';
+  return `Start the others: ${needed} of ${members} coordinators are needed, ${answering.length} answers here.`;
+}
+
+function ago(ms: bigint): string {
+  return ms < 1_000n ? `${ms} ms ago` : `${ms / 1_000n} s ago`;
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
+}

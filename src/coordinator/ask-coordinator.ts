@@ -1,0 +1,80 @@
+/** Calls from one coordinator to another outside consensus: who are you, and you are admitted. */
+import { Metadata, type ChannelCredentials } from '@grpc/grpc-js';
+import { TidemarkError, type MemberId } from '../base/index.ts';
+import type { Member } from '../raft/index.ts';
+import { CHANNEL_OPTIONS, ClientClient, PeerClient, fromServiceError } from '../wire/index.ts';
+import type { Credentials, StatusReply } from '../wire/index.ts';
+
+const CALL_DEADLINE_MS = 5_000;
+const FORMAT = 1;
+
+export interface CoordinatorAnswer {
+  /** The address that was asked, as typed. */
+  readonly asked: string;
+  readonly status: StatusReply;
+}
+
+/**
+ * Asks a coordinator for its status.
+ * @throws TidemarkError `NO_LEADER` when nothing answers at the address.
+ */
+export function askStatus(credentials: Credentials, address: string): Promise<CoordinatorAnswer> {
+  return withClient(
+    address,
+    new ClientClient(address, ...channel(credentials.client.channel)),
+    (client, done) => {
+      client.status({}, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, (error, status) => {
+        done(error, { asked: address, status });
+      });
+    },
+  );
+}
+
+/** Makes the coordinator behind a member's peer address that member. Repeating it changes nothing. */
+export async function sendAdmit(
+  credentials: Credentials,
+  member: Member,
+  cluster: { readonly clusterId: string; readonly memberId: MemberId; readonly members: readonly Member[] },
+): Promise<void> {
+  const address = member.peerAddress;
+  const request = {
+    format: FORMAT,
+    clusterId: cluster.clusterId,
+    memberId: BigInt(member.id),
+    members: cluster.members.map(({ id, peerAddress, clientAddress }) => ({
+      memberId: BigInt(id),
+      peerAddress,
+      clientAddress,
+    })),
+  };
+  await withClient(address, new PeerClient(address, ...channel(credentials.peer.channel)), (client, done) => {
+    client.admit(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
+  });
+}
+
+function channel(credentials: ChannelCredentials): [ChannelCredentials, typeof CHANNEL_OPTIONS] {
+  return [credentials, CHANNEL_OPTIONS];
+}
+
+function withClient<Client extends { close(): void }, Reply>(
+  address: string,
+  client: Client,
+  call: (client: Client, done: (error: Error | null, reply: Reply) => void) => void,
+): Promise<Reply> {
+  return new Promise<Reply>((resolve, reject) => {
+    call(client, (error, reply) => {
+      client.close();
+      if (error === null) resolve(reply);
+      else reject(unreachable(address, fromServiceError(error)));
+    });
+  });
+}
+
+/** Both calls may be repeated, so that an unknown outcome is no more than "did not answer". */
+function unreachable(address: string, error: TidemarkError): TidemarkError {
+  if (error.code !== 'OUTCOME_UNKNOWN' && error.code !== 'NO_LEADER') return error;
+  return new TidemarkError('NO_LEADER', `the coordinator at ${address} does not answer: ${error.message}`, {
+    next: `Start it, or correct its address, and give the command again.`,
+    cause: error,
+  });
+}

@@ -1,0 +1,183 @@
+/**
+ * A coordinator that belongs to a cluster: consensus, the replicated state, the proposer and the scheduler,
+ * wired to each other and to the executor streams. Leadership begins and ends here for all of them.
+ */
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import type { Clock } from '../base/index.ts';
+import type { Logger } from '../ops/index.ts';
+import { startRaftNode } from '../raft/index.ts';
+import type { PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
+import { createScheduler } from '../scheduler/index.ts';
+import type { Scheduler, SchedulerConfig } from '../scheduler/index.ts';
+import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
+import type { FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
+import type { ClusterFace } from './client-service.ts';
+import type { DataFolder } from './data-folder.ts';
+import { ExecutorLinks } from './executor-links.ts';
+import { redirect, serveExecutor } from './executor-service.ts';
+import type { Identity } from './identity.ts';
+import { createProposer } from './proposer.ts';
+
+export interface ClusterNodeOptions {
+  readonly identity: Identity;
+  readonly folder: DataFolder;
+  readonly transport: PeerTransport;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly scheduler: Partial<SchedulerConfig>;
+  readonly onOutcome: (outcome: TaskOutcome) => void;
+  /** Called once when the node cannot go on; the process must end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface ClusterNode extends ClusterFace {
+  readonly identity: Identity;
+  readonly raft: RaftNode;
+  readonly scheduler: Scheduler;
+  readonly serve: (call: ServerDuplexStream<FromExecutor, ToExecutor>) => void;
+  /** Times that this node has seen the leader change, for the metrics. */
+  readonly leaderChanges: () => number;
+  stop(): Promise<void>;
+}
+
+/**
+ * Opens the state and the log and takes part in the cluster from then on.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_IN_USE`, `DATA_OF_OTHER_CLUSTER`, `STORAGE_FAILED`.
+ */
+export async function startClusterNode(options: ClusterNodeOptions): Promise<ClusterNode> {
+  const { identity, folder, clock, log } = options;
+  const { clusterId } = identity;
+  const state = await openStateMachine({ folder: folder.statePath, clusterId });
+  const leadership = new Leadership();
+  let raft: RaftNode;
+  try {
+    raft = await startRaftNode({
+      clusterId,
+      memberId: identity.memberId,
+      initialMembers: identity.members,
+      folder: folder.logPath,
+      transport: options.transport,
+      stateMachine: state,
+      clock,
+      log: log.child({ component: 'raft' }),
+      onStatus: (status) => {
+        leadership.follow(status);
+      },
+      onFatal: options.onFatal,
+    });
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+  return wire(options, { state, raft, leadership });
+}
+
+interface Parts {
+  readonly state: StateMachine;
+  readonly raft: RaftNode;
+  readonly leadership: Leadership;
+}
+
+function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): ClusterNode {
+  const { identity, clock, log } = options;
+  const view = (): StateView => state.view();
+  const status = (): RaftStatus => raft.status();
+  const proposer = createProposer({ raft, clock, appliedLogTimeMs: () => view().cluster.logTimeMs });
+  const links = new ExecutorLinks({
+    view,
+    clusterId: identity.clusterId,
+    log: log.child({ component: 'executors' }),
+  });
+  const leadsIn = (term: number): boolean => status().leading && status().term === term;
+  const scheduler = createScheduler({
+    executors: links,
+    propose: { propose: (operations) => proposer.propose(operations), view, leadsIn },
+    clock,
+    log: log.child({ component: 'scheduler' }),
+    config: options.scheduler,
+  });
+  leadership.begin(raft.status(), {
+    onLeader: (term) => {
+      log.info({ term }, 'this coordinator leads');
+      scheduler.onLeader(term);
+    },
+    onFollower: () => {
+      log.info({ term: status().term }, 'this coordinator leads no more');
+      scheduler.onFollower();
+      links.redirectAll(redirect(status()));
+    },
+  });
+  const stopListening = state.onApplied(() => {
+    if (!leadership.leads) return;
+    links.dropExpired();
+    scheduler.event({ type: 'state-changed' });
+  });
+  const executorService = {
+    clusterId: identity.clusterId,
+    status,
+    proposer,
+    links,
+    clock,
+    log: log.child({ component: 'executors' }),
+    onEvent: scheduler.event,
+    onOutcome: options.onOutcome,
+  };
+  return {
+    identity,
+    raft,
+    view,
+    proposer,
+    links,
+    clock,
+    scheduler,
+    leaderChanges: () => leadership.changes,
+    serve: (call) => {
+      serveExecutor(executorService, call);
+    },
+    async stop() {
+      stopListening();
+      await scheduler.stop();
+      links.redirectAll(redirect(status()));
+      await raft.stop();
+      await state.close();
+    },
+  };
+}
+
+interface LeadershipHandlers {
+  readonly onLeader: (term: number) => void;
+  readonly onFollower: () => void;
+}
+
+/** Turns the stream of raft statuses into the two moments that matter, each told once. */
+class Leadership {
+  changes = 0;
+  #handlers: LeadershipHandlers | undefined;
+  #term = 0;
+  #leaderId: number | undefined;
+
+  get leads(): boolean {
+    return this.#term !== 0;
+  }
+
+  begin(status: RaftStatus, handlers: LeadershipHandlers): void {
+    this.#handlers = handlers;
+    this.follow(status);
+  }
+
+  follow(status: RaftStatus): void {
+    if (status.leaderId !== undefined && status.leaderId !== this.#leaderId) {
+      this.#leaderId = status.leaderId;
+      this.changes += 1;
+    }
+    if (this.#handlers === undefined) return;
+    const term = status.leading ? status.term : 0;
+    if (term === this.#term) return;
+    if (this.#term !== 0) {
+      this.#term = 0;
+      this.#handlers.onFollower();
+    }
+    this.#term = term;
+    if (term !== 0) this.#handlers.onLeader(term);
+  }
+}

@@ -1,0 +1,30 @@
+/** What a coordinator makes of an error that it caught before it answers someone else. */
+import { AssertionError, TidemarkError, isTidemarkError, toTidemarkError } from '../base/index.ts';
+import type { RaftStatus } from '../raft/index.ts';
+
+/** Maps to a coded error; a broken invariant of ours is rethrown, for it ends the process. */
+export function codedOrThrow(error: unknown): TidemarkError {
+  if (error instanceof AssertionError) throw error;
+  return toTidemarkError(error);
+}
+
+/** Makes the error that sends a caller to the leader, with its address where this node knows one. */
+export function notLeader(status: RaftStatus): TidemarkError {
+  const leader = status.members.find((member) => member.id === status.leaderId);
+  if (leader === undefined || leader.id === status.memberId) {
+    return new TidemarkError(
+      'NOT_LEADER',
+      'this coordinator does not lead, and knows no leader at the moment',
+    );
+  }
+  return new TidemarkError('NOT_LEADER', `this coordinator does not lead; member ${leader.id} does`, {
+    next: `Ask the coordinator at ${leader.clientAddress}.`,
+    details: { leader: leader.clientAddress },
+  });
+}
+
+/** Gives a `NOT_LEADER` from below the address of the leader as it is known now. */
+export function withLeader(error: unknown, status: RaftStatus): TidemarkError {
+  if (isTidemarkError(error, 'NOT_LEADER')) return notLeader(status);
+  return codedOrThrow(error);
+}

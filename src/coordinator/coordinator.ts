@@ -1,0 +1,209 @@
+/**
+ * One coordinator process: it locks its folder, listens, and waits until it belongs to a cluster (design
+ * sections 2 and 3). From then on it takes part in consensus; whether it leads decides what it answers.
+ */
+import type { Server } from '@grpc/grpc-js';
+import { TidemarkError, formatAddress, parseAddress, systemClock, type Address } from '../base/index.ts';
+import { createRegistry, startOpsServer, type OpsServer } from '../ops/index.ts';
+import { createGrpcPeerTransport } from '../raft/index.ts';
+import { ClientService, ExecutorService, PeerService, guardStream, toServiceError } from '../wire/index.ts';
+import type { FromExecutor, StatusReply, ToExecutor } from '../wire/index.ts';
+import { createClientService } from './client-service.ts';
+import { startClusterNode, type ClusterNode } from './cluster-node.ts';
+import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from './data-folder.ts';
+import { redirect } from './executor-service.ts';
+import { bindServer, createServer, unary, type BoundServer } from './grpc-server.ts';
+import { livenessChecks, readinessChecks } from './health.ts';
+import type { Identity } from './identity.ts';
+import { createInitialiser } from './initialise.ts';
+import { createCoordinatorMetrics, type CoordinatorMetrics } from './metrics.ts';
+import { advertised, type CoordinatorOptions, type ListenOptions } from './options.ts';
+import { statusReply } from './status.ts';
+
+export interface RunningCoordinator {
+  /** As advertised, with the ports that the system chose where 0 was asked. */
+  readonly peerAddress: string;
+  readonly clientAddress: string;
+  /** Undefined if no HTTP server was asked for. */
+  readonly httpAddress: string | undefined;
+  /** What the Status call answers. */
+  status(): StatusReply;
+  /** Orderly stop: no new calls, streams redirected, the log closed, the folder unlocked. */
+  stop(): Promise<void>;
+}
+
+/** Running calls get this long when the coordinator stops. */
+const CLOSE_GRACE_MS = 500;
+
+/**
+ * Starts a coordinator on its folder.
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_OF_OTHER_CLUSTER`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `PORT_IN_USE`,
+ * `CONFIG_INVALID`, `STORAGE_FAILED`. Nothing is left listening or locked then.
+ */
+export async function startCoordinator(options: CoordinatorOptions): Promise<RunningCoordinator> {
+  const folder = await openDataFolder(options.dataFolder);
+  const process = new CoordinatorProcess(options, folder);
+  try {
+    await process.start();
+  } catch (error) {
+    await process.stop();
+    throw error;
+  }
+  return process;
+}
+
+class CoordinatorProcess implements RunningCoordinator {
+  readonly #options: CoordinatorOptions;
+  readonly #folder: DataFolder;
+  readonly #metrics: CoordinatorMetrics;
+  readonly #servers: BoundServer[] = [];
+  #transport: ReturnType<typeof createGrpcPeerTransport> | undefined;
+  #node: ClusterNode | undefined;
+  #ops: OpsServer | undefined;
+  #own: ExpectedMember = { peerAddress: '', clientAddress: '' };
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: CoordinatorOptions, folder: DataFolder) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#metrics = createCoordinatorMetrics(createRegistry('coordinator'), () => this.#node);
+  }
+
+  get peerAddress(): string {
+    return this.#own.peerAddress;
+  }
+
+  get clientAddress(): string {
+    return this.#own.clientAddress;
+  }
+
+  get httpAddress(): string | undefined {
+    return this.#ops === undefined ? undefined : formatAddress(this.#ops.address);
+  }
+
+  status(): StatusReply {
+    return statusReply({ version: this.#options.version, own: this.#own, node: this.#node });
+  }
+
+  async start(): Promise<void> {
+    const { peer, client, log } = this.#options;
+    const peerServer = createServer('peer');
+    const clientServer = createServer('client');
+    this.#own = {
+      peerAddress: await this.#bind(peerServer, peer, 'peer'),
+      clientAddress: await this.#bind(clientServer, client, 'client'),
+    };
+    const { identity } = this.#folder;
+    if (identity !== undefined) checkOwner(this.#folder.path, identity, this.#own);
+    this.#addServices(peerServer, clientServer);
+    await this.#startOps();
+    if (identity !== undefined) await this.#begin(identity);
+    else log.info({ ...this.#own }, 'waiting for cluster init');
+    log.info({ ...this.#own, http: this.httpAddress }, 'coordinator started');
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopParts();
+    return this.#stopping;
+  }
+
+  async #stopParts(): Promise<void> {
+    // Consensus first: executors and clients are told where to go while the ports are still open.
+    await this.#node?.stop();
+    await this.#transport?.close();
+    await Promise.all(this.#servers.map((server) => server.close(CLOSE_GRACE_MS)));
+    await this.#ops?.close();
+    await this.#folder.close();
+  }
+
+  async #bind(server: Server, listen: ListenOptions, what: 'peer' | 'client'): Promise<string> {
+    const address = parseAddress(listen.listen, `${what} listen address`);
+    const bound = await bindServer(server, address, what, this.#options.credentials[what]);
+    this.#servers.push(bound);
+    return advertised(listen, bound.address, what);
+  }
+
+  #addServices(peerServer: Server, clientServer: Server): void {
+    const initialiser = createInitialiser({
+      folder: this.#folder.path,
+      own: this.#own,
+      credentials: this.#options.credentials,
+      log: this.#options.log.child({ component: 'init' }),
+      identity: () => this.#node?.identity,
+      begin: (identity) => this.#begin(identity),
+    });
+    peerServer.addService(PeerService, {
+      frames: (call, callback) => {
+        if (this.#transport !== undefined) this.#transport.service.frames(call, callback);
+        else
+          callback(
+            toServiceError(new TidemarkError('NOT_INITIALIZED', 'this node belongs to no cluster yet')),
+          );
+      },
+      admit: unary((request) => initialiser.admit(request)),
+    });
+    clientServer.addService(
+      ClientService,
+      createClientService({
+        status: () => this.status(),
+        init: (request) => initialiser.init(request),
+        cluster: () => this.#node,
+      }),
+    );
+    clientServer.addService(ExecutorService, {
+      connect: (call) => {
+        if (this.#node !== undefined) this.#node.serve(call);
+        else turnAway(call);
+      },
+    });
+  }
+
+  async #startOps(): Promise<void> {
+    const { http } = this.#options;
+    if (http === undefined) return;
+    const listen: Address = parseAddress(http.listen, 'http listen address');
+    this.#ops = await startOpsServer({
+      listen,
+      livez: livenessChecks(),
+      readyz: readinessChecks(() => this.#node?.raft.status()),
+      registry: this.#metrics.registry,
+    });
+  }
+
+  /** Joins the cluster that the identity names. From here on a failure is fatal: the folder says we are a member. */
+  async #begin(identity: Identity): Promise<void> {
+    const addresses = new Map(identity.members.map((member) => [member.id, member.peerAddress]));
+    this.#transport = createGrpcPeerTransport({
+      clusterId: identity.clusterId,
+      memberId: identity.memberId,
+      addressOf: (id) => addresses.get(id),
+      credentials: this.#options.credentials.peer.channel,
+      log: this.#options.log.child({ component: 'transport' }),
+      clock: this.#options.clock ?? systemClock,
+    });
+    this.#node = await startClusterNode({
+      identity,
+      folder: this.#folder,
+      transport: this.#transport,
+      clock: this.#options.clock ?? systemClock,
+      log: this.#options.log,
+      scheduler: this.#options.scheduler ?? {},
+      onOutcome: this.#metrics.onOutcome,
+      onFatal: this.#options.onFatal,
+    });
+    this.#options.log.info(
+      { cluster: identity.clusterId, member: identity.memberId },
+      'taking part in the cluster',
+    );
+  }
+}
+
+/** An executor may be started before the cluster is: it is asked to come again. */
+function turnAway(call: Parameters<ClusterNode['serve']>[0]): void {
+  const stream = guardStream<FromExecutor, ToExecutor>(call, {
+    onMessage: () => undefined,
+    onClosed: () => undefined,
+  });
+  stream.write({ body: redirect(undefined) });
+  stream.end();
+}

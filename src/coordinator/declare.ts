@@ -1,0 +1,47 @@
+/** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
+import { TidemarkError, must } from '../base/index.ts';
+import { hashDocument, readCompiledJob, type CompiledJob } from '../job/index.ts';
+import type { DeclareJob } from '../statemachine/index.ts';
+
+/**
+ * Makes the operation from what an executor compiled.
+ * @throws TidemarkError `JOB_INVALID`, `JOB_UNSUPPORTED`, `FORMAT_UNKNOWN`.
+ */
+export function declaration(compiledJson: string): DeclareJob {
+  const job = readCompiledJob(compiledJson);
+  return {
+    type: 'job.declare',
+    v: 1,
+    topology: { spec: JSON.stringify(job.topology), shards: job.topology.shards.map(({ name }) => name) },
+    sinks: job.sinks.map((sink) => ({ name: sink.name, spec: JSON.stringify(sink) })),
+    sources: job.sources.map((source) => ({
+      name: source.name,
+      spec: JSON.stringify(source),
+      sink: sinkOf(job, source.name),
+    })),
+    reports: job.reports.map((report) => ({
+      name: report.name,
+      spec: JSON.stringify(report),
+      specHash: hashDocument(report),
+      source: report.source,
+      sink: report.database,
+      parts: job.topology.shards.length,
+    })),
+  };
+}
+
+/** A source's tasks share one sink epoch, so that all its reports are in one database. */
+function sinkOf(job: CompiledJob, source: string): string {
+  const names = new Set(
+    job.reports.filter((report) => report.source === source).map(({ database }) => database),
+  );
+  if (names.size > 1) {
+    throw new TidemarkError(
+      'JOB_UNSUPPORTED',
+      `the reports on source ${source} are in ${names.size} databases (${[...names].join(', ')}); this version allows one`,
+      { next: 'Put all reports of one source into one database.' },
+    );
+  }
+  const [name] = [...names, ...job.sinks.map((sink) => sink.name)];
+  return must(name, 'a report database in a compiled job');
+}

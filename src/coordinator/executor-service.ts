@@ -1,0 +1,276 @@
+/**
+ * The executors' side of a coordinator: one stream per executor, served by the leader alone. What executors
+ * say becomes an operation (seal), an event for the scheduler (outcomes), or a note in memory (heartbeats).
+ */
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { LIMITS, TidemarkError, assertNever, isErrorCode } from '../base/index.ts';
+import type { Clock, ErrorCode } from '../base/index.ts';
+import type { Logger } from '../ops/index.ts';
+import type { RaftStatus } from '../raft/index.ts';
+import type { SchedulerEvent } from '../scheduler/index.ts';
+import type { OperationResult } from '../statemachine/index.ts';
+import { TaskResult, guardStream } from '../wire/index.ts';
+import type {
+  ExecutorHeartbeat,
+  ExecutorHello,
+  FromExecutor,
+  GuardedStream,
+  SealRequest,
+  TaskOutcome,
+  ToExecutor,
+} from '../wire/index.ts';
+import { codedOrThrow } from './coded-error.ts';
+import { ExecutorLink, type Send } from './executor-link.ts';
+import type { ExecutorLinks } from './executor-links.ts';
+import { checkFormat } from './grpc-server.ts';
+import type { Proposer } from './proposer.ts';
+import { readSeal, safeNumber } from './seal-request.ts';
+
+export const EXECUTOR_FORMAT = 1;
+
+export interface ExecutorServiceOptions {
+  readonly clusterId: string;
+  readonly status: () => RaftStatus;
+  readonly proposer: Proposer;
+  readonly links: ExecutorLinks;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onEvent: (event: SchedulerEvent) => void;
+  readonly onOutcome: (outcome: TaskOutcome) => void;
+}
+
+type Stream = ServerDuplexStream<FromExecutor, ToExecutor>;
+
+/** Serves one stream of one executor from its first message on. */
+export function serveExecutor(options: ExecutorServiceOptions, call: Stream): void {
+  let link: ExecutorLink | undefined;
+  let greeted = false;
+  const stream: GuardedStream<ToExecutor> = guardStream<FromExecutor, ToExecutor>(call, {
+    onMessage({ body }) {
+      if (body === undefined) throw new TidemarkError('BAD_REQUEST', 'a message without a body');
+      if (body.$case === 'hello') {
+        if (greeted) throw new TidemarkError('BAD_REQUEST', 'a second hello on one stream');
+        greeted = true;
+        void greet(options, stream, body.value).then((made) => {
+          link = made;
+        });
+      } else if (link === undefined) {
+        throw new TidemarkError('BAD_REQUEST', `${body.$case} before the welcome`);
+      } else {
+        hear(options, link, body);
+      }
+    },
+    onClosed(error) {
+      if (link === undefined) return;
+      link.closed();
+      options.log.info({ executor: link.executorId, name: link.name, err: error }, 'executor stream ended');
+      options.onEvent({ type: 'executor-changed', executorId: link.executorId });
+    },
+  });
+}
+
+/** Names where the leader is, or every member's address if there is none just now. */
+export function redirect(status: RaftStatus | undefined): Send {
+  const members = status?.members ?? [];
+  const leader = members.find((member) => member.id === status?.leaderId && member.id !== status.memberId);
+  return {
+    $case: 'redirect',
+    value: {
+      clientAddress: leader?.clientAddress ?? '',
+      clientAddresses: members.map((member) => member.clientAddress),
+    },
+  };
+}
+
+/** Registers the executor in the log and welcomes it, if this node still leads in the same term afterwards. */
+async function greet(
+  options: ExecutorServiceOptions,
+  stream: GuardedStream<ToExecutor>,
+  hello: ExecutorHello,
+): Promise<ExecutorLink | undefined> {
+  const { status } = options;
+  const turnAway = (): undefined => {
+    stream.write({ body: redirect(status()) });
+    stream.end();
+    return undefined;
+  };
+  try {
+    checkHello(options.clusterId, hello);
+    const { term, leading } = status();
+    // An executor that has obeyed a later leader than this one knows more than this node does.
+    if (!leading || hello.leaderTerm > BigInt(term)) return turnAway();
+    const value = await register(options.proposer, hello);
+    if (stream.closed) return undefined;
+    if (!status().leading || status().term !== term) return turnAway();
+    const link = new ExecutorLink({
+      executorId: Number(value['executorId']),
+      name: hello.name,
+      term,
+      stream,
+      nowMs: options.clock.monotonicMs(),
+      running: hello.runningTasks,
+      collecting: hello.collectors.map(({ epoch }) => epoch.toString()),
+    });
+    welcome(options, link, Number(value['sessionId']));
+    return link;
+  } catch (error) {
+    const known = codedOrThrow(error);
+    if (known.code === 'NOT_LEADER' || known.code === 'OUTCOME_UNKNOWN') return turnAway();
+    stream.fail(known);
+    return undefined;
+  }
+}
+
+function welcome(options: ExecutorServiceOptions, link: ExecutorLink, sessionId: number): void {
+  options.links.add(link);
+  link.send({
+    $case: 'welcome',
+    value: {
+      format: EXECUTOR_FORMAT,
+      clusterId: options.clusterId,
+      leaderTerm: BigInt(link.term),
+      executorId: BigInt(link.executorId),
+      sessionId: BigInt(sessionId),
+      heartbeatMs: LIMITS.executorHeartbeatMs,
+      sessionMs: LIMITS.executorSessionMs,
+    },
+  });
+  options.log.info({ executor: link.executorId, name: link.name, term: link.term }, 'executor connected');
+  options.onEvent({ type: 'executor-changed', executorId: link.executorId });
+}
+
+function checkHello(clusterId: string, hello: ExecutorHello): void {
+  checkFormat(hello.format, EXECUTOR_FORMAT, "the executor's hello");
+  if (hello.clusterId === '' || hello.clusterId === clusterId) return;
+  throw new TidemarkError(
+    'CLUSTER_MISMATCH',
+    `executor ${hello.name} works for cluster ${hello.clusterId}; this coordinator belongs to cluster ${clusterId}`,
+    { next: 'Start the executor anew, or correct its list of coordinators.' },
+  );
+}
+
+async function register(
+  proposer: Proposer,
+  hello: ExecutorHello,
+): Promise<Extract<OperationResult, { ok: true }>['value']> {
+  const { name, incarnation, slots, version, engines } = hello;
+  const [result] = await proposer.propose([
+    { type: 'executor.register', v: 1, name, incarnation, slots, version, engines },
+  ]);
+  if (result === undefined) throw new TidemarkError('INTERNAL', 'the registration was not answered');
+  if (!result.ok) throw new TidemarkError(result.code, result.message);
+  return result.value;
+}
+
+type Heard = Exclude<NonNullable<FromExecutor['body']>, { readonly $case: 'hello' }>;
+
+function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard): void {
+  switch (body.$case) {
+    case 'heartbeat':
+      hearHeartbeat(options, link, body.value);
+      return;
+    case 'task':
+      hearOutcome(options, link, body.value);
+      return;
+    case 'prepare': {
+      const { sourceId, token, errorCode, errorMessage: message } = body.value;
+      const outcome = {
+        sourceId: safeNumber(sourceId, 'source id'),
+        token: token.toString(),
+        code: readCode(errorCode),
+        message,
+      };
+      options.onEvent({ type: 'prepare-outcome', ...outcome });
+      return;
+    }
+    case 'seal':
+      void seal(options, link, body.value);
+      return;
+    case 'collectorStopped': {
+      const { sourceId, epoch, errorCode, errorMessage: message } = body.value;
+      link.collecting.delete(epoch.toString());
+      const outcome = {
+        sourceId: safeNumber(sourceId, 'source id'),
+        epoch: epoch.toString(),
+        code: readCode(errorCode),
+        message,
+      };
+      options.onEvent({ type: 'collector-stopped', ...outcome });
+      return;
+    }
+    case 'validate':
+      link.validated(body.value);
+      return;
+    case 'goodbye':
+      options.onEvent({ type: 'executor-goodbye', executorId: link.executorId });
+      return;
+    default:
+      assertNever(body, 'message of an executor');
+  }
+}
+
+/** A heartbeat is answered only while this node leads: the answer is what keeps the executor's session alive. */
+function hearHeartbeat(options: ExecutorServiceOptions, link: ExecutorLink, beat: ExecutorHeartbeat): void {
+  const { leading, term } = options.status();
+  if (!leading || term !== link.term) return;
+  link.lastHeartbeatMs = options.clock.monotonicMs();
+  link.running = new Set(beat.tasks.map(({ token }) => token.toString()));
+  link.send({ $case: 'heartbeatReply', value: { sequence: beat.sequence } });
+}
+
+function hearOutcome(options: ExecutorServiceOptions, link: ExecutorLink, outcome: TaskOutcome): void {
+  const result = RESULTS.get(outcome.result);
+  if (result === undefined)
+    throw new TidemarkError('BAD_REQUEST', `task outcome ${outcome.result} is not known`);
+  options.onOutcome(outcome);
+  options.onEvent({
+    type: 'task-outcome',
+    executorId: link.executorId,
+    key: outcome.task,
+    version: outcome.version,
+    token: outcome.token.toString(),
+    result,
+    code: readCode(outcome.errorCode),
+    message: outcome.errorMessage,
+  });
+}
+
+type OutcomeResult = Extract<SchedulerEvent, { type: 'task-outcome' }>['result'];
+
+const RESULTS: ReadonlyMap<TaskResult, OutcomeResult> = new Map<TaskResult, OutcomeResult>([
+  [TaskResult.TASK_RESULT_DONE, 'DONE'],
+  [TaskResult.TASK_RESULT_FENCED, 'FENCED'],
+  [TaskResult.TASK_RESULT_FOLDED, 'FOLDED'],
+  [TaskResult.TASK_RESULT_FAILED, 'FAILED'],
+  [TaskResult.TASK_RESULT_RETRACTED, 'RETRACTED'],
+]);
+
+/** Every seal request is answered, also with the reason why it is not known: the collector repeats it then. */
+async function seal(
+  options: ExecutorServiceOptions,
+  link: ExecutorLink,
+  request: SealRequest,
+): Promise<void> {
+  let problem: { readonly code: string; readonly message: string } = { code: '', message: '' };
+  try {
+    const [result] = await options.proposer.propose([readSeal(request)]);
+    if (result?.ok === false) problem = result;
+  } catch (error) {
+    problem = codedOrThrow(error);
+  }
+  link.send({
+    $case: 'sealReply',
+    value: {
+      request: request.request,
+      sourceId: request.sourceId,
+      errorCode: problem.code,
+      errorMessage: problem.message,
+    },
+  });
+}
+
+/** Reads an error code that an executor sent; one that this version does not know counts as a mistake of ours. */
+function readCode(text: string): ErrorCode | '' {
+  if (text === '') return '';
+  return isErrorCode(text) ? text : 'INTERNAL';
+}

@@ -1,0 +1,189 @@
+/**
+ * How a cluster begins (design section 3): once, by hand, on one coordinator. It chooses a random cluster id,
+ * asks each other coordinator who it is, admits each, and writes its own identity last. What it intends is on
+ * disk before the first other is admitted, so that an init that was interrupted can be given again and ends
+ * with the same cluster; a node without an identity never starts consensus and so never votes.
+ */
+import { randomBytes } from 'node:crypto';
+import { TidemarkError, clusterId, memberId } from '../base/index.ts';
+import type { Logger } from '../ops/index.ts';
+import type { Member } from '../raft/index.ts';
+import type { AdmitReply, AdmitRequest, Credentials, InitReply, InitRequest } from '../wire/index.ts';
+import { askStatus, sendAdmit, type CoordinatorAnswer } from './ask-coordinator.ts';
+import type { ExpectedMember } from './data-folder.ts';
+import { checkFormat } from './grpc-server.ts';
+import { PENDING_FILE, readIdentity, removePending, writeIdentity, type Identity } from './identity.ts';
+
+export const INIT_FORMAT = 1;
+const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
+
+export interface InitialiserOptions {
+  readonly folder: string;
+  readonly own: ExpectedMember;
+  readonly credentials: Credentials;
+  readonly log: Logger;
+  /** The identity that this node has already; undefined while it has none. */
+  readonly identity: () => Identity | undefined;
+  /** Called once, after the identity is durable; starts consensus. */
+  readonly begin: (identity: Identity) => Promise<void>;
+}
+
+export interface Initialiser {
+  /** @throws TidemarkError `ALREADY_INITIALIZED`, `BAD_REQUEST`, `MEMBER_MISMATCH`, or what another node answered. */
+  init(request: InitRequest): Promise<InitReply>;
+  /** @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`. */
+  admit(request: AdmitRequest): Promise<AdmitReply>;
+}
+
+export function createInitialiser(options: InitialiserOptions): Initialiser {
+  let running: Promise<unknown> = Promise.resolve();
+  /** One at a time: two inits at once would make two clusters. */
+  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = running.then(work);
+    // The caller gets the failure from `result`; the next in line only waits for the end of this one.
+    running = result.catch(() => undefined);
+    return result;
+  };
+  return {
+    init: (request) => exclusively(() => init(options, request)),
+    admit: (request) => exclusively(() => admit(options, request)),
+  };
+}
+
+async function init(options: InitialiserOptions, request: InitRequest): Promise<InitReply> {
+  checkFormat(request.format, INIT_FORMAT, 'the init request');
+  const existing = options.identity();
+  if (existing !== undefined) throw alreadyInitialised('this coordinator', existing.clusterId);
+  const answers = await askAll(options, request.clientAddresses);
+  const plan = await makePlan(options, answers);
+  for (const { asked, status } of answers) refuseForeign(asked, status.clusterId, plan.clusterId);
+  await writeIdentity(options.folder, plan, PENDING_FILE);
+  for (const member of plan.members) {
+    if (member.id === plan.memberId) continue;
+    await sendAdmit(options.credentials, member, plan);
+    options.log.info({ member: member.id, peerAddress: member.peerAddress }, 'admitted');
+  }
+  await writeIdentity(options.folder, plan);
+  await removePending(options.folder);
+  await options.begin(plan);
+  return {
+    clusterId: plan.clusterId,
+    members: plan.members.map(({ id, peerAddress, clientAddress }) => ({
+      memberId: BigInt(id),
+      peerAddress,
+      clientAddress,
+    })),
+  };
+}
+
+async function admit(options: InitialiserOptions, request: AdmitRequest): Promise<AdmitReply> {
+  checkFormat(request.format, INIT_FORMAT, 'the admit request');
+  const identity = readAdmission(request);
+  const own = identity.members.find((member) => member.id === identity.memberId);
+  const { peerAddress, clientAddress } = options.own;
+  if (own?.peerAddress !== peerAddress || own.clientAddress !== clientAddress) {
+    throw new TidemarkError(
+      'MEMBER_MISMATCH',
+      `admitted as member ${identity.memberId} at ${own?.peerAddress ?? 'no address'}, but this node is at ${peerAddress}`,
+      { next: 'Check that each coordinator advertises an address of its own.' },
+    );
+  }
+  const existing = options.identity();
+  if (existing !== undefined) {
+    if (sameIdentity(existing, identity)) return { format: INIT_FORMAT };
+    throw alreadyInitialised(`the coordinator at ${clientAddress}`, existing.clusterId);
+  }
+  await writeIdentity(options.folder, identity);
+  await options.begin(identity);
+  return { format: INIT_FORMAT };
+}
+
+/** Asks each address who answers there; all must, before anything is changed anywhere. */
+async function askAll(
+  options: InitialiserOptions,
+  addresses: readonly string[],
+): Promise<CoordinatorAnswer[]> {
+  if (!CLUSTER_SIZES.includes(addresses.length)) {
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `a cluster has 1, 3, 5 or 7 coordinators, not ${addresses.length}`,
+    );
+  }
+  const answers = await Promise.all(addresses.map((address) => askStatus(options.credentials, address)));
+  const seen = new Map<string, string>();
+  for (const { asked, status } of answers) {
+    const other = seen.get(status.peerAddress);
+    if (other !== undefined) {
+      throw new TidemarkError('BAD_REQUEST', `${other} and ${asked} are the same coordinator`);
+    }
+    seen.set(status.peerAddress, asked);
+  }
+  if (!seen.has(options.own.peerAddress)) {
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `the coordinator asked (${options.own.clientAddress}) is not among ${addresses.join(', ')}`,
+      { next: 'Send init to one of the coordinators that it names.' },
+    );
+  }
+  return answers;
+}
+
+/** The plan of an interrupted init is taken up again if it was for the same coordinators; else a new one is made. */
+async function makePlan(
+  options: InitialiserOptions,
+  answers: readonly CoordinatorAnswer[],
+): Promise<Identity> {
+  const pending = await readIdentity(options.folder, PENDING_FILE);
+  const members: Member[] = answers.map(({ status }, position) => ({
+    id: memberId(position + 1),
+    peerAddress: status.peerAddress,
+    clientAddress: status.clientAddress,
+  }));
+  if (pending !== undefined && sameAddresses(pending.members, members)) return pending;
+  const own = members.findIndex((member) => member.peerAddress === options.own.peerAddress);
+  return { clusterId: clusterId(randomBytes(16).toString('hex')), memberId: memberId(own + 1), members };
+}
+
+function refuseForeign(asked: string, found: string, planned: string): void {
+  if (found !== '' && found !== planned) throw alreadyInitialised(`the coordinator at ${asked}`, found);
+}
+
+function alreadyInitialised(who: string, cluster: string): TidemarkError {
+  return new TidemarkError('ALREADY_INITIALIZED', `${who} belongs to cluster ${cluster} already`, {
+    next: 'Look at it with: tidemark cluster status. To begin anew, start coordinators on empty data folders.',
+  });
+}
+
+function readAdmission(request: AdmitRequest): Identity {
+  const text = request.clusterId;
+  if (!/^[0-9a-f]{32}$/.test(text) || !CLUSTER_SIZES.includes(request.members.length)) {
+    throw new TidemarkError('BAD_REQUEST', 'the admission names no cluster id or no valid list of members');
+  }
+  return {
+    clusterId: clusterId(text),
+    memberId: memberId(Number(request.memberId)),
+    members: request.members.map((member) => ({
+      id: memberId(Number(member.memberId)),
+      peerAddress: member.peerAddress,
+      clientAddress: member.clientAddress,
+    })),
+  };
+}
+
+function sameIdentity(one: Identity, other: Identity): boolean {
+  return (
+    one.clusterId === other.clusterId &&
+    one.memberId === other.memberId &&
+    sameAddresses(one.members, other.members) &&
+    one.members.every((member) => other.members.some(({ id }) => id === member.id))
+  );
+}
+
+function sameAddresses(one: readonly Member[], other: readonly Member[]): boolean {
+  const texts = (members: readonly Member[]): string =>
+    members
+      .map((member) => `${member.peerAddress} ${member.clientAddress}`)
+      .sort()
+      .join('\n');
+  return texts(one) === texts(other);
+}

@@ -1,0 +1,202 @@
+/** The lists that people read, made from one view of the replicated state. Every list has a bound. */
+import { LIMITS, TidemarkError, parseToken } from '../base/index.ts';
+import type { ExecutorObservation } from '../scheduler/index.ts';
+import { idKey, taskRowKey, windowKey } from '../statemachine/index.ts';
+import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
+import type {
+  ExecutorInfo,
+  ListTasksRequest,
+  ListWindowsRequest,
+  ReportInfo,
+  SourceInfo,
+  TaskInfo,
+  WindowInfo,
+} from '../wire/index.ts';
+
+const WINDOWS_SHOWN = 20;
+const TASKS_SHOWN = 100;
+const SHOWN_MAX = 10_000;
+
+export function listSources(view: StateView): SourceInfo[] {
+  return [...view.sources.values()].map((source) => ({
+    sourceId: BigInt(source.id),
+    name: source.name,
+    state: sourceState(source),
+    lastWindow: BigInt(source.lastWindow),
+    mergedWindow: BigInt(source.mergedWindow),
+    position: source.position,
+    collectorExecutorId: BigInt(source.collector?.executorId ?? 0),
+    collectorEpoch: source.collector === null ? 0n : parseToken(source.collector.epoch),
+    coversMs: BigInt(view.windows.get(windowKey(source.id, source.lastWindow))?.coversMs ?? 0),
+    problem: source.problem,
+  }));
+}
+
+function sourceState(source: SourceRecord): string {
+  if (source.prepare?.done !== true) return source.problem === '' ? 'preparing' : 'failed';
+  if (source.collector === null) return source.problem === '' ? 'waiting' : 'failed';
+  return source.lastWindow === 0 ? 'snapshot' : 'running';
+}
+
+export function listReports(view: StateView): ReportInfo[] {
+  return [...view.reports.values()].map((report) => {
+    const source = view.sources.get(idKey(report.sourceId));
+    return {
+      reportId: BigInt(report.id),
+      name: report.name,
+      generation: BigInt(report.generation),
+      sourceId: BigInt(report.sourceId),
+      source: source?.name ?? '',
+      class: 'contribution',
+      view: report.name,
+      mergedWindow: BigInt(source?.mergedWindow ?? 0),
+      holes: BigInt(report.holes),
+    };
+  });
+}
+
+/** @throws TidemarkError `UNKNOWN_SOURCE`. */
+export function listWindows(view: StateView, request: ListWindowsRequest): WindowInfo[] {
+  const limit = bounded(request.limit, WINDOWS_SHOWN);
+  const sources = [...view.sources.values()].filter(
+    ({ name }) => request.source === '' || name === request.source,
+  );
+  if (sources.length === 0 && request.source !== '') {
+    throw new TidemarkError('UNKNOWN_SOURCE', `there is no source ${request.source}`, {
+      next: 'List the sources with: tidemark source list',
+    });
+  }
+  return sources
+    .flatMap((source) => newestWindows(view, source, limit))
+    .sort((one, other) => other.record.sealedMs - one.record.sealedMs)
+    .slice(0, limit)
+    .map(({ source, record }) => windowInfo(source, record));
+}
+
+interface SourceWindow {
+  readonly source: SourceRecord;
+  readonly record: WindowRecord;
+}
+
+function newestWindows(view: StateView, source: SourceRecord, limit: number): SourceWindow[] {
+  const found: SourceWindow[] = [];
+  for (let window = source.lastWindow; window > 0 && found.length < limit; window -= 1) {
+    const record = view.windows.get(windowKey(source.id, window));
+    // Windows are dropped in order, so that there is none below the first that is missing.
+    if (record === undefined) break;
+    found.push({ source, record });
+  }
+  return found;
+}
+
+function windowInfo(source: SourceRecord, record: WindowRecord): WindowInfo {
+  return {
+    sourceId: BigInt(source.id),
+    source: source.name,
+    window: BigInt(record.window),
+    state: record.state,
+    rows: BigInt(record.shards.reduce((sum, shard) => sum + shard.rows, 0)),
+    epoch: parseToken(record.epoch),
+    from: record.from,
+    to: record.to,
+    sealedMs: BigInt(record.sealedMs),
+    mergedMs: BigInt(record.mergedMs),
+    tasks: record.tasksTotal,
+    tasksDone: record.tasksTotal - record.tasksOpen,
+    holes: record.holes.length,
+  };
+}
+
+export function listTasks(view: StateView, request: ListTasksRequest): TaskInfo[] {
+  const limit = bounded(request.limit, TASKS_SHOWN);
+  const found: TaskInfo[] = [];
+  if (request.state !== 'pending') {
+    for (const task of view.tasks.values()) {
+      if (found.length >= limit) return found;
+      if (request.state === '' || task.state === request.state) found.push(taskInfo(view, task));
+    }
+  }
+  if (request.state !== '' && request.state !== 'pending') return found;
+  for (const task of pendingTasks(view)) {
+    if (found.length >= limit) return found;
+    found.push(task);
+  }
+  return found;
+}
+
+function taskInfo(view: StateView, task: TaskRecord): TaskInfo {
+  return {
+    task: task.key,
+    report: view.reports.get(idKey(task.reportId))?.name ?? '',
+    firstWindow: BigInt(task.firstWindow),
+    lastWindow: BigInt(task.lastWindow),
+    part: task.part,
+    version: task.version,
+    token: parseToken(task.token),
+    state: task.state,
+    executorId: BigInt(task.executorId),
+    reason: task.reason,
+    attempts: task.attempts,
+  };
+}
+
+/** A task is pending when its window is sealed and no version of it was ever granted. */
+function* pendingTasks(view: StateView): Generator<TaskInfo> {
+  for (const source of view.sources.values()) {
+    for (let window = source.mergedWindow + 1; window <= source.lastWindow; window += 1) {
+      for (const report of view.reports.values()) {
+        if (report.sourceId !== source.id || report.firstWindow > window) continue;
+        for (let part = 0; part < report.parts; part += 1) {
+          const identity = { reportId: report.id, generation: report.generation, firstWindow: window, part };
+          if (view.tasks.get(taskRowKey(identity)) !== undefined) continue;
+          yield {
+            task: `${report.id}/${report.generation}/${window}/${part}`,
+            report: report.name,
+            firstWindow: BigInt(window),
+            lastWindow: BigInt(window),
+            part,
+            version: 0,
+            token: 0n,
+            state: 'pending',
+            executorId: 0n,
+            reason: '',
+            attempts: 0,
+          };
+        }
+      }
+    }
+  }
+}
+
+export function listExecutors(
+  view: StateView,
+  observed: ReadonlyMap<number, ExecutorObservation>,
+  nowMs: number,
+): ExecutorInfo[] {
+  return [...view.executors.values()].map((executor) => {
+    const observation = observed.get(executor.id);
+    const ageMs = observation === undefined ? 0 : Math.max(0, nowMs - observation.lastHeartbeatMs);
+    const collects = [...view.sources.values()].filter(
+      ({ collector }) => collector?.executorId === executor.id,
+    );
+    return {
+      executorId: BigInt(executor.id),
+      name: executor.name,
+      state: executorState(observation, ageMs),
+      slots: executor.slots,
+      running: observation?.running.size ?? 0,
+      heartbeatAgeMs: BigInt(Math.round(ageMs)),
+      version: executor.version,
+      collects: collects.map(({ id }) => BigInt(id)),
+    };
+  });
+}
+
+function executorState(observation: ExecutorObservation | undefined, ageMs: number): string {
+  if (observation?.connected !== true) return 'disconnected';
+  return ageMs < LIMITS.executorSuspectMs ? 'live' : 'suspect';
+}
+
+function bounded(limit: number, fallback: number): number {
+  return limit === 0 ? fallback : Math.min(limit, SHOWN_MAX);
+}

@@ -1,0 +1,160 @@
+/**
+ * Gathers what one turn of the leader's loop proposes into one log entry, stamps it with log time and wall
+ * time, and hands each caller the results of its own operations (design section 4).
+ *
+ * A proposal belongs to the term in which it was made: if the node lost and won leadership before the turn
+ * ended, what was planned on the older view is refused with `NOT_LEADER` instead of being proposed.
+ */
+import { LIMITS, TidemarkError, assert, isTidemarkError, must } from '../base/index.ts';
+import type { Clock } from '../base/index.ts';
+import type { RaftNode } from '../raft/index.ts';
+import { decodeReplies, encodeEntry, nextLogTime } from '../statemachine/index.ts';
+import type { EntryItem, Operation, OperationResult } from '../statemachine/index.ts';
+import { notLeader } from './coded-error.ts';
+
+export interface ProposerOptions {
+  readonly raft: Pick<RaftNode, 'propose' | 'status'>;
+  readonly clock: Clock;
+  /** Log time of the applied state. */
+  readonly appliedLogTimeMs: () => number;
+}
+
+/** Who proposes: a session's numbered request is applied once however often it is sent. Absent: the leader itself. */
+export interface Proposing {
+  readonly session: number;
+  readonly sequence: number;
+}
+
+export interface Proposer {
+  /**
+   * Commits the operations in one entry, in order.
+   * @throws TidemarkError `NOT_LEADER`, `OVERLOADED`, `LOG_FULL`, `MESSAGE_TOO_LARGE` (nothing was proposed),
+   * `OUTCOME_UNKNOWN`, `STOPPING`.
+   */
+  propose(operations: readonly Operation[], as?: Proposing): Promise<readonly OperationResult[]>;
+  readonly counters: { readonly entries: number; readonly operations: number; readonly failed: number };
+}
+
+interface Waiting {
+  readonly item: EntryItem;
+  readonly term: number;
+  readonly resolve: (results: readonly OperationResult[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export function createProposer(options: ProposerOptions): Proposer {
+  const { raft, clock } = options;
+  const stamp = createStamp(options);
+  const counters = { entries: 0, operations: 0, failed: 0 };
+  let queue: Waiting[] = [];
+  let unanswered = 0;
+
+  const flush = (): void => {
+    const gathered = queue;
+    queue = [];
+    const status = raft.status();
+    const current: Waiting[] = [];
+    for (const waiting of gathered) {
+      if (status.leading && waiting.term === status.term) current.push(waiting);
+      else waiting.reject(notLeader(status));
+    }
+    for (const group of inGroups(current)) send(group, status.term);
+  };
+
+  /**
+   * What cannot be one entry, because it is too large or because one operation is malformed, is halved until
+   * the item at fault stands alone and is refused alone.
+   */
+  const send = (group: readonly Waiting[], term: number): void => {
+    let data: Uint8Array;
+    try {
+      const items = group.map(({ item }) => item);
+      data = encodeEntry({ logTimeMs: stamp(term), wallMs: clock.wallMs(), items });
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error;
+      if (group.length === 1) {
+        for (const { reject } of group) reject(error);
+        return;
+      }
+      const half = Math.ceil(group.length / 2);
+      send(group.slice(0, half), term);
+      send(group.slice(half), term);
+      return;
+    }
+    void commit(group, data);
+  };
+
+  const commit = async (group: readonly Waiting[], data: Uint8Array): Promise<void> => {
+    counters.entries += 1;
+    try {
+      const { reply } = await raft.propose(data);
+      const replies = decodeReplies(reply);
+      assert(replies.length === group.length, 'an entry answers each of its items');
+      for (const [position, { resolve }] of group.entries()) resolve(must(replies[position], 'reply'));
+    } catch (error) {
+      counters.failed += group.length;
+      for (const { reject } of group) reject(error);
+    }
+  };
+
+  return {
+    counters,
+    propose(operations, as) {
+      const status = raft.status();
+      if (!status.leading) return Promise.reject(notLeader(status));
+      if (unanswered >= LIMITS.raftProposalsQueuedMax) return Promise.reject(overloaded(unanswered));
+      if (operations.length > LIMITS.opsPerEntryMax) return Promise.reject(tooMany(operations.length));
+      counters.operations += operations.length;
+      unanswered += 1;
+      const item = { session: as?.session ?? 0, sequence: as?.sequence ?? 0, operations };
+      const result = new Promise<readonly OperationResult[]>((resolve, reject) => {
+        queue.push({ item, term: status.term, resolve, reject });
+      });
+      if (queue.length === 1) setImmediate(flush);
+      return result.finally(() => {
+        unanswered -= 1;
+      });
+    },
+  };
+}
+
+/**
+ * Log time grows by the leader's monotonic clock from the log time that it found when it began to lead, so
+ * that a wall clock that jumps changes nothing.
+ */
+function createStamp(options: ProposerOptions): (term: number) => number {
+  let began = { term: 0, logTimeMs: 0, monotonicMs: 0 };
+  return (term) => {
+    if (began.term !== term) {
+      began = { term, logTimeMs: options.appliedLogTimeMs(), monotonicMs: options.clock.monotonicMs() };
+    }
+    const elapsedMs = options.clock.monotonicMs() - began.monotonicMs;
+    return nextLogTime({ lastLogTimeMs: began.logTimeMs, elapsedMs });
+  };
+}
+
+/** Splits by the number of operations an entry may hold; an item is never split. */
+function inGroups(waiting: readonly Waiting[]): Waiting[][] {
+  const groups: Waiting[][] = [];
+  let operations: number = LIMITS.opsPerEntryMax;
+  for (const one of waiting) {
+    operations += one.item.operations.length;
+    if (operations > LIMITS.opsPerEntryMax) {
+      groups.push([]);
+      operations = one.item.operations.length;
+    }
+    must(groups.at(-1), 'group').push(one);
+  }
+  return groups;
+}
+
+function overloaded(waiting: number): TidemarkError {
+  return new TidemarkError('OVERLOADED', `${waiting} changes wait for the log already`, {
+    next: 'Try again later.',
+  });
+}
+
+function tooMany(operations: number): TidemarkError {
+  const limit = LIMITS.opsPerEntryMax;
+  return new TidemarkError('MESSAGE_TOO_LARGE', `${operations} operations at once; an entry holds ${limit}`);
+}

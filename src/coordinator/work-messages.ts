@@ -1,0 +1,137 @@
+/** Turns records of the replicated state into the messages that executors get, and names what they refer to. */
+import { LIMITS, must, parseToken } from '../base/index.ts';
+import { idKey, windowKey } from '../statemachine/index.ts';
+import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
+import { TaskKind } from '../wire/index.ts';
+import type { Definition, Prepare, SealedWindow, StartCollector, Task } from '../wire/index.ts';
+
+/** A message together with the documents that the executor must know to understand it. */
+export interface Work<Message> {
+  readonly message: Message;
+  readonly definitions: readonly Definition[];
+}
+
+export interface WorkContext {
+  readonly view: StateView;
+  readonly leaderTerm: number;
+  readonly clusterId: string;
+}
+
+/**
+ * Makes a dispatch of a task; undefined when the state no longer holds what the task refers to (then the
+ * planner sees that too, and nothing may be dispatched).
+ */
+export function taskWork(
+  context: WorkContext,
+  task: TaskRecord,
+  superseded: readonly string[],
+): Work<Task> | undefined {
+  const { view } = context;
+  const report = view.reports.get(idKey(task.reportId));
+  const source = view.sources.get(idKey(task.sourceId));
+  const sink = view.sinks.get(idKey(task.sinkId));
+  const windows = sealedWindows(view, task);
+  if (report === undefined || source?.prepare == null || sink === undefined || windows === undefined) {
+    return undefined;
+  }
+  if (report.generation !== task.generation) return undefined;
+  const message: Task = {
+    task: task.key,
+    reportId: BigInt(task.reportId),
+    generation: BigInt(task.generation),
+    sourceId: BigInt(task.sourceId),
+    firstWindow: BigInt(task.firstWindow),
+    lastWindow: BigInt(task.lastWindow),
+    part: task.part,
+    parts: report.parts,
+    version: task.version,
+    token: parseToken(task.token),
+    leaderTerm: BigInt(context.leaderTerm),
+    sinkId: BigInt(task.sinkId),
+    sinkEpoch: parseToken(task.sinkEpoch),
+    kind: task.purpose === 'merge' ? TaskKind.TASK_KIND_MERGE : TaskKind.TASK_KIND_RETRACT,
+    windows: windows.map(sealedWindow),
+    deadlineMs: LIMITS.taskDeadlineMs,
+    superseded: superseded.map(parseToken),
+    prepared: parseToken(source.prepare.token),
+    topologyVersion: must(windows[0], 'first window').topologyVersion,
+    reason: task.purpose === 'merge' ? '' : task.reason,
+  };
+  const definitions = [
+    ...topologyDefinition(view),
+    { id: `source/${source.id}`, json: source.spec },
+    { id: `sink/${sink.id}`, json: sink.spec },
+    { id: `report/${report.id}/${report.generation}`, json: report.spec },
+  ];
+  return { message, definitions };
+}
+
+/** Makes the message that lets an executor prepare tables; undefined without a current grant or sink epoch. */
+export function prepareWork(context: WorkContext, source: SourceRecord): Work<Prepare> | undefined {
+  const { view } = context;
+  const sink = view.sinks.get(idKey(source.sinkId));
+  if (source.prepare === null || sink?.epoch == null) return undefined;
+  const reports = [...view.reports.values()].filter((report) => report.sourceId === source.id);
+  const ids = reports.map((report) => `report/${report.id}/${report.generation}`);
+  const message: Prepare = {
+    token: parseToken(source.prepare.token),
+    leaderTerm: BigInt(context.leaderTerm),
+    sourceId: BigInt(source.id),
+    sinkId: BigInt(sink.id),
+    sinkEpoch: parseToken(sink.epoch),
+    clusterId: context.clusterId,
+    reports: ids,
+  };
+  const definitions = [
+    ...topologyDefinition(view),
+    { id: `source/${source.id}`, json: source.spec },
+    { id: `sink/${sink.id}`, json: sink.spec },
+    ...reports.map((report, position) => ({ id: must(ids[position], 'id'), json: report.spec })),
+  ];
+  return { message, definitions };
+}
+
+/** Makes the message that starts a collector; undefined without a current grant. */
+export function collectorWork(context: WorkContext, source: SourceRecord): Work<StartCollector> | undefined {
+  const { view } = context;
+  if (source.collector === null || view.topology === undefined) return undefined;
+  const message: StartCollector = {
+    sourceId: BigInt(source.id),
+    epoch: parseToken(source.collector.epoch),
+    leaderTerm: BigInt(context.leaderTerm),
+    lastWindow: BigInt(source.lastWindow),
+    position: source.position,
+    topologyVersion: view.topology.version,
+  };
+  const definitions = [...topologyDefinition(view), { id: `source/${source.id}`, json: source.spec }];
+  return { message, definitions };
+}
+
+function topologyDefinition(view: StateView): Definition[] {
+  if (view.topology === undefined) return [];
+  return [{ id: `topology/${view.topology.version}`, json: view.topology.spec }];
+}
+
+function sealedWindows(view: StateView, task: TaskRecord): WindowRecord[] | undefined {
+  const windows: WindowRecord[] = [];
+  for (let number = task.firstWindow; number <= task.lastWindow; number += 1) {
+    const window = view.windows.get(windowKey(task.sourceId, number));
+    if (window === undefined) return undefined;
+    windows.push(window);
+  }
+  return windows;
+}
+
+function sealedWindow(window: WindowRecord): SealedWindow {
+  return {
+    window: BigInt(window.window),
+    epoch: parseToken(window.epoch),
+    from: window.from,
+    to: window.to,
+    day: window.day,
+    coversMs: BigInt(window.coversMs),
+    topologyVersion: window.topologyVersion,
+    shards: window.shards.map(({ shard, rows, checksum }) => ({ shard, rows: BigInt(rows), checksum })),
+    schemaVersions: window.schemaVersions.map(({ table, version }) => ({ table, version })),
+  };
+}
