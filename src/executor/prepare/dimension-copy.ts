@@ -1,0 +1,114 @@
+/**
+ * Immutable copies of dimension tables (design 6.2): read from the source in one consistent snapshot, written to
+ * every store shard under a name that carries the prepare grant's token. An executor that hangs while copying and
+ * wakes later can only fill a table that nobody reads.
+ */
+import { hash } from 'node:crypto';
+import { LIMITS, TidemarkError } from '../../base/index.ts';
+import { dimensionTable, type ColumnSpec } from '../../job/index.ts';
+import { parseColumnType, type SqlConnection, type SqlEngine, type SqlValue } from '../../sql/index.ts';
+
+export interface DimensionSpec {
+  readonly table: string;
+  readonly columns: readonly ColumnSpec[];
+}
+
+export interface DimensionData extends DimensionSpec {
+  readonly rows: readonly (readonly SqlValue[])[];
+  /** 16 hex digits: the order-free sum of row hashes. */
+  readonly checksum: string;
+}
+
+/** Texts longer than this are not indexed: MySQL bounds the bytes of a key. */
+const INDEXED_LENGTH_MAX = 255;
+
+/**
+ * Reads dimension tables as of one moment.
+ * @throws TidemarkError `TABLE_MISSING`, `OVERLOADED` for one that is too large to be copied, and those of the engine.
+ */
+export async function readDimensions(
+  source: SqlEngine,
+  dimensions: readonly DimensionSpec[],
+): Promise<DimensionData[]> {
+  if (dimensions.length === 0) return [];
+  return source.use('dimensions', async (connection) => {
+    await connection.begin('snapshot');
+    const data: DimensionData[] = [];
+    for (const dimension of dimensions) data.push(await readDimension(connection, source, dimension));
+    await connection.commit();
+    return data;
+  });
+}
+
+async function readDimension(
+  connection: SqlConnection,
+  source: SqlEngine,
+  dimension: DimensionSpec,
+): Promise<DimensionData> {
+  const { id } = source.dialect;
+  const columns = dimension.columns.map((column) => id(column.name)).join(', ');
+  const { rows } = await connection.query(
+    `SELECT ${columns} FROM ${id(dimension.table)} LIMIT ${LIMITS.dimensionRowsMax}`,
+  );
+  if (rows.length >= LIMITS.dimensionRowsMax) {
+    throw new TidemarkError(
+      'JOB_UNSUPPORTED',
+      `dimension ${dimension.table} has too many rows to be copied`,
+      {
+        next: `Keep dimensions below ${LIMITS.dimensionRowsMax} rows.`,
+      },
+    );
+  }
+  return { ...dimension, rows, checksum: checksumOf(rows) };
+}
+
+/** Writes one copy to one store shard, in one transaction: a reader never finds half of it. */
+export async function writeDimension(
+  store: SqlEngine,
+  copy: { readonly sourceId: number; readonly prepared: bigint },
+  data: DimensionData,
+): Promise<void> {
+  const { dialect } = store;
+  const name = dimensionTable({ ...copy, table: data.table });
+  const columns = data.columns.map(
+    (column) =>
+      `${dialect.id(column.name)} ${dialect.columnType(column.type)}${column.nullable ? '' : ' NOT NULL'}`,
+  );
+  await store.use('dimensions', async (connection) => {
+    const definition = [...columns, ...indexOf(store, data)].join(', ');
+    await connection.query(`CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${definition})`);
+    await connection.begin('write');
+    try {
+      await connection.query(`DELETE FROM ${dialect.id(name)}`);
+      await connection.insertRows(
+        name,
+        data.columns.map((column) => column.name),
+        data.rows,
+      );
+    } catch (error) {
+      await connection.rollback();
+      throw error;
+    }
+    await connection.commit();
+  });
+}
+
+/** Reports join on a dimension's key, by custom its first column. SQLite makes such an index by itself when it helps. */
+function indexOf(store: SqlEngine, data: DimensionData): string[] {
+  const [first] = data.columns;
+  if (store.kind === 'embedded' || first === undefined) return [];
+  const type = parseColumnType(first.type);
+  if ('length' in type && type.length > INDEXED_LENGTH_MAX) return [];
+  return type.kind === 'JSON' ? [] : [`KEY (${store.dialect.id(first.name)})`];
+}
+
+function checksumOf(rows: readonly (readonly SqlValue[])[]): string {
+  let sum = 0n;
+  for (const row of rows) {
+    const text = JSON.stringify(row, (_key, value: unknown) =>
+      typeof value === 'bigint' ? `${value}n` : value,
+    );
+    sum = BigInt.asUintN(64, sum + BigInt(`0x${hash('sha256', text, 'hex').slice(0, 16)}`));
+  }
+  return sum.toString(16).padStart(16, '0');
+}

@@ -1,0 +1,51 @@
+/** One attempt at a task under one token, while this executor holds it. */
+import { asToken, TidemarkError, toTidemarkError, type FencingToken } from '../base/index.ts';
+import type { SqlEngine } from '../sql/index.ts';
+import type { Task } from '../wire/index.ts';
+
+export type Phase = 'waiting' | 'computing' | 'merging';
+
+export class Run {
+  readonly task: Task;
+  readonly token: FencingToken;
+  phase: Phase = 'waiting';
+  readonly #abort = new AbortController();
+  readonly #connections = new Map<string, SqlEngine>();
+
+  constructor(task: Task) {
+    this.task = task;
+    this.token = asToken(task.token);
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get cancelled(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  /** Notes that a connection works for this run, until the returned function is called. */
+  track(engine: SqlEngine, connectionId: string): () => void {
+    this.#connections.set(connectionId, engine);
+    return () => {
+      this.#connections.delete(connectionId);
+    };
+  }
+
+  /**
+   * Stops the attempt and kills its connections; resolves when their databases show neither query nor connection
+   * any more. What is right does not rest on it: a merge that slips through is fenced at the sink.
+   */
+  async cancel(reason: string, onFailure: (error: TidemarkError) => void): Promise<void> {
+    this.#abort.abort(new TidemarkError('CANCELLED', reason));
+    const kill = async (engine: SqlEngine, connectionId: string): Promise<void> => {
+      try {
+        await engine.kill(connectionId);
+      } catch (error) {
+        onFailure(toTidemarkError(error));
+      }
+    };
+    await Promise.all([...this.#connections].map(([connectionId, engine]) => kill(engine, connectionId)));
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * Contributions as rows: what a span added to a report is kept under the token that added it, so that a newer version
+ * can take exactly that away again. While both lie side by side, one statement per table adds their difference.
+ */
+import { mutated } from '../../base/index.ts';
+import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import { CONTRIBUTION_KEY, ROW_COUNT, type ReportLayout } from './layout.ts';
+import type { Contribution } from './merge.ts';
+
+/** Whose contribution: a span's first window and part of one source, and the token that is merging. */
+export interface ContributionOwner {
+  readonly sourceId: number;
+  readonly firstWindow: number;
+  readonly part: number;
+  readonly token: bigint;
+}
+
+/** A table of a report beside the one that holds the contributions to it. */
+interface Pair {
+  readonly table: string;
+  readonly contributions: string;
+  readonly keys: readonly string[];
+  readonly sums: readonly string[];
+}
+
+const OWNED = 'source_id = ? AND first_window = ? AND part = ?';
+const ownedBy = (owner: ContributionOwner): SqlParam[] => [owner.sourceId, owner.firstWindow, owner.part];
+
+function additivePair(layout: ReportLayout): Pair {
+  return {
+    table: layout.table,
+    contributions: layout.contributionTable,
+    keys: layout.keys.map((key) => key.column),
+    sums: layout.additive.map((sum) => sum.column),
+  };
+}
+
+function multisetPairs(layout: ReportLayout): Pair[] {
+  return layout.multisets.map((multiset) => ({
+    table: multiset.table,
+    contributions: multiset.contributionTable,
+    keys: [...layout.keys.map((key) => key.column), 'value'],
+    sums: ['weight'],
+  }));
+}
+
+/** The order in which every merge takes its locks: the report's own rows, then the multisets. */
+function pairsOf(layout: ReportLayout): Pair[] {
+  return [additivePair(layout), ...multisetPairs(layout)];
+}
+
+/** Writes the contribution's rows under the owner's token, beside those of an older one. */
+export async function insertContribution(
+  connection: SqlConnection,
+  layout: ReportLayout,
+  owner: ContributionOwner,
+  contribution: Contribution,
+): Promise<void> {
+  const prefix = [...ownedBy(owner), owner.token];
+  const rowsOf = [contribution.additive, ...contribution.multisets];
+  for (const [index, pair] of pairsOf(layout).entries()) {
+    let rows = rowsOf[index] ?? [];
+    if (mutated('merge.perWindowExtremes') && index > 0) rows = extremesOnly(rows);
+    if (rows.length === 0) continue;
+    await connection.insertRows(
+      pair.contributions,
+      [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
+      rows.map((row) => [...prefix, ...row]),
+    );
+  }
+}
+
+/**
+ * Adds (new - old contribution) to the report, in key order, so that merges that meet on the same rows wait for each
+ * other instead of deadlocking. Rows that become empty stay: another window's merge may come late and need their sums.
+ */
+export async function exchange(
+  connection: SqlConnection,
+  dialect: Dialect,
+  layout: ReportLayout,
+  owner: ContributionOwner,
+): Promise<void> {
+  for (const pair of pairsOf(layout)) {
+    await addDifference(connection, dialect, pair, owner);
+    if (mutated('merge.deleteEmptyRows') && pair.sums.includes(ROW_COUNT)) {
+      await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE ${ROW_COUNT} = 0`);
+    }
+    if (mutated('merge.dropNegativeMembers') && pair.sums.includes('weight')) {
+      await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE weight <= 0`);
+    }
+  }
+}
+
+async function addDifference(
+  connection: SqlConnection,
+  dialect: Dialect,
+  pair: Pair,
+  owner: ContributionOwner,
+): Promise<void> {
+  const keys = pair.keys.map((key) => `d.${key}`).join(', ');
+  const sums = pair.sums.map((sum) => `SUM(d.sign * d.${sum})`).join(', ');
+  const inner = [...pair.keys, ...pair.sums].map((column) => `c.${column}`).join(', ');
+  const older = mutated('merge.keepOldContribution') ? '0' : '-1';
+  const source =
+    `SELECT ${keys}, ${sums} FROM (SELECT ${inner}, CASE WHEN c.token = ? THEN 1 ELSE ${older} END AS sign ` +
+    `FROM ${dialect.id(pair.contributions)} AS c WHERE ${OWNED}) AS d ` +
+    `GROUP BY ${keys} ORDER BY ${keys}`;
+  const sql = dialect.upsert({
+    table: pair.table,
+    columns: [...pair.keys, ...pair.sums],
+    source,
+    key: pair.keys,
+    add: pair.sums,
+  });
+  await connection.query(sql, [owner.token, ...ownedBy(owner)]);
+}
+
+/** Removes the rows that the owner's token has replaced. */
+export async function removeOlder(
+  connection: SqlConnection,
+  dialect: Dialect,
+  layout: ReportLayout,
+  owner: ContributionOwner,
+): Promise<void> {
+  for (const pair of pairsOf(layout)) {
+    await connection.query(`DELETE FROM ${dialect.id(pair.contributions)} WHERE ${OWNED} AND token <> ?`, [
+      ...ownedBy(owner),
+      owner.token,
+    ]);
+  }
+}
+
+/** The deliberate mistake of keeping one least and one greatest value per window: they cannot be retracted. */
+function extremesOnly(rows: Contribution['additive']): Contribution['additive'] {
+  const byKey = new Map<string, (readonly SqlParam[])[]>();
+  for (const row of rows) {
+    const key = row.slice(0, -2).map(String).join(' ');
+    byKey.set(key, [...(byKey.get(key) ?? []), row]);
+  }
+  const kept: (readonly SqlParam[])[] = [];
+  for (const group of byKey.values()) {
+    const positive = group.filter((row) => BigInt(row.at(-1) as bigint) > 0n);
+    const first = positive[0];
+    const last = positive.at(-1);
+    if (first !== undefined) kept.push(first);
+    if (last !== undefined && last !== first) kept.push(last);
+  }
+  return kept;
+}

@@ -1,0 +1,85 @@
+/**
+ * How a report generation lies in its database: which tables, which columns, in which order.
+ *
+ * Columns are positional (`key_0`, `sum_2`), so that no declared name can collide with a hidden column or
+ * outgrow an identifier; the reader's view gives them their names back.
+ */
+import {
+  contributionTable,
+  multisetContributionTable,
+  multisetTable,
+  reportTable,
+  type CompiledReport,
+  type Measure,
+} from '../../job/index.ts';
+
+/** A report generation as the log knows it. */
+export interface Generation {
+  readonly reportId: number;
+  readonly generation: number;
+}
+
+export interface KeyColumn {
+  readonly column: string;
+  readonly name: string;
+  readonly type: string;
+}
+
+/** A measure kept as (key, value, net weight): min and max (design 6.8). */
+export interface MultisetLayout {
+  readonly measure: number;
+  readonly table: string;
+  readonly contributionTable: string;
+  readonly type: string;
+}
+
+export interface ReportLayout extends Generation {
+  readonly report: CompiledReport;
+  readonly table: string;
+  readonly contributionTable: string;
+  readonly keys: readonly KeyColumn[];
+  /** Summed columns with their declared types: the hidden row count first, then those of each additive measure. */
+  readonly additive: readonly { readonly column: string; readonly type: string }[];
+  readonly multisets: readonly MultisetLayout[];
+}
+
+/** The hidden row count: the sum of all weights. A row is empty when it is 0 (design 6.1). */
+export const ROW_COUNT = 'row_count';
+export const sumColumn = (measure: number): string => `sum_${measure}`;
+export const nonNullColumn = (measure: number): string => `nonnull_${measure}`;
+
+/** Columns that say which span and part a contribution belongs to, and under which token it was merged. */
+export const CONTRIBUTION_KEY = ['source_id', 'first_window', 'part', 'token'] as const;
+
+export function isMultiset(measure: Measure): boolean {
+  return measure.kind === 'min' || measure.kind === 'max';
+}
+
+export function layoutOf(generation: Generation, report: CompiledReport): ReportLayout {
+  const additive = [{ column: ROW_COUNT, type: 'BIGINT' }];
+  const multisets: MultisetLayout[] = [];
+  for (const [index, measure] of report.measures.entries()) {
+    if (isMultiset(measure)) {
+      const at = { ...generation, measure: index };
+      multisets.push({
+        measure: index,
+        table: multisetTable(at),
+        contributionTable: multisetContributionTable(at),
+        type: measure.type,
+      });
+      continue;
+    }
+    // A count needs no sum: it is the number of rows whose expression is not NULL.
+    if (measure.kind !== 'count') additive.push({ column: sumColumn(index), type: measure.type });
+    additive.push({ column: nonNullColumn(index), type: 'BIGINT' });
+  }
+  return {
+    ...generation,
+    report,
+    table: reportTable(generation),
+    contributionTable: contributionTable(generation),
+    keys: report.keys.map((key, index) => ({ column: `key_${index}`, name: key.name, type: key.type })),
+    additive,
+    multisets,
+  };
+}

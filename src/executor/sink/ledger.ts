@@ -1,0 +1,116 @@
+/**
+ * The ledger: one row per (report generation, source, span, part), beside the report it accounts for. Whoever holds
+ * its row lock is the only one who changes the task's contribution.
+ */
+import { must, mutated, type FencingToken } from '../../base/index.ts';
+import { LEDGER_TABLE } from '../../job/index.ts';
+import type { Dialect, SqlConnection } from '../../sql/index.ts';
+import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
+import { asBigint } from './values.ts';
+
+/** One task as the ledger knows it: a span of one source's windows, one part, and what it covers. */
+export interface LedgerSpan extends Scope {
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly part: number;
+  readonly parts: number;
+  /** The latest moment of the source that the span covers, milliseconds since 1970 by the source's clock. */
+  readonly coversMs: number;
+  /** `to` of the span's last window. */
+  readonly position: string;
+}
+
+export interface LedgerRow {
+  /** The token whose contribution stands; 0n if none. */
+  readonly applied: bigint;
+  /** A merge under a token below this one changes nothing any more. */
+  readonly floor: bigint;
+  readonly hole: boolean;
+}
+
+const WHERE = `${SCOPE_WHERE} AND first_window = ? AND part = ?`;
+const spanParams = (span: LedgerSpan): (number | bigint)[] => [
+  ...scopeParams(span),
+  span.firstWindow,
+  span.part,
+];
+
+/** Locks the task's row until the transaction ends, and makes it first if there is none. */
+export async function lockLedgerRow(
+  connection: SqlConnection,
+  dialect: Dialect,
+  span: LedgerSpan,
+): Promise<LedgerRow> {
+  const found = await readLocked(connection, dialect, span);
+  if (found !== undefined) return found;
+  await insertRow(connection, dialect, span);
+  return must(await readLocked(connection, dialect, span), 'the ledger row that was just made');
+}
+
+async function readLocked(
+  connection: SqlConnection,
+  dialect: Dialect,
+  span: LedgerSpan,
+): Promise<LedgerRow | undefined> {
+  const { rows } = await connection.query(
+    `SELECT applied, floor_token, hole FROM ${LEDGER_TABLE} WHERE ${WHERE}${dialect.forUpdate}`,
+    spanParams(span),
+  );
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  return { applied: asBigint(row[0]), floor: asBigint(row[1]), hole: asBigint(row[2]) === 1n };
+}
+
+/** An upsert rather than INSERT IGNORE: on a row that another made meanwhile it takes the exclusive lock at once. */
+async function insertRow(connection: SqlConnection, dialect: Dialect, span: LedgerSpan): Promise<void> {
+  const key = ['report_id', 'generation', 'source_id', 'first_window', 'part'];
+  const zeros = ['applied', 'floor_token', 'hole'];
+  const facts = ['parts', 'last_window', 'covers_ms', 'position_text', 'reason'];
+  const columns = [...key, ...zeros, ...facts];
+  const source = `VALUES (${columns.map((column) => (zeros.includes(column) ? '0' : '?')).join(', ')})`;
+  const sql = dialect.upsert({ table: LEDGER_TABLE, columns, source, key, replace: ['parts'] });
+  await connection.query(sql, [
+    ...spanParams(span),
+    span.parts,
+    span.lastWindow,
+    span.coversMs,
+    span.position,
+    '',
+  ]);
+}
+
+/** Records that the contribution under `token` stands; from here on every older token is fenced. */
+export async function writeApplied(
+  connection: SqlConnection,
+  span: LedgerSpan,
+  token: FencingToken,
+): Promise<void> {
+  if (mutated('merge.ledgerNotWritten')) return;
+  await connection.query(
+    `UPDATE ${LEDGER_TABLE} SET applied = ?, floor_token = ?, hole = 0, reason = '', parts = ?, last_window = ?, ` +
+      `covers_ms = ?, position_text = ? WHERE ${WHERE}`,
+    [token, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
+  );
+}
+
+/** Records that nothing stands and why, and raises the floor to `token`. */
+export async function writeHole(
+  connection: SqlConnection,
+  span: LedgerSpan,
+  hole: { readonly token: FencingToken; readonly reason: string },
+): Promise<void> {
+  const floor = mutated('merge.floorNotRaised') ? 'floor_token = floor_token + 0 * ?' : 'floor_token = ?';
+  await connection.query(
+    `UPDATE ${LEDGER_TABLE} SET applied = 0, ${floor}, hole = 1, reason = ?, parts = ?, last_window = ?, ` +
+      `covers_ms = ?, position_text = ? WHERE ${WHERE}`,
+    [
+      hole.token,
+      hole.reason.slice(0, 200),
+      span.parts,
+      span.lastWindow,
+      span.coversMs,
+      span.position,
+      ...spanParams(span),
+    ],
+  );
+}

@@ -1,0 +1,80 @@
+/**
+ * The fenced merge (design 6.8): one transaction that checks who may write, and exchanges what a task added to the
+ * report before for what it adds now. Sent twice, late, or by two racing copies, it counts once.
+ */
+import { assert, failpoint, mutated, type FencingToken } from '../../base/index.ts';
+import type { SqlConnection, SqlParam } from '../../sql/index.ts';
+import type { ReportLayout } from './layout.ts';
+import { lockLedgerRow, writeApplied, type LedgerSpan } from './ledger.ts';
+import { exchange, insertContribution, removeOlder } from './contribution.ts';
+import { checkSink, type SinkGrant } from './sink-epoch.ts';
+import { repeatable, type SinkContext } from './transaction.ts';
+
+/** What one span adds to a report, in the column order of its layout. Bounded by `LIMITS.contributionRowsMax`. */
+export interface Contribution {
+  /** Keys, then the layout's additive columns. */
+  readonly additive: readonly (readonly SqlParam[])[];
+  /** One per multiset of the layout, in its order: keys, value, weight. */
+  readonly multisets: readonly (readonly (readonly SqlParam[])[])[];
+}
+
+export interface MergeInput {
+  readonly grant: SinkGrant;
+  readonly layout: ReportLayout;
+  readonly span: LedgerSpan;
+  readonly token: FencingToken;
+  readonly contribution: Contribution;
+}
+
+export type MergeResult =
+  /** The contribution under this token stands. */
+  | { readonly result: 'DONE'; readonly replaced: boolean; readonly foundDone: boolean }
+  /** A newer version was here, or the window is folded away; nothing was changed. */
+  | { readonly result: 'FENCED' }
+  | { readonly result: 'FOLDED' };
+
+/**
+ * Merges a contribution under a token, or finds out why not.
+ *
+ * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, `VALUE_RANGE`, and those of the engine; nothing
+ * was changed then, except after `DB_OUTCOME_UNKNOWN`.
+ */
+export async function mergeContribution(context: SinkContext, input: MergeInput): Promise<MergeResult> {
+  assert(input.span.lastWindow >= input.span.firstWindow, 'a span has at least one window');
+  const result = await repeatable(context, `merge ${input.token}`, async (connection) => {
+    const merged = await mergeIn(connection, context, input);
+    if (merged.result === 'DONE') {
+      // The deliberate mistake commits the report first and the ledger on its own.
+      if (mutated('merge.ledgerOutsideTransaction')) {
+        await connection.commit();
+        await connection.begin('write');
+      }
+      await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
+      if (!merged.foundDone) await writeApplied(connection, input.span, input.token);
+    }
+    return merged;
+  });
+  return result;
+}
+
+async function mergeIn(
+  connection: SqlConnection,
+  context: SinkContext,
+  input: MergeInput,
+): Promise<MergeResult> {
+  const { dialect } = context.engine;
+  const { span, token, layout } = input;
+  const folded = await checkSink(connection, dialect, input.grant, span);
+  if (span.firstWindow <= folded && !mutated('merge.ignoreFoldMark')) return { result: 'FOLDED' };
+  const ledger = await lockLedgerRow(connection, dialect, span);
+  if (ledger.applied === token && !mutated('merge.reapplySameToken')) {
+    return { result: 'DONE', replaced: false, foundDone: true };
+  }
+  if (ledger.floor > token && !mutated('merge.ignoreFloor')) return { result: 'FENCED' };
+  const owner = { sourceId: span.sourceId, firstWindow: span.firstWindow, part: span.part, token };
+  await insertContribution(connection, layout, owner, input.contribution);
+  await exchange(connection, dialect, layout, owner);
+  const replaced = ledger.applied !== 0n;
+  if (replaced) await removeOlder(connection, dialect, layout, owner);
+  return { result: 'DONE', replaced, foundDone: false };
+}

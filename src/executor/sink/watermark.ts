@@ -1,0 +1,155 @@
+/**
+ * The watermark (design 6.11): up to which window of a source a report is complete, readable by SQL in the report
+ * database. It is raised from the ledger alone and stops at the first window that is neither applied nor a hole.
+ */
+import { mutated } from '../../base/index.ts';
+import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
+import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
+import { checkSink, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
+import { inTransaction, repeatable, type SinkContext } from './transaction.ts';
+import { asBigint, asText } from './values.ts';
+
+export interface Watermark {
+  /** Every window up to this one is applied or a hole; 0 before the first. */
+  readonly window: number;
+  /** The source's clock at a moment whose changes are all included, milliseconds since 1970. */
+  readonly coversMs: number;
+  readonly position: string;
+  readonly holes: number;
+}
+
+/** Ledger rows read at a time: a walk over a long backlog stays bounded in memory. */
+const LEDGER_ROWS_PER_READ = 512;
+
+/** Makes the rows that fold mark and watermark of a report generation are kept in. Repeating it is harmless. */
+export async function registerReport(engine: SqlEngine, scope: Scope, reportName: string): Promise<void> {
+  const key = ['report_id', 'generation', 'source_id'];
+  const fold = engine.dialect.insertIgnore({
+    table: FOLD_TABLE,
+    columns: [...key, 'folded_window'],
+    source: 'VALUES (?, ?, ?, 0)',
+    key,
+  });
+  const watermark = engine.dialect.insertIgnore({
+    table: WATERMARK_TABLE,
+    columns: [...key, 'report', 'last_window', 'covers_ms', 'position_text', 'holes'],
+    source: `VALUES (?, ?, ?, ?, 0, 0, '', 0)`,
+    key,
+  });
+  await engine.use('prepare', (connection) =>
+    inTransaction(connection, async () => {
+      await connection.query(fold, scopeParams(scope));
+      await connection.query(watermark, [...scopeParams(scope), reportName]);
+    }),
+  );
+}
+
+/**
+ * Raises the watermark as far as the ledger allows, and returns where it stands.
+ *
+ * Runs after each merge and before the task is reported as done, so that a window that the log knows as done has
+ * been offered to the watermark.
+ *
+ * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, and those of the engine.
+ */
+export async function advanceWatermark(
+  context: SinkContext,
+  grant: SinkGrant,
+  scope: Scope,
+): Promise<Watermark> {
+  const { dialect } = context.engine;
+  return repeatable(context, 'watermark', async (connection) => {
+    const folded = await checkSink(connection, dialect, grant, scope);
+    const { rows } = await connection.query(
+      `SELECT last_window, covers_ms, position_text FROM ${WATERMARK_TABLE} WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
+      scopeParams(scope),
+    );
+    const standing = toMark(rows[0] ?? []);
+    const reached = await walk(connection, scope, { ...standing, window: Math.max(standing.window, folded) });
+    const holes = await countHoles(connection, scope, reached.window);
+    await connection.query(
+      `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, holes = ? WHERE ${SCOPE_WHERE}`,
+      [reached.window, reached.coversMs, reached.position, holes, ...scopeParams(scope)],
+    );
+    return { ...reached, holes };
+  });
+}
+
+type Mark = Omit<Watermark, 'holes'>;
+
+function toMark(row: readonly SqlValue[]): Mark {
+  const [window, coversMs, position] = row;
+  return {
+    window: Number(asBigint(window)),
+    coversMs: Number(asBigint(coversMs)),
+    position: asText(position),
+  };
+}
+
+interface WalkRow {
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly parts: number;
+  readonly settled: boolean;
+  readonly coversMs: number;
+  readonly position: string;
+}
+
+/** Goes on from span to span as long as the next one begins right after the mark and all of its parts are settled. */
+async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promise<Mark> {
+  let mark = from;
+  for (;;) {
+    const rows = await readAfter(connection, scope, mark.window);
+    const before = mark.window;
+    for (const span of bySpan(rows)) {
+      const [first] = span;
+      if (first === undefined) break;
+      const complete =
+        first.firstWindow === mark.window + 1 &&
+        span.length === first.parts &&
+        span.every((row) => row.settled);
+      if (!complete && !mutated('merge.watermarkSkipsHoles')) return mark;
+      mark = {
+        window: first.lastWindow,
+        coversMs: Math.max(mark.coversMs, first.coversMs),
+        position: first.position,
+      };
+    }
+    if (rows.length < LEDGER_ROWS_PER_READ || mark.window === before) return mark;
+  }
+}
+
+async function readAfter(connection: SqlConnection, scope: Scope, window: number): Promise<WalkRow[]> {
+  const { rows } = await connection.query(
+    `SELECT first_window, last_window, parts, applied, hole, covers_ms, position_text FROM ${LEDGER_TABLE} ` +
+      `WHERE ${SCOPE_WHERE} AND first_window > ? ORDER BY first_window, part LIMIT ${LEDGER_ROWS_PER_READ}`,
+    [...scopeParams(scope), window],
+  );
+  return rows.map((row) => ({
+    firstWindow: Number(asBigint(row[0])),
+    lastWindow: Number(asBigint(row[1])),
+    parts: Number(asBigint(row[2])),
+    settled: asBigint(row[3]) !== 0n || asBigint(row[4]) === 1n,
+    coversMs: Number(asBigint(row[5])),
+    position: asText(row[6]),
+  }));
+}
+
+/** Groups rows, which come in span order, by their first window. */
+function bySpan(rows: readonly WalkRow[]): WalkRow[][] {
+  const spans: WalkRow[][] = [];
+  for (const row of rows) {
+    const last = spans.at(-1);
+    if (last?.[0]?.firstWindow === row.firstWindow) last.push(row);
+    else spans.push([row]);
+  }
+  return spans;
+}
+
+async function countHoles(connection: SqlConnection, scope: Scope, window: number): Promise<number> {
+  const { rows } = await connection.query(
+    `SELECT COUNT(*) FROM ${LEDGER_TABLE} WHERE ${SCOPE_WHERE} AND hole = 1 AND first_window <= ?`,
+    [...scopeParams(scope), window],
+  );
+  return Number(asBigint(rows[0]?.[0]));
+}

@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setMutation } from '../../src/base/test-build-active.ts';
+import { MUTATIONS } from '../../src/base/test-build-names.ts';
+import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
+import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { runCase } from './merge-cases.ts';
+import { makeSink, type Sink } from './merge-fixture.ts';
+
+const CASES = { mysql: 1_000, embedded: 500 };
+/** A bounded search: a mutation that survives this many cases is a rule without a test. */
+const CASES_PER_MUTATION = 400;
+
+let folder = '';
+let files = 0;
+
+function embedded(): SqlEngine {
+  files += 1;
+  return openEngine({ kind: 'embedded', file: join(folder, `reports-${files}.db`) });
+}
+
+/** Cases are sources of their own, so several may run at once; a pool of connections is what they share. */
+async function runCases(sink: Sink, lanes: number): Promise<void> {
+  const lane = async (first: number): Promise<void> => {
+    for (let seed = first; seed <= CASES[sink.engine.kind]; seed += lanes) await runCase(sink, seed);
+  };
+  await Promise.all(Array.from({ length: lanes }, (_, index) => lane(index + 1)));
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-merge-'));
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('the merge on the embedded engine', () => {
+  it(`equals the naive model in ${CASES.embedded} random cases`, async () => {
+    const engine = embedded();
+    try {
+      await runCases(await makeSink(engine), 1);
+    } finally {
+      await engine.close();
+    }
+  }, 60_000);
+
+  const rules = MUTATIONS.filter((name) => name.startsWith('merge.'));
+  it.each(rules)('notices when the rule %s is broken', async (name) => {
+    const engine = embedded();
+    setMutation(name, true);
+    try {
+      const sink = await makeSink(engine);
+      const search = async (): Promise<void> => {
+        for (let seed = 1; seed <= CASES_PER_MUTATION; seed += 1) await runCase(sink, seed);
+      };
+      await expect(search()).rejects.toThrow();
+    } finally {
+      setMutation(name, false);
+      await engine.close();
+    }
+  });
+});
+
+describe.skipIf(mariadbMissing())('the merge on MariaDB', () => {
+  let database: FreshDatabase;
+  let engine: SqlEngine;
+
+  beforeAll(async () => {
+    database = await freshDatabase('merge');
+    engine = openEngine({ kind: 'mysql', url: database.url });
+  });
+
+  afterAll(async () => {
+    await engine.close();
+    await database.drop();
+  });
+
+  it(`equals the naive model in ${CASES.mysql} random cases, several at once`, async () => {
+    await runCases(await makeSink(engine), 8);
+  }, 60_000);
+});
