@@ -120,6 +120,12 @@ export const ERRORS = {
   SINK_OF_OTHER_CLUSTER: row('The report database belongs to another cluster.', 'never', EXIT.config, GRPC.failedPrecondition),
   WINDOW_INCOMPLETE: row('The store does not show all rows of a sealed window.', 'later', EXIT.tryAgain, GRPC.unavailable),
   KEY_NULL: row('A report key is NULL.', 'never', EXIT.failed, GRPC.failedPrecondition),
+  CONTRIBUTION_TOO_LARGE: row(
+    'A window adds more rows to a report than one merge may hold.',
+    'never',
+    EXIT.failed,
+    GRPC.resourceExhausted,
+  ),
   VALUE_RANGE: row('A value does not fit its column.', 'never', EXIT.failed, GRPC.failedPrecondition),
   DECIMAL_EMBEDDED: row('DECIMAL is not exact on the embedded engine.', 'never', EXIT.badInput, GRPC.invalidArgument),
   CANCELLED: row('The work was cancelled.', 'never', EXIT.failed, GRPC.aborted),
