@@ -58,6 +58,8 @@ export interface RaftOptions {
   readonly initialMembers: readonly Member[];
   /** Folder of the log; one process at a time. */
   readonly folder: string;
+  /** True once this member has run before: an empty folder is then refused, since its votes are gone. @default false */
+  readonly mustExist?: boolean;
   readonly transport: PeerTransport;
   readonly stateMachine: ReplicatedStateMachine;
   readonly clock: Clock;
@@ -91,7 +93,7 @@ export interface RaftNode {
    * @throws TidemarkError `NOT_LEADER`, `OVERLOADED`, `STOPPING`.
    */
   readIndex(): Promise<LogIndex>;
-  /** Orderly stop: closes the log after what is in flight is settled. */
+  /** Orderly stop: closes the log after what is in flight is settled. The transport stays open: its maker closes it. */
   stop(): Promise<void>;
 }
 

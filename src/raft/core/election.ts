@@ -1,0 +1,113 @@
+/**
+ * Elections: pre-vote (thesis, section 9.6), vote (paper, section 5.2 and 5.4.1), and the refusal of both while a
+ * leader is heard (thesis, section 6.2). A vote is on disk before it leaves, the candidate's own included.
+ */
+import {
+  logIndex,
+  mutated,
+  term as makeTerm,
+  type LogIndex,
+  type MemberId,
+  type Term,
+} from '../../base/index.ts';
+import { beginLeading } from './leader.ts';
+import type { PreVote, PreVoteReply, Vote, VoteReply } from './messages.ts';
+import {
+  becomeFollower,
+  castVote,
+  enterTerm,
+  inLease,
+  peers,
+  resetElectionTimer,
+  sendAfterDurable,
+  sendNow,
+  type CoreState,
+} from './state.ts';
+
+/** The election timer is due: asks whether an election could be won, without touching the term. */
+export function beginPreVote(s: CoreState): void {
+  if (mutated('raft.noPreVote')) {
+    beginElection(s);
+    return;
+  }
+  becomeFollower(s, s.term, undefined);
+  s.role = 'pre-candidate';
+  resetElectionTimer(s);
+  s.votes.set(s.config.id, true);
+  const term = makeTerm(s.term + 1);
+  for (const to of peers(s)) {
+    sendNow(s, to, { type: 'pre-vote', term, lastIndex: s.log.lastIndex, lastTerm: s.log.lastTerm });
+  }
+  decidePreVote(s);
+}
+
+function decidePreVote(s: CoreState): void {
+  const outcome = s.config.voters.outcome(s.votes);
+  if (outcome === 'won') beginElection(s);
+  else if (outcome === 'lost') becomeFollower(s, s.term, undefined);
+}
+
+function beginElection(s: CoreState): void {
+  becomeFollower(s, s.term, undefined);
+  enterTerm(s, s.term + 1, s.config.id);
+  s.role = 'candidate';
+  resetElectionTimer(s);
+  for (const to of peers(s)) {
+    sendAfterDurable(s, to, {
+      type: 'vote',
+      term: s.term,
+      lastIndex: s.log.lastIndex,
+      lastTerm: s.log.lastTerm,
+    });
+  }
+}
+
+/** The candidate's own vote counts once it is on disk. */
+export function onHardStateDurable(s: CoreState): void {
+  if (s.role !== 'candidate' || s.votes.has(s.config.id)) return;
+  s.votes.set(s.config.id, true);
+  decideElection(s);
+}
+
+function decideElection(s: CoreState): void {
+  const outcome = s.config.voters.outcome(s.votes);
+  if (outcome === 'won') beginLeading(s);
+  else if (outcome === 'lost') becomeFollower(s, s.term, undefined);
+}
+
+/** Answers without changing term, vote, timer or lease, whatever the answer is. */
+export function onPreVote(s: CoreState, from: MemberId, message: PreVote): void {
+  const granted = message.term > s.term && !inLease(s) && isUpToDate(s, message.lastIndex, message.lastTerm);
+  sendNow(s, from, { type: 'pre-vote-reply', term: granted ? message.term : s.term, granted });
+}
+
+export function onPreVoteReply(s: CoreState, from: MemberId, message: PreVoteReply): void {
+  if (s.role !== 'pre-candidate') return;
+  if (message.granted && message.term !== s.term + 1) return;
+  s.votes.set(from, message.granted);
+  decidePreVote(s);
+}
+
+/** A request of this node's term; the caller has entered the term if it was a later one. */
+export function onVote(s: CoreState, from: MemberId, message: Vote): void {
+  const free = s.vote === from || (s.vote === undefined && s.leaderId === undefined);
+  const granted = message.term === s.term && free && isUpToDate(s, message.lastIndex, message.lastTerm);
+  if (granted) {
+    if (s.vote !== from) castVote(s, from);
+    resetElectionTimer(s);
+  }
+  sendAfterDurable(s, from, { type: 'vote-reply', term: s.term, granted });
+}
+
+export function onVoteReply(s: CoreState, from: MemberId, message: VoteReply): void {
+  if (s.role !== 'candidate') return;
+  s.votes.set(from, message.granted);
+  decideElection(s);
+}
+
+/** Compares term first, then index (paper, section 5.4.1). */
+function isUpToDate(s: CoreState, lastIndex: LogIndex, lastTerm: Term): boolean {
+  if (mutated('raft.voteWithoutLogCheck')) return true;
+  if (lastTerm !== s.log.lastTerm) return lastTerm > s.log.lastTerm;
+  return lastIndex >= logIndex(s.log.lastIndex);
+}

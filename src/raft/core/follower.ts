@@ -1,0 +1,85 @@
+/** What a follower does with its leader's messages (paper, figure 2, AppendEntries). */
+import {
+  assert,
+  logIndex,
+  mutated,
+  term as makeTerm,
+  type LogIndex,
+  type MemberId,
+} from '../../base/index.ts';
+import type { Entry } from '../entry.ts';
+import type { Append, Heartbeat } from './messages.ts';
+import {
+  becomeFollower,
+  commitTo,
+  resetElectionTimer,
+  sendAfterDurable,
+  sendNow,
+  type CoreState,
+} from './state.ts';
+
+/** A message of the current term's leader: whoever campaigned gives up, and the lease begins anew. */
+function followLeader(s: CoreState, from: MemberId): void {
+  assert(s.role !== 'leader', () => `member ${from} leads the term of this leader`);
+  assert(s.leaderId === undefined || s.leaderId === from, () => `term ${s.term} has two leaders`);
+  if (s.role !== 'follower' || s.leaderId !== from) becomeFollower(s, s.term, from);
+  s.leaderSilence = 0;
+  s.leaderContacts++;
+  resetElectionTimer(s);
+}
+
+export function onAppend(s: CoreState, from: MemberId, message: Append): void {
+  followLeader(s, from);
+  if (s.log.termAt(message.prevIndex) !== message.prevTerm) {
+    refuse(s, from, message);
+    return;
+  }
+  for (const entry of message.entries) accept(s, entry);
+  const verified = logIndex(message.prevIndex + message.entries.length);
+  // Beyond what this append proved equal, this log may hold entries that were never committed.
+  const known = mutated('raft.commitBeyondVerified') ? s.log.lastIndex : verified;
+  commitTo(s, Math.min(message.commit, known));
+  sendAfterDurable(s, from, {
+    type: 'append-reply',
+    term: s.term,
+    accepted: true,
+    index: verified,
+    hintIndex: logIndex(0),
+    hintTerm: makeTerm(0),
+  });
+}
+
+/** Replaces this log's end only where a term differs: a delayed, shorter append takes nothing away. */
+function accept(s: CoreState, entry: Entry): void {
+  const term = s.log.termAt(entry.index);
+  if (term === entry.term) return;
+  if (term !== undefined) {
+    assert(entry.index > s.commit, () => `entry ${entry.index} is committed and would be replaced`);
+    s.log.truncate(entry.index);
+  }
+  const first: LogIndex = s.collected.changedFrom ?? entry.index;
+  s.collected.changedFrom = logIndex(Math.min(first, entry.index));
+  s.log.append(entry);
+}
+
+/** Says where the logs can still meet, so that the leader skips whole terms and not single entries. */
+function refuse(s: CoreState, from: MemberId, message: Append): void {
+  const hintIndex = s.log.lastAtMost(message.prevIndex, message.prevTerm);
+  sendAfterDurable(s, from, {
+    type: 'append-reply',
+    term: s.term,
+    accepted: false,
+    index: message.prevIndex,
+    hintIndex,
+    hintTerm: s.log.termAt(hintIndex) ?? makeTerm(0),
+  });
+}
+
+/** Answers at once even while the disk is slow, unless the term itself is not on disk yet. */
+export function onHeartbeat(s: CoreState, from: MemberId, message: Heartbeat): void {
+  followLeader(s, from);
+  commitTo(s, message.commit);
+  const termDurable = s.durability.hardStateDurable && !s.collected.hardStateChanged;
+  const send = termDurable ? sendNow : sendAfterDurable;
+  send(s, from, { type: 'heartbeat-reply', term: s.term, round: message.round });
+}

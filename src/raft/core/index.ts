@@ -1,0 +1,21 @@
+/** The pure core of consensus: inputs in, effects out. */
+export { RaftCore } from './raft-core.ts';
+export type { ConfirmedRead, Effects, HardState, Input, LoadRequest, Persist } from './io.ts';
+export type {
+  Append,
+  AppendReply,
+  DurableMessage,
+  Envelope,
+  Heartbeat,
+  HeartbeatReply,
+  ImmediateMessage,
+  Message,
+  PreVote,
+  PreVoteReply,
+  Vote,
+  VoteReply,
+} from './messages.ts';
+export { LogView, type SliceLimit } from './log-view.ts';
+export { TermRuns } from './term-runs.ts';
+export { VoterSet } from './quorum.ts';
+export type { CoreConfig, CoreStart } from './state.ts';

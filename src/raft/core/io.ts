@@ -1,0 +1,54 @@
+/** Inputs and effects of the core: plain data in, plain data out. */
+import type { LogIndex, MemberId, Term } from '../../base/index.ts';
+import type { Entry } from '../entry.ts';
+import type { DurableMessage, Envelope, ImmediateMessage, Message } from './messages.ts';
+
+/** What must survive a restart besides the log. `vote` belongs to `term`. */
+export interface HardState {
+  readonly term: Term;
+  readonly vote: MemberId | undefined;
+}
+
+export type Input =
+  /** One tick of the clock has passed. A late tick is one tick, however late. */
+  | { readonly type: 'tick' }
+  /** The process was stalled for so long that its picture of the cluster may be old. */
+  | { readonly type: 'stalled' }
+  | { readonly type: 'message'; readonly from: MemberId; readonly message: Message }
+  /** Appends these entries, in order; only while this node is the leader. */
+  | { readonly type: 'propose'; readonly data: readonly Uint8Array[] }
+  /** Starts a read; only while this node is the leader. An id is never used twice. */
+  | { readonly type: 'read'; readonly id: number }
+  /** Every {@link Persist} up to this sequence is on disk. */
+  | { readonly type: 'persisted'; readonly sequence: number }
+  /** Answers a {@link LoadRequest}. */
+  | { readonly type: 'loaded'; readonly request: LoadRequest; readonly entries: readonly Entry[] };
+
+/** From `from` on, the log on disk becomes exactly `entries`; the hard state goes with them in one write. */
+export interface Persist {
+  readonly sequence: number;
+  readonly hardState: HardState | undefined;
+  /** Undefined: the log does not change. */
+  readonly log: { readonly from: LogIndex; readonly entries: readonly Entry[] } | undefined;
+}
+
+/** Entries that a follower needs and that are no longer in memory. */
+export interface LoadRequest {
+  readonly to: MemberId;
+  readonly term: Term;
+  readonly first: LogIndex;
+}
+
+export interface ConfirmedRead {
+  readonly id: number;
+  /** State applied at or after this index answers the read. */
+  readonly index: LogIndex;
+}
+
+export interface Effects {
+  readonly sendNow: readonly Envelope<ImmediateMessage>[];
+  readonly sendAfterDurable: readonly Envelope<DurableMessage>[];
+  readonly persist: Persist | undefined;
+  readonly loads: readonly LoadRequest[];
+  readonly confirmedReads: readonly ConfirmedRead[];
+}

@@ -1,0 +1,87 @@
+/**
+ * The log as the core sees it: the terms of all of it, and the entries of its end. What is durable and
+ * committed may leave memory; whoever needs it then reads it from the store.
+ */
+import { LIMITS, assert, must, type LogIndex, type Term } from '../../base/index.ts';
+import type { Entry } from '../entry.ts';
+import { TermRuns } from './term-runs.ts';
+
+export interface SliceLimit {
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+export class LogView {
+  readonly #runs: TermRuns;
+  #tail: Entry[];
+  #tailBytes = 0;
+
+  /** `tail` is the end of the log that `runs` describes; it may be all of it or nothing. */
+  constructor(runs: TermRuns, tail: readonly Entry[]) {
+    this.#runs = runs;
+    this.#tail = [...tail];
+    for (const entry of tail) this.#tailBytes += entry.record.length;
+    const last = this.#tail.at(-1);
+    assert(last === undefined || last.index === runs.lastIndex, 'the tail ends where the log ends');
+  }
+
+  get lastIndex(): LogIndex {
+    return this.#runs.lastIndex;
+  }
+
+  get lastTerm(): Term {
+    return this.#runs.lastTerm;
+  }
+
+  termAt(index: LogIndex): Term | undefined {
+    return this.#runs.termAt(index);
+  }
+
+  lastAtMost(index: LogIndex, term: Term): LogIndex {
+    return this.#runs.lastAtMost(index, term);
+  }
+
+  append(entry: Entry): void {
+    this.#runs.append(entry.index, entry.term);
+    this.#tail.push(entry);
+    this.#tailBytes += entry.record.length;
+  }
+
+  truncate(from: LogIndex): void {
+    this.#runs.truncate(from);
+    while ((this.#tail.at(-1)?.index ?? 0) >= from) {
+      this.#tailBytes -= must(this.#tail.pop(), 'last entry').record.length;
+    }
+  }
+
+  /** Returns entries from `first` on, at least one if there is one, or undefined if `first` is not in memory. */
+  slice(first: LogIndex, limit: SliceLimit): readonly Entry[] | undefined {
+    if (first > this.lastIndex) return [];
+    const start = first - this.#tailFirst;
+    if (start < 0) return undefined;
+    let end = start;
+    let bytes = 0;
+    while (end < this.#tail.length && end - start < limit.entries) {
+      bytes += must(this.#tail[end], 'entry of the tail').record.length;
+      if (bytes > limit.bytes && end > start) break;
+      end++;
+    }
+    return this.#tail.slice(start, end);
+  }
+
+  /** Lets go of the oldest half of the tail once it is above its bound; only of entries up to `upTo`. */
+  trim(upTo: LogIndex): void {
+    if (this.#tailBytes <= LIMITS.raftTailBytesMax) return;
+    let count = 0;
+    for (const entry of this.#tail) {
+      if (entry.index > upTo || this.#tailBytes <= LIMITS.raftTailBytesMax / 2) break;
+      this.#tailBytes -= entry.record.length;
+      count++;
+    }
+    this.#tail = this.#tail.slice(count);
+  }
+
+  get #tailFirst(): number {
+    return this.lastIndex + 1 - this.#tail.length;
+  }
+}

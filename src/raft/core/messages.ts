@@ -1,0 +1,82 @@
+/**
+ * What members say to each other. Two unions say when a message may leave its node: an {@link ImmediateMessage}
+ * promises nothing about the disk; a {@link DurableMessage} may leave only after every write that was asked for
+ * before it is on disk (paper, figure 2: "updated on stable storage before responding to RPCs").
+ */
+import type { LogIndex, MemberId, Term } from '../../base/index.ts';
+import type { Entry } from '../entry.ts';
+
+/** Asks whether an election could be won in `term`, which nobody has begun yet (thesis, section 9.6). */
+export interface PreVote {
+  readonly type: 'pre-vote';
+  readonly term: Term;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+}
+
+/** Granted: carries the term that was asked for. Refused: carries the voter's own term. */
+export interface PreVoteReply {
+  readonly type: 'pre-vote-reply';
+  readonly term: Term;
+  readonly granted: boolean;
+}
+
+export interface Vote {
+  readonly type: 'vote';
+  readonly term: Term;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+}
+
+export interface VoteReply {
+  readonly type: 'vote-reply';
+  readonly term: Term;
+  readonly granted: boolean;
+}
+
+export interface Append {
+  readonly type: 'append';
+  readonly term: Term;
+  readonly prevIndex: LogIndex;
+  readonly prevTerm: Term;
+  readonly commit: LogIndex;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * Accepted: `index` is the last entry that this append proved equal and that is durable.
+ * Refused: `index` is the append's `prevIndex`, and (`hintIndex`, `hintTerm`) the last entry of the follower
+ * that can still be equal to one of the leader's.
+ */
+export interface AppendReply {
+  readonly type: 'append-reply';
+  readonly term: Term;
+  readonly accepted: boolean;
+  readonly index: LogIndex;
+  readonly hintIndex: LogIndex;
+  readonly hintTerm: Term;
+}
+
+/** `commit` is never above what the follower is known to hold. `round` numbers what a reply confirms. */
+export interface Heartbeat {
+  readonly type: 'heartbeat';
+  readonly term: Term;
+  readonly commit: LogIndex;
+  readonly round: number;
+}
+
+export interface HeartbeatReply {
+  readonly type: 'heartbeat-reply';
+  readonly term: Term;
+  readonly round: number;
+}
+
+/** A reply to a heartbeat may go at once only while the replier's term is durable; else it waits like a vote. */
+export type ImmediateMessage = PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply;
+export type DurableMessage = Vote | VoteReply | AppendReply | HeartbeatReply;
+export type Message = ImmediateMessage | DurableMessage;
+
+export interface Envelope<M extends Message> {
+  readonly to: MemberId;
+  readonly message: M;
+}

@@ -1,0 +1,261 @@
+/**
+ * Consensus as one synchronous function of its inputs: no clock, socket, disk, chance or promise. The same
+ * class runs in production and in the simulator.
+ *
+ * The caller's contract:
+ *  1. Inputs are given one at a time, never from within a step.
+ *  2. Writes (`persist`) reach the disk in the order of their sequence, each as a whole; several may be one
+ *     write. `persisted` is given when they are durable, and never before.
+ *  3. `sendNow` may leave at once. `sendAfterDurable` leaves only when every write asked for so far is durable,
+ *     the one of the same step included.
+ *  4. A write that fails ends the process: nothing is sent, nothing is tried again.
+ *  5. Messages may be lost, late, doubled and out of order, but not altered, and `from` is who sent them.
+ *  6. A tick that comes late is one tick. Before it is given, what has already arrived is given.
+ *  7. After a stall `stalled` is given before the next tick.
+ *  8. `propose` and `read` are given only while `role` is 'leader'. The caller bounds them.
+ *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
+ * 10. Entries up to `commitIndex` are applied in order, each once; they never change.
+ * 11. A throw is a broken invariant: the process ends.
+ */
+import {
+  assertNever,
+  logIndex,
+  must,
+  mutated,
+  type LogIndex,
+  type MemberId,
+  type Term,
+} from '../../base/index.ts';
+import type { Entry } from '../entry.ts';
+import type { Role } from '../types.ts';
+import {
+  beginPreVote,
+  onHardStateDurable,
+  onPreVote,
+  onPreVoteReply,
+  onVote,
+  onVoteReply,
+} from './election.ts';
+import { onAppend, onHeartbeat } from './follower.ts';
+import type { Effects, Input, Persist } from './io.ts';
+import {
+  advanceCommit,
+  beginRead,
+  onAppendReply,
+  onHeartbeatReply,
+  onLeaderStalled,
+  onLeaderTick,
+  onLoaded,
+  propose,
+} from './leader.ts';
+import type { SliceLimit } from './log-view.ts';
+import type { Message } from './messages.ts';
+import {
+  becomeFollower,
+  inLease,
+  newCollected,
+  newState,
+  sendAfterDurable,
+  sendNow,
+  type CoreConfig,
+  type CoreStart,
+  type CoreState,
+} from './state.ts';
+
+const WHOLE: SliceLimit = { entries: Infinity, bytes: Infinity };
+
+export class RaftCore {
+  readonly #s: CoreState;
+
+  constructor(config: CoreConfig, start: CoreStart) {
+    this.#s = newState(config, start);
+  }
+
+  get term(): Term {
+    return this.#s.term;
+  }
+
+  get vote(): MemberId | undefined {
+    return this.#s.vote;
+  }
+
+  get role(): Role {
+    return this.#s.role;
+  }
+
+  get leaderId(): MemberId | undefined {
+    return this.#s.leaderId;
+  }
+
+  get commitIndex(): LogIndex {
+    return this.#s.commit;
+  }
+
+  get lastIndex(): LogIndex {
+    return this.#s.log.lastIndex;
+  }
+
+  get durableIndex(): LogIndex {
+    return this.#s.durability.durableIndex;
+  }
+
+  /** The leader's no-op, 0 on others: before it is applied a leader serves nothing. */
+  get ownTermIndex(): LogIndex {
+    return this.#s.role === 'leader' ? this.#s.ownTermIndex : logIndex(0);
+  }
+
+  /** True on a leader that has committed an entry of its own term and has proven itself since its last stall. */
+  get established(): boolean {
+    return this.#s.role === 'leader' && this.#s.commit >= this.#s.ownTermIndex && this.#s.reads.proven;
+  }
+
+  /** Grows with every message of a current leader. */
+  get leaderContacts(): number {
+    return this.#s.leaderContacts;
+  }
+
+  termAt(index: LogIndex): Term | undefined {
+    return this.#s.log.termAt(index);
+  }
+
+  /** Returns entries from `first` on, or undefined if they have left memory (then they are on disk). */
+  entries(first: LogIndex, limit: SliceLimit): readonly Entry[] | undefined {
+    return this.#s.log.slice(first, limit);
+  }
+
+  step(input: Input): Effects {
+    const s = this.#s;
+    s.collected = newCollected();
+    switch (input.type) {
+      case 'tick':
+        onTick(s);
+        break;
+      case 'stalled':
+        if (s.role === 'leader') onLeaderStalled(s);
+        break;
+      case 'message':
+        onMessage(s, input.from, input.message);
+        break;
+      case 'propose':
+        propose(s, input.data);
+        break;
+      case 'read':
+        beginRead(s, input.id);
+        break;
+      case 'persisted':
+        onPersisted(s, input.sequence);
+        break;
+      case 'loaded':
+        onLoaded(s, input.request, input.entries);
+        break;
+      default:
+        assertNever(input, 'input of the core');
+    }
+    const { sendNow: now, sendAfterDurable: later, loads, confirmedReads } = s.collected;
+    return { sendNow: now, sendAfterDurable: later, persist: persistOf(s), loads, confirmedReads };
+  }
+}
+
+function onTick(s: CoreState): void {
+  if (s.role === 'leader') {
+    onLeaderTick(s);
+    return;
+  }
+  s.leaderSilence++;
+  s.electionElapsed++;
+  if (s.electionElapsed >= s.electionTimeout) beginPreVote(s);
+}
+
+function onPersisted(s: CoreState, sequence: number): void {
+  s.durability.complete(sequence, s.log.lastIndex);
+  if (s.durability.hardStateDurable) onHardStateDurable(s);
+  if (s.role === 'leader') advanceCommit(s);
+  s.log.trim(logIndex(Math.min(s.durability.durableIndex, s.commit)));
+}
+
+function onMessage(s: CoreState, from: MemberId, message: Message): void {
+  if (!s.config.voters.has(from) || from === s.config.id) return;
+  if (message.term > s.term && !enterLaterTerm(s, from, message)) return;
+  if (message.term < s.term) answerOlderTerm(s, from, message);
+  else dispatch(s, from, message);
+}
+
+/** Tells whether the message is to be handled. Neither kind of pre-vote message brings a new term in itself. */
+function enterLaterTerm(s: CoreState, from: MemberId, message: Message): boolean {
+  if (message.type === 'pre-vote') return true;
+  if (message.type === 'pre-vote-reply' && message.granted) return true;
+  if (message.type === 'vote' && inLease(s)) return false;
+  const leads = message.type === 'append' || message.type === 'heartbeat';
+  becomeFollower(s, message.term, leads ? from : undefined);
+  return true;
+}
+
+/** Lets a deposed leader or a late candidate learn of the term; answers of an older term are dropped. */
+function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
+  switch (message.type) {
+    case 'append':
+    case 'heartbeat':
+      sendAfterDurable(s, from, { type: 'heartbeat-reply', term: s.term, round: 0 });
+      return;
+    case 'vote':
+      sendAfterDurable(s, from, { type: 'vote-reply', term: s.term, granted: false });
+      return;
+    case 'pre-vote':
+      sendNow(s, from, { type: 'pre-vote-reply', term: s.term, granted: false });
+      return;
+    case 'append-reply':
+    case 'heartbeat-reply':
+    case 'pre-vote-reply':
+    case 'vote-reply':
+      return;
+    default:
+      assertNever(message, 'message of an older term');
+  }
+}
+
+function dispatch(s: CoreState, from: MemberId, message: Message): void {
+  switch (message.type) {
+    case 'pre-vote':
+      onPreVote(s, from, message);
+      return;
+    case 'pre-vote-reply':
+      onPreVoteReply(s, from, message);
+      return;
+    case 'vote':
+      onVote(s, from, message);
+      return;
+    case 'vote-reply':
+      onVoteReply(s, from, message);
+      return;
+    case 'append':
+      onAppend(s, from, message);
+      return;
+    case 'append-reply':
+      onAppendReply(s, from, message);
+      return;
+    case 'heartbeat':
+      onHeartbeat(s, from, message);
+      return;
+    case 'heartbeat-reply':
+      onHeartbeatReply(s, from, message);
+      return;
+    default:
+      assertNever(message, 'message');
+  }
+}
+
+function persistOf(s: CoreState): Persist | undefined {
+  const { changedFrom, hardStateChanged } = s.collected;
+  if (changedFrom === undefined && !hardStateChanged) return undefined;
+  const sequence = s.durability.issue(changedFrom, hardStateChanged);
+  const vote = mutated('raft.voteNotPersisted') ? undefined : s.vote;
+  return {
+    sequence,
+    hardState: hardStateChanged ? { term: s.term, vote } : undefined,
+    log: changedFrom === undefined ? undefined : { from: changedFrom, entries: written(s, changedFrom) },
+  };
+}
+
+function written(s: CoreState, from: LogIndex): readonly Entry[] {
+  return must(s.log.slice(from, WHOLE), 'entries that are not on disk are in memory');
+}

@@ -1,0 +1,173 @@
+/** The core's whole state, and what every part of it does with it: change the term, and collect effects. */
+import {
+  TERM_MAX,
+  assert,
+  logIndex,
+  term as makeTerm,
+  type LogIndex,
+  type MemberId,
+  type Term,
+} from '../../base/index.ts';
+import { makeEntry } from '../entry.ts';
+import type { Role } from '../types.ts';
+import { Durability } from './durability.ts';
+import type { ConfirmedRead, HardState, LoadRequest } from './io.ts';
+import type { LogView } from './log-view.ts';
+import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
+import type { Progress } from './progress.ts';
+import type { VoterSet } from './quorum.ts';
+import { RandomSequence } from './random.ts';
+import { ReadRounds } from './read-rounds.ts';
+
+export interface CoreConfig {
+  readonly id: MemberId;
+  readonly voters: VoterSet;
+  /** Ticks without a leader after which a voter may begin an election; the real timeout is drawn from [n, 2n). */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Differs from node to node and from start to start. */
+  readonly seed: number;
+}
+
+export interface CoreStart {
+  readonly hardState: HardState;
+  readonly log: LogView;
+  /** What the state machine has applied is known to be committed. */
+  readonly appliedIndex: LogIndex;
+}
+
+/** Effects of one step, while it runs. */
+export interface Collected {
+  readonly sendNow: Envelope<ImmediateMessage>[];
+  readonly sendAfterDurable: Envelope<DurableMessage>[];
+  readonly loads: LoadRequest[];
+  readonly confirmedReads: ConfirmedRead[];
+  /** The first log index that this step changed. */
+  changedFrom: LogIndex | undefined;
+  hardStateChanged: boolean;
+}
+
+export interface CoreState {
+  readonly config: CoreConfig;
+  readonly log: LogView;
+  readonly durability: Durability;
+  readonly random: RandomSequence;
+  readonly reads: ReadRounds;
+  term: Term;
+  vote: MemberId | undefined;
+  role: Role;
+  leaderId: MemberId | undefined;
+  commit: LogIndex;
+  /** Ticks since the election timer was last reset, and when it is due. */
+  electionElapsed: number;
+  electionTimeout: number;
+  /** Ticks since the current leader was last heard. */
+  leaderSilence: number;
+  /** Counts messages of a current leader, for whoever measures when the last one came. */
+  leaderContacts: number;
+  heartbeatElapsed: number;
+  readonly votes: Map<MemberId, boolean>;
+  readonly progress: Map<MemberId, Progress>;
+  /** The leader's no-op: the first entry of its own term. */
+  ownTermIndex: LogIndex;
+  collected: Collected;
+}
+
+export function newCollected(): Collected {
+  return {
+    sendNow: [],
+    sendAfterDurable: [],
+    loads: [],
+    confirmedReads: [],
+    changedFrom: undefined,
+    hardStateChanged: false,
+  };
+}
+
+export function newState(config: CoreConfig, start: CoreStart): CoreState {
+  assert(config.voters.has(config.id), 'a member is one of the voters');
+  assert(start.appliedIndex <= start.log.lastIndex, 'what was applied is in the log');
+  const state: CoreState = {
+    config,
+    log: start.log,
+    durability: new Durability(start.log.lastIndex),
+    random: new RandomSequence(config.seed),
+    reads: new ReadRounds(),
+    term: start.hardState.term,
+    vote: start.hardState.vote,
+    role: 'follower',
+    leaderId: undefined,
+    commit: start.appliedIndex,
+    electionElapsed: 0,
+    electionTimeout: 0,
+    leaderSilence: 0,
+    leaderContacts: 0,
+    heartbeatElapsed: 0,
+    votes: new Map(),
+    progress: new Map(),
+    ownTermIndex: logIndex(0),
+    collected: newCollected(),
+  };
+  resetElectionTimer(state);
+  return state;
+}
+
+/** Draws a new timeout at every reset. A single voter has nobody to wait for. */
+export function resetElectionTimer(s: CoreState): void {
+  const { electionTicks, voters } = s.config;
+  s.electionElapsed = 0;
+  s.electionTimeout = voters.ids.length === 1 ? 1 : electionTicks + s.random.next(electionTicks);
+}
+
+/** Enters a later term, in which this node has not voted. */
+export function enterTerm(s: CoreState, term: number, vote: MemberId | undefined): void {
+  assert(term > s.term && term <= TERM_MAX, () => `term ${term} does not follow ${s.term}`);
+  s.term = makeTerm(term);
+  castVote(s, vote);
+}
+
+export function castVote(s: CoreState, vote: MemberId | undefined): void {
+  s.vote = vote;
+  s.collected.hardStateChanged = true;
+}
+
+/** Steps down, or learns of a term or a leader. The election timer is left alone: only its owners reset it. */
+export function becomeFollower(s: CoreState, term: Term, leaderId: MemberId | undefined): void {
+  if (term > s.term) enterTerm(s, term, undefined);
+  s.role = 'follower';
+  s.leaderId = leaderId;
+  s.votes.clear();
+  s.progress.clear();
+  s.reads.drop();
+}
+
+/** Appends an entry of this node's term; the first index that a step changes is where its write begins. */
+export function appendOwn(s: CoreState, data: Uint8Array): void {
+  const index = logIndex(s.log.lastIndex + 1);
+  s.collected.changedFrom ??= index;
+  s.log.append(makeEntry(index, s.term, data));
+}
+
+export function commitTo(s: CoreState, index: number): void {
+  if (index <= s.commit) return;
+  assert(index <= s.log.lastIndex, () => `entry ${index} is committed but not in this node's log`);
+  s.commit = logIndex(index);
+}
+
+/** Whether a leader was heard so lately that a vote for another would only disturb (thesis, section 6.2). */
+export function inLease(s: CoreState): boolean {
+  if (s.role === 'leader') return true;
+  return s.leaderId !== undefined && s.leaderSilence < s.config.electionTicks;
+}
+
+export function peers(s: CoreState): readonly MemberId[] {
+  return s.config.voters.ids.filter((id) => id !== s.config.id);
+}
+
+export function sendNow(s: CoreState, to: MemberId, message: ImmediateMessage): void {
+  s.collected.sendNow.push({ to, message });
+}
+
+export function sendAfterDurable(s: CoreState, to: MemberId, message: DurableMessage): void {
+  s.collected.sendAfterDurable.push({ to, message });
+}

@@ -1,0 +1,69 @@
+/** Hands committed entries to the state machine in order, in groups, one group at a time. */
+import { LIMITS, assert, logIndex, must, type LogIndex } from '../../base/index.ts';
+import type { RaftCore, SliceLimit } from '../core/index.ts';
+import type { Entry } from '../entry.ts';
+import type { LogStore } from '../log-store/index.ts';
+import type { ReplicatedStateMachine } from '../types.ts';
+
+const GROUP: SliceLimit = { entries: LIMITS.raftApplyEntriesMax, bytes: LIMITS.raftApplyBytesMax };
+
+export interface ApplierParts {
+  readonly core: RaftCore;
+  readonly store: LogStore;
+  readonly stateMachine: ReplicatedStateMachine;
+  /** Called after each group. */
+  readonly onApplied: (entries: readonly Entry[], replies: readonly Uint8Array[]) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+export class Applier {
+  readonly #parts: ApplierParts;
+  #applied: LogIndex;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(parts: ApplierParts) {
+    this.#parts = parts;
+    this.#applied = logIndex(parts.stateMachine.appliedIndex);
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#applied;
+  }
+
+  /** Looks whether there is something to apply. */
+  kick(): void {
+    if (this.#running !== undefined || this.#stopped || this.#applied >= this.#parts.core.commitIndex) return;
+    this.#running = this.#run();
+  }
+
+  /** Starts no more groups, and resolves when the one under way has been applied. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.#stopped && this.#applied < this.#parts.core.commitIndex) await this.#applyGroup();
+    } catch (error) {
+      this.#stopped = true;
+      this.#parts.onFatal(error);
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #applyGroup(): Promise<void> {
+    const { core, store, stateMachine, onApplied } = this.#parts;
+    const first = logIndex(this.#applied + 1);
+    const limit = { ...GROUP, entries: Math.min(GROUP.entries, core.commitIndex - this.#applied) };
+    const entries = core.entries(first, limit) ?? (await store.read(first, limit));
+    const last = must(entries.at(-1), `committed entry ${first}`);
+    assert(entries[0]?.index === first && last.index <= core.commitIndex, 'a group follows what is applied');
+    const replies = await stateMachine.apply(entries);
+    assert(replies.length === entries.length, 'the state machine answers each entry');
+    this.#applied = last.index;
+    onApplied(entries, replies);
+  }
+}

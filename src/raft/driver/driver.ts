@@ -1,0 +1,318 @@
+/**
+ * Runs the core against the world: one write under way, one turn's proposals appended together, one turn's
+ * messages in one frame. What may leave before the disk is sent before the write begins.
+ *
+ * Every input goes through `#step`; nothing awaits between a step and taking up its effects.
+ */
+import {
+  LIMITS,
+  TidemarkError,
+  failpoint,
+  isTidemarkError,
+  logIndex,
+  type ErrorCode,
+  type LogIndex,
+  type MemberId,
+} from '../../base/index.ts';
+import { RaftCore, VoterSet, type Input, type LoadRequest } from '../core/index.ts';
+import type { Entry } from '../entry.ts';
+import type { LogStore } from '../log-store/index.ts';
+import { decodeFrame } from '../peer-codec.ts';
+import type { ProposeResult, RaftNode, RaftOptions, RaftStatus } from '../types.ts';
+import { Applier } from './applier.ts';
+import { Outbox } from './outbox.ts';
+import { PendingReads } from './pending-reads.ts';
+import { Proposals } from './proposals.ts';
+import { Ticker } from './ticker.ts';
+import { WriteQueue, type QueuedWrite } from './write-queue.ts';
+
+export interface DriverParts {
+  readonly options: RaftOptions;
+  readonly store: LogStore;
+  /** Different for every node and every start. */
+  readonly seed: number;
+  readonly laterTurn: (run: () => void) => void;
+}
+
+const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
+const LOAD_LIMIT = { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax };
+
+export class RaftDriver implements RaftNode {
+  readonly #options: RaftOptions;
+  readonly #store: LogStore;
+  readonly #laterTurn: (run: () => void) => void;
+  readonly #core: RaftCore;
+  readonly #applier: Applier;
+  readonly #ticker: Ticker;
+  readonly #outbox: Outbox;
+  readonly #writes = new WriteQueue();
+  readonly #proposals = new Proposals();
+  readonly #reads = new PendingReads();
+  #state: 'running' | 'stopping' | 'dead' = 'running';
+  #turnPlanned = false;
+  #writing: Promise<void> | undefined;
+  #published: RaftStatus | undefined;
+  #leaderContacts = 0;
+  #leaderContactMs: number | undefined;
+
+  constructor(parts: DriverParts) {
+    const { options, store, seed, laterTurn } = parts;
+    this.#options = options;
+    this.#store = store;
+    this.#laterTurn = laterTurn;
+    this.#outbox = new Outbox(options.transport);
+    this.#core = new RaftCore(
+      {
+        id: options.memberId,
+        voters: new VoterSet(options.initialMembers.map((member) => member.id)),
+        electionTicks: LIMITS.raftElectionTicks,
+        heartbeatTicks: LIMITS.raftHeartbeatTicks,
+        seed,
+      },
+      {
+        hardState: store.hardState,
+        log: store.takeView(),
+        appliedIndex: logIndex(options.stateMachine.appliedIndex),
+      },
+    );
+    this.#applier = new Applier({
+      core: this.#core,
+      store,
+      stateMachine: options.stateMachine,
+      onApplied: (entries, replies) => {
+        this.#onApplied(entries, replies);
+      },
+      onFatal: (error) => {
+        this.#fail(error);
+      },
+    });
+    this.#ticker = new Ticker({
+      clock: options.clock,
+      tickMs: LIMITS.raftTickMs,
+      stallMs: ELECTION_MS / 2,
+      laterTurn,
+      onStall: (gapMs) => {
+        options.log.warn({ gapMs: Math.round(gapMs), role: this.#core.role }, 'the event loop was stalled');
+        this.#step({ type: 'stalled' });
+      },
+      onTick: () => {
+        this.#step({ type: 'tick' });
+      },
+    });
+    options.transport.onFrame((from, frame) => {
+      this.#onFrame(from, frame);
+    });
+    this.#ticker.start();
+  }
+
+  status(): RaftStatus {
+    const core = this.#core;
+    const leads = core.established && this.#applier.appliedIndex >= core.ownTermIndex;
+    return {
+      clusterId: this.#options.clusterId,
+      memberId: this.#options.memberId,
+      role: core.role,
+      term: core.term,
+      leaderId: core.leaderId,
+      leading: leads && this.#state === 'running' && !this.#ticker.stalled,
+      commitIndex: core.commitIndex,
+      appliedIndex: this.#applier.appliedIndex,
+      lastIndex: core.lastIndex,
+      members: this.#options.initialMembers,
+      leaderContactMs: this.#sinceLeaderContact(),
+    };
+  }
+
+  propose(data: Uint8Array): Promise<ProposeResult> {
+    const refusal = this.#refusal() ?? this.#logFull(data.length);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const result = this.#proposals.add(data);
+    this.#planTurn();
+    return result;
+  }
+
+  readIndex(): Promise<LogIndex> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const result = this.#reads.add();
+    this.#planTurn();
+    return result;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state !== 'running') return;
+    this.#state = 'stopping';
+    this.#ticker.stop();
+    const stopping = new TidemarkError('STOPPING', 'this node is stopping');
+    this.#proposals.failAll(stopping, unknownOutcome('this node stopped'));
+    this.#reads.failAll(stopping);
+    await this.#writing;
+    await this.#applier.stop();
+    await this.#store.close();
+  }
+
+  #refusal(): TidemarkError | undefined {
+    if (this.#state !== 'running') return new TidemarkError('STOPPING', 'this node is stopping');
+    return this.#core.role === 'leader' ? undefined : this.#notLeader();
+  }
+
+  #notLeader(): TidemarkError {
+    const { leaderId } = this.#core;
+    const leader = this.#options.initialMembers.find((member) => member.id === leaderId);
+    const details = leader === undefined ? {} : { leader: leader.clientAddress, leaderId: String(leader.id) };
+    return new TidemarkError('NOT_LEADER', `member ${this.#options.memberId} does not lead`, { details });
+  }
+
+  #logFull(bytes: number): TidemarkError | undefined {
+    const entries = this.#core.lastIndex + this.#proposals.queued;
+    const total = this.#store.bytes + this.#proposals.bytes + bytes;
+    if (entries < LIMITS.raftLogEntriesMax && total <= LIMITS.raftLogBytesMax) return undefined;
+    return new TidemarkError('LOG_FULL', `the log holds ${entries} entries and ${total} bytes`, {
+      next: 'This version keeps its whole log. Start a new cluster, or wait for the version that compacts it.',
+    });
+  }
+
+  #onFrame(from: MemberId, frame: Uint8Array): void {
+    if (this.#state !== 'running') return;
+    let messages;
+    try {
+      messages = decodeFrame(frame);
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error;
+      this.#options.log.warn({ from, code: error.code, error: error.message }, 'a peer frame was dropped');
+      return;
+    }
+    for (const message of messages) this.#step({ type: 'message', from, message });
+  }
+
+  /** Gives the core one input and takes up the effects. A broken invariant ends the node. */
+  #step(input: Input): void {
+    if (this.#state !== 'running') return;
+    try {
+      const effects = this.#core.step(input);
+      this.#outbox.add(effects.sendNow);
+      if (effects.persist !== undefined) this.#writes.add(effects.persist);
+      this.#outbox.add(this.#writes.addAfterDurable(effects.sendAfterDurable));
+      for (const request of effects.loads) void this.#load(request);
+      for (const read of effects.confirmedReads) this.#reads.confirmed(read);
+      this.#reads.applied(this.#applier.appliedIndex);
+      this.#noteLeaderContact();
+      this.#publish();
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    this.#planTurn();
+  }
+
+  /** Whatever this turn brings goes out together at its end. */
+  #planTurn(): void {
+    if (this.#turnPlanned || this.#state !== 'running') return;
+    this.#turnPlanned = true;
+    this.#laterTurn(() => {
+      this.#turnPlanned = false;
+      this.#endTurn();
+    });
+  }
+
+  #endTurn(): void {
+    if (this.#state !== 'running') return;
+    const core = this.#core;
+    if (core.role === 'leader' && this.#proposals.queued > 0) {
+      const data = this.#proposals.takeQueued(logIndex(core.lastIndex + 1), core.term);
+      this.#step({ type: 'propose', data });
+    }
+    const read = core.role === 'leader' ? this.#reads.begin() : undefined;
+    if (read !== undefined) this.#step({ type: 'read', id: read });
+    this.#outbox.flush();
+    const next = this.#writes.begin();
+    if (next !== undefined) this.#writing = this.#write(next);
+    this.#applier.kick();
+  }
+
+  async #write(queued: QueuedWrite): Promise<void> {
+    const detail = { member: String(this.#options.memberId), role: this.#core.role };
+    try {
+      await failpoint('raft.beforePersist', detail);
+      await this.#store.write(queued.write);
+      await failpoint('raft.afterPersist', detail);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (this.#state !== 'running') return;
+    this.#writes.complete();
+    this.#outbox.add(queued.after);
+    this.#step({ type: 'persisted', sequence: queued.sequence });
+    this.#endTurn();
+  }
+
+  async #load(request: LoadRequest): Promise<void> {
+    let entries: readonly Entry[];
+    try {
+      entries = await this.#store.read(request.first, LOAD_LIMIT);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    this.#step({ type: 'loaded', request, entries });
+  }
+
+  #onApplied(entries: readonly Entry[], replies: readonly Uint8Array[]): void {
+    entries.forEach((entry, at) => {
+      const reply = replies[at];
+      if (reply !== undefined) this.#proposals.applied(entry, reply);
+    });
+    this.#reads.applied(this.#applier.appliedIndex);
+    this.#publish();
+  }
+
+  #noteLeaderContact(): void {
+    if (this.#core.leaderContacts === this.#leaderContacts) return;
+    this.#leaderContacts = this.#core.leaderContacts;
+    this.#leaderContactMs = this.#options.clock.monotonicMs();
+  }
+
+  #sinceLeaderContact(): number | undefined {
+    if (this.#core.role === 'leader') return 0;
+    if (this.#leaderContactMs === undefined) return undefined;
+    return this.#options.clock.monotonicMs() - this.#leaderContactMs;
+  }
+
+  /** Tells of every change of role, term, leader or standing in the turn in which it happened. */
+  #publish(): void {
+    const before = this.#published;
+    const core = this.#core;
+    const changedOffice = before?.role !== core.role || before.term !== core.term;
+    if (before?.role === 'leader' && changedOffice) this.#failLeadership();
+    const leading = core.established && this.#applier.appliedIndex >= core.ownTermIndex;
+    if (!changedOffice && before.leaderId === core.leaderId && before.leading === leading) return;
+    const now = { ...this.status(), leading };
+    this.#published = now;
+    if (changedOffice || before.leaderId !== now.leaderId) {
+      this.#options.log.info({ role: now.role, term: now.term, leader: now.leaderId }, 'raft status');
+    }
+    this.#options.onStatus(now);
+  }
+
+  #failLeadership(): void {
+    this.#proposals.failAll(this.#notLeader(), unknownOutcome('this node lost the lead'));
+    this.#reads.failUnconfirmed(this.#notLeader());
+  }
+
+  /** The disk failed or an invariant broke: nothing more is sent, answered or tried. The process ends. */
+  #fail(error: unknown): void {
+    if (this.#state === 'dead') return;
+    this.#state = 'dead';
+    this.#ticker.stop();
+    const unknown = unknownOutcome('this node failed');
+    this.#proposals.failAll(unknown, unknown);
+    this.#reads.failAll(new TidemarkError('STOPPING', 'this node failed'));
+    this.#options.onFatal(error);
+  }
+}
+
+function unknownOutcome(text: string): TidemarkError {
+  const code: ErrorCode = 'OUTCOME_UNKNOWN';
+  return new TidemarkError(code, `${text} before the entry was applied`);
+}

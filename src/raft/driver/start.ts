@@ -1,0 +1,45 @@
+/** Opens a member's log on disk and starts it. */
+import { randomInt } from 'node:crypto';
+import { LIMITS, TidemarkError, assert } from '../../base/index.ts';
+import { openLevelKeyValue, openLogStore, type LogStore } from '../log-store/index.ts';
+import type { RaftNode, RaftOptions } from '../types.ts';
+import { RaftDriver } from './driver.ts';
+
+/**
+ * Opens the log in `options.folder` (made if it is not there) and starts to take part in consensus.
+ *
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER` or
+ * `STORAGE_FAILED`; nothing was sent to anyone then.
+ */
+export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
+  const { clusterId, memberId, folder, initialMembers } = options;
+  assert(
+    initialMembers.length >= 1 && initialMembers.length <= LIMITS.membersMax,
+    'a cluster has 1 to 7 members',
+  );
+  const kv = await openLevelKeyValue(folder);
+  const sync = options.sync ?? true;
+  const mustExist = options.mustExist ?? false;
+  const store = await openLogStore(kv, { clusterId, memberId, folder, mustExist, sync });
+  return startOnStore(store, options);
+}
+
+async function startOnStore(store: LogStore, options: RaftOptions): Promise<RaftNode> {
+  const { appliedIndex } = options.stateMachine;
+  if (appliedIndex > store.lastIndex) {
+    await store.close();
+    throw new TidemarkError(
+      'DATA_CORRUPT',
+      `the log in ${options.folder} ends at entry ${store.lastIndex}, but entry ${appliedIndex} was applied`,
+      {
+        next: 'Log and state must come from the same moment: put the whole data folder back, not a part of it.',
+      },
+    );
+  }
+  return new RaftDriver({
+    options,
+    store,
+    seed: randomInt(2 ** 32),
+    laterTurn: (run) => void setImmediate(run),
+  });
+}

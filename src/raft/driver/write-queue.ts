@@ -1,0 +1,73 @@
+/**
+ * One write under way, and one that gathers what is asked for meanwhile: group commit without a timer. Messages
+ * that promise durability wait for the last write asked for before them.
+ */
+import { assert, mutated, type LogIndex } from '../../base/index.ts';
+import type { DurableMessage, Envelope, HardState, Persist } from '../core/index.ts';
+import type { Entry } from '../entry.ts';
+import type { LogWrite } from '../log-store/index.ts';
+
+export interface QueuedWrite {
+  readonly sequence: number;
+  readonly write: LogWrite;
+  /** What may leave once the write is durable. */
+  readonly after: readonly Envelope<DurableMessage>[];
+}
+
+class Gathering implements QueuedWrite {
+  sequence = 0;
+  hardState: HardState | undefined;
+  readonly after: Envelope<DurableMessage>[] = [];
+  #log: { from: LogIndex; entries: Entry[] } | undefined;
+
+  get write(): LogWrite {
+    return { hardState: this.hardState, log: this.#log };
+  }
+
+  add(persist: Persist): void {
+    assert(persist.sequence > this.sequence, 'writes are asked for in order');
+    this.sequence = persist.sequence;
+    this.hardState = persist.hardState ?? this.hardState;
+    if (persist.log === undefined) return;
+    if (this.#log === undefined || persist.log.from <= this.#log.from) {
+      this.#log = { from: persist.log.from, entries: [...persist.log.entries] };
+      return;
+    }
+    const kept = persist.log.from - this.#log.from;
+    assert(kept <= this.#log.entries.length, 'what is written together is one piece of log');
+    this.#log.entries.length = kept;
+    for (const entry of persist.log.entries) this.#log.entries.push(entry);
+  }
+}
+
+export class WriteQueue {
+  #gathering: Gathering | undefined;
+  #underWay: Gathering | undefined;
+
+  add(persist: Persist): void {
+    this.#gathering ??= new Gathering();
+    this.#gathering.add(persist);
+  }
+
+  /** Returns what may leave at once because nothing is being written. */
+  addAfterDurable(messages: readonly Envelope<DurableMessage>[]): readonly Envelope<DurableMessage>[] {
+    const last = this.#gathering ?? this.#underWay;
+    if (last === undefined || mutated('raft.ackBeforePersist')) return messages;
+    for (const message of messages) last.after.push(message);
+    return [];
+  }
+
+  /** Returns the next write, unless one is under way or nothing waits. */
+  begin(): QueuedWrite | undefined {
+    if (this.#underWay !== undefined) return undefined;
+    this.#underWay = this.#gathering;
+    this.#gathering = undefined;
+    return this.#underWay;
+  }
+
+  /** The write under way is durable. */
+  complete(): void {
+    assert(this.#underWay !== undefined, 'a write is under way');
+    this.#underWay = undefined;
+  }
+}

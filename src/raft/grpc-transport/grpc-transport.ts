@@ -1,0 +1,60 @@
+/** Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself. */
+import { randomBytes } from 'node:crypto';
+import type { ChannelCredentials } from '@grpc/grpc-js';
+import { LIMITS, assert, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
+import type { PeerServer } from '../../wire/index.ts';
+import type { PeerTransport, RaftLogger } from '../types.ts';
+import { encodeHello } from './hello.ts';
+import { PeerInbox } from './peer-inbox.ts';
+import { PeerLink } from './peer-link.ts';
+
+export interface GrpcPeerTransportOptions {
+  readonly clusterId: ClusterId;
+  readonly memberId: MemberId;
+  /** Where a member listens for peers; undefined for whoever is no member. Asked at each dial. */
+  readonly addressOf: (id: MemberId) => string | undefined;
+  readonly credentials: ChannelCredentials;
+  readonly clock: Clock;
+  readonly log: RaftLogger;
+}
+
+export interface GrpcPeerTransport extends PeerTransport {
+  /** The accepting side, to be added to a server (`admit` is the coordinator's). */
+  readonly service: Pick<PeerServer, 'frames'>;
+}
+
+/** Makes the transport of one member. It dials when there is something to send. */
+export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): GrpcPeerTransport {
+  const { clusterId, memberId, addressOf, credentials, clock, log } = options;
+  const incarnation = randomBytes(8).toString('hex');
+  const links = new Map<MemberId, PeerLink>();
+  const isMember = (id: MemberId): boolean => addressOf(id) !== undefined;
+  const inbox = new PeerInbox({ clusterId, memberId, isMember }, log);
+  const linkTo = (to: MemberId): PeerLink => {
+    const known = links.get(to);
+    if (known !== undefined) return known;
+    assert(to !== memberId && links.size < LIMITS.membersMax, () => `no peer ${to}`);
+    const hello = encodeHello({ clusterId, from: memberId, to, incarnation });
+    const link = new PeerLink({ to, address: () => addressOf(to), credentials, hello, clock, log });
+    links.set(to, link);
+    return link;
+  };
+  return {
+    service: {
+      frames: (call, callback) => {
+        inbox.accept(call, callback);
+      },
+    },
+    send(to, frame) {
+      linkTo(to).send(frame);
+    },
+    onFrame(handler) {
+      inbox.onFrame(handler);
+    },
+    close() {
+      for (const link of links.values()) link.close();
+      inbox.close();
+      return Promise.resolve();
+    },
+  };
+}

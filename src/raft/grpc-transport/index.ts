@@ -1,0 +1,6 @@
+/** The gRPC transport between members. */
+export {
+  createGrpcPeerTransport,
+  type GrpcPeerTransport,
+  type GrpcPeerTransportOptions,
+} from './grpc-transport.ts';

@@ -1,0 +1,141 @@
+/**
+ * The stream to one peer. It is dialled when there is something to send, and again after a growing pause when
+ * it breaks. What waits for it is bounded: the oldest frames go first, since consensus sends anew whatever matters.
+ */
+import type { ChannelCredentials, ClientWritableStream } from '@grpc/grpc-js';
+import {
+  LIMITS,
+  must,
+  type Cancel,
+  type Clock,
+  type MemberId,
+  type TidemarkError,
+} from '../../base/index.ts';
+import { CHANNEL_OPTIONS, PeerClient, fromServiceError, type PeerFrame } from '../../wire/index.ts';
+import type { RaftLogger } from '../types.ts';
+
+export interface PeerLinkParts {
+  readonly to: MemberId;
+  /** Asked at each dial; undefined: the member is not known. */
+  readonly address: () => string | undefined;
+  readonly credentials: ChannelCredentials;
+  readonly hello: Uint8Array;
+  readonly clock: Clock;
+  readonly log: RaftLogger;
+}
+
+interface Connection {
+  readonly client: PeerClient;
+  readonly call: ClientWritableStream<PeerFrame>;
+  readonly sinceMs: number;
+}
+
+export class PeerLink {
+  readonly #parts: PeerLinkParts;
+  #queue: Uint8Array[] = [];
+  #queueBytes = 0;
+  #connection: Connection | undefined;
+  #draining = false;
+  #pauseMs: number = LIMITS.peerRedialMinMs;
+  #redial: Cancel | undefined;
+  #failing = false;
+  #closed = false;
+
+  constructor(parts: PeerLinkParts) {
+    this.#parts = parts;
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.#closed) return;
+    this.#queue.push(frame);
+    this.#queueBytes += frame.length;
+    while (this.#queue.length > LIMITS.peerQueueFramesMax || this.#queueBytes > LIMITS.peerQueueBytesMax) {
+      this.#queueBytes -= must(this.#queue.shift(), 'a queued frame').length;
+    }
+    if (this.#connection === undefined && this.#redial === undefined) this.#dial();
+    else this.#drain();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#redial?.();
+    this.#forget();
+  }
+
+  #dial(): void {
+    const { to, address, credentials, clock } = this.#parts;
+    const target = address();
+    if (target === undefined) {
+      this.#queue = [];
+      this.#queueBytes = 0;
+      return;
+    }
+    const client = new PeerClient(target, credentials, CHANNEL_OPTIONS);
+    const call = client.frames((error) => {
+      this.#broken(call, error === null ? undefined : fromServiceError(error));
+    });
+    call.on('error', (error: unknown) => {
+      this.#broken(call, fromServiceError(error));
+    });
+    call.on('drain', () => {
+      if (this.#connection?.call !== call) return;
+      this.#draining = false;
+      this.#drain();
+    });
+    this.#connection = { client, call, sinceMs: clock.monotonicMs() };
+    this.#draining = false;
+    this.#parts.log.info({ peer: to, address: target }, 'dialling a peer');
+    call.write({ payload: bufferOf(this.#parts.hello) });
+    this.#drain();
+  }
+
+  #drain(): void {
+    const connection = this.#connection;
+    if (connection === undefined || this.#draining) return;
+    const frames = this.#queue;
+    let sent = 0;
+    while (sent < frames.length && !this.#draining) {
+      const frame = must(frames[sent], 'a queued frame');
+      sent++;
+      this.#queueBytes -= frame.length;
+      this.#draining = !connection.call.write({ payload: bufferOf(frame) });
+    }
+    this.#queue = sent === frames.length ? [] : frames.slice(sent);
+  }
+
+  /** The stream is gone. What waited is old by now; the next frame dials again, after a pause. */
+  #broken(call: ClientWritableStream<PeerFrame>, error: TidemarkError | undefined): void {
+    const { to, clock, log } = this.#parts;
+    const connection = this.#connection;
+    if (this.#closed || connection?.call !== call) return;
+    const lastedMs = clock.monotonicMs() - connection.sinceMs;
+    this.#forget();
+    if (lastedMs > LIMITS.peerRedialMaxMs) {
+      this.#pauseMs = LIMITS.peerRedialMinMs;
+      this.#failing = false;
+    }
+    if (!this.#failing)
+      log.warn({ peer: to, code: error?.code, error: error?.message }, 'the stream to a peer broke');
+    this.#failing = true;
+    const jitter = 0.5 + Math.random() / 2;
+    this.#redial = clock.after(this.#pauseMs * jitter, () => {
+      this.#redial = undefined;
+    });
+    this.#pauseMs = Math.min(this.#pauseMs * 2, LIMITS.peerRedialMaxMs);
+  }
+
+  #forget(): void {
+    this.#queue = [];
+    this.#queueBytes = 0;
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection === undefined) return;
+    connection.call.cancel();
+    connection.client.close();
+  }
+}
+
+/** The bytes themselves, as the type that the generated code asks for. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,256 @@
+/**
+ * The log on a key-value store: entries and hard state in one atomic, synced batch. What is there when it is
+ * opened is read whole and checked (checksums, contiguity, end); a log with a hole does not open.
+ */
+import {
+  LIMITS,
+  TidemarkError,
+  isTidemarkError,
+  logIndex,
+  term as makeTerm,
+  type LogIndex,
+} from '../../base/index.ts';
+import { LogView, TermRuns, type HardState, type SliceLimit } from '../core/index.ts';
+import { parseEntry, type Entry } from '../entry.ts';
+import type { KeyValueStore } from './key-value.ts';
+import { DAMAGED_NEXT } from './level-key-value.ts';
+import {
+  ENTRIES,
+  EVERYTHING,
+  HARD_STATE_KEY,
+  IDENTITY_KEY,
+  decodeHardState,
+  decodeIdentity,
+  encodeHardState,
+  encodeIdentity,
+  entryKey,
+  type LogIdentity,
+  type StoredHardState,
+} from './log-records.ts';
+
+/** One atomic change: from `log.from` on, the log becomes exactly `log.entries`. */
+export interface LogWrite {
+  readonly hardState: HardState | undefined;
+  readonly log: { readonly from: LogIndex; readonly entries: readonly Entry[] } | undefined;
+}
+
+export interface LogStoreOptions extends LogIdentity {
+  /** For messages. */
+  readonly folder: string;
+  /** Whether an empty store is refused. */
+  readonly mustExist: boolean;
+  /** False only where losing writes is the point. */
+  readonly sync: boolean;
+}
+
+export interface LogStore {
+  readonly hardState: HardState;
+  readonly lastIndex: LogIndex;
+  /** Bytes of all entries. */
+  readonly bytes: number;
+  /** Takes over what was read when the store was opened. To be called once. */
+  takeView(): LogView;
+  /** Durable when it resolves. One at a time. A rejection ends the process. */
+  write(write: LogWrite): Promise<void>;
+  /** Reads entries from `first` on, at least one if there is one. */
+  read(first: LogIndex, limit: SliceLimit): Promise<readonly Entry[]>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a log, or makes an empty one.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`. The store is closed then.
+ */
+export async function openLogStore(kv: KeyValueStore, options: LogStoreOptions): Promise<LogStore> {
+  try {
+    const identity = await kv.get(IDENTITY_KEY);
+    if (identity === undefined) return await createLog(kv, options);
+    checkIdentity(decodeIdentity(identity), options);
+    return await loadLog(kv, options);
+  } catch (error) {
+    await kv.close();
+    throw explained(error, options.folder);
+  }
+}
+
+async function createLog(kv: KeyValueStore, options: LogStoreOptions): Promise<LogStore> {
+  let empty = true;
+  await kv.scan(EVERYTHING, () => {
+    empty = false;
+    return false;
+  });
+  if (!empty) throw new TidemarkError('DATA_CORRUPT', 'there is a log, but not whose it is');
+  if (options.mustExist)
+    throw new TidemarkError('DATA_CORRUPT', 'the log is gone: what this member voted is not known');
+  const hardState: StoredHardState = {
+    term: makeTerm(0),
+    vote: undefined,
+    lastIndex: logIndex(0),
+    lastTerm: makeTerm(0),
+  };
+  const puts = [
+    [IDENTITY_KEY, encodeIdentity(options)],
+    [HARD_STATE_KEY, encodeHardState(hardState)],
+  ] as const;
+  await kv.write({ puts, deletes: [] }, { sync: options.sync });
+  return new RecordLogStore({ kv, options, hardState, bytes: 0, view: new LogView(new TermRuns(), []) });
+}
+
+async function loadLog(kv: KeyValueStore, options: LogStoreOptions): Promise<LogStore> {
+  const stored = await kv.get(HARD_STATE_KEY);
+  if (stored === undefined) throw new TidemarkError('DATA_CORRUPT', 'the hard state is missing');
+  const hardState = decodeHardState(stored);
+  const runs = new TermRuns();
+  const tail = new Tail();
+  let bytes = 0;
+  await kv.scan(ENTRIES, (key, value) => {
+    const entry = parseEntry(value);
+    if (Buffer.compare(key, entryKey(entry.index)) !== 0) {
+      throw new TidemarkError('DATA_CORRUPT', `entry ${entry.index} lies in another's place`);
+    }
+    if (entry.index !== runs.lastIndex + 1 || entry.term < runs.lastTerm) {
+      throw new TidemarkError('DATA_CORRUPT', `entry ${runs.lastIndex + 1} is missing`);
+    }
+    runs.append(entry.index, entry.term);
+    tail.push(entry);
+    bytes += entry.record.length;
+    return true;
+  });
+  if (runs.lastIndex !== hardState.lastIndex || runs.lastTerm !== hardState.lastTerm) {
+    throw new TidemarkError(
+      'DATA_CORRUPT',
+      `the log ends at ${runs.lastIndex}, not at ${hardState.lastIndex}`,
+    );
+  }
+  if (runs.lastTerm > hardState.term) throw new TidemarkError('DATA_CORRUPT', 'the log is ahead of its term');
+  return new RecordLogStore({ kv, options, hardState, bytes, view: new LogView(runs, tail.entries) });
+}
+
+/** The last entries of a scan, within the bound of what is kept in memory. */
+class Tail {
+  entries: Entry[] = [];
+  #bytes = 0;
+
+  push(entry: Entry): void {
+    this.entries.push(entry);
+    this.#bytes += entry.record.length;
+    if (this.#bytes <= LIMITS.raftTailBytesMax) return;
+    const kept = this.entries.slice(this.entries.length >>> 1);
+    this.entries = kept;
+    this.#bytes = kept.reduce((sum, { record }) => sum + record.length, 0);
+  }
+}
+
+interface OpenLog {
+  readonly kv: KeyValueStore;
+  readonly options: LogStoreOptions;
+  readonly hardState: StoredHardState;
+  readonly bytes: number;
+  readonly view: LogView;
+}
+
+class RecordLogStore implements LogStore {
+  readonly #kv: KeyValueStore;
+  readonly #options: LogStoreOptions;
+  #hardState: StoredHardState;
+  #bytes: number;
+  #view: LogView | undefined;
+
+  constructor(open: OpenLog) {
+    this.#kv = open.kv;
+    this.#options = open.options;
+    this.#hardState = open.hardState;
+    this.#bytes = open.bytes;
+    this.#view = open.view;
+  }
+
+  get hardState(): HardState {
+    return this.#hardState;
+  }
+
+  get lastIndex(): LogIndex {
+    return this.#hardState.lastIndex;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  takeView(): LogView {
+    const view = this.#view;
+    if (view === undefined) throw new TidemarkError('INTERNAL', 'the log was taken over before');
+    this.#view = undefined;
+    return view;
+  }
+
+  async write(write: LogWrite): Promise<void> {
+    const deletes: Uint8Array[] = [];
+    const puts: (readonly [Uint8Array, Uint8Array])[] = [];
+    let { lastIndex, lastTerm } = this.#hardState;
+    if (write.log !== undefined) {
+      const { from, entries } = write.log;
+      for (const entry of entries) {
+        puts.push([entryKey(entry.index), entry.record]);
+        this.#bytes += entry.record.length;
+      }
+      const last = entries.at(-1);
+      if (last === undefined) throw new TidemarkError('INTERNAL', 'a log only ever ends in an entry');
+      const replaced = lastIndex;
+      lastIndex = last.index;
+      lastTerm = last.term;
+      for (let index = lastIndex + 1; index <= replaced; index++) deletes.push(entryKey(logIndex(index)));
+      if (from <= replaced) await this.#forgetBytes(from, replaced);
+    }
+    const { term, vote } = write.hardState ?? this.#hardState;
+    this.#hardState = { term, vote, lastIndex, lastTerm };
+    puts.push([HARD_STATE_KEY, encodeHardState(this.#hardState)]);
+    await this.#kv.write({ puts, deletes }, { sync: this.#options.sync });
+  }
+
+  async read(first: LogIndex, limit: SliceLimit): Promise<readonly Entry[]> {
+    const entries: Entry[] = [];
+    let bytes = 0;
+    let expected: number = first;
+    await this.#kv.scan({ gte: entryKey(first), lt: ENTRIES.lt }, (_key, value) => {
+      if (entries.length >= limit.entries) return false;
+      const entry = parseEntry(value);
+      if (entry.index !== expected) throw new TidemarkError('DATA_CORRUPT', `entry ${expected} is missing`);
+      expected++;
+      bytes += entry.record.length;
+      if (bytes > limit.bytes && entries.length > 0) return false;
+      entries.push(entry);
+      return true;
+    });
+    return entries;
+  }
+
+  close(): Promise<void> {
+    return this.#kv.close();
+  }
+
+  async #forgetBytes(from: LogIndex, to: LogIndex): Promise<void> {
+    await this.#kv.scan({ gte: entryKey(from), lt: entryKey(logIndex(to + 1)) }, (_key, value) => {
+      this.#bytes -= value.length;
+      return true;
+    });
+  }
+}
+
+function checkIdentity(found: LogIdentity, wanted: LogStoreOptions): void {
+  if (found.clusterId === wanted.clusterId && found.memberId === wanted.memberId) return;
+  throw new TidemarkError(
+    'DATA_OF_OTHER_CLUSTER',
+    `the log belongs to member ${found.memberId} of cluster ${found.clusterId}`,
+    { next: `Start member ${wanted.memberId} of cluster ${wanted.clusterId} on its own folder.` },
+  );
+}
+
+/** Names the folder and the next step; codes stay as they are. */
+function explained(error: unknown, folder: string): unknown {
+  if (!isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN', 'DATA_OF_OTHER_CLUSTER')) return error;
+  const upgrade = 'Start the version of Tidemark that wrote it, or a later one.';
+  return new TidemarkError(error.code, `the log in ${folder}: ${error.message}`, {
+    next: error.next ?? (error.code === 'FORMAT_UNKNOWN' ? upgrade : DAMAGED_NEXT),
+    cause: error,
+  });
+}

@@ -1,0 +1,167 @@
+/**
+ * Peer frames: one format byte and a msgpack list of messages, each a list that begins with its kind. Entries
+ * travel as the records that the leader made. Everything is checked on arrival: a peer of another version or a
+ * damaged frame is told apart from consensus before it can reach the core.
+ */
+import {
+  TERM_MAX,
+  TidemarkError,
+  assertNever,
+  decode,
+  encode,
+  logIndex,
+  term as makeTerm,
+  type Encodable,
+  type LogIndex,
+  type Term,
+} from '../base/index.ts';
+import type { Append, Message } from './core/index.ts';
+import { parseEntry, type Entry } from './entry.ts';
+
+const FRAME_FORMAT = 1;
+
+const KINDS = {
+  'pre-vote': 1,
+  'pre-vote-reply': 2,
+  vote: 3,
+  'vote-reply': 4,
+  append: 5,
+  'append-reply': 6,
+  heartbeat: 7,
+  'heartbeat-reply': 8,
+} as const satisfies Record<Message['type'], number>;
+
+const NAMES = new Map<unknown, Message['type']>(
+  Object.entries(KINDS).map(([name, kind]) => [kind, name as Message['type']]),
+);
+
+export function encodeFrame(messages: readonly Message[]): Uint8Array {
+  return encode(FRAME_FORMAT, messages.map(toList));
+}
+
+/** @throws TidemarkError `FORMAT_UNKNOWN` or `DATA_CORRUPT`; then nothing of the frame is to be used. */
+export function decodeFrame(frame: Uint8Array): readonly Message[] {
+  const value = decode(FRAME_FORMAT, frame, 'a peer frame');
+  if (!Array.isArray(value)) throw new TidemarkError('DATA_CORRUPT', 'a peer frame is not a list');
+  return value.map(fromList);
+}
+
+function toList(message: Message): readonly Encodable[] {
+  const head = [KINDS[message.type], message.term];
+  switch (message.type) {
+    case 'pre-vote':
+    case 'vote':
+      return [...head, message.lastIndex, message.lastTerm];
+    case 'pre-vote-reply':
+    case 'vote-reply':
+      return [...head, message.granted];
+    case 'append': {
+      const records = message.entries.map((entry) => entry.record);
+      return [...head, message.prevIndex, message.prevTerm, message.commit, records];
+    }
+    case 'append-reply':
+      return [...head, message.accepted, message.index, message.hintIndex, message.hintTerm];
+    case 'heartbeat':
+      return [...head, message.commit, message.round];
+    case 'heartbeat-reply':
+      return [...head, message.round];
+    default:
+      return assertNever(message, 'message to encode');
+  }
+}
+
+function fromList(value: unknown): Message {
+  const fields = new Fields(value);
+  const type = NAMES.get(fields.any());
+  const term = fields.term();
+  switch (type) {
+    case 'pre-vote':
+    case 'vote':
+      return { type, term, lastIndex: fields.index(), lastTerm: fields.term() };
+    case 'pre-vote-reply':
+    case 'vote-reply':
+      return { type, term, granted: fields.flag() };
+    case 'append':
+      return appendOf(term, fields);
+    case 'append-reply':
+      return {
+        type,
+        term,
+        accepted: fields.flag(),
+        index: fields.index(),
+        hintIndex: fields.index(),
+        hintTerm: fields.term(),
+      };
+    case 'heartbeat':
+      return { type, term, commit: fields.index(), round: fields.number() };
+    case 'heartbeat-reply':
+      return { type, term, round: fields.number() };
+    case undefined:
+      throw new TidemarkError('FORMAT_UNKNOWN', 'a peer sent a message of a kind that is not known');
+    default:
+      return assertNever(type, 'message to decode');
+  }
+}
+
+function appendOf(term: Term, fields: Fields): Append {
+  const prevIndex = fields.index();
+  const prevTerm = fields.term();
+  const commit = fields.index();
+  const entries = fields.records();
+  let index: number = prevIndex;
+  let last: number = prevTerm;
+  for (const entry of entries) {
+    index++;
+    if (entry.index !== index || entry.term < last || entry.term > term) {
+      throw new TidemarkError('DATA_CORRUPT', `an append holds entry ${entry.index} where ${index} belongs`);
+    }
+    last = entry.term;
+  }
+  return { type: 'append', term, prevIndex, prevTerm, commit, entries };
+}
+
+/** Takes the fields of a message one after another and checks each. */
+class Fields {
+  readonly #values: readonly unknown[];
+  #at = 0;
+
+  constructor(values: unknown) {
+    if (!Array.isArray(values)) throw new TidemarkError('DATA_CORRUPT', 'a peer message is not a list');
+    this.#values = values;
+  }
+
+  any(): unknown {
+    return this.#values[this.#at++];
+  }
+
+  number(): number {
+    const value = this.any();
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+    throw new TidemarkError('DATA_CORRUPT', 'a peer message holds a bad number');
+  }
+
+  index(): LogIndex {
+    return logIndex(this.number());
+  }
+
+  term(): Term {
+    const value = this.number();
+    if (value > TERM_MAX) throw new TidemarkError('DATA_CORRUPT', `a peer speaks of term ${value}`);
+    return makeTerm(value);
+  }
+
+  flag(): boolean {
+    const value = this.any();
+    if (typeof value === 'boolean') return value;
+    throw new TidemarkError('DATA_CORRUPT', 'a peer message holds a bad flag');
+  }
+
+  records(): readonly Entry[] {
+    const values = this.any();
+    if (!Array.isArray(values)) throw new TidemarkError('DATA_CORRUPT', 'a peer message holds no entries');
+    return values.map((value: unknown) => {
+      if (value instanceof Uint8Array) return parseEntry(value);
+      throw new TidemarkError('DATA_CORRUPT', 'a peer message holds a bad entry');
+    });
+  }
+}
