@@ -1,5 +1,6 @@
 /** Windows: sealing them, following their tasks to MERGED and FINAL, and dropping the oldest (design 6.4, 6.10). */
 import { LIMITS, must, mutated } from '../../base/index.ts';
+import type { TableView } from '../view.ts';
 import { idKey, taskRowKeyOf, taskWindowPrefix, windowKey, windowPrefix } from './keys.ts';
 import type { ApplyMeta, OperationResult, SealWindow } from './operations.ts';
 import type { ReportRecord, SourceRecord, TaskRecord, WindowRecord } from './records.ts';
@@ -77,11 +78,11 @@ function sealRefusal(writer: StateWriter, source: SourceRecord, input: SealWindo
 
 /** Reports that read a window of a source, in the order of their ids. */
 export function* reportsOf(
-  writer: Pick<StateWriter, 'reports'>,
+  view: { readonly reports: TableView<ReportRecord> },
   source: { readonly id: number },
   window: number,
 ): IterableIterator<ReportRecord> {
-  for (const report of writer.reports.values()) {
+  for (const report of view.reports.values()) {
     if (report.sourceId === source.id && report.firstWindow <= window) yield report;
   }
 }

@@ -1,0 +1,102 @@
+/** What the scheduler has done since the process started, for `/metrics`. */
+import { assertNever } from '../base/index.ts';
+import type { Cause } from './planner/types.ts';
+
+export interface SchedulerCounters {
+  /** Task versions granted, the first ones included. */
+  grants: number;
+  /** Versions beyond the first, by what replaced the one before. */
+  versionsBumped: number;
+  versionsAfterHang: number;
+  versionsAfterExpiry: number;
+  tasksFinished: number;
+  tasksParked: number;
+  /** Tasks sent on the way to DEAD. */
+  tasksDead: number;
+  outcomesFenced: number;
+  /** Outcomes of versions or epochs that were not current any more; dropped. */
+  outcomesStale: number;
+  collectorGrants: number;
+  collectorTakeovers: number;
+  executorsExpired: number;
+  brakes: number;
+  dispatches: number;
+  /** Operations that the state refused: it had changed since they were planned. */
+  refused: number;
+}
+
+export function newCounters(): SchedulerCounters {
+  return {
+    grants: 0,
+    versionsBumped: 0,
+    versionsAfterHang: 0,
+    versionsAfterExpiry: 0,
+    tasksFinished: 0,
+    tasksParked: 0,
+    tasksDead: 0,
+    outcomesFenced: 0,
+    outcomesStale: 0,
+    collectorGrants: 0,
+    collectorTakeovers: 0,
+    executorsExpired: 0,
+    brakes: 0,
+    dispatches: 0,
+    refused: 0,
+  };
+}
+
+/** Counts an operation that was accepted. */
+export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
+  switch (cause) {
+    case 'first-grant':
+      counters.grants += 1;
+      return;
+    case 'hung':
+      counters.versionsAfterHang += 1;
+      countBump(counters);
+      return;
+    case 'executor-gone':
+      counters.versionsAfterExpiry += 1;
+      countBump(counters);
+      return;
+    case 'dead':
+      counters.tasksDead += 1;
+      countBump(counters);
+      return;
+    case 'woken':
+    case 'failed':
+    case 'fenced':
+    case 'sink-epoch':
+      countBump(counters);
+      return;
+    case 'finished':
+      counters.tasksFinished += 1;
+      return;
+    case 'parked':
+      counters.tasksParked += 1;
+      return;
+    case 'executor-expired':
+      counters.executorsExpired += 1;
+      return;
+    case 'collector-granted':
+      counters.collectorGrants += 1;
+      return;
+    case 'collector-takeover':
+      counters.collectorGrants += 1;
+      counters.collectorTakeovers += 1;
+      return;
+    case 'executor-left':
+    case 'sink-granted':
+    case 'prepare-granted':
+    case 'prepare-finished':
+    case 'collector-stopped':
+      return;
+    default:
+      assertNever(cause, 'cause');
+  }
+}
+
+function countBump(counters: SchedulerCounters): void {
+  counters.grants += 1;
+  counters.versionsBumped += 1;
+}

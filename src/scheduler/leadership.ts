@@ -1,0 +1,61 @@
+/** What the scheduler keeps while this node leads in one term. A new term begins with a new one. */
+import type { Cancel } from '../base/index.ts';
+import type { StateView } from '../statemachine/index.ts';
+import type { Outcome, PlannerMemory, Sent, SourceFailures } from './planner/types.ts';
+
+const SENT_SLACK = 1_024;
+
+export class Leadership {
+  readonly term: number;
+  readonly sinceMs: number;
+  readonly sent = new Map<string, Sent>();
+  readonly sourceFailures = new Map<number, SourceFailures>();
+  firstMissedMs: ReadonlyMap<number, number> = new Map();
+  brakeSinceMs: number | undefined;
+  outcomes: Outcome[] = [];
+  /** Log time and monotonic time at one moment: log time stands still while nothing is proposed. */
+  logTimeBase: { readonly logTimeMs: number; readonly monotonicMs: number };
+  wakeUp: Cancel | undefined;
+  /** An event has asked for the next round; else only the tick has. */
+  woken = false;
+  running = false;
+  again = false;
+
+  constructor(term: number, monotonicMs: number, logTimeMs: number) {
+    this.term = term;
+    this.sinceMs = monotonicMs;
+    this.logTimeBase = { logTimeMs, monotonicMs };
+  }
+
+  /** Estimates the log time that an entry proposed now would carry. */
+  logTimeMs(appliedMs: number, monotonicMs: number): number {
+    const { logTimeBase } = this;
+    const estimate = logTimeBase.logTimeMs + Math.floor(monotonicMs - logTimeBase.monotonicMs);
+    if (appliedMs <= estimate) return estimate;
+    this.logTimeBase = { logTimeMs: appliedMs, monotonicMs };
+    return appliedMs;
+  }
+
+  /** Forgets what was sent under tokens that are not current any more, once there is much of it. */
+  forgetSent(view: StateView): void {
+    if (this.sent.size < 2 * (view.openTasks.size + 2 * view.sources.size) + SENT_SLACK) return;
+    const current = new Set<string>();
+    for (const task of view.openTasks.values()) current.add(task.token);
+    for (const source of view.sources.values()) {
+      if (source.prepare !== null) current.add(source.prepare.token);
+      if (source.collector !== null) current.add(source.collector.epoch);
+    }
+    for (const token of this.sent.keys()) if (!current.has(token)) this.sent.delete(token);
+  }
+
+  memory(): PlannerMemory {
+    return {
+      term: this.term,
+      leaderSinceMs: this.sinceMs,
+      sent: this.sent,
+      sourceFailures: this.sourceFailures,
+      firstMissedMs: this.firstMissedMs,
+      brakeSinceMs: this.brakeSinceMs,
+    };
+  }
+}

@@ -1,0 +1,182 @@
+/** From what executors report to operations: finish, another executor, parking, or the way to DEAD. */
+import type { ErrorCode } from '../../base/index.ts';
+import { idKey, taskRowKeyOf, type SourceRecord, type TaskRecord } from '../../statemachine/index.ts';
+import { backoff, type Round } from './round.ts';
+import type { Outcome, PlannedOperation, TaskOutcome } from './types.ts';
+
+/** Failures that the same SQL over the same rows gives again: trying elsewhere is no use, a hole is left. */
+const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
+  'SQL_INVALID',
+  'SQL_COLUMNS',
+  'MEASURE_TYPE',
+  'COLUMN_TYPE',
+  'KEY_NULL',
+  'VALUE_RANGE',
+  'TABLE_MISSING',
+  'DECIMAL_EMBEDDED',
+]);
+
+export function planOutcomes(round: Round): void {
+  for (const outcome of round.input.outcomes) {
+    if (round.full) round.waiting.push(outcome);
+    else planOutcome(round, outcome);
+  }
+}
+
+function planOutcome(round: Round, outcome: Outcome): void {
+  switch (outcome.type) {
+    case 'task-outcome':
+      planTaskOutcome(round, outcome);
+      return;
+    case 'prepare-outcome':
+      planPrepareOutcome(round, outcome);
+      return;
+    case 'collector-stopped':
+      planCollectorStopped(round, outcome);
+      return;
+    case 'executor-goodbye':
+      planGoodbye(round, outcome);
+      return;
+  }
+}
+
+function planTaskOutcome(round: Round, outcome: TaskOutcome): void {
+  const task = round.input.view.openTasks.get(taskRowKeyOf(outcome.key));
+  if (task?.token !== outcome.token || task.version !== outcome.version) {
+    round.stale.push(outcome);
+    return;
+  }
+  // A copy of the same outcome, from a version that was sent twice.
+  if (round.decidedTasks.has(task.key)) return;
+  switch (outcome.result) {
+    case 'DONE':
+      finish(round, task, 'DONE');
+      return;
+    case 'RETRACTED':
+      finish(round, task, task.purpose === 'merge' ? 'CANCELLED' : task.purpose);
+      return;
+    case 'FOLDED':
+      // Final by the sink's word: nothing of this window can change any more.
+      finish(round, task, task.purpose === 'merge' ? 'CANCELLED' : task.purpose);
+      return;
+    case 'FENCED':
+      climb(round, task, 'fenced', 'FENCED');
+      return;
+    case 'FAILED':
+      planFailure(round, task, outcome);
+      return;
+  }
+}
+
+function finish(round: Round, task: TaskRecord, state: 'DONE' | 'DEAD' | 'SKIPPED' | 'CANCELLED'): void {
+  round.decidedTasks.add(task.key);
+  if (task.state === 'ASSIGNED') round.placement.add(task.executorId, -1);
+  round.operations.push({
+    cause: 'finished',
+    operation: { type: 'task.finish', v: 1, key: task.key, version: task.version, token: task.token, state },
+  });
+}
+
+function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void {
+  const reason = outcome.message === '' ? outcome.code : `${outcome.code}: ${outcome.message}`;
+  if (task.purpose !== 'merge' || !DETERMINISTIC.has(outcome.code)) {
+    climb(round, task, 'failed', reason);
+    return;
+  }
+  const granted = round.grantAgain(task, {
+    cause: 'dead',
+    failedAttempt: true,
+    purpose: 'DEAD',
+    reason: outcome.code,
+  });
+  if (granted) return;
+  round.decidedTasks.add(task.key);
+  round.waiting.push(outcome);
+}
+
+/** The ladder: another executor under a new version; after the last attempt, or with nobody to go to, parked. */
+function climb(round: Round, task: TaskRecord, cause: 'failed' | 'fenced', reason: string): void {
+  // What is parked is granted anew when it is due; a late failure of its last version changes nothing.
+  if (task.state === 'PARKED') return;
+  const attempts = task.attempts + 1;
+  if (attempts < round.input.config.attemptsMax) {
+    const options = { cause, failedAttempt: true, avoid: task.executorId };
+    const kept = task.purpose === 'merge' ? { ...options, reason } : options;
+    if (round.grantAgain(task, kept)) return;
+  }
+  round.park(task, reason);
+}
+
+function planPrepareOutcome(round: Round, outcome: Extract<Outcome, { type: 'prepare-outcome' }>): void {
+  const source = round.input.view.sources.get(idKey(outcome.sourceId));
+  if (source?.prepare?.token !== outcome.token || source.prepare.done) {
+    round.stale.push(outcome);
+    return;
+  }
+  round.decidedSources.add(source.id);
+  round.operations.push({
+    cause: 'prepare-finished',
+    operation: {
+      type: 'prepare.finish',
+      v: 1,
+      sourceId: source.id,
+      token: outcome.token,
+      errorCode: outcome.code,
+      errorMessage: outcome.message,
+      retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, source),
+    },
+    ...failureOf(round, source, source.prepare.executorId, outcome.code),
+  });
+}
+
+function planCollectorStopped(round: Round, outcome: Extract<Outcome, { type: 'collector-stopped' }>): void {
+  const source = round.input.view.sources.get(idKey(outcome.sourceId));
+  if (source?.collector?.epoch !== outcome.epoch) {
+    round.stale.push(outcome);
+    return;
+  }
+  round.decidedSources.add(source.id);
+  round.operations.push({
+    cause: 'collector-stopped',
+    operation: {
+      type: 'collector.stop',
+      v: 1,
+      sourceId: source.id,
+      epoch: outcome.epoch,
+      errorCode: outcome.code,
+      errorMessage: outcome.message,
+      retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, source),
+    },
+    ...failureOf(round, source, source.collector.executorId, outcome.code),
+  });
+}
+
+function failuresInARow(round: Round, source: SourceRecord): number {
+  const failures = round.input.memory.sourceFailures.get(source.id);
+  return failures?.lastWindow === source.lastWindow ? failures.count : 0;
+}
+
+function retryDelay(round: Round, source: SourceRecord): number {
+  const { sourceRetryBaseMs, sourceRetryCapMs } = round.input.config;
+  return backoff(failuresInARow(round, source), sourceRetryBaseMs, sourceRetryCapMs);
+}
+
+function failureOf(
+  round: Round,
+  source: SourceRecord,
+  executorId: number,
+  code: ErrorCode | '',
+): Pick<PlannedOperation, 'sourceFailure'> {
+  if (code === '') return {};
+  const count = failuresInARow(round, source) + 1;
+  const failures = { count, executorId, lastWindow: source.lastWindow };
+  return { sourceFailure: { sourceId: source.id, failures } };
+}
+
+function planGoodbye(round: Round, outcome: Extract<Outcome, { type: 'executor-goodbye' }>): void {
+  if (round.input.view.executors.get(idKey(outcome.executorId)) === undefined) return;
+  round.operations.push({
+    cause: 'executor-left',
+    operation: { type: 'executor.expire', v: 1, executorId: outcome.executorId, reason: 'it left' },
+  });
+}

@@ -1,0 +1,35 @@
+/**
+ * The planner: replicated state and observations in, operations and dispatches out. It is a pure function;
+ * the loop proposes the operations, and what they grant shows up as dispatches of the next round, when it is
+ * committed. So a fresh grant, one that a new leader adopts and one that was lost on its way are one case.
+ */
+import { judge } from './liveness.ts';
+import { planOutcomes } from './outcomes.ts';
+import { Round } from './round.ts';
+import { planSources } from './sources.ts';
+import { planOpenTasks, planPendingTasks } from './tasks.ts';
+import type { Plan, PlanInput } from './types.ts';
+
+export function plan(input: PlanInput): Plan {
+  const judgement = judge(input);
+  const round = new Round(input, judgement);
+  for (const executor of judgement.expire) {
+    if (round.full) break;
+    round.operations.push({
+      cause: 'executor-expired',
+      operation: { type: 'executor.expire', v: 1, executorId: executor.id, reason: 'it was silent' },
+    });
+  }
+  planOutcomes(round);
+  planSources(round);
+  planOpenTasks(round);
+  planPendingTasks(round);
+  return {
+    operations: round.operations,
+    dispatches: round.dispatches,
+    waiting: round.waiting,
+    stale: round.stale,
+    firstMissedMs: judgement.firstMissedMs,
+    brakeSinceMs: judgement.brakeSinceMs,
+  };
+}

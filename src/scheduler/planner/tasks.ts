@@ -1,0 +1,140 @@
+/** Tasks that were granted before (followed, sent again, given a new version), and tasks that never were. */
+import {
+  idKey,
+  reportsOf,
+  taskRowKey,
+  type ReportRecord,
+  type TaskRecord,
+  type WindowRecord,
+} from '../../statemachine/index.ts';
+import type { Round } from './round.ts';
+
+export function planOpenTasks(round: Round): void {
+  // Due tasks of the delay queue take at most half of the free room while new windows wait.
+  const free = round.placement.freeTasks();
+  let wakesLeft = round.input.view.pendingWindows.size === 0 ? free : Math.ceil(free / 2);
+  for (const task of round.input.view.openTasks.values()) {
+    if (round.full) return;
+    if (round.decidedTasks.has(task.key)) continue;
+    if (task.state === 'ASSIGNED') planAssigned(round, task);
+    else if (wakesLeft > 0 && task.wakeAtMs <= round.input.now.logTimeMs) {
+      if (!round.grantAgain(task, { cause: 'woken', failedAttempt: false, avoid: task.executorId })) continue;
+      wakesLeft -= 1;
+    }
+  }
+}
+
+function planAssigned(round: Round, task: TaskRecord): void {
+  const { view, now, config, executors } = round.input;
+  const { executorId, token } = task;
+  const held = executors.get(executorId)?.running.has(token) === true;
+  if (!round.judgement.liveness.has(executorId)) {
+    round.grantAgain(task, { cause: 'executor-gone', failedAttempt: held });
+    return;
+  }
+  const sinkEpoch = view.sinks.get(idKey(task.sinkId))?.epoch ?? null;
+  if (sinkEpoch !== null && sinkEpoch !== task.sinkEpoch) {
+    round.grantAgain(task, { cause: 'sink-epoch', failedAttempt: false });
+    return;
+  }
+  if (now.logTimeMs - task.assignedMs >= config.taskDeadlineMs * (1 + task.attempts)) {
+    planHung(round, task);
+    return;
+  }
+  if (round.needsDispatch(executorId, token, held) || isLost(round, task, held)) {
+    round.dispatches.push({ kind: 'task', executorId, task });
+  }
+}
+
+/** Past its deadline: the next version goes elsewhere and the old one's connection is killed; at last it is parked. */
+function planHung(round: Round, task: TaskRecord): void {
+  if (task.attempts + 1 >= round.input.config.attemptsMax) {
+    round.park(task, 'past its deadline');
+    return;
+  }
+  round.grantAgain(task, { cause: 'hung', failedAttempt: true, avoid: task.executorId });
+}
+
+/** Sent on the present stream, but its heartbeats do not list it: sent again, under the same token. */
+function isLost(round: Round, task: TaskRecord, held: boolean): boolean {
+  const sent = round.input.memory.sent.get(task.token);
+  const seen = round.input.executors.get(task.executorId);
+  if (held || sent === undefined || seen === undefined || !round.placement.isLive(task.executorId))
+    return false;
+  return seen.lastHeartbeatMs - sent.atMs >= round.input.config.resendAfterMs;
+}
+
+/** First grants: the oldest windows first, the sources taking turns. */
+export function planPendingTasks(round: Round): void {
+  const { view, config } = round.input;
+  let room = Math.min(round.placement.freeTasks(), config.tasksOpenMax - view.openTasks.size);
+  if (room <= 0) return;
+  for (const window of inTurns(view.pendingWindows.values())) {
+    for (const identity of pendingTasksOf(round, window)) {
+      if (round.full || room <= 0) return;
+      const executorId = round.placement.takeForTask();
+      if (executorId === undefined) return;
+      room -= 1;
+      round.operations.push({
+        cause: 'first-grant',
+        operation: {
+          type: 'task.grant',
+          v: 1,
+          ...identity,
+          lastWindow: identity.firstWindow,
+          version: 1,
+          executorId,
+          purpose: 'merge',
+          reason: '',
+          failedAttempt: false,
+        },
+      });
+    }
+  }
+}
+
+/** Windows come ordered by source; this takes the oldest of each source, then the second oldest of each, and so on. */
+function* inTurns(windows: Iterable<WindowRecord>): IterableIterator<WindowRecord> {
+  const bySource = new Map<number, WindowRecord[]>();
+  for (const window of windows) {
+    const queue = bySource.get(window.sourceId) ?? [];
+    if (queue.length < WINDOWS_PER_SOURCE_MAX) queue.push(window);
+    bySource.set(window.sourceId, queue);
+  }
+  for (let turn = 0; turn < WINDOWS_PER_SOURCE_MAX; turn++) {
+    let any = false;
+    for (const queue of bySource.values()) {
+      const window = queue[turn];
+      if (window === undefined) continue;
+      any = true;
+      yield window;
+    }
+    if (!any) return;
+  }
+}
+
+/** How far ahead of the oldest window with pending tasks a source is granted. */
+const WINDOWS_PER_SOURCE_MAX = 256;
+
+function* pendingTasksOf(
+  round: Round,
+  window: WindowRecord,
+): IterableIterator<Pick<TaskRecord, 'reportId' | 'generation' | 'firstWindow' | 'part'>> {
+  const { view } = round.input;
+  for (const report of reportsOf(view, { id: window.sourceId }, window.window)) {
+    if (!hasSinkEpoch(round, report)) continue;
+    for (let part = 0; part < report.parts; part++) {
+      const identity = {
+        reportId: report.id,
+        generation: report.generation,
+        firstWindow: window.window,
+        part,
+      };
+      if (view.tasks.get(taskRowKey(identity)) === undefined) yield identity;
+    }
+  }
+}
+
+function hasSinkEpoch(round: Round, report: ReportRecord): boolean {
+  return (round.input.view.sinks.get(idKey(report.sinkId))?.epoch ?? null) !== null;
+}

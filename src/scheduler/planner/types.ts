@@ -1,0 +1,124 @@
+/** What the planner is given and what it answers. All of it is data: the planner has no clock and sends nothing. */
+import type { Operation, SourceRecord, StateView, TaskRecord } from '../../statemachine/index.ts';
+import type { ExecutorObservation, SchedulerEvent } from '../ports.ts';
+
+export interface PlannerConfig {
+  /** Silence after which an executor gets no new work, and after which its session ends; milliseconds. */
+  readonly suspectMs: number;
+  readonly sessionMs: number;
+  /** How long a version may run; each failed attempt of the task adds as much again. */
+  readonly taskDeadlineMs: number;
+  readonly prepareDeadlineMs: number;
+  /** What a heartbeat does not list this long after it was sent is sent again. */
+  readonly resendAfterMs: number;
+  /** So many failed versions, and the task is parked instead of granted again. */
+  readonly attemptsMax: number;
+  /** Parking times: the first, then doubled up to the cap. */
+  readonly parkBaseMs: number;
+  readonly parkCapMs: number;
+  /** Delays before a source that failed is prepared or collected again: the first, then doubled up to the cap. */
+  readonly sourceRetryBaseMs: number;
+  readonly sourceRetryCapMs: number;
+  /** Tasks granted to an executor at once, per slot: the second one waits there, so that no slot idles. */
+  readonly tasksPerSlot: number;
+  readonly operationsPerRoundMax: number;
+  /** No first grants while this many tasks are assigned or parked. */
+  readonly tasksOpenMax: number;
+}
+
+/** Events that the planner turns into operations. */
+export type Outcome = Extract<
+  SchedulerEvent,
+  { readonly type: 'task-outcome' | 'prepare-outcome' | 'collector-stopped' | 'executor-goodbye' }
+>;
+export type TaskOutcome = Extract<SchedulerEvent, { readonly type: 'task-outcome' }>;
+
+/** When and to whom something was sent under a token by this leader. */
+export interface Sent {
+  readonly executorId: number;
+  readonly atMs: number;
+}
+
+/** Failures in a row of a source's prepare or collector. They count as long as no window is sealed after them. */
+export interface SourceFailures {
+  readonly count: number;
+  /** Whose the last one was. */
+  readonly executorId: number;
+  /** The last sealed window at that time. */
+  readonly lastWindow: number;
+}
+
+/** What this leader remembers beside the log. It begins empty with each term, and nothing right depends on it. */
+export interface PlannerMemory {
+  readonly term: number;
+  readonly leaderSinceMs: number;
+  /** By token: task versions, prepare grants and collector epochs that this leader has sent. */
+  readonly sent: ReadonlyMap<string, Sent>;
+  readonly sourceFailures: ReadonlyMap<number, SourceFailures>;
+  /** When an executor without a stream was first met by this leader. */
+  readonly firstMissedMs: ReadonlyMap<number, number>;
+  /** When the brake on mass reassignment was pulled. */
+  readonly brakeSinceMs: number | undefined;
+}
+
+export interface PlanInput {
+  readonly view: StateView;
+  readonly executors: ReadonlyMap<number, ExecutorObservation>;
+  readonly now: { readonly monotonicMs: number; readonly logTimeMs: number };
+  readonly outcomes: readonly Outcome[];
+  readonly memory: PlannerMemory;
+  readonly config: PlannerConfig;
+}
+
+/** Why an operation is proposed; counted. */
+export type Cause =
+  | 'first-grant'
+  | 'woken'
+  | 'failed'
+  | 'fenced'
+  | 'hung'
+  | 'executor-gone'
+  | 'sink-epoch'
+  | 'dead'
+  | 'finished'
+  | 'parked'
+  | 'executor-expired'
+  | 'executor-left'
+  | 'sink-granted'
+  | 'prepare-granted'
+  | 'prepare-finished'
+  | 'collector-granted'
+  | 'collector-takeover'
+  | 'collector-stopped';
+
+export interface PlannedOperation {
+  readonly operation: Operation;
+  readonly cause: Cause;
+  /** The version that this one replaces: its executor is told to stop it. */
+  readonly replaces?: { readonly executorId: number; readonly key: string; readonly token: string };
+  /** What this operation, once committed, adds to the source's failures. */
+  readonly sourceFailure?: { readonly sourceId: number; readonly failures: SourceFailures };
+  /** The collector that this grant replaces. */
+  readonly replacesCollector?: {
+    readonly executorId: number;
+    readonly sourceId: number;
+    readonly epoch: string;
+  };
+}
+
+/** Work that is granted and committed already, to be sent to its executor now. */
+export type Dispatch =
+  | { readonly kind: 'task'; readonly executorId: number; readonly task: TaskRecord }
+  | { readonly kind: 'prepare'; readonly executorId: number; readonly source: SourceRecord }
+  | { readonly kind: 'collector'; readonly executorId: number; readonly source: SourceRecord };
+
+export interface Plan {
+  readonly operations: readonly PlannedOperation[];
+  readonly dispatches: readonly Dispatch[];
+  /** Outcomes that could not be acted on yet; they are to be handed in again. */
+  readonly waiting: readonly Outcome[];
+  /** Outcomes of versions and epochs that are not current any more. */
+  readonly stale: readonly Outcome[];
+  readonly firstMissedMs: ReadonlyMap<number, number>;
+  readonly brakeSinceMs: number | undefined;
+}

@@ -1,0 +1,332 @@
+/**
+ * The loop around the planner. It runs on the leader only. Each round plans, sends what is committed, and
+ * proposes what was planned in one entry, one proposal in flight; what that entry grants is sent by the
+ * next round. After every await it asks again whether this node still leads in the same term.
+ */
+import {
+  failpoint,
+  isTidemarkError,
+  LIMITS,
+  must,
+  parseToken,
+  tokenTerm,
+  type Clock,
+  type ErrorCode,
+} from '../base/index.ts';
+import { idKey, taskKey, taskRowKey, type OperationResult, type TaskRecord } from '../statemachine/index.ts';
+import { SCHEDULER_DEFAULTS, type SchedulerConfig } from './config.ts';
+import { countAccepted, newCounters, type SchedulerCounters } from './counters.ts';
+import { Leadership } from './leadership.ts';
+import { plan } from './planner/plan.ts';
+import type { Dispatch, Outcome, Plan, PlannedOperation } from './planner/types.ts';
+import type { ExecutorPort, ProposePort, SchedulerEvent } from './ports.ts';
+
+export interface SchedulerLogger {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+export interface SchedulerOptions {
+  readonly ports: { readonly executors: ExecutorPort; readonly state: ProposePort };
+  readonly clock: Clock;
+  readonly log: SchedulerLogger;
+  readonly config?: Partial<SchedulerConfig>;
+  /** Called for a failure of the scheduler's own. The process must end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface Scheduler {
+  /** Begins to schedule; called when this node leads in `term` and its own no-op is applied. */
+  onLeader(term: number): void;
+  /** Ends scheduling; called when this node does not lead any more. */
+  onFollower(): void;
+  /** Takes note of an event; ignored on a node that does not lead. */
+  event(event: SchedulerEvent): void;
+  /** Ends scheduling for good; resolves when no round runs any more. */
+  stop(): Promise<void>;
+  readonly counters: Readonly<SchedulerCounters>;
+}
+
+/** Outcomes that wait for a round are bounded; beyond it the oldest is dropped and its work is sent again. */
+const OUTCOMES_MAX = 65_536;
+
+/** Refusals of a proposal after which the loop tries again; leadership, if lost, is told by `onFollower`. */
+const TRY_AGAIN: readonly ErrorCode[] = [
+  'NOT_LEADER',
+  'NO_LEADER',
+  'OUTCOME_UNKNOWN',
+  'OVERLOADED',
+  'LOG_FULL',
+  'STOPPING',
+];
+
+export function createScheduler(options: SchedulerOptions): Scheduler {
+  return new LeaderScheduler(options);
+}
+
+class LeaderScheduler implements Scheduler {
+  readonly counters = newCounters();
+  readonly #options: SchedulerOptions;
+  readonly #config: SchedulerConfig;
+  #leadership: Leadership | undefined;
+  #stopped = false;
+  #rounds: Promise<void> = Promise.resolve();
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+    this.#config = { ...SCHEDULER_DEFAULTS, ...options.config };
+  }
+
+  onLeader(term: number): void {
+    if (this.#stopped || this.#leadership?.term === term) return;
+    this.onFollower();
+    const { clock, ports, log } = this.#options;
+    const { logTimeMs } = ports.state.view().cluster;
+    this.#leadership = new Leadership(term, clock.monotonicMs(), logTimeMs);
+    log.info({ term }, 'scheduling begins');
+    this.#wake(this.#leadership, 0);
+  }
+
+  onFollower(): void {
+    const leadership = this.#leadership;
+    if (leadership === undefined) return;
+    leadership.wakeUp?.();
+    this.#leadership = undefined;
+    this.#options.log.info({ term: leadership.term }, 'scheduling ends');
+  }
+
+  event(event: SchedulerEvent): void {
+    const leadership = this.#leadership;
+    if (leadership === undefined) return;
+    if (event.type !== 'state-changed' && event.type !== 'executor-changed') {
+      if (event.type === 'task-outcome' && event.result === 'FENCED') this.counters.outcomesFenced += 1;
+      leadership.outcomes.push(event);
+      if (leadership.outcomes.length > OUTCOMES_MAX) leadership.outcomes.shift();
+    }
+    this.#wake(leadership, this.#config.coalesceMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.onFollower();
+    await this.#rounds;
+  }
+
+  /** Arranges for a round after `delayMs`; while one runs, another follows it at once. */
+  #wake(leadership: Leadership, delayMs: number): void {
+    if (leadership.running) {
+      leadership.again = true;
+      return;
+    }
+    if (leadership.woken && delayMs > 0) return;
+    leadership.wakeUp?.();
+    leadership.woken = true;
+    leadership.wakeUp = this.#options.clock.after(delayMs, () => {
+      this.#rounds = this.#run(leadership);
+    });
+  }
+
+  async #run(leadership: Leadership): Promise<void> {
+    leadership.woken = false;
+    leadership.running = true;
+    try {
+      do {
+        leadership.again = false;
+        await this.#round(leadership);
+      } while (leadership.again && this.#leads(leadership));
+    } catch (error) {
+      this.#options.onFatal(error);
+      return;
+    } finally {
+      leadership.running = false;
+    }
+    if (this.#leadership === leadership) {
+      leadership.wakeUp = this.#options.clock.after(this.#config.tickMs, () => {
+        this.#rounds = this.#run(leadership);
+      });
+    }
+  }
+
+  #leads(leadership: Leadership): boolean {
+    return this.#leadership === leadership && this.#options.ports.state.leadsIn(leadership.term);
+  }
+
+  async #round(leadership: Leadership): Promise<void> {
+    if (!this.#leads(leadership)) return;
+    const taken = leadership.outcomes;
+    leadership.outcomes = [];
+    const planned = this.#plan(leadership, taken);
+    await this.#dispatch(leadership, planned.dispatches);
+    if (!this.#leads(leadership)) return;
+    if (planned.operations.length === 0) {
+      leadership.outcomes.unshift(...planned.waiting);
+      return;
+    }
+    const results = await this.#propose(leadership, planned.operations);
+    if (results === undefined) {
+      // Nothing is known to have happened: what executors reported is looked at again, against the state as it is.
+      const stale = new Set(planned.stale);
+      leadership.outcomes.unshift(...taken.filter((outcome) => !stale.has(outcome)));
+      leadership.again = false;
+      return;
+    }
+    leadership.outcomes.unshift(...planned.waiting);
+    if (!this.#leads(leadership)) return;
+    // Where nothing was accepted the next try waits for the tick: a loop that is refused must not spin.
+    leadership.again = this.#settle(leadership, planned.operations, results);
+  }
+
+  #plan(leadership: Leadership, outcomes: readonly Outcome[]): Plan {
+    const { clock, ports } = this.#options;
+    const monotonicMs = clock.monotonicMs();
+    const view = ports.state.view();
+    leadership.forgetSent(view);
+    const planned = plan({
+      view,
+      executors: ports.executors.observe(),
+      now: { monotonicMs, logTimeMs: leadership.logTimeMs(view.cluster.logTimeMs, monotonicMs) },
+      outcomes,
+      memory: leadership.memory(),
+      config: this.#config,
+    });
+    if (leadership.brakeSinceMs === undefined && planned.brakeSinceMs !== undefined) {
+      this.counters.brakes += 1;
+      this.#options.log.warn({ term: leadership.term }, 'many executors are silent; reassignment waits');
+    }
+    leadership.brakeSinceMs = planned.brakeSinceMs;
+    leadership.firstMissedMs = planned.firstMissedMs;
+    this.counters.outcomesStale += planned.stale.length;
+    return planned;
+  }
+
+  /** Answers undefined when the proposal was refused or its outcome is not known. */
+  async #propose(
+    leadership: Leadership,
+    operations: readonly PlannedOperation[],
+  ): Promise<readonly OperationResult[] | undefined> {
+    try {
+      return await this.#options.ports.state.propose(operations.map((planned) => planned.operation));
+    } catch (error) {
+      if (!isTidemarkError(error, ...TRY_AGAIN)) throw error;
+      this.#options.log.warn({ term: leadership.term, code: error.code }, 'a round was not committed');
+      return undefined;
+    }
+  }
+
+  /** Counts what was committed and stops what it replaced. Answers whether anything was accepted. */
+  #settle(
+    leadership: Leadership,
+    operations: readonly PlannedOperation[],
+    results: readonly OperationResult[],
+  ): boolean {
+    let accepted = 0;
+    operations.forEach((planned, i) => {
+      const result = results[i];
+      if (result?.ok !== true) {
+        this.counters.refused += 1;
+        this.#options.log.warn(
+          { operation: planned.operation.type, code: result?.code },
+          'a step was refused',
+        );
+        return;
+      }
+      accepted += 1;
+      countAccepted(this.counters, planned.cause);
+      this.#follow(leadership, planned);
+    });
+    return accepted > 0;
+  }
+
+  #follow(leadership: Leadership, planned: PlannedOperation): void {
+    const { executors } = this.#options.ports;
+    const { replaces, replacesCollector, sourceFailure } = planned;
+    if (sourceFailure !== undefined) {
+      leadership.sourceFailures.set(sourceFailure.sourceId, sourceFailure.failures);
+    }
+    const observed = executors.observe();
+    if (replaces !== undefined && observed.get(replaces.executorId)?.connected === true) {
+      executors.cancelTask(replaces.executorId, replaces);
+    }
+    if (replacesCollector !== undefined && observed.get(replacesCollector.executorId)?.connected === true) {
+      executors.stopCollector(replacesCollector.executorId, replacesCollector);
+    }
+    if (planned.cause !== 'first-grant' && planned.cause !== 'finished') {
+      this.#options.log.info({ cause: planned.cause, ...subjectOf(planned) }, 'scheduled');
+    }
+  }
+
+  /** Sends what is granted and committed. Between the commit and the sending a leader may have been deposed. */
+  async #dispatch(leadership: Leadership, dispatches: readonly Dispatch[]): Promise<void> {
+    const tasks = new Map<number, TaskRecord[]>();
+    for (const dispatch of dispatches) {
+      await this.#passFailpoint(leadership, dispatch);
+      if (!this.#leads(leadership)) return;
+      if (!this.#isCurrent(dispatch)) continue;
+      this.counters.dispatches += 1;
+      this.#markSent(leadership, dispatch);
+      const { executors } = this.#options.ports;
+      if (dispatch.kind === 'prepare') executors.prepare(dispatch.executorId, dispatch.source);
+      else if (dispatch.kind === 'collector') executors.startCollector(dispatch.executorId, dispatch.source);
+      else tasks.set(dispatch.executorId, [...(tasks.get(dispatch.executorId) ?? []), dispatch.task]);
+    }
+    for (const [executorId, granted] of tasks) this.#dispatchTasks(executorId, granted);
+  }
+
+  #dispatchTasks(executorId: number, tasks: readonly TaskRecord[]): void {
+    for (let from = 0; from < tasks.length; from += LIMITS.tasksPerDispatchMax) {
+      const some = tasks.slice(from, from + LIMITS.tasksPerDispatchMax);
+      const superseded = new Map(some.map((task) => [task.key, task.superseded]));
+      this.#options.ports.executors.dispatchTasks(executorId, some, superseded);
+    }
+  }
+
+  /** Chaos kills the leader here: a grant of this term that is committed and was never sent. */
+  async #passFailpoint(leadership: Leadership, dispatch: Dispatch): Promise<void> {
+    const token = tokenOf(dispatch);
+    if (leadership.sent.has(token) || tokenTerm(parseToken(token)) !== leadership.term) return;
+    await failpoint('scheduler.afterGrantBeforeDispatch', {
+      kind: dispatch.kind,
+      key: dispatch.kind === 'task' ? dispatch.task.key : String(dispatch.source.id),
+      version: dispatch.kind === 'task' ? String(dispatch.task.version) : '',
+      executorId: String(dispatch.executorId),
+    });
+  }
+
+  #isCurrent(dispatch: Dispatch): boolean {
+    const view = this.#options.ports.state.view();
+    if (dispatch.kind === 'task') {
+      return view.openTasks.get(taskRowKey(dispatch.task))?.token === dispatch.task.token;
+    }
+    const source = view.sources.get(idKey(dispatch.source.id));
+    const token = dispatch.kind === 'prepare' ? source?.prepare?.token : source?.collector?.epoch;
+    return token === tokenOf(dispatch);
+  }
+
+  #markSent(leadership: Leadership, dispatch: Dispatch): void {
+    const atMs = this.#options.clock.monotonicMs();
+    leadership.sent.set(tokenOf(dispatch), { executorId: dispatch.executorId, atMs });
+  }
+}
+
+function tokenOf(dispatch: Dispatch): string {
+  if (dispatch.kind === 'task') return dispatch.task.token;
+  const { prepare, collector } = dispatch.source;
+  return must(dispatch.kind === 'prepare' ? prepare?.token : collector?.epoch, 'token of a dispatched grant');
+}
+
+/** What an operation is about, for the log. */
+function subjectOf({ operation }: PlannedOperation): Readonly<Record<string, string | number>> {
+  if (operation.type === 'task.grant') {
+    const { version, executorId, purpose, reason } = operation;
+    return { task: taskKey(operation), version, executorId, purpose, reason };
+  }
+  if (operation.type === 'task.park')
+    return { task: operation.key, delayMs: operation.delayMs, reason: operation.reason };
+  const { type } = operation;
+  return {
+    type,
+    ...('sourceId' in operation ? { sourceId: operation.sourceId } : {}),
+    ...('executorId' in operation ? { executorId: operation.executorId } : {}),
+    ...('errorCode' in operation ? { code: operation.errorCode } : {}),
+  };
+}
