@@ -26,15 +26,14 @@ export interface ClusterFace {
 export interface ClientServiceOptions {
   readonly status: () => StatusReply;
   readonly init: (request: InitRequest) => Promise<InitReply>;
-  /** Undefined until the node belongs to a cluster. */
-  readonly cluster: () => ClusterFace | undefined;
+  /** @throws TidemarkError `NOT_INITIALIZED`, or `NOT_LEADER` while a member is starting. */
+  readonly cluster: () => ClusterFace;
 }
 
 export function createClientService(options: ClientServiceOptions): ClientServer {
   /** Runs a change or a read on the cluster; errors of leadership get the leader's address. */
   const onCluster = async <T>(work: (cluster: ClusterFace) => Promise<T>): Promise<T> => {
     const cluster = options.cluster();
-    if (cluster === undefined) throw notInitialised();
     try {
       return await work(cluster);
     } catch (error) {
@@ -90,10 +89,4 @@ async function proposeOne(
   if (result === undefined) throw new TidemarkError('INTERNAL', `${operation.type} was not answered`);
   if (!result.ok) throw new TidemarkError(result.code, result.message);
   return result.value;
-}
-
-function notInitialised(): TidemarkError {
-  return new TidemarkError('NOT_INITIALIZED', 'this coordinator belongs to no cluster yet', {
-    next: 'Begin one with: tidemark cluster init --endpoints ADDRESS,ADDRESS,ADDRESS',
-  });
 }

@@ -8,7 +8,7 @@ import type { Logger } from '../ops/index.ts';
 import { startRaftNode } from '../raft/index.ts';
 import type { PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
 import { createScheduler } from '../scheduler/index.ts';
-import type { Scheduler, SchedulerConfig } from '../scheduler/index.ts';
+import type { Scheduler, SchedulerConfig, SchedulerEvent } from '../scheduler/index.ts';
 import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
 import type { FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
 import type { ClusterFace } from './client-service.ts';
@@ -90,11 +90,14 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
   });
   const leadsIn = (term: number): boolean => status().leading && status().term === term;
   const scheduler = createScheduler({
-    executors: links,
-    propose: { propose: (operations) => proposer.propose(operations), view, leadsIn },
+    ports: {
+      executors: links,
+      state: { propose: (operations) => proposer.propose(operations), view, leadsIn },
+    },
     clock,
     log: log.child({ component: 'scheduler' }),
     config: options.scheduler,
+    onFatal: options.onFatal,
   });
   leadership.begin(raft.status(), {
     onLeader: (term) => {
@@ -119,7 +122,9 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
     links,
     clock,
     log: log.child({ component: 'executors' }),
-    onEvent: scheduler.event,
+    onEvent: (event: SchedulerEvent): void => {
+      scheduler.event(event);
+    },
     onOutcome: options.onOutcome,
   };
   return {

@@ -28,3 +28,15 @@ export function withLeader(error: unknown, status: RaftStatus): TidemarkError {
   if (isTidemarkError(error, 'NOT_LEADER')) return notLeader(status);
   return codedOrThrow(error);
 }
+
+/** Makes the error for calls that only a member of a cluster can answer. */
+export function notInitialised(): TidemarkError {
+  return new TidemarkError('NOT_INITIALIZED', 'this coordinator belongs to no cluster yet', {
+    next: 'Begin one with: tidemark cluster init --endpoints ADDRESS,ADDRESS,ADDRESS',
+  });
+}
+
+/** Makes the error of a member whose log and state are being opened. */
+export function notReady(): TidemarkError {
+  return new TidemarkError('NOT_LEADER', 'this coordinator is starting');
+}

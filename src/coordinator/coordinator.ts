@@ -3,12 +3,13 @@
  * sections 2 and 3). From then on it takes part in consensus; whether it leads decides what it answers.
  */
 import type { Server } from '@grpc/grpc-js';
-import { TidemarkError, formatAddress, parseAddress, systemClock, type Address } from '../base/index.ts';
+import { formatAddress, parseAddress, systemClock, type Address } from '../base/index.ts';
 import { createRegistry, startOpsServer, type OpsServer } from '../ops/index.ts';
 import { createGrpcPeerTransport } from '../raft/index.ts';
 import { ClientService, ExecutorService, PeerService, guardStream, toServiceError } from '../wire/index.ts';
-import type { FromExecutor, StatusReply, ToExecutor } from '../wire/index.ts';
+import type { ExecutorServer, FromExecutor, PeerServer, StatusReply, ToExecutor } from '../wire/index.ts';
 import { createClientService } from './client-service.ts';
+import { notInitialised, notReady } from './coded-error.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
 import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from './data-folder.ts';
 import { redirect } from './executor-service.ts';
@@ -58,6 +59,7 @@ class CoordinatorProcess implements RunningCoordinator {
   readonly #metrics: CoordinatorMetrics;
   readonly #servers: BoundServer[] = [];
   #transport: ReturnType<typeof createGrpcPeerTransport> | undefined;
+  #identity: Identity | undefined;
   #node: ClusterNode | undefined;
   #ops: OpsServer | undefined;
   #own: ExpectedMember = { peerAddress: '', clientAddress: '' };
@@ -66,6 +68,7 @@ class CoordinatorProcess implements RunningCoordinator {
   constructor(options: CoordinatorOptions, folder: DataFolder) {
     this.#options = options;
     this.#folder = folder;
+    this.#identity = folder.identity;
     this.#metrics = createCoordinatorMetrics(createRegistry('coordinator'), () => this.#node);
   }
 
@@ -82,20 +85,26 @@ class CoordinatorProcess implements RunningCoordinator {
   }
 
   status(): StatusReply {
-    return statusReply({ version: this.#options.version, own: this.#own, node: this.#node });
+    return statusReply({
+      version: this.#options.version,
+      own: this.#own,
+      identity: this.#identity,
+      node: this.#node,
+    });
   }
 
   async start(): Promise<void> {
     const { peer, client, log } = this.#options;
     const peerServer = createServer('peer');
     const clientServer = createServer('client');
+    // Before the ports are bound: from then on whoever calls finds every method.
+    this.#addServices(peerServer, clientServer);
     this.#own = {
       peerAddress: await this.#bind(peerServer, peer, 'peer'),
       clientAddress: await this.#bind(clientServer, client, 'client'),
     };
-    const { identity } = this.#folder;
+    const identity = this.#identity;
     if (identity !== undefined) checkOwner(this.#folder.path, identity, this.#own);
-    this.#addServices(peerServer, clientServer);
     await this.#startOps();
     if (identity !== undefined) await this.#begin(identity);
     else log.info({ ...this.#own }, 'waiting for cluster init');
@@ -126,36 +135,35 @@ class CoordinatorProcess implements RunningCoordinator {
   #addServices(peerServer: Server, clientServer: Server): void {
     const initialiser = createInitialiser({
       folder: this.#folder.path,
-      own: this.#own,
+      own: () => this.#own,
       credentials: this.#options.credentials,
       log: this.#options.log.child({ component: 'init' }),
-      identity: () => this.#node?.identity,
-      begin: (identity) => this.#begin(identity),
+      identity: () => this.#identity,
+      begin: (identity) => this.#beginOrEnd(identity),
     });
-    peerServer.addService(PeerService, {
+    const peers: PeerServer = {
       frames: (call, callback) => {
         if (this.#transport !== undefined) this.#transport.service.frames(call, callback);
-        else
-          callback(
-            toServiceError(new TidemarkError('NOT_INITIALIZED', 'this node belongs to no cluster yet')),
-          );
+        else callback(toServiceError(notInitialised()));
       },
       admit: unary((request) => initialiser.admit(request)),
-    });
+    };
+    const executors: ExecutorServer = {
+      connect: (call) => {
+        if (this.#node !== undefined) this.#node.serve(call);
+        else turnAway(call);
+      },
+    };
+    peerServer.addService(PeerService, peers);
+    clientServer.addService(ExecutorService, executors);
     clientServer.addService(
       ClientService,
       createClientService({
         status: () => this.status(),
         init: (request) => initialiser.init(request),
-        cluster: () => this.#node,
+        cluster: () => this.#cluster(),
       }),
     );
-    clientServer.addService(ExecutorService, {
-      connect: (call) => {
-        if (this.#node !== undefined) this.#node.serve(call);
-        else turnAway(call);
-      },
-    });
   }
 
   async #startOps(): Promise<void> {
@@ -170,8 +178,24 @@ class CoordinatorProcess implements RunningCoordinator {
     });
   }
 
-  /** Joins the cluster that the identity names. From here on a failure is fatal: the folder says we are a member. */
+  #cluster(): ClusterNode {
+    if (this.#node !== undefined) return this.#node;
+    throw this.#identity === undefined ? notInitialised() : notReady();
+  }
+
+  /** After the identity is written this node is a member: if it cannot take part, the process must end. */
+  async #beginOrEnd(identity: Identity): Promise<void> {
+    try {
+      await this.#begin(identity);
+    } catch (error) {
+      this.#options.onFatal(error);
+      throw error;
+    }
+  }
+
+  /** Joins the cluster that the identity names. */
   async #begin(identity: Identity): Promise<void> {
+    this.#identity = identity;
     const addresses = new Map(identity.members.map((member) => [member.id, member.peerAddress]));
     this.#transport = createGrpcPeerTransport({
       clusterId: identity.clusterId,

@@ -1,6 +1,6 @@
 /** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
 import { TidemarkError, must } from '../base/index.ts';
-import { hashDocument, readCompiledJob, type CompiledJob } from '../job/index.ts';
+import { JOB_FORMAT, specHash, type CompiledJob } from '../job/index.ts';
 import type { DeclareJob } from '../statemachine/index.ts';
 
 /**
@@ -22,12 +22,26 @@ export function declaration(compiledJson: string): DeclareJob {
     reports: job.reports.map((report) => ({
       name: report.name,
       spec: JSON.stringify(report),
-      specHash: hashDocument(report),
+      specHash: specHash(report),
       source: report.source,
       sink: report.database,
       parts: job.topology.shards.length,
     })),
   };
+}
+
+/** Reads what an executor compiled; both run the same code, so that anything else is a mistake or another version. */
+function readCompiledJob(json: string): CompiledJob {
+  let job: CompiledJob;
+  try {
+    job = JSON.parse(json) as CompiledJob;
+  } catch (cause) {
+    throw new TidemarkError('JOB_INVALID', 'the executor sent a compiled job that is not JSON', { cause });
+  }
+  if (job.format === JOB_FORMAT) return job;
+  throw new TidemarkError('FORMAT_UNKNOWN', `the compiled job has format ${job.format}, not ${JOB_FORMAT}`, {
+    next: 'Run the same version of Tidemark on executors and coordinators.',
+  });
 }
 
 /** A source's tasks share one sink epoch, so that all its reports are in one database. */

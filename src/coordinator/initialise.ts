@@ -19,7 +19,7 @@ const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
 
 export interface InitialiserOptions {
   readonly folder: string;
-  readonly own: ExpectedMember;
+  readonly own: () => ExpectedMember;
   readonly credentials: Credentials;
   readonly log: Logger;
   /** The identity that this node has already; undefined while it has none. */
@@ -80,7 +80,7 @@ async function admit(options: InitialiserOptions, request: AdmitRequest): Promis
   checkFormat(request.format, INIT_FORMAT, 'the admit request');
   const identity = readAdmission(request);
   const own = identity.members.find((member) => member.id === identity.memberId);
-  const { peerAddress, clientAddress } = options.own;
+  const { peerAddress, clientAddress } = options.own();
   if (own?.peerAddress !== peerAddress || own.clientAddress !== clientAddress) {
     throw new TidemarkError(
       'MEMBER_MISMATCH',
@@ -118,10 +118,10 @@ async function askAll(
     }
     seen.set(status.peerAddress, asked);
   }
-  if (!seen.has(options.own.peerAddress)) {
+  if (!seen.has(options.own().peerAddress)) {
     throw new TidemarkError(
       'BAD_REQUEST',
-      `the coordinator asked (${options.own.clientAddress}) is not among ${addresses.join(', ')}`,
+      `the coordinator asked (${options.own().clientAddress}) is not among ${addresses.join(', ')}`,
       { next: 'Send init to one of the coordinators that it names.' },
     );
   }
@@ -140,7 +140,7 @@ async function makePlan(
     clientAddress: status.clientAddress,
   }));
   if (pending !== undefined && sameAddresses(pending.members, members)) return pending;
-  const own = members.findIndex((member) => member.peerAddress === options.own.peerAddress);
+  const own = members.findIndex((member) => member.peerAddress === options.own().peerAddress);
   return { clusterId: clusterId(randomBytes(16).toString('hex')), memberId: memberId(own + 1), members };
 }
 

@@ -169,7 +169,7 @@ function addCounters(registry: Registry, node: () => ClusterNode | undefined): v
     labelNames: ['event'],
     registers: [registry],
     collect: () => {
-      for (const [event, value] of Object.entries(node()?.scheduler.counters() ?? {}))
+      for (const [event, value] of Object.entries(node()?.scheduler.counters ?? {}))
         scheduler.set({ event }, value);
     },
   });

@@ -2,16 +2,23 @@
 import type { StatusReply } from '../wire/index.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import type { ExpectedMember } from './data-folder.ts';
+import type { Identity } from './identity.ts';
 
 export const STATUS_FORMAT = 1;
 
 export function statusReply(input: {
   readonly version: string;
   readonly own: ExpectedMember;
+  readonly identity: Identity | undefined;
+  /** Undefined while a member is starting, too. */
   readonly node: ClusterNode | undefined;
 }): StatusReply {
-  const { version, own, node } = input;
-  if (node === undefined) return { ...EMPTY, version, ...own };
+  const { version, own, identity, node } = input;
+  if (identity === undefined) return { ...EMPTY, version, ...own };
+  if (node === undefined) {
+    const { clusterId, memberId } = identity;
+    return { ...EMPTY, version, ...own, clusterId, memberId: BigInt(memberId), role: 'follower' };
+  }
   const status = node.raft.status();
   const view = node.view();
   const leader = status.members.find((member) => member.id === status.leaderId);

@@ -1,0 +1,111 @@
+/** Several coordinators in one process, over real gRPC and real LevelDB, on free ports of the loopback. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { must } from '../../src/base/index.ts';
+import { connect, type TidemarkClient } from '../../src/client/index.ts';
+import { startCoordinator, type RunningCoordinator } from '../../src/coordinator/index.ts';
+import { createLogger } from '../../src/ops/index.ts';
+import { insecureCredentials } from '../../src/wire/index.ts';
+import { eventually } from '../support/eventually.ts';
+
+interface Slot {
+  readonly dataFolder: string;
+  running: RunningCoordinator | undefined;
+  /** Kept over restarts: the identity names them. */
+  peerAddress: string;
+  clientAddress: string;
+}
+
+export class TestCluster {
+  readonly folder: string;
+  readonly slots: Slot[];
+  /** What any coordinator reported as fatal. */
+  readonly fatal: unknown[] = [];
+  readonly #clients: TidemarkClient[] = [];
+
+  private constructor(folder: string, size: number) {
+    this.folder = folder;
+    this.slots = Array.from({ length: size }, (_, position) => ({
+      dataFolder: join(folder, `c${position + 1}`),
+      running: undefined,
+      peerAddress: '',
+      clientAddress: '',
+    }));
+  }
+
+  /** Starts `size` coordinators that belong to no cluster yet. */
+  static async start(size: number): Promise<TestCluster> {
+    const cluster = new TestCluster(await mkdtemp(join(tmpdir(), 'tidemark-cluster-')), size);
+    await Promise.all(cluster.slots.map((_, position) => cluster.startOne(position)));
+    return cluster;
+  }
+
+  /** Starts `size` coordinators, makes a cluster of them and waits for a leader. */
+  static async formed(size: number): Promise<TestCluster> {
+    const cluster = await TestCluster.start(size);
+    await cluster.client().init(cluster.addresses);
+    await cluster.leader();
+    return cluster;
+  }
+
+  get addresses(): string[] {
+    return this.slots.map(({ clientAddress }) => clientAddress);
+  }
+
+  at(position: number): RunningCoordinator {
+    return must(this.slots[position]?.running, `coordinator ${position}`);
+  }
+
+  async startOne(position: number): Promise<RunningCoordinator> {
+    const slot = must(this.slots[position], 'slot');
+    const running = await startCoordinator({
+      dataFolder: slot.dataFolder,
+      peer: { listen: slot.peerAddress === '' ? '127.0.0.1:0' : slot.peerAddress },
+      client: { listen: slot.clientAddress === '' ? '127.0.0.1:0' : slot.clientAddress },
+      http: { listen: '127.0.0.1:0' },
+      credentials: insecureCredentials(),
+      log: createLogger({ role: `c${position + 1}`, level: 'silent' }),
+      version: 'test',
+      onFatal: (error) => {
+        this.fatal.push(error);
+      },
+    });
+    slot.peerAddress = running.peerAddress;
+    slot.clientAddress = running.clientAddress;
+    slot.running = running;
+    return running;
+  }
+
+  async stopOne(position: number): Promise<void> {
+    const slot = must(this.slots[position], 'slot');
+    await slot.running?.stop();
+    slot.running = undefined;
+  }
+
+  /** Waits until one coordinator leads that all running ones follow; returns its position. */
+  leader(): Promise<number> {
+    return eventually(
+      () => {
+        const statuses = this.slots.map(({ running }) => running?.status());
+        const position = statuses.findIndex((status) => status?.role === 'leader');
+        const id = statuses[position]?.memberId;
+        const agreed = statuses.every((status) => status === undefined || status.leaderId === id);
+        return position >= 0 && agreed ? ({ position } as const) : false;
+      },
+      { withinMs: 10_000, what: 'one leader known to all' },
+    ).then(({ position }) => position);
+  }
+
+  client(options: { readonly endpoints?: readonly string[]; readonly deadlineMs?: number } = {}): TidemarkClient {
+    const client = connect({ endpoints: options.endpoints ?? this.addresses, deadlineMs: options.deadlineMs ?? 10_000 });
+    this.#clients.push(client);
+    return client;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await Promise.all(this.slots.map((_, position) => this.stopOne(position)));
+    await rm(this.folder, { recursive: true });
+  }
+}
