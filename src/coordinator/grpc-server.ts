@@ -1,6 +1,6 @@
 /** A gRPC server on one address of one authority: limits, authorisation and coded errors for all its methods. */
 import { lookup } from 'node:dns/promises';
-import { Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
+import { Server, logVerbosity, setLogVerbosity, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { TidemarkError, formatAddress, type Address } from '../base/index.ts';
 import { listenError } from '../ops/index.ts';
 import { CHANNEL_OPTIONS, toServiceError, type LinkCredentials } from '../wire/index.ts';
@@ -16,6 +16,8 @@ export interface BoundServer {
 
 /** Makes a server without services; add them before {@link bindServer}. */
 export function createServer(authority: Authority): Server {
+  // grpc-js also writes failures to stderr by itself; each reaches us as an error and goes to our own log.
+  setLogVerbosity(logVerbosity.NONE);
   return new Server({ ...CHANNEL_OPTIONS, interceptors: [authorisation(authority)] });
 }
 

@@ -57,11 +57,19 @@ export class TestCluster {
     return must(this.slots[position]?.running, `coordinator ${position}`);
   }
 
-  async startOne(position: number): Promise<RunningCoordinator> {
+  async startOne(
+    position: number,
+    options: {
+      readonly peerListen?: string;
+      readonly peerAdvertise?: string;
+      readonly dataFolder?: string;
+    } = {},
+  ): Promise<RunningCoordinator> {
     const slot = must(this.slots[position], 'slot');
+    const peerListen = slot.peerAddress === '' ? '127.0.0.1:0' : slot.peerAddress;
     const running = await startCoordinator({
-      dataFolder: slot.dataFolder,
-      peer: { listen: slot.peerAddress === '' ? '127.0.0.1:0' : slot.peerAddress },
+      dataFolder: options.dataFolder ?? slot.dataFolder,
+      peer: { listen: options.peerListen ?? peerListen, advertise: options.peerAdvertise },
       client: { listen: slot.clientAddress === '' ? '127.0.0.1:0' : slot.clientAddress },
       http: { listen: '127.0.0.1:0' },
       credentials: insecureCredentials(),
@@ -97,8 +105,13 @@ export class TestCluster {
     ).then(({ position }) => position);
   }
 
-  client(options: { readonly endpoints?: readonly string[]; readonly deadlineMs?: number } = {}): TidemarkClient {
-    const client = connect({ endpoints: options.endpoints ?? this.addresses, deadlineMs: options.deadlineMs ?? 10_000 });
+  client(
+    options: { readonly endpoints?: readonly string[]; readonly deadlineMs?: number } = {},
+  ): TidemarkClient {
+    const client = connect({
+      endpoints: options.endpoints ?? this.addresses,
+      deadlineMs: options.deadlineMs ?? 10_000,
+    });
     this.#clients.push(client);
     return client;
   }
