@@ -12,8 +12,7 @@ export type SecretRef = { readonly env: string } | { readonly file: string };
 
 /** How to reach a database, without secrets. An embedded path is relative to the executor's working folder. */
 export type DatabaseRef =
-  | { readonly mysql: { readonly url: SecretRef } }
-  | { readonly embedded: { readonly file: string } };
+  { readonly mysql: { readonly url: SecretRef } } | { readonly embedded: { readonly file: string } };
 
 /**
  * Types of captured columns and of declared keys and measures, as Tidemark names them; engines map them.
@@ -51,7 +50,11 @@ export interface CompiledSource {
 export interface CompiledTopology {
   readonly format: number;
   readonly version: number;
-  readonly shards: readonly { readonly name: string; readonly engine: EngineKind; readonly database: DatabaseRef }[];
+  readonly shards: readonly {
+    readonly name: string;
+    readonly engine: EngineKind;
+    readonly database: DatabaseRef;
+  }[];
 }
 
 /** A report database. */
@@ -73,7 +76,12 @@ export interface Measure {
 
 export type ReportInput =
   | { readonly alias: string; readonly kind: 'changes'; readonly table: string }
-  | { readonly alias: string; readonly kind: 'dimension'; readonly table: string; readonly columns: readonly ColumnSpec[] };
+  | {
+      readonly alias: string;
+      readonly kind: 'dimension';
+      readonly table: string;
+      readonly columns: readonly ColumnSpec[];
+    };
 
 export interface CompiledReport {
   readonly format: number;
@@ -93,4 +101,8 @@ export interface CompiledJob {
   readonly sources: readonly CompiledSource[];
   readonly sinks: readonly CompiledSink[];
   readonly reports: readonly CompiledReport[];
+}
+
+export function engineOf(database: DatabaseRef): EngineKind {
+  return 'mysql' in database ? 'mysql' : 'embedded';
 }

@@ -39,8 +39,9 @@ function columnType(type: DeclaredType): string {
 
 function toStored(expression: string, type: DeclaredType): string {
   switch (type.kind) {
+    // A cast would cut a fraction off without a word; who reads the result refuses what is no integer.
     case 'BIGINT':
-      return `CAST(${expression} AS INTEGER)`;
+      return expression;
     case 'BOOL':
       return `((${expression}) <> 0)`;
     case 'DOUBLE':

@@ -8,4 +8,4 @@ export { mysqlDialect } from './mysql-dialect.ts';
 export { openMysql } from './mysql-engine.ts';
 export { mysqlError } from './mysql-errors.ts';
 export { dialectOf, openEngine } from './open-engine.ts';
-export { tokenize, type Token, type TokenKind } from './tokens.ts';
+export { textPosition, tokenize, type Token, type TokenKind } from './tokens.ts';

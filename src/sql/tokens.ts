@@ -95,8 +95,12 @@ function match(pattern: RegExp, sql: string, at: number): number | undefined {
   return pattern.test(sql) ? pattern.lastIndex : undefined;
 }
 
+/** Says where in a text an offset is: `line 3, column 7`. */
+export function textPosition(text: string, offset: number): string {
+  const before = text.slice(0, offset).split('\n');
+  return `line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`;
+}
+
 function invalid(sql: string, at: number, what: string): TidemarkError {
-  const before = sql.slice(0, at).split('\n');
-  const column = (before.at(-1) ?? '').length + 1;
-  return new TidemarkError('SQL_INVALID', `SQL line ${before.length}, column ${column}: ${what}`);
+  return new TidemarkError('SQL_INVALID', `SQL ${textPosition(sql, at)}: ${what}`);
 }

@@ -1,0 +1,124 @@
+/** Checks a report's SQL against the source, without effect: the text that tasks will run, over no rows. */
+import { assertNever, isTidemarkError, TidemarkError } from '../base/index.ts';
+import {
+  parseColumnType,
+  type DeclaredType,
+  type Dialect,
+  type ResultColumn,
+  type ResultSet,
+  type SqlConnection,
+} from '../sql/index.ts';
+import { buildQueries, withInputs, type InputText } from './contribution-queries.ts';
+import { suggestion } from './did-you-mean.ts';
+import type { CapturedTable, CompiledReport, ReportInput } from './model.ts';
+
+export interface CheckReportInput {
+  /** On the report's source. */
+  readonly connection: SqlConnection;
+  readonly dialect: Dialect;
+  readonly report: CompiledReport;
+  /** The captured tables of the source. */
+  readonly tables: readonly CapturedTable[];
+}
+
+/**
+ * Runs the report's SQL over an empty range of the source's own tables and compares what it returns with what is
+ * declared. The embedded engine knows no types of expressions: there `readRows` checks each value instead.
+ * @throws TidemarkError `SQL_INVALID`, `SQL_COLUMNS`, `MEASURE_TYPE`, and `DB_*` if the source cannot be asked.
+ */
+export async function checkReport(input: CheckReportInput): Promise<void> {
+  const { dialect, report } = input;
+  const inputs = report.inputs.map((part) => emptyInput(input, part));
+  const rows = `${withInputs(dialect, inputs)}\nSELECT * FROM (\n${report.sql}\n) AS report_rows`;
+  const { columns } = await run(input, rows);
+  checkNames(report, columns);
+  checkTypes(report, columns);
+  const queries = buildQueries(dialect, report, inputs);
+  for (const { sql } of [queries.additive, ...queries.multisets]) await run(input, sql);
+}
+
+function emptyInput({ dialect, tables, report }: CheckReportInput, part: ReportInput): InputText {
+  const found = part.kind === 'dimension' ? part : tables.find((table) => table.table === part.table);
+  if (found === undefined) {
+    throw new TidemarkError('TABLE_MISSING', `report ${report.name}: table ${part.table} is not captured`);
+  }
+  const names = found.columns.map((column) => dialect.id(column.name));
+  // The weight of a change row is a BIGINT; a bare 1 would be a shorter integer.
+  if (part.kind === 'changes') names.push(dialect.kind === 'mysql' ? 'CAST(1 AS SIGNED) AS _w' : '1 AS _w');
+  const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(part.table)} WHERE 1 = 0`;
+  return { alias: part.alias, sql, params: [] };
+}
+
+async function run({ connection, report }: CheckReportInput, sql: string): Promise<ResultSet> {
+  try {
+    return await connection.query(sql);
+  } catch (error) {
+    if (!isTidemarkError(error, 'SQL_INVALID', 'TABLE_MISSING', 'VALUE_RANGE', 'DB_FAILED')) throw error;
+    throw new TidemarkError('SQL_INVALID', `report ${report.name}: ${error.message}`, {
+      next: 'Correct the SQL of the report; the database refused it.',
+      cause: error,
+    });
+  }
+}
+
+function checkNames(report: CompiledReport, columns: readonly ResultColumn[]): void {
+  const declared = [...report.keys, ...report.measures].map((column) => column.name).concat('_w');
+  const found = columns.map((column) => column.name);
+  const missing = declared.filter((name) => !found.includes(name));
+  const excess = found.filter((name) => !declared.includes(name));
+  const twice = found.filter((name, at) => found.indexOf(name) !== at);
+  const problems = [
+    ...missing.map((name) => `does not return ${name}`),
+    ...excess.map(
+      (name) => `returns ${name}, which is neither key nor measure; ${suggestion(name, declared)}`,
+    ),
+    ...twice.map((name) => `returns ${name} twice`),
+  ];
+  if (problems.length === 0) return;
+  throw new TidemarkError('SQL_COLUMNS', `the SQL of report ${report.name} ${problems.join('; ')}`, {
+    next: `Return exactly these columns: ${declared.join(', ')}.`,
+  });
+}
+
+/** `count` takes any value: it only asks whether it is NULL. */
+function checkTypes(report: CompiledReport, columns: readonly ResultColumn[]): void {
+  const declared = [
+    ...report.keys,
+    ...report.measures.filter((measure) => measure.kind !== 'count'),
+    { name: '_w', type: 'BIGINT' },
+  ];
+  for (const { name, type } of declared) {
+    const found = columns.find((column) => column.name === name);
+    if (found === undefined || mayBecome(parseColumnType(type), found.type)) continue;
+    throw new TidemarkError(
+      'MEASURE_TYPE',
+      `report ${report.name}: ${name} is declared ${type}, the SQL gives a value of type ${found.type}`,
+      { next: `Declare another type, or CAST ${name} in the SQL.` },
+    );
+  }
+}
+
+/** Whether a value of the found type is kept as the declared one without being changed unseen. */
+function mayBecome(declared: DeclaredType, found: ResultColumn['type']): boolean {
+  if (found === 'unknown') return true;
+  switch (declared.kind) {
+    case 'BIGINT':
+    case 'BOOL':
+      return found === 'integer';
+    case 'DECIMAL':
+      return found === 'integer' || found === 'decimal';
+    case 'TEXT':
+    case 'JSON':
+      return found === 'text' || found === 'json';
+    case 'BYTES':
+      return found === 'binary' || found === 'text';
+    case 'DATE':
+    case 'DATETIME':
+    case 'TIMESTAMP':
+      return found === 'temporal' || found === 'text';
+    case 'DOUBLE':
+      return false;
+    default:
+      return assertNever(declared, 'column type');
+  }
+}

@@ -1,0 +1,77 @@
+/** Puts what a job file declares and what its databases say together into the documents that are replicated. */
+import { must, TidemarkError } from '../base/index.ts';
+import { suggestion } from './did-you-mean.ts';
+import type { JobFile, JobReport, JobSource } from './job-file.ts';
+import {
+  engineOf,
+  JOB_FORMAT,
+  type CapturedTable,
+  type ColumnSpec,
+  type CompiledJob,
+  type CompiledReport,
+  type CompiledSource,
+  type ReportInput,
+} from './model.ts';
+
+export interface CompileInput {
+  readonly file: JobFile;
+  /** The schemas that were read from the source, one for each of its tables. */
+  readonly tablesOf: (source: JobSource) => readonly CapturedTable[];
+  /** Columns of a table that is read as a dimension. */
+  readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
+}
+
+/** The first topology; every seal names its version. */
+const TOPOLOGY_VERSION = 1;
+
+/** @throws TidemarkError `JOB_INVALID` for a shard key that is no column. */
+export function compileJob(input: CompileInput): CompiledJob {
+  const { file } = input;
+  return {
+    format: JOB_FORMAT,
+    name: file.name,
+    topology: {
+      format: JOB_FORMAT,
+      version: TOPOLOGY_VERSION,
+      shards: file.stores.map(({ name, database }) => ({ name, engine: engineOf(database), database })),
+    },
+    sources: file.sources.map((source) => compileSource(source, input.tablesOf(source))),
+    sinks: file.databases.map(({ name, database }) => ({
+      format: JOB_FORMAT,
+      name,
+      engine: engineOf(database),
+      database,
+    })),
+    reports: file.reports.map((report) => compileReport(report, input)),
+  };
+}
+
+function compileSource(source: JobSource, found: readonly CapturedTable[]): CompiledSource {
+  const tables = source.tables.map(({ table, shardKey }): CapturedTable => {
+    const captured = must(
+      found.find((candidate) => candidate.table === table),
+      `the schema of ${table}`,
+    );
+    if (shardKey === undefined) return captured;
+    const names = captured.columns.map((column) => column.name);
+    if (names.includes(shardKey)) return { ...captured, shardKey };
+    const where = `sources.${source.name}.tables.${table}.shardKey`;
+    throw new TidemarkError('JOB_INVALID', `${where}: no column ${shardKey}; ${suggestion(shardKey, names)}`);
+  });
+  const { name, database, window } = source;
+  return { format: JOB_FORMAT, name, engine: engineOf(database), database, tables, window };
+}
+
+function compileReport(report: JobReport, { file, dimensionColumns }: CompileInput): CompiledReport {
+  const source = must(
+    file.sources.find((candidate) => candidate.name === report.source),
+    'the source of a report',
+  );
+  const inputs = report.inputs.map(({ alias, kind, table }): ReportInput => {
+    if (kind === 'changes') return { alias, kind, table };
+    return { alias, kind, table, columns: dimensionColumns(source, table) };
+  });
+  const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));
+  const { name, database, measures, sql } = report;
+  return { format: JOB_FORMAT, name, source: source.name, database, inputs, keys, measures, sql };
+}

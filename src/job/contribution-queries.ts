@@ -1,0 +1,231 @@
+/**
+ * The statements that compute what a span adds to a report (design 6.1). The user's text stands in them as it
+ * is: its inputs are common table expressions around it, its result is grouped outside of it (decision 0001).
+ *
+ *     WITH o AS (SELECT ..., _w FROM change table WHERE source, epoch, day, window), m AS (dimension)
+ *     SELECT key_0, ..., row_count, sum_1, nonnull_1, ... FROM (user's SQL) GROUP BY key_0, ...
+ *
+ * Result columns, in this order (those of src/executor/sink/layout.ts):
+ * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum and avg measure in its order
+ *   `sum_<measure>` (not for count) and `nonnull_<measure>`;
+ * - one statement for each min and max measure: `key_<i>`, `value`, `weight`, without weights of 0.
+ *
+ * Keys and multiset values come as they are stored (text as bytes). What SQL itself cannot refuse, {@link readRows} does.
+ */
+import { must } from '../base/index.ts';
+import { parseColumnType, type Dialect, type SqlParam } from '../sql/index.ts';
+import type { CapturedTable, CompiledReport, Measure, ReportInput } from './model.ts';
+import { changeTable, dimensionTable } from './table-names.ts';
+
+/** A sealed window, by what its change rows are found with. */
+export interface WindowRef {
+  readonly window: number;
+  readonly epoch: bigint;
+  /** `YYYY-MM-DD`, fixed when the window was opened. */
+  readonly day: string;
+}
+
+export interface ContributionInput {
+  readonly dialect: Dialect;
+  readonly report: CompiledReport;
+  readonly sourceId: number;
+  /** The captured table of the report's `changes` input, under the schema version that the windows were sealed with. */
+  readonly table: CapturedTable;
+  /** The windows of the span, in their order. */
+  readonly windows: readonly WindowRef[];
+  /** The token of the prepare grant that made the dimension copies. */
+  readonly prepared: bigint;
+}
+
+/** What a result column holds, for {@link readRows}. */
+export interface OutputColumn {
+  readonly name: string;
+  readonly role: 'key' | 'value' | 'sum' | 'weight';
+  /** What the user calls it. */
+  readonly label: string;
+  /** Declared type. */
+  readonly type: string;
+}
+
+export interface ContributionQuery {
+  readonly report: string;
+  readonly sql: string;
+  readonly params: readonly SqlParam[];
+  readonly columns: readonly OutputColumn[];
+}
+
+export interface ContributionQueries {
+  readonly additive: ContributionQuery;
+  /** One for each min and max measure; `measure` is its position among the report's measures. */
+  readonly multisets: readonly (ContributionQuery & { readonly measure: number })[];
+}
+
+/** What an input reads: a table and the condition that picks its rows. */
+export interface InputText {
+  readonly alias: string;
+  readonly sql: string;
+  readonly params: readonly SqlParam[];
+}
+
+/** Builds the statements; running them in one snapshot of the store is the caller's. */
+export function contributionQueries(input: ContributionInput): ContributionQueries {
+  const { dialect, report } = input;
+  return buildQueries(
+    dialect,
+    report,
+    report.inputs.map((part) => storedInput(input, part)),
+  );
+}
+
+/** As {@link contributionQueries}, over any inputs: the check of a report runs the same text over the source's tables. */
+export function buildQueries(
+  dialect: Dialect,
+  report: CompiledReport,
+  inputs: readonly InputText[],
+): ContributionQueries {
+  const query = (
+    columns: readonly OutputColumn[],
+    grouped: readonly string[],
+    tail: string,
+  ): ContributionQuery => {
+    const names = columns.map(({ name }, at) => `${must(grouped[at], 'an expression')} AS ${name}`);
+    const sql = `${withInputs(dialect, inputs)}\nSELECT ${names.join(', ')}\n${tail}`;
+    return { report: report.name, sql, params: inputs.flatMap((part) => part.params), columns };
+  };
+  return {
+    additive: additiveQuery(dialect, report, query),
+    multisets: report.measures.flatMap((measure, index) => {
+      if (!isMultisetMeasure(measure)) return [];
+      return [{ measure: index, ...multisetQuery(dialect, report, measure, query) }];
+    }),
+  };
+}
+
+export function isMultisetMeasure(measure: Measure): boolean {
+  return measure.kind === 'min' || measure.kind === 'max';
+}
+
+/** The WITH clause that gives the user's text its inputs. */
+export function withInputs(dialect: Dialect, inputs: readonly InputText[]): string {
+  return `WITH ${inputs.map(({ alias, sql }) => `${dialect.id(alias)} AS (${sql})`).join(',\n')}`;
+}
+
+type BuildQuery = (
+  columns: readonly OutputColumn[],
+  expressions: readonly string[],
+  tail: string,
+) => ContributionQuery;
+
+function additiveQuery(dialect: Dialect, report: CompiledReport, query: BuildQuery): ContributionQuery {
+  const columns: OutputColumn[] = [...keyColumns(report), weightColumn('row_count', '_w')];
+  const expressions = [...keyNames(report), integer(dialect, 'SUM(_w)')];
+  for (const [index, measure] of report.measures.entries()) {
+    if (isMultisetMeasure(measure)) continue;
+    const value = `measure_${index}`;
+    if (measure.kind !== 'count') {
+      columns.push({ name: `sum_${index}`, role: 'sum', label: measure.name, type: measure.type });
+      expressions.push(dialect.castSum(`COALESCE(SUM(_w * ${value}), 0)`, measure.type));
+    }
+    columns.push(weightColumn(`nonnull_${index}`, measure.name));
+    expressions.push(integer(dialect, `SUM(CASE WHEN ${value} IS NULL THEN 0 ELSE _w END)`));
+  }
+  const inner = report.measures.flatMap((measure, index) =>
+    isMultisetMeasure(measure) ? [] : [`${summand(dialect, measure)} AS measure_${index}`],
+  );
+  return query(
+    columns,
+    expressions,
+    `${rowsOf(dialect, report, inner)}\nGROUP BY ${keyNames(report).join(', ')}`,
+  );
+}
+
+function multisetQuery(
+  dialect: Dialect,
+  report: CompiledReport,
+  measure: Measure,
+  query: BuildQuery,
+): ContributionQuery {
+  const columns: OutputColumn[] = [
+    ...keyColumns(report),
+    { name: 'value', role: 'value', label: measure.name, type: measure.type },
+    weightColumn('weight', measure.name),
+  ];
+  const keys = keyNames(report);
+  const member = `${dialect.toStored(dialect.id(measure.name), measure.type)} AS member`;
+  const tail = [
+    rowsOf(dialect, report, [member]),
+    'WHERE member IS NOT NULL',
+    `GROUP BY ${[...keys, 'member'].join(', ')}`,
+    'HAVING SUM(_w) <> 0',
+  ];
+  return query(columns, [...keys, 'member', integer(dialect, 'SUM(_w)')], tail.join('\n'));
+}
+
+/** The user's rows with keys and measures under fixed names, so that no name of theirs meets one of ours. */
+function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly string[]): string {
+  const keys = report.keys.map(
+    ({ name, type }, at) => `${dialect.toStored(dialect.id(name), type)} AS key_${at}`,
+  );
+  // The line ends before the parenthesis: the user's text may end in a comment.
+  const rows = `SELECT ${[...keys, ...measures, '_w'].join(', ')} FROM (\n${report.sql}\n) AS report_rows`;
+  return `FROM (${rows}) AS typed_rows`;
+}
+
+/** A DECIMAL is brought to its declared scale before it is summed: rounding sums would depend on how windows were cut. */
+function summand(dialect: Dialect, measure: Measure): string {
+  const name = dialect.id(measure.name);
+  return parseColumnType(measure.type).kind === 'DECIMAL' ? dialect.toStored(name, measure.type) : name;
+}
+
+/** MySQL sums integers as DECIMAL; weights are small, so they are integers again. */
+function integer(dialect: Dialect, expression: string): string {
+  return dialect.kind === 'mysql' ? `CAST(${expression} AS SIGNED)` : expression;
+}
+
+function storedInput(input: ContributionInput, part: ReportInput): InputText {
+  const { dialect, sourceId, prepared } = input;
+  if (part.kind === 'dimension') {
+    const columns = part.columns.map((column) => dialect.id(column.name)).join(', ');
+    const table = dialect.id(dimensionTable({ sourceId, table: part.table, prepared }));
+    return { alias: part.alias, sql: `SELECT ${columns} FROM ${table}`, params: [] };
+  }
+  const { table, schemaVersion, columns } = input.table;
+  const names = [...columns.map((column) => dialect.id(column.name)), dialect.id('_w')].join(', ');
+  const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
+  const runs = runsOf(input.windows);
+  const conditions = runs.map(() => '(_epoch = ? AND _day = ? AND _window BETWEEN ? AND ?)').join(' OR ');
+  const params = runs.flatMap(({ epoch, day, first, last }): SqlParam[] => [epoch, day, first, last]);
+  return {
+    alias: part.alias,
+    sql: `SELECT ${names} FROM ${from} WHERE _source = ? AND (${conditions})`,
+    params: [sourceId, ...params],
+  };
+}
+
+interface WindowRun {
+  readonly epoch: bigint;
+  readonly day: string;
+  readonly first: number;
+  last: number;
+}
+
+/** Adjacent windows of one epoch and day are one range of the change table's primary key. */
+function runsOf(windows: readonly WindowRef[]): WindowRun[] {
+  const runs: WindowRun[] = [];
+  for (const { window, epoch, day } of windows) {
+    const last = runs.at(-1);
+    if (last?.epoch === epoch && last.day === day && last.last + 1 === window) last.last = window;
+    else runs.push({ epoch, day, first: window, last: window });
+  }
+  return runs;
+}
+
+const keyNames = (report: CompiledReport): string[] => report.keys.map((_key, at) => `key_${at}`);
+
+function keyColumns(report: CompiledReport): OutputColumn[] {
+  return report.keys.map(({ name, type }, at) => ({ name: `key_${at}`, role: 'key', label: name, type }));
+}
+
+function weightColumn(name: string, label: string): OutputColumn {
+  return { name, role: 'weight', label, type: 'BIGINT' };
+}

@@ -1,0 +1,18 @@
+/** Job files: their form and rules, the compiled documents, and the SQL that a report becomes. */
+export { checkReport, type CheckReportInput } from './check-report.ts';
+export { compileJob, type CompileInput } from './compile-job.ts';
+export {
+  contributionQueries,
+  type ContributionInput,
+  type ContributionQueries,
+  type ContributionQuery,
+  type OutputColumn,
+  type WindowRef,
+} from './contribution-queries.ts';
+export * from './job-file.ts';
+export * from './model.ts';
+export { parseJobFile } from './parse-job-file.ts';
+export { readRows } from './read-rows.ts';
+export { specHash, stableJson } from './report-hash.ts';
+export { resolveDatabase, type ResolveOptions } from './resolve-database.ts';
+export * from './table-names.ts';

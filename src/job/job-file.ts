@@ -1,0 +1,57 @@
+/**
+ * A job file as parsed: what its author wrote, with defaults filled in and names checked, before any database
+ * was asked. docs/reference/job-file.md describes the YAML.
+ */
+import type { DatabaseRef, Measure } from './model.ts';
+
+export interface JobFile {
+  readonly name: string;
+  readonly sources: readonly JobSource[];
+  readonly stores: readonly JobDatabase[];
+  readonly databases: readonly JobDatabase[];
+  readonly reports: readonly JobReport[];
+}
+
+export interface JobDatabase {
+  readonly name: string;
+  readonly database: DatabaseRef;
+}
+
+export interface JobSource extends JobDatabase {
+  readonly tables: readonly JobTable[];
+  readonly window: JobWindow;
+}
+
+export interface JobTable {
+  readonly table: string;
+  /** Absent: the first column of the primary key. */
+  readonly shardKey?: string;
+}
+
+/** When a window is cut, at the next end of a transaction. */
+export interface JobWindow {
+  readonly lengthMs: number;
+  readonly rowsMax: number;
+  readonly bytesMax: number;
+}
+
+export interface JobReport {
+  readonly name: string;
+  readonly source: string;
+  readonly database: string;
+  readonly inputs: readonly JobInput[];
+  readonly keys: readonly JobKey[];
+  readonly measures: readonly Measure[];
+  readonly sql: string;
+}
+
+export interface JobInput {
+  readonly alias: string;
+  readonly kind: 'changes' | 'dimension';
+  readonly table: string;
+}
+
+export interface JobKey {
+  readonly name: string;
+  readonly type: string;
+}

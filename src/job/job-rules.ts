@@ -1,0 +1,88 @@
+/** What of a job file no single field can tell: references between its parts, types, and what is not done yet. */
+import { Findings } from './findings.ts';
+import type { JobDatabase, JobFile, JobReport, JobSource, JobTable } from './job-file.ts';
+import type { RawJob } from './job-schema.ts';
+import { engineOf } from './model.ts';
+import type { Path, Places } from './problems.ts';
+import { checkReportRules } from './report-rules.ts';
+
+/** @throws TidemarkError as {@link Findings} orders them. */
+export function checkJob(raw: RawJob, places: Places): JobFile {
+  const findings = new Findings();
+  const stores = databasesOf(raw.stores);
+  const databases = databasesOf(raw.databases);
+  const sources = Object.entries(raw.sources).map(([name, source]): JobSource => {
+    const tables = source.tables.map((entry): JobTable => tableOf(entry));
+    checkTables(tables, ['sources', name, 'tables'], findings);
+    return { name, database: source.database, tables, window: source.window };
+  });
+  for (const part of ['sources', 'stores', 'databases', 'reports'] as const) {
+    if (Object.keys(raw[part]).length === 0) findings.add('JOB_INVALID', [part], 'at least one is needed');
+  }
+  if (stores.length > 1) {
+    findings.add(
+      'JOB_UNSUPPORTED',
+      ['stores'],
+      'more than one store shard comes with the sharded-store version',
+    );
+  }
+  const parts = { sources, stores, databases };
+  const reports = Object.entries(raw.reports).flatMap(([name, report]): JobReport[] => {
+    const checked = checkReportRules(name, report, parts, findings);
+    return checked === undefined ? [] : [checked];
+  });
+  checkEngines(sources, stores, findings);
+  checkSinks(reports, findings);
+  findings.throwFirst(places);
+  return { name: raw.job, sources, stores, databases, reports };
+}
+
+function databasesOf(part: RawJob['stores']): JobDatabase[] {
+  return Object.entries(part).map(([name, database]) => ({ name, database }));
+}
+
+function tableOf(entry: RawJob['sources'][string]['tables'][number]): JobTable {
+  if (typeof entry === 'string') return { table: entry };
+  return entry.shardKey === undefined
+    ? { table: entry.table }
+    : { table: entry.table, shardKey: entry.shardKey };
+}
+
+function checkTables(tables: readonly JobTable[], path: Path, findings: Findings): void {
+  const seen = new Set<string>();
+  for (const [index, { table }] of tables.entries()) {
+    if (seen.has(table)) findings.add('JOB_INVALID', [...path, index], `${table} is listed twice`);
+    seen.add(table);
+  }
+}
+
+/** The report's SQL runs where its change rows lie, and is checked at the source: both must speak one dialect. */
+function checkEngines(
+  sources: readonly JobSource[],
+  stores: readonly JobDatabase[],
+  findings: Findings,
+): void {
+  for (const source of sources) {
+    for (const store of stores) {
+      if (engineOf(source.database) === engineOf(store.database)) continue;
+      const message = `is ${engineOf(source.database)}, its store ${store.name} is ${engineOf(store.database)}`;
+      findings.add(
+        'JOB_UNSUPPORTED',
+        ['sources', source.name],
+        `${message}: a later version may mix engines`,
+      );
+    }
+  }
+}
+
+/** A source's tables are prepared under one grant with one sink epoch. */
+function checkSinks(reports: readonly JobReport[], findings: Findings): void {
+  const sinkOf = new Map<string, string>();
+  for (const { name, source, database } of reports) {
+    const first = sinkOf.get(source) ?? database;
+    sinkOf.set(source, first);
+    if (first === database) continue;
+    const message = `reports of source ${source} go to ${first} too; several databases for one source come later`;
+    findings.add('JOB_UNSUPPORTED', ['reports', name, 'database'], message);
+  }
+}

@@ -1,0 +1,208 @@
+/** The rules of one report of a job file: its references, inputs, keys, measures and the text of its SQL. */
+import { parseColumnType, type DeclaredType, type EngineKind } from '../sql/index.ts';
+import type { JobDatabase, JobInput, JobKey, JobReport, JobSource } from './job-file.ts';
+import { suggestion, unknownName } from './did-you-mean.ts';
+import type { Findings } from './findings.ts';
+import type { RawReport } from './job-schema.ts';
+import { engineOf, type Measure, type MeasureKind } from './model.ts';
+import type { Path } from './problems.ts';
+import { checkReportSql } from './sql-contract.ts';
+
+const MEASURE_KINDS: readonly MeasureKind[] = ['count', 'sum', 'avg', 'min', 'max'];
+const KEYS_MAX = 16;
+const MEASURES_MAX = 64;
+/** InnoDB's longest key is 3,072 bytes; a contribution's also holds source, window, part and token. */
+const KEY_BYTES_MAX = 3_000;
+
+export interface JobParts {
+  readonly sources: readonly JobSource[];
+  readonly stores: readonly JobDatabase[];
+  readonly databases: readonly JobDatabase[];
+}
+
+/** Returns the report, or undefined if what it refers to is missing; either way all problems are in `findings`. */
+export function checkReportRules(
+  name: string,
+  raw: RawReport,
+  parts: JobParts,
+  findings: Findings,
+): JobReport | undefined {
+  const path = ['reports', name];
+  if (raw.class !== undefined && raw.class !== 'contribution') {
+    findings.add('JOB_UNSUPPORTED', [...path, 'class'], `class ${raw.class} comes with the windows version`);
+  }
+  const source = refer('source', raw.source, parts.sources, path, findings);
+  const database = refer('database', raw.database, parts.databases, path, findings);
+  if (source === undefined || database === undefined) return undefined;
+  const engines = [source, database, ...parts.stores].map((part) => engineOf(part.database));
+  const embedded = engines.includes('embedded');
+  const inputs = inputsOf(raw, source, path, findings);
+  const keys = keysOf(raw, embedded, path, findings);
+  const measures = measuresOf(raw, embedded, path, findings);
+  checkNames(keys, measures, path, findings);
+  checkKeyBytes(keys, measures, path, findings);
+  const kind: EngineKind = engineOf(source.database);
+  findings.during([...path, 'sql'], () => {
+    checkReportSql(raw.sql, inputs, kind);
+  });
+  return { name, source: source.name, database: database.name, inputs, keys, measures, sql: raw.sql };
+}
+
+/** A reference may be left out when there is only one thing to refer to. */
+function refer<T extends JobDatabase>(
+  what: 'source' | 'database',
+  name: string | undefined,
+  known: readonly T[],
+  path: Path,
+  findings: Findings,
+): T | undefined {
+  const names = known.map((part) => part.name);
+  if (name === undefined) {
+    const [only, ...more] = known;
+    if (only !== undefined && more.length === 0) return only;
+    findings.add('JOB_INVALID', path, `${what} is missing; known: ${names.join(', ')}`);
+    return undefined;
+  }
+  const found = known.find((part) => part.name === name);
+  if (found === undefined) findings.add('JOB_INVALID', [...path, what], unknownName(what, name, names));
+  return found;
+}
+
+function inputsOf(raw: RawReport, source: JobSource, path: Path, findings: Findings): JobInput[] {
+  const captured = source.tables.map((table) => table.table);
+  const inputs = Object.entries(raw.inputs).flatMap(([alias, input]): JobInput[] => {
+    const at = [...path, 'inputs', alias];
+    const [[kind, table] = [], ...more] = Object.entries(input).filter(([, value]) => value !== undefined);
+    if (kind === undefined || table === undefined || more.length > 0) {
+      findings.add('JOB_INVALID', at, 'name one: changes: TABLE or dimension: TABLE');
+      return [];
+    }
+    if (kind === 'state') {
+      findings.add('JOB_UNSUPPORTED', at, 'inputs of kind state come with the windows version');
+      return [];
+    }
+    if (kind === 'changes' && !captured.includes(table)) {
+      const known = suggestion(table, captured);
+      findings.add(
+        'JOB_INVALID',
+        [...at, kind],
+        `table ${table} is not captured from ${source.name}; ${known}`,
+      );
+    }
+    if (kind === 'dimension' && captured.includes(table)) {
+      findings.add(
+        'JOB_INVALID',
+        [...at, kind],
+        `${table} is captured: a table that changes is no dimension`,
+      );
+    }
+    return [{ alias, kind: kind === 'changes' ? 'changes' : 'dimension', table }];
+  });
+  const changing = inputs.filter((input) => input.kind === 'changes').length;
+  if (changing === 0) findings.add('JOB_INVALID', [...path, 'inputs'], 'one input is of kind changes');
+  if (changing > 1) {
+    const message = 'more than one input of kind changes comes with the windows version';
+    findings.add('JOB_UNSUPPORTED', [...path, 'inputs'], message);
+  }
+  const aliases = inputs.map((input) => input.alias.toLowerCase());
+  if (new Set(aliases).size < aliases.length) {
+    findings.add('JOB_INVALID', [...path, 'inputs'], 'aliases differ by more than upper and lower case');
+  }
+  return inputs;
+}
+
+function keysOf(raw: RawReport, embedded: boolean, path: Path, findings: Findings): JobKey[] {
+  const keys = Object.entries(raw.keys).map(([name, type]) => ({ name, type: type.trim().toUpperCase() }));
+  if (keys.length === 0 || keys.length > KEYS_MAX) {
+    findings.add('JOB_INVALID', [...path, 'keys'], `a report has 1 to ${KEYS_MAX} keys`);
+  }
+  for (const { name, type } of keys) {
+    const declared = typeOf(type, embedded, [...path, 'keys', name], findings);
+    if (declared?.kind === 'DOUBLE' || declared?.kind === 'JSON') {
+      findings.add(
+        'COLUMN_TYPE',
+        [...path, 'keys', name],
+        `${type} cannot be a key: it is not compared exactly`,
+      );
+    }
+  }
+  return keys;
+}
+
+function measuresOf(raw: RawReport, embedded: boolean, path: Path, findings: Findings): Measure[] {
+  const entries = Object.entries(raw.measures);
+  if (entries.length === 0 || entries.length > MEASURES_MAX) {
+    findings.add('JOB_INVALID', [...path, 'measures'], `a report has 1 to ${MEASURES_MAX} measures`);
+  }
+  return entries.flatMap(([name, measure]): Measure[] => {
+    const at = [...path, 'measures', name];
+    const kind = MEASURE_KINDS.find((known) => known === measure.kind);
+    if (kind === undefined) {
+      findings.add('JOB_INVALID', [...at, 'kind'], unknownName('measure kind', measure.kind, MEASURE_KINDS));
+      return [];
+    }
+    if (measure.type === undefined && kind !== 'count') {
+      findings.add('JOB_INVALID', at, `type is missing: that of the value, as BIGINT or DECIMAL(12,2)`);
+      return [];
+    }
+    const type = (measure.type ?? 'BIGINT').trim().toUpperCase();
+    const declared = typeOf(type, embedded, [...at, 'type'], findings);
+    if (declared !== undefined && !mayMeasure(kind, declared)) {
+      findings.add('MEASURE_TYPE', [...at, 'type'], `${type} cannot be kept exactly by ${kind}`);
+    }
+    return [{ name, kind, type }];
+  });
+}
+
+function typeOf(type: string, embedded: boolean, path: Path, findings: Findings): DeclaredType | undefined {
+  let declared: DeclaredType | undefined;
+  findings.during(path, () => {
+    declared = parseColumnType(type);
+  });
+  if (declared?.kind === 'DECIMAL' && embedded) {
+    findings.add('DECIMAL_EMBEDDED', path, 'DECIMAL is not exact on the embedded engine');
+  }
+  return declared;
+}
+
+function mayMeasure(kind: MeasureKind, type: DeclaredType): boolean {
+  if (kind === 'count') return type.kind === 'BIGINT';
+  if (kind === 'sum' || kind === 'avg') return type.kind === 'BIGINT' || type.kind === 'DECIMAL';
+  return type.kind !== 'DOUBLE' && type.kind !== 'JSON' && type.kind !== 'BOOL';
+}
+
+function checkNames(
+  keys: readonly JobKey[],
+  measures: readonly Measure[],
+  path: Path,
+  findings: Findings,
+): void {
+  const seen = new Set(keys.map((key) => key.name.toLowerCase()));
+  for (const { name } of measures) {
+    if (seen.has(name.toLowerCase())) {
+      findings.add('JOB_INVALID', [...path, 'measures', name], 'another key or measure has this name');
+    }
+    seen.add(name.toLowerCase());
+  }
+}
+
+function checkKeyBytes(
+  keys: readonly JobKey[],
+  measures: readonly Measure[],
+  path: Path,
+  findings: Findings,
+): void {
+  const members = measures.filter(({ kind }) => kind === 'min' || kind === 'max');
+  const longest = Math.max(0, ...members.map(({ type }) => keyBytes(type)));
+  const bytes = keys.reduce((sum, { type }) => sum + keyBytes(type), longest);
+  if (bytes <= KEY_BYTES_MAX) return;
+  const message = `the keys and the longest value of min and max take ${bytes} bytes, more than ${KEY_BYTES_MAX}`;
+  findings.add('JOB_INVALID', [...path, 'keys'], message);
+}
+
+/** What a value takes in an index; a type that is wrong was told before. */
+function keyBytes(type: string): number {
+  const match = /^(TEXT|BYTES)\((\d+)\)$/.exec(type);
+  if (match === null) return 20;
+  return Number(match[2]) * (match[1] === 'TEXT' ? 4 : 1);
+}

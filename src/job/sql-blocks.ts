@@ -1,0 +1,213 @@
+/**
+ * Finds out how a report's SQL is put together: which SELECTs there are, and which tables each reads. It is no
+ * parser: of expressions it knows only where they nest. What is not understood is refused, never guessed.
+ */
+import { TidemarkError } from '../base/index.ts';
+import { textPosition, tokenize, type EngineKind, type Token } from '../sql/index.ts';
+
+/** A SELECT or a UNION ALL of them, with the common table expressions before it. */
+export interface QueryBlock {
+  readonly ctes: readonly { readonly name: string; readonly at: Token; readonly query: QueryBlock }[];
+  readonly selects: readonly SelectBlock[];
+}
+
+export interface SelectBlock {
+  /** What stands in its FROM clause. */
+  readonly sources: readonly SourceRef[];
+  /** Subqueries that stand in expressions. */
+  readonly inner: readonly { readonly at: Token; readonly query: QueryBlock }[];
+}
+
+export type SourceRef =
+  | { readonly kind: 'table'; readonly name: string; readonly at: Token }
+  | { readonly kind: 'query'; readonly at: Token; readonly query: QueryBlock };
+
+/** Functions whose arguments hold the word FROM. */
+const FROM_FUNCTIONS: ReadonlySet<string> = new Set(['EXTRACT', 'TRIM', 'SUBSTRING', 'SUBSTR', 'OVERLAY']);
+/** Words that end a FROM clause. */
+const AFTER_FROM: ReadonlySet<string> = new Set([
+  'WHERE',
+  'GROUP',
+  'HAVING',
+  'ORDER',
+  'LIMIT',
+  'WINDOW',
+  'FOR',
+]);
+
+export function keyword(token: Token | undefined): string {
+  return token?.kind === 'word' ? token.text.toUpperCase() : '';
+}
+
+export function refuse(sql: string, at: Token, what: string): TidemarkError {
+  return new TidemarkError('SQL_INVALID', `SQL ${textPosition(sql, at.start)}: ${what}`);
+}
+
+/** @throws TidemarkError `SQL_INVALID`, with line and column within the SQL. */
+export function readBlocks(sql: string, kind: EngineKind): { query: QueryBlock; tokens: readonly Token[] } {
+  const tokens = tokenize(sql, kind);
+  return { query: new BlockReader(sql, tokens, kind).query(0, tokens.length), tokens };
+}
+
+/** Positions are indexes into the tokens; `to` is exclusive. */
+class BlockReader {
+  readonly #sql: string;
+  readonly #tokens: readonly Token[];
+  readonly #kind: EngineKind;
+
+  constructor(sql: string, tokens: readonly Token[], kind: EngineKind) {
+    this.#sql = sql;
+    this.#tokens = tokens;
+    this.#kind = kind;
+  }
+
+  query(from: number, to: number): QueryBlock {
+    const ctes: QueryBlock['ctes'][number][] = [];
+    let at = from;
+    if (this.#word(at) === 'WITH') {
+      do {
+        const [cte, next] = this.#cte(at + 1, to);
+        ctes.push(cte);
+        at = next;
+      } while (this.#text(at) === ',' && at < to);
+    }
+    return { ctes, selects: this.#branches(at, to) };
+  }
+
+  #cte(from: number, to: number): readonly [QueryBlock['ctes'][number], number] {
+    const at = this.#token(from, to);
+    if (keyword(at) === 'RECURSIVE') throw refuse(this.#sql, at, 'a recursive WITH cannot be a report');
+    let open = from + 1;
+    if (this.#text(open) === '(') open = this.#closing(open) + 1;
+    if (this.#word(open) === 'AS') open += 1;
+    while (['NOT', 'MATERIALIZED'].includes(this.#word(open))) open += 1;
+    if (this.#text(open) !== '(') throw refuse(this.#sql, at, 'WITH name AS (SELECT ...) is expected');
+    const close = this.#closing(open);
+    return [{ name: this.#name(at), at, query: this.query(open + 1, close) }, close + 1];
+  }
+
+  /** Cuts at UNION ALL; each branch is a SELECT or a whole query in parentheses. */
+  #branches(from: number, to: number): SelectBlock[] {
+    const base = this.#token(from, to).depth;
+    const selects: SelectBlock[] = [];
+    let start = from;
+    for (let at = from; at <= to; at += 1) {
+      const word = at < to && this.#tokens[at]?.depth === base ? this.#word(at) : '';
+      if (word === 'INTERSECT' || word === 'EXCEPT' || word === 'MINUS') {
+        throw refuse(this.#sql, this.#token(at, to), `${word} is not additive: only UNION ALL is`);
+      }
+      if (at < to && word !== 'UNION') continue;
+      if (word === 'UNION' && this.#word(at + 1) !== 'ALL') {
+        throw refuse(this.#sql, this.#token(at, to), 'UNION without ALL drops duplicates: write UNION ALL');
+      }
+      selects.push(...this.#branch(start, at));
+      start = at + 2;
+    }
+    return selects;
+  }
+
+  #branch(from: number, to: number): readonly SelectBlock[] {
+    const first = this.#token(from, to);
+    if (first.text === '(' && this.#closing(from) === to - 1) {
+      const inner = this.query(from + 1, to - 1);
+      if (inner.ctes.length === 0) return inner.selects;
+      return [{ sources: [{ kind: 'query', at: first, query: inner }], inner: [] }];
+    }
+    if (keyword(first) !== 'SELECT') throw refuse(this.#sql, first, 'SELECT is expected');
+    const found: { sources: SourceRef[]; inner: SelectBlock['inner'][number][] } = { sources: [], inner: [] };
+    this.#scan(from + 1, to, 'expression', found);
+    return [found];
+  }
+
+  /** Walks one level of one SELECT; `mode` says whether the walk begins inside a FROM clause. */
+  #scan(
+    from: number,
+    to: number,
+    mode: 'expression' | 'tables' | 'from-function',
+    found: { sources: SourceRef[]; inner: SelectBlock['inner'][number][] },
+  ): void {
+    let inFrom = mode === 'tables';
+    let expectTable = inFrom;
+    for (let at = from; at < to; at += 1) {
+      const token = this.#token(at, to);
+      const word = keyword(token);
+      if (token.text === '(' && token.kind === 'symbol') {
+        const close = this.#closing(at);
+        this.#group(at, close, expectTable, found);
+        expectTable = false;
+        at = close;
+      } else if (word === 'FROM' && mode !== 'from-function' && this.#word(at - 1) !== 'DISTINCT') {
+        inFrom = true;
+        expectTable = true;
+      } else if (AFTER_FROM.has(word)) {
+        inFrom = false;
+        expectTable = false;
+      } else if (inFrom && (word === 'JOIN' || word === 'STRAIGHT_JOIN' || token.text === ',')) {
+        expectTable = true;
+      } else if (expectTable) {
+        found.sources.push(this.#table(at, to));
+        expectTable = false;
+      }
+    }
+  }
+
+  #group(
+    open: number,
+    close: number,
+    expectTable: boolean,
+    found: { sources: SourceRef[]; inner: SelectBlock['inner'][number][] },
+  ): void {
+    const first = this.#word(open + 1);
+    const at = this.#token(open, close);
+    if (first === 'SELECT' || first === 'WITH') {
+      const query = this.query(open + 1, close);
+      if (expectTable) found.sources.push({ kind: 'query', at, query });
+      else found.inner.push({ at, query });
+      return;
+    }
+    const fromFunction = FROM_FUNCTIONS.has(this.#word(open - 1));
+    this.#scan(
+      open + 1,
+      close,
+      expectTable ? 'tables' : fromFunction ? 'from-function' : 'expression',
+      found,
+    );
+  }
+
+  #table(at: number, to: number): SourceRef {
+    const token = this.#token(at, to);
+    if (this.#text(at + 1) === '.') {
+      throw refuse(this.#sql, token, 'a report reads its inputs by their alias, not tables of a database');
+    }
+    return { kind: 'table', name: this.#name(token), at: token };
+  }
+
+  /** The name as the engine sees it, without its quotes. */
+  #name(token: Token): string {
+    const quoted = token.kind === 'name' || (token.kind === 'string' && this.#kind === 'embedded');
+    if (quoted) return token.text.slice(1, -1);
+    if (token.kind === 'word') return token.text;
+    throw refuse(this.#sql, token, 'a name is expected');
+  }
+
+  #closing(open: number): number {
+    const { depth } = this.#token(open, this.#tokens.length);
+    return this.#tokens.findIndex((token, at) => at > open && token.depth === depth && token.text === ')');
+  }
+
+  #token(at: number, to: number): Token {
+    const token = at < to ? this.#tokens[at] : undefined;
+    if (token !== undefined) return token;
+    const last = this.#tokens.at(-1);
+    if (last === undefined) throw new TidemarkError('SQL_INVALID', 'the SQL is empty');
+    throw refuse(this.#sql, this.#tokens[at] ?? last, 'the SQL ends too early here');
+  }
+
+  #word(at: number): string {
+    return keyword(this.#tokens[at]);
+  }
+
+  #text(at: number): string {
+    return this.#tokens[at]?.text ?? '';
+  }
+}
