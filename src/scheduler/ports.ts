@@ -1,6 +1,7 @@
 /**
  * What the scheduler sees and does beyond the replicated state, as plain data: the coordinator implements
- * {@link ExecutorPort} on its gRPC streams and feeds {@link SchedulerEvent}s; tests use both without a socket.
+ * {@link ExecutorPort} on its gRPC streams and feeds {@link SchedulerEvent}s; tests use both without a
+ * socket.
  */
 import type { ErrorCode } from '../base/index.ts';
 import type {
@@ -21,11 +22,16 @@ export interface ExecutorObservation {
   readonly lastHeartbeatMs: number;
   /** Tokens (decimal) of the tasks that it says it holds, waiting ones included. */
   readonly running: ReadonlySet<string>;
-  /** Epochs (decimal) of the collectors that it hosts: those of its hello, and those started on this stream. */
+  /**
+   * Epochs (decimal) of the collectors that it hosts: those of its hello, and those started on this stream.
+   */
   readonly collecting: ReadonlySet<string>;
 }
 
-/** Sends work to executors. Sending never fails and never waits: what is lost shows as a missing heartbeat or a deadline. */
+/**
+ * Sends work to executors. Sending never fails and never waits: what is lost shows as a missing heartbeat or
+ * a deadline.
+ */
 export interface ExecutorPort {
   observe(): ReadonlyMap<number, ExecutorObservation>;
   dispatchTasks(
@@ -69,7 +75,10 @@ export type SchedulerEvent =
       readonly message: string;
     };
 
-/** How the scheduler changes the replicated state: commits the operations in one entry, in order, as the leader. */
+/**
+ * How the scheduler changes the replicated state: commits the operations in one entry, in order, as the
+ * leader.
+ */
 export interface ProposePort {
   /** @throws TidemarkError `NOT_LEADER`, `OUTCOME_UNKNOWN`, `OVERLOADED`, `LOG_FULL`, `STOPPING`. */
   propose(operations: readonly Operation[]): Promise<readonly OperationResult[]>;

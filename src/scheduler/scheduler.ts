@@ -128,12 +128,10 @@ class LeaderScheduler implements Scheduler {
 
   async #run(leadership: Leadership): Promise<void> {
     leadership.woken = false;
+    leadership.again = false;
     leadership.running = true;
     try {
-      do {
-        leadership.again = false;
-        await this.#round(leadership);
-      } while (leadership.again && this.#leads(leadership));
+      while (await this.#round(leadership)) leadership.again = false;
     } catch (error) {
       this.#options.onFatal(error);
       return;
@@ -151,29 +149,29 @@ class LeaderScheduler implements Scheduler {
     return this.#leadership === leadership && this.#options.ports.state.leadsIn(leadership.term);
   }
 
-  async #round(leadership: Leadership): Promise<void> {
-    if (!this.#leads(leadership)) return;
+  /** Runs one round and answers whether another is to follow at once. */
+  async #round(leadership: Leadership): Promise<boolean> {
+    if (!this.#leads(leadership)) return false;
     const taken = leadership.outcomes;
     leadership.outcomes = [];
     const planned = this.#plan(leadership, taken);
     await this.#dispatch(leadership, planned.dispatches);
-    if (!this.#leads(leadership)) return;
+    if (!this.#leads(leadership)) return false;
     if (planned.operations.length === 0) {
       leadership.outcomes.unshift(...planned.waiting);
-      return;
+      return leadership.again;
     }
     const results = await this.#propose(leadership, planned.operations);
     if (results === undefined) {
-      // Nothing is known to have happened: what executors reported is looked at again, against the state as it is.
+      // Nothing is known to have happened: what executors reported is looked at again, against the state as
+      // it is.
       const stale = new Set(planned.stale);
       leadership.outcomes.unshift(...taken.filter((outcome) => !stale.has(outcome)));
-      leadership.again = false;
-      return;
+      return false;
     }
     leadership.outcomes.unshift(...planned.waiting);
-    if (!this.#leads(leadership)) return;
     // Where nothing was accepted the next try waits for the tick: a loop that is refused must not spin.
-    leadership.again = this.#settle(leadership, planned.operations, results);
+    return this.#leads(leadership) && this.#settle(leadership, planned.operations, results);
   }
 
   #plan(leadership: Leadership, outcomes: readonly Outcome[]): Plan {
@@ -255,7 +253,9 @@ class LeaderScheduler implements Scheduler {
     }
   }
 
-  /** Sends what is granted and committed. Between the commit and the sending a leader may have been deposed. */
+  /**
+   * Sends what is granted and committed. Between the commit and the sending a leader may have been deposed.
+   */
   async #dispatch(leadership: Leadership, dispatches: readonly Dispatch[]): Promise<void> {
     const tasks = new Map<number, TaskRecord[]>();
     for (const dispatch of dispatches) {

@@ -1,4 +1,7 @@
-/** What is replicated: operations as versioned data, a synchronous view, tables on LevelDB, snapshots, log time. */
+/**
+ * What is replicated: operations as versioned data, a synchronous view, tables on LevelDB, snapshots, log
+ * time.
+ */
 export { applyEntry, applyOperation } from './commands/apply.ts';
 export type { DeclaredItem } from './commands/declare-job.ts';
 export { decodeEntry, encodeEntry, ENTRY_FORMAT } from './commands/entry.ts';

@@ -95,8 +95,8 @@ export class MemoryState implements StateWriter, StateView {
   readonly sources = new TrackedTable<SourceRecord>('source');
   readonly reports = new TrackedTable<ReportRecord>('report');
   readonly windows = new TrackedTable<WindowRecord>('window', (key, window) => {
-    if (window !== undefined && window.tasksGranted < window.tasksTotal)
-      this.#pendingWindows.set(key, window);
+    const pending = window !== undefined && window.tasksGranted < window.tasksTotal;
+    if (pending) this.#pendingWindows.set(key, window);
     else this.#pendingWindows.delete(key);
   });
   readonly tasks = new TrackedTable<TaskRecord>('task', (key, task) => {
@@ -104,7 +104,7 @@ export class MemoryState implements StateWriter, StateView {
     else this.#openTasks.delete(key);
   });
 
-  readonly #tables: readonly TrackedTable<never>[] = [
+  readonly #tables: readonly TrackedTable<object>[] = [
     this.#cluster,
     this.#topology,
     this.sessions,
@@ -114,7 +114,7 @@ export class MemoryState implements StateWriter, StateView {
     this.reports,
     this.windows,
     this.tasks,
-  ] as unknown as readonly TrackedTable<never>[];
+  ] as unknown as readonly TrackedTable<object>[];
 
   /** Hash of every row as it was last taken or loaded, by full key. */
   readonly #hashes = new Map<string, bigint>();
@@ -150,8 +150,8 @@ export class MemoryState implements StateWriter, StateView {
   }
 
   /**
-   * Takes what has changed since the last call, as rows to store, and brings the digest up to date. A row that
-   * changed several times is encoded and hashed once.
+   * Takes what has changed since the last call, as rows to store, and brings the digest up to date. A row
+   * that changed several times is encoded and hashed once.
    */
   takeChanges(): RowChange[] {
     const changes: RowChange[] = [];
@@ -193,7 +193,7 @@ export class MemoryState implements StateWriter, StateView {
     if (table === undefined || typeof record !== 'object' || record === null) {
       throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: of no table`);
     }
-    table.load(fullKey.slice(slash + 1), record as never);
+    table.load(fullKey.slice(slash + 1), record);
     this.#hashes.set(fullKey, hash);
     this.#digest = addToDigest(this.#digest, hash);
   }

@@ -1,4 +1,6 @@
-/** The replicated state of one coordinator: what the Raft log is applied to, and what everything else reads. */
+/**
+ * The replicated state of one coordinator: what the Raft log is applied to, and what everything else reads.
+ */
 import { assert, LIMITS, TidemarkError, type ClusterId } from '../base/index.ts';
 import { applyEntry } from './commands/apply.ts';
 import { decodeEntry } from './commands/entry.ts';
@@ -8,7 +10,9 @@ import { readSnapshot, snapshotChunks } from './snapshot.ts';
 import { StateStore, type StateHead } from './state-store.ts';
 import type { StateView } from './view.ts';
 
-/** An entry that is committed; the same shape as consensus hands over. Empty `data` is an entry of its own. */
+/**
+ * An entry that is committed; the same shape as consensus hands over. Empty `data` is an entry of its own.
+ */
 export interface AppliedEntry {
   readonly index: number;
   readonly term: number;
@@ -42,7 +46,8 @@ export interface StateMachine {
 
 /**
  * Opens the state in its folder, or makes it. Every stored row is read and checked.
- * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`, `STORAGE_FAILED`.
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`,
+ * `STORAGE_FAILED`.
  */
 export async function openStateMachine(options: StateMachineOptions): Promise<StateMachine> {
   const state = new MemoryState();
@@ -168,7 +173,10 @@ class DurableStateMachine implements StateMachine {
   }
 }
 
-/** A group is bounded, so that a long run of entries does not hold the event loop: each group ends in an await. */
+/**
+ * A group is bounded, so that a long run of entries does not hold the event loop: each group ends in an
+ * await.
+ */
 function endOfGroup(entries: readonly AppliedEntry[], from: number): number {
   let bytes = 0;
   let to = from;

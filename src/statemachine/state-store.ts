@@ -1,10 +1,10 @@
 /**
  * The state's database: one LevelDB folder, written by one chained, atomic batch per applied group.
  *
- * Batches are not synced. What a power loss takes is the end of the database's own log, so what remains is the
- * state of an earlier group, and the Raft log, which is synced and reaches further, is applied again from there.
- * LevelDB does not check its checksums; each row carries its own, and the digest in the head row shows a
- * row that vanished or came back. Both are checked whenever the folder is opened.
+ * Batches are not synced. What a power loss takes is the end of the database's own log, so what remains is
+ * the state of an earlier group, and the Raft log, which is synced and reaches further, is applied again from
+ * there. LevelDB does not check its checksums; each row carries its own, and the digest in the head row shows
+ * a row that vanished or came back. Both are checked whenever the folder is opened.
  */
 import { mkdir, readdir } from 'node:fs/promises';
 import { Level } from 'level';

@@ -14,7 +14,9 @@ import type {
   WindowRecord,
 } from './commands/records.ts';
 
-/** Rows of one table by key, iterated in key order (byte order of the key's text). Keys are made by keys.ts. */
+/**
+ * Rows of one table by key, iterated in key order (byte order of the key's text). Keys are made by keys.ts.
+ */
 export interface TableView<R> {
   get(key: string): R | undefined;
   values(): IterableIterator<R>;
@@ -25,8 +27,8 @@ export interface TableView<R> {
 
 /**
  * Tables and their keys. Numbers in keys are written so that byte order is number order (see keys.ts).
- * Tasks, also finished ones, are kept as long as their window; windows are dropped in order once they are FINAL
- * and more than `LIMITS.windowsKeptMax` newer ones are FINAL too.
+ * Tasks, also finished ones, are kept as long as their window; windows are dropped in order once they are
+ * FINAL and more than `LIMITS.windowsKeptMax` newer ones are FINAL too.
  */
 export interface StateView {
   readonly appliedIndex: number;
@@ -44,6 +46,9 @@ export interface StateView {
   readonly openTasks: TableView<TaskRecord>;
   /** Derived: windows with tasks that were never granted, by source and number. */
   readonly pendingWindows: TableView<WindowRecord>;
-  /** 16 hex digits: the order-free sum of a hash of every live key and value; a function of the applied index alone. */
+  /**
+   * 16 hex digits: the order-free sum of a hash of every live key and value; a function of the applied index
+   * alone.
+   */
   readonly digest: string;
 }

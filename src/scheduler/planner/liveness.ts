@@ -4,7 +4,10 @@ import type { PlanInput } from './types.ts';
 
 export type Liveness = 'live' | 'suspect' | 'expired';
 
-/** More than this many, and more than this share, vanishing together look like a fault of the leader's own network. */
+/**
+ * More than this many, and more than this share, vanishing together look like a fault of the leader's own
+ * network.
+ */
 const BRAKE_COUNT = 3;
 const BRAKE_SHARE = 0.3;
 
@@ -45,7 +48,9 @@ export function judge(input: PlanInput): Judgement {
   return { liveness, expire: held ? [] : expired, firstMissedMs, brakeSinceMs };
 }
 
-/** Pulls the brake when too many are silent at once; it holds reassignment for one more session, then lets go. */
+/**
+ * Pulls the brake when too many are silent at once; it holds reassignment for one more session, then lets go.
+ */
 function brake(input: PlanInput, silent: number): number | undefined {
   const limit = Math.max(BRAKE_COUNT, input.view.executors.size * BRAKE_SHARE);
   if (silent <= limit) return undefined;

@@ -94,7 +94,9 @@ function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void
   round.waiting.push(outcome);
 }
 
-/** The ladder: another executor under a new version; after the last attempt, or with nobody to go to, parked. */
+/**
+ * The ladder: another executor under a new version; after the last attempt, or with nobody to go to, parked.
+ */
 function climb(round: Round, task: TaskRecord, cause: 'failed' | 'fenced', reason: string): void {
   // What is parked is granted anew when it is due; a late failure of its last version changes nothing.
   if (task.state === 'PARKED') return;

@@ -1,4 +1,6 @@
-/** Where the next task goes: to the executor with the smallest share of its room taken, among those that live. */
+/**
+ * Where the next task goes: to the executor with the smallest share of its room taken, among those that live.
+ */
 import type { StateView } from '../../statemachine/index.ts';
 import type { Liveness } from './liveness.ts';
 

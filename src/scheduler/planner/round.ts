@@ -71,7 +71,9 @@ export class Round {
     return true;
   }
 
-  /** Puts a task into the durable delay queue; the time doubles with each failed attempt beyond the ladder. */
+  /**
+   * Puts a task into the durable delay queue; the time doubles with each failed attempt beyond the ladder.
+   */
   park(task: TaskRecord, reason: string): void {
     const { config } = this.input;
     const beyond = Math.max(0, task.attempts + 1 - config.attemptsMax);

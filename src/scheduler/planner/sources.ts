@@ -1,7 +1,7 @@
 /**
  * What a source needs, in order: its report database's epoch, its tables and dimension copies, its collector.
- * A collector that must read again does so under a new epoch (design 6.3): one that its executor does not host
- * any more is never started again under the old one.
+ * A collector that must read again does so under a new epoch (design 6.3): one that its executor does not
+ * host any more is never started again under the old one.
  */
 import { tokenTerm, parseToken } from '../../base/index.ts';
 import type { SourceRecord } from '../../statemachine/index.ts';

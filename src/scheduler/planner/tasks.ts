@@ -46,7 +46,10 @@ function planAssigned(round: Round, task: TaskRecord): void {
   }
 }
 
-/** Past its deadline: the next version goes elsewhere and the old one's connection is killed; at last it is parked. */
+/**
+ * Past its deadline: the next version goes elsewhere and the old one's connection is killed; at last it is
+ * parked.
+ */
 function planHung(round: Round, task: TaskRecord): void {
   if (task.attempts + 1 >= round.input.config.attemptsMax) {
     round.park(task, 'past its deadline');
@@ -93,7 +96,10 @@ export function planPendingTasks(round: Round): void {
   }
 }
 
-/** Windows come ordered by source; this takes the oldest of each source, then the second oldest of each, and so on. */
+/**
+ * Windows come ordered by source; this takes the oldest of each source, then the second oldest of each, and
+ * so on.
+ */
 function* inTurns(windows: Iterable<WindowRecord>): IterableIterator<WindowRecord> {
   const bySource = new Map<number, WindowRecord[]>();
   for (const window of windows) {

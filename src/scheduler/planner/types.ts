@@ -1,4 +1,7 @@
-/** What the planner is given and what it answers. All of it is data: the planner has no clock and sends nothing. */
+/**
+ * What the planner is given and what it answers. All of it is data: the planner has no clock and sends
+ * nothing.
+ */
 import type { Operation, SourceRecord, StateView, TaskRecord } from '../../statemachine/index.ts';
 import type { ExecutorObservation, SchedulerEvent } from '../ports.ts';
 
@@ -16,7 +19,9 @@ export interface PlannerConfig {
   /** Parking times: the first, then doubled up to the cap. */
   readonly parkBaseMs: number;
   readonly parkCapMs: number;
-  /** Delays before a source that failed is prepared or collected again: the first, then doubled up to the cap. */
+  /**
+   * Delays before a source that failed is prepared or collected again: the first, then doubled up to the cap.
+   */
   readonly sourceRetryBaseMs: number;
   readonly sourceRetryCapMs: number;
   /** Tasks granted to an executor at once, per slot: the second one waits there, so that no slot idles. */
@@ -39,7 +44,9 @@ export interface Sent {
   readonly atMs: number;
 }
 
-/** Failures in a row of a source's prepare or collector. They count as long as no window is sealed after them. */
+/**
+ * Failures in a row of a source's prepare or collector. They count as long as no window is sealed after them.
+ */
 export interface SourceFailures {
   readonly count: number;
   /** Whose the last one was. */
@@ -48,7 +55,9 @@ export interface SourceFailures {
   readonly lastWindow: number;
 }
 
-/** What this leader remembers beside the log. It begins empty with each term, and nothing right depends on it. */
+/**
+ * What this leader remembers beside the log. It begins empty with each term, and nothing right depends on it.
+ */
 export interface PlannerMemory {
   readonly term: number;
   readonly leaderSinceMs: number;

@@ -1,4 +1,7 @@
-/** Executors as the log knows them: who registered, under which session. Whether they live is the leader's to judge. */
+/**
+ * Executors as the log knows them: who registered, under which session. Whether they live is the leader's to
+ * judge.
+ */
 import { LIMITS } from '../../base/index.ts';
 import { nextId } from './counters.ts';
 import { idKey } from './keys.ts';

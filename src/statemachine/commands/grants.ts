@@ -1,4 +1,6 @@
-/** Grants that precede tasks: the sink epoch of a report database, the preparing of a source, its collector. */
+/**
+ * Grants that precede tasks: the sink epoch of a report database, the preparing of a source, its collector.
+ */
 import { nextToken } from './counters.ts';
 import { idKey } from './keys.ts';
 import type {

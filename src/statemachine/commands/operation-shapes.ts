@@ -2,7 +2,10 @@
 import { GRANT_BITS, TOKEN_MAX } from '../../base/index.ts';
 import type { OperationType } from './operations.ts';
 
-/** `natural`: a safe integer from 0 on. `token`: a fencing token as decimal text. `list`: checked by the caller. */
+/**
+ * `natural`: a safe integer from 0 on. `token`: a fencing token as decimal text. `list`: checked by the
+ * caller.
+ */
 type Kind = 'natural' | 'text' | 'token' | 'flag' | 'texts' | 'list';
 export type Shape = Readonly<Record<string, Kind | OneOf | ListOf | ObjectOf>>;
 interface OneOf {

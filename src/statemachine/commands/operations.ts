@@ -80,7 +80,9 @@ export interface GrantPrepare {
   readonly executorId: number;
 }
 
-/** Ends a prepare grant: done, or failed with a code (then the source shows the problem until the next grant). */
+/**
+ * Ends a prepare grant: done, or failed with a code (then the source shows the problem until the next grant).
+ */
 export interface FinishPrepare {
   readonly type: 'prepare.finish';
   readonly v: 1;
@@ -110,7 +112,10 @@ export interface StopCollector {
   readonly retryAfterMs: number;
 }
 
-/** Design 6.4: accepted only if the epoch is current and `from` equals the last `to`. Repeating it answers as at first. */
+/**
+ * Design 6.4: accepted only if the epoch is current and `from` equals the last `to`. Repeating it answers as
+ * at first.
+ */
 export interface SealWindow {
   readonly type: 'window.seal';
   readonly v: 1;
@@ -157,7 +162,10 @@ export interface FinishTask {
   readonly state: Exclude<TaskState, 'ASSIGNED' | 'PARKED'>;
 }
 
-/** Puts the current version into the durable delay queue. Its token stays the highest: a late merge of it is harmless. */
+/**
+ * Puts the current version into the durable delay queue. Its token stays the highest: a late merge of it is
+ * harmless.
+ */
 export interface ParkTask {
   readonly type: 'task.park';
   readonly v: 1;

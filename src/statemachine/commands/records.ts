@@ -144,7 +144,10 @@ export interface TaskRecord {
   readonly part: number;
   readonly version: number;
   readonly token: string;
-  /** The latest tokens of earlier versions, newest first; bounded. Their database connections are killed first. */
+  /**
+   * The latest tokens of earlier versions, newest first; bounded. Their database connections are killed
+   * first.
+   */
   readonly superseded: readonly string[];
   readonly sinkEpoch: string;
   readonly executorId: number;

@@ -1,11 +1,14 @@
-/** Bytes of answers: per item a list of results, per entry a list of items. The item's bytes are what a session keeps. */
-import { decode, encode, isErrorCode, TidemarkError, type Encodable } from '../../base/index.ts';
+/**
+ * Bytes of answers: per item a list of results, per entry a list of items. The item's bytes are what a
+ * session keeps.
+ */
+import { decode, encode, isErrorCode, TidemarkError } from '../../base/index.ts';
 import type { OperationResult } from './operations.ts';
 
 export const REPLY_FORMAT = 1;
 
 export function encodeItemReply(results: readonly OperationResult[]): Uint8Array {
-  return encode(REPLY_FORMAT, results as unknown as Encodable);
+  return encode(REPLY_FORMAT, results);
 }
 
 export function encodeReplies(items: readonly Uint8Array[]): Uint8Array {

@@ -8,7 +8,9 @@ export function accept(value: Readonly<Record<string, string | number | boolean>
   return { ok: true, value };
 }
 
-/** Refuses an operation. Everything is checked before the first write, so that a refused one changed nothing. */
+/**
+ * Refuses an operation. Everything is checked before the first write, so that a refused one changed nothing.
+ */
 export function refuse(code: ErrorCode, message: string): Refusal {
   return { ok: false, code, message };
 }

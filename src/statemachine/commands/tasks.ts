@@ -1,4 +1,6 @@
-/** Tasks: granting a version under a token, finishing it, parking it, waking what is parked (design 6.7, 6.8). */
+/**
+ * Tasks: granting a version under a token, finishing it, parking it, waking what is parked (design 6.7, 6.8).
+ */
 import { LIMITS, mutated } from '../../base/index.ts';
 import { nextToken } from './counters.ts';
 import { idKey, taskRowKey, taskRowKeyOf, windowKey } from './keys.ts';
@@ -104,7 +106,10 @@ export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: Ap
   return accept({ key: task.key });
 }
 
-/** A merge ends as DONE, or as CANCELLED where the sink has folded the window away; a retraction as what it is for. */
+/**
+ * A merge ends as DONE, or as CANCELLED where the sink has folded the window away; a retraction as what it is
+ * for.
+ */
 function mayBecome(task: TaskRecord, state: FinishTask['state']): boolean {
   if (task.purpose === 'merge') return state === 'DONE' || state === 'CANCELLED';
   return state === task.purpose;

@@ -1,4 +1,7 @@
-/** Windows: sealing them, following their tasks to MERGED and FINAL, and dropping the oldest (design 6.4, 6.10). */
+/**
+ * Windows: sealing them, following their tasks to MERGED and FINAL, and dropping the oldest (design 6.4,
+ * 6.10).
+ */
 import { LIMITS, must, mutated } from '../../base/index.ts';
 import type { TableView } from '../view.ts';
 import { idKey, taskRowKeyOf, taskWindowPrefix, windowKey, windowPrefix } from './keys.ts';
@@ -96,7 +99,10 @@ export interface WindowChange {
   readonly hole: 'add' | 'remove' | 'keep';
 }
 
-/** Follows a task's change in its window: counts, holes, and the window's state. The task's row is written already. */
+/**
+ * Follows a task's change in its window: counts, holes, and the window's state. The task's row is written
+ * already.
+ */
 export function followTask(writer: StateWriter, change: WindowChange, meta: ApplyMeta): void {
   const { task } = change;
   const key = windowKey(task.sourceId, task.firstWindow);
@@ -123,7 +129,9 @@ function countHoles(writer: StateWriter, task: TaskRecord, by: number): void {
   writer.reports.put(idKey(report.id), { ...report, holes: report.holes + by });
 }
 
-/** Makes a window without open tasks MERGED, or FINAL when none of them is DEAD; then drops what is too old. */
+/**
+ * Makes a window without open tasks MERGED, or FINAL when none of them is DEAD; then drops what is too old.
+ */
 function settleWindow(writer: StateWriter, window: WindowRecord, meta: ApplyMeta): void {
   const dead = window.holes.some((key) => writer.tasks.get(taskRowKeyOf(key))?.state === 'DEAD');
   writer.windows.put(windowKey(window.sourceId, window.window), {

@@ -1,4 +1,7 @@
-/** What an operation changes: the tables of the view, with writes. Synchronous, in memory, without side effects. */
+/**
+ * What an operation changes: the tables of the view, with writes. Synchronous, in memory, without side
+ * effects.
+ */
 import type { TableView } from '../view.ts';
 import type {
   ClusterRecord,
