@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /** The command line's entry: parses, runs one command, shows its error, and sets the exit code. */
-import { readFile } from 'node:fs/promises';
 import { AssertionError, EXIT, toTidemarkError } from '../base/index.ts';
 import { COMMANDS } from './commands.ts';
 import { readConfigFile } from './config-file.ts';
 import { createOutput, type OutputFormat } from './output.ts';
+import { packageVersion } from './package-version.ts';
 import { parseCommandLine } from './program.ts';
 import { renderError } from './render-error.ts';
 import { resolveSettings } from './settings.ts';
@@ -33,11 +33,7 @@ function askedForJson(words: readonly string[]): boolean {
   return words.includes('--output=json') || words[words.indexOf('--output') + 1] === 'json';
 }
 
-async function packageVersion(): Promise<string> {
-  const text = await readFile(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 // A reader that has gone (`tidemark window list | head`) is no error of ours.
 process.stdout.on('error', () => process.exit(EXIT.ok));
-process.exitCode = await main(process.argv.slice(2));
+// Connections, timers and the channel to a parent may be open still; the result is written (pipes are synchronous).
+process.exit(await main(process.argv.slice(2)));

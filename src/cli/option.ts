@@ -3,7 +3,7 @@
  * the config file, the default, the check and the help text. `dataFolder` is `--data-folder`,
  * `TIDEMARK_DATA_FOLDER` and `data-folder:`.
  */
-import { TidemarkError, parseAddress, type Address } from '../base/index.ts';
+import { TidemarkError, formatAddress, parseAddress } from '../base/index.ts';
 
 export interface Option<T> {
   readonly help: string;
@@ -98,14 +98,14 @@ export function integer(
 }
 
 /** `host:port`, `[v6]:port`. */
-export function address(help: string, fallback: string): Option<Address>;
-export function address(help: string): Option<Address | undefined>;
-export function address(help: string, fallback?: string): Option<Address | undefined> {
+export function address(help: string, fallback: string): Option<string>;
+export function address(help: string): Option<string | undefined>;
+export function address(help: string, fallback?: string): Option<string | undefined> {
   return {
     help,
     placeholder: 'HOST:PORT',
     ...(fallback === undefined ? {} : { fallback }),
-    parse: (value) => parseAddress(value, 'an address'),
+    parse: (value) => formatAddress(parseAddress(value, 'an address')),
   };
 }
 

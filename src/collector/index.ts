@@ -5,7 +5,9 @@ export {
   type CollectorLog,
   type CollectorOptions,
 } from './collector.ts';
+export type { ChangeSource } from './change-source.ts';
 export { installEmbeddedCapture } from './embedded-capture.ts';
 export { inspectDimension, inspectSource, type TableRequest } from './inspect-source.ts';
+export { openChangeSource } from './open-change-source.ts';
 export { RowChecksum } from './row-checksum.ts';
 export { changeColumnType, createStoreTables } from './store-tables.ts';

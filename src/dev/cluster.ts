@@ -112,7 +112,7 @@ export class LocalCluster implements ChildListener {
   async waitUntil(what: string, check: () => Promise<boolean>, withinMs = ANSWER_WITHIN_MS): Promise<void> {
     const started = systemClock.monotonicMs();
     while (!(await check())) {
-      if (this.#failure !== undefined) throw startFailure(this.#failure);
+      this.throwIfFailed();
       if (systemClock.monotonicMs() - started > withinMs) {
         throw new TidemarkError('NO_LEADER', `waited ${withinMs / 1_000} s in vain until ${what}`, {
           next: 'Read the logs in the data folder.',
@@ -120,6 +120,11 @@ export class LocalCluster implements ChildListener {
       }
       await sleep(systemClock, PAUSE_MS);
     }
+  }
+
+  /** @throws TidemarkError the error that a process ended with before {@link started}. */
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw startFailure(this.#failure);
   }
 
   /** Ends all: executors first, so that they can say goodbye. */

@@ -1,0 +1,21 @@
+import type { Run } from '../command.ts';
+import type { clusterInitOptions } from '../commands.ts';
+import type { Values } from '../option.ts';
+import { formatTable } from '../table.ts';
+import { withClient } from './remote.ts';
+
+/** Makes one cluster of the coordinators at all endpoints. */
+export const run: Run<Values<typeof clusterInitOptions>> = ({ values: { endpoints }, output }) =>
+  withClient(endpoints, async (client) => {
+    const { clusterId, members } = await client.init(endpoints);
+    output.result({ clusterId, members }, () =>
+      [
+        `cluster ${clusterId}`,
+        formatTable(members, [
+          { title: 'MEMBER', value: (member) => member.memberId },
+          { title: 'CLIENTS', value: (member) => member.clientAddress },
+          { title: 'PEERS', value: (member) => member.peerAddress },
+        ]),
+      ].join('\n'),
+    );
+  });

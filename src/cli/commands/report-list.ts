@@ -1,0 +1,17 @@
+import type { Run } from '../command.ts';
+import type { remoteOptions } from '../commands.ts';
+import type { Values } from '../option.ts';
+import { withClient } from './remote.ts';
+
+export const run: Run<Values<typeof remoteOptions>> = ({ values: { endpoints }, output }) =>
+  withClient(endpoints, async (client) => {
+    output.rows('reports', await client.listReports(), [
+      { title: 'ID', value: (report) => report.reportId },
+      { title: 'NAME', value: (report) => report.name },
+      { title: 'GENERATION', value: (report) => report.generation },
+      { title: 'SOURCE', value: (report) => report.source },
+      { title: 'VIEW', value: (report) => report.view },
+      { title: 'MERGED TO', value: (report) => report.mergedWindow },
+      { title: 'HOLES', value: (report) => report.holes },
+    ]);
+  });

@@ -1,0 +1,94 @@
+/**
+ * Drives the faults of `dev --chaos`: in each round of 30 s the four placed ones at least once, between and after
+ * them kills and stops of random processes. One fault at a time, and all is running again before the next: a
+ * minority of coordinators is all that a cluster of three can lose.
+ */
+import { isTidemarkError, sleep, systemClock } from '../../base/index.ts';
+import type { Child } from '../child.ts';
+import type { ChaosContext } from './context.ts';
+import { afterLeaderKill, PLACED_FAULTS } from './placed-faults.ts';
+import { suspendFor } from './suspend.ts';
+
+const ROUND_MS = 30_000;
+const PAUSE_MAX_MS = 1_200;
+const STOP_MAX_MS = 5_000;
+const DOWN_MAX_MS = 1_000;
+const READY_WITHIN_MS = 15_000;
+
+/** Runs rounds until the signal of `context` aborts; the fault at hand is then finished. */
+export async function runChaos(context: ChaosContext): Promise<void> {
+  while (!context.signal.aborted) await runRound(context);
+}
+
+async function runRound(context: ChaosContext): Promise<void> {
+  const { random, signal, counts, say } = context;
+  const started = systemClock.monotonicMs();
+  const waiting = [...PLACED_FAULTS];
+  while (!signal.aborted && (waiting.length > 0 || systemClock.monotonicMs() - started < ROUND_MS)) {
+    await untilReady(context);
+    const fault = waiting.shift();
+    if (fault === undefined) {
+      await randomFault(context);
+    } else if (!(await tolerateChange(() => fault.run(context)))) {
+      counts.missed += 1;
+      say(`chaos: did not come about, tried again later: ${fault.name}`);
+      waiting.push(fault);
+    }
+    await sleep(systemClock, random.below(PAUSE_MAX_MS));
+    if (waiting.length > 0 && random.chance(40) && !signal.aborted) await randomFault(context);
+  }
+}
+
+/** A question that falls between two leaders is no end of the run: the fault has not come about. */
+async function tolerateChange(run: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await run();
+  } catch (error) {
+    if (isTidemarkError(error) && error.retry !== 'never') return false;
+    throw error;
+  }
+}
+
+async function randomFault(context: ChaosContext): Promise<void> {
+  const { cluster, random } = context;
+  await untilReady(context);
+  const child = cluster.children[random.below(cluster.children.length)];
+  if (child === undefined || !child.running) return;
+  if (random.chance(50)) await kill(context, child);
+  else await stop(context, child);
+}
+
+async function kill(context: ChaosContext, child: Child): Promise<void> {
+  const { cluster, counts, random, say } = context;
+  const leader = await cluster.leader();
+  child.kill();
+  const killedMs = systemClock.monotonicMs();
+  counts.kills += 1;
+  say(`chaos: ${child === leader ? 'leader ' : ''}${child.name} killed`);
+  if (child === leader) await afterLeaderKill(context, child, killedMs);
+  await child.exited;
+  await sleep(systemClock, random.below(DOWN_MAX_MS));
+  child.start();
+}
+
+async function stop(context: ChaosContext, child: Child): Promise<void> {
+  const forMs = 200 + context.random.below(STOP_MAX_MS);
+  context.counts.stops += 1;
+  context.say(`chaos: ${child.name} stopped for ${forMs} ms`);
+  await suspendFor(context, child, forMs);
+}
+
+/** All processes run, and a leader answers. */
+async function untilReady({ cluster, signal }: ChaosContext): Promise<void> {
+  await cluster.waitUntil(
+    'every coordinator answers and one leads',
+    async () => {
+      if (signal.aborted) return true;
+      const statuses = await cluster.doors.statuses();
+      const answering = statuses.every((status) => status !== undefined);
+      const leads = statuses.some((status) => status?.role === 'leader');
+      return answering && leads && cluster.children.every((child) => child.running && !child.suspended);
+    },
+    READY_WITHIN_MS,
+  );
+}
