@@ -1,7 +1,10 @@
 /** Turns what mysql2 read into exact values: integers as bigint, the rest as the contract says. */
-import { Types, type FieldPacket, type QueryResult } from 'mysql2';
+import mysql, { type FieldPacket, type QueryResult } from 'mysql2';
 import { TidemarkError } from '../base/index.ts';
 import type { ResultColumn, ResultSet, SqlValue } from './engine.ts';
+
+// mysql2 is CommonJS, whose names Node cannot import one by one.
+const { Types } = mysql;
 
 /** Character set number of binary strings (information_schema.collations, id of `binary`). */
 const BINARY = 63;
