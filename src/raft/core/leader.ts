@@ -2,14 +2,13 @@
  * What a leader does: replicate, commit by counting (own term only: paper, section 5.4.2), prove itself by
  * heartbeats, and step down when no majority answers.
  */
-import { LIMITS, assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
+import { assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LoadRequest } from './io.ts';
 import type { AppendReply, HeartbeatReply } from './messages.ts';
 import { Progress } from './progress.ts';
 import { appendOwn, becomeFollower, commitTo, peers, sendNow, type CoreState } from './state.ts';
 
-const APPEND_LIMIT = { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax };
 const NO_OP = new Uint8Array(0);
 
 /** Takes the lead: the no-op of the own term is what commits the entries of earlier leaders. */
@@ -145,7 +144,7 @@ function replicate(s: CoreState, to: MemberId, progress: Progress): void {
   if (progress.appendTicks !== undefined || progress.loading) return;
   assert(progress.next > progress.match, 'what is sent next lies after what is known to be equal');
   if (progress.next > s.log.lastIndex) return;
-  const entries = s.log.slice(progress.next, APPEND_LIMIT);
+  const entries = s.log.slice(progress.next, s.config.appendLimit);
   if (entries === undefined) {
     progress.loading = true;
     s.collected.loads.push({ to, term: s.term, first: progress.next });

@@ -2,7 +2,7 @@
  * The log as the core sees it: the terms of all of it, and the entries of its end. What is durable and
  * committed may leave memory; whoever needs it then reads it from the store.
  */
-import { LIMITS, assert, must, type LogIndex, type Term } from '../../base/index.ts';
+import { assert, must, type LogIndex, type Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import { TermRuns } from './term-runs.ts';
 
@@ -69,12 +69,12 @@ export class LogView {
     return this.#tail.slice(start, end);
   }
 
-  /** Lets go of the oldest half of the tail once it is above its bound; only of entries up to `upTo`. */
-  trim(upTo: LogIndex): void {
-    if (this.#tailBytes <= LIMITS.raftTailBytesMax) return;
+  /** Lets go of the oldest half of the tail once it is above `maxBytes`; only of entries up to `upTo`. */
+  trim(upTo: LogIndex, maxBytes: number): void {
+    if (this.#tailBytes <= maxBytes) return;
     let count = 0;
     for (const entry of this.#tail) {
-      if (entry.index > upTo || this.#tailBytes <= LIMITS.raftTailBytesMax / 2) break;
+      if (entry.index > upTo || this.#tailBytes <= maxBytes / 2) break;
       this.#tailBytes -= entry.record.length;
       count++;
     }

@@ -14,7 +14,7 @@
  *  7. After a stall `stalled` is given before the next tick.
  *  8. `propose` and `read` are given only while `role` is 'leader'. The caller bounds them.
  *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
- * 10. Entries up to `commitIndex` are applied in order, each once; they never change.
+ * 10. Entries up to `applicableIndex` are applied in order, each once; they never change.
  * 11. A throw is a broken invariant: the process ends.
  */
 import {
@@ -95,8 +95,12 @@ export class RaftCore {
     return this.#s.log.lastIndex;
   }
 
-  get durableIndex(): LogIndex {
-    return this.#s.durability.durableIndex;
+  /**
+   * Up to here entries may be applied: committed, and on this node's own disk. A state machine must never be
+   * ahead of the log beside it, or a crash would leave it with entries that its log does not have.
+   */
+  get applicableIndex(): LogIndex {
+    return applicable(this.#s);
   }
 
   /** The leader's no-op, 0 on others: before it is applied a leader serves nothing. */
@@ -170,7 +174,11 @@ function onPersisted(s: CoreState, sequence: number): void {
   s.durability.complete(sequence, s.log.lastIndex);
   if (s.durability.hardStateDurable) onHardStateDurable(s);
   if (s.role === 'leader') advanceCommit(s);
-  s.log.trim(logIndex(Math.min(s.durability.durableIndex, s.commit)));
+  s.log.trim(applicable(s), s.config.tailBytes);
+}
+
+function applicable(s: CoreState): LogIndex {
+  return logIndex(Math.min(s.durability.durableIndex, s.commit));
 }
 
 function onMessage(s: CoreState, from: MemberId, message: Message): void {

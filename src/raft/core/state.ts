@@ -12,7 +12,7 @@ import { makeEntry } from '../entry.ts';
 import type { Role } from '../types.ts';
 import { Durability } from './durability.ts';
 import type { ConfirmedRead, HardState, LoadRequest } from './io.ts';
-import type { LogView } from './log-view.ts';
+import type { LogView, SliceLimit } from './log-view.ts';
 import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
 import type { Progress } from './progress.ts';
 import type { VoterSet } from './quorum.ts';
@@ -25,6 +25,10 @@ export interface CoreConfig {
   /** Ticks without a leader after which a voter may begin an election; the real timeout is drawn from [n, 2n). */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
+  /** What one append carries at most. */
+  readonly appendLimit: SliceLimit;
+  /** How much of the log's end stays in memory. */
+  readonly tailBytes: number;
   /** Differs from node to node and from start to start. */
   readonly seed: number;
 }

@@ -33,7 +33,8 @@ export class Applier {
 
   /** Looks whether there is something to apply. */
   kick(): void {
-    if (this.#running !== undefined || this.#stopped || this.#applied >= this.#parts.core.commitIndex) return;
+    if (this.#running !== undefined || this.#stopped || this.#applied >= this.#parts.core.applicableIndex)
+      return;
     this.#running = this.#run();
   }
 
@@ -45,7 +46,7 @@ export class Applier {
 
   async #run(): Promise<void> {
     try {
-      while (!this.#stopped && this.#applied < this.#parts.core.commitIndex) await this.#applyGroup();
+      while (!this.#stopped && this.#applied < this.#parts.core.applicableIndex) await this.#applyGroup();
     } catch (error) {
       this.#stopped = true;
       this.#parts.onFatal(error);
@@ -57,10 +58,13 @@ export class Applier {
   async #applyGroup(): Promise<void> {
     const { core, store, stateMachine, onApplied } = this.#parts;
     const first = logIndex(this.#applied + 1);
-    const limit = { ...GROUP, entries: Math.min(GROUP.entries, core.commitIndex - this.#applied) };
+    const limit = { ...GROUP, entries: Math.min(GROUP.entries, core.applicableIndex - this.#applied) };
     const entries = core.entries(first, limit) ?? (await store.read(first, limit));
     const last = must(entries.at(-1), `committed entry ${first}`);
-    assert(entries[0]?.index === first && last.index <= core.commitIndex, 'a group follows what is applied');
+    assert(
+      entries[0]?.index === first && last.index <= core.applicableIndex,
+      'a group follows what is applied',
+    );
     const replies = await stateMachine.apply(entries);
     assert(replies.length === entries.length, 'the state machine answers each entry');
     this.#applied = last.index;

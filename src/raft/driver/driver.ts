@@ -14,7 +14,7 @@ import {
   type LogIndex,
   type MemberId,
 } from '../../base/index.ts';
-import { RaftCore, VoterSet, type Input, type LoadRequest } from '../core/index.ts';
+import { RaftCore, VoterSet, type Input, type LoadRequest, type SliceLimit } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
 import { decodeFrame } from '../peer-codec.ts';
@@ -32,16 +32,35 @@ export interface DriverParts {
   /** Different for every node and every start. */
   readonly seed: number;
   readonly laterTurn: (run: () => void) => void;
+  /** @default the limits of base */
+  readonly tuning?: DriverTuning;
 }
 
+/** Sizes that the simulator makes small, so that short runs reach what only long logs reach otherwise. */
+export interface DriverTuning {
+  readonly appendLimit: SliceLimit;
+  readonly tailBytes: number;
+}
+
+/** What an observer may see of the core. */
+export type CoreView = Pick<
+  RaftCore,
+  'term' | 'role' | 'vote' | 'commitIndex' | 'lastIndex' | 'termAt' | 'entries'
+>;
+
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
-const LOAD_LIMIT = { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax };
+
+const DEFAULT_TUNING: DriverTuning = {
+  appendLimit: { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax },
+  tailBytes: LIMITS.raftTailBytesMax,
+};
 
 export class RaftDriver implements RaftNode {
   readonly #options: RaftOptions;
   readonly #store: LogStore;
   readonly #laterTurn: (run: () => void) => void;
   readonly #core: RaftCore;
+  readonly #tuning: DriverTuning;
   readonly #applier: Applier;
   readonly #ticker: Ticker;
   readonly #outbox: Outbox;
@@ -60,6 +79,7 @@ export class RaftDriver implements RaftNode {
     this.#options = options;
     this.#store = store;
     this.#laterTurn = laterTurn;
+    this.#tuning = parts.tuning ?? DEFAULT_TUNING;
     this.#outbox = new Outbox(options.transport);
     this.#core = new RaftCore(
       {
@@ -67,6 +87,7 @@ export class RaftDriver implements RaftNode {
         voters: new VoterSet(options.initialMembers.map((member) => member.id)),
         electionTicks: LIMITS.raftElectionTicks,
         heartbeatTicks: LIMITS.raftHeartbeatTicks,
+        ...this.#tuning,
         seed,
       },
       {
@@ -121,6 +142,11 @@ export class RaftDriver implements RaftNode {
       members: this.#options.initialMembers,
       leaderContactMs: this.#sinceLeaderContact(),
     };
+  }
+
+  /** For observers: the oracles of the simulator look at the very core that runs. */
+  get core(): CoreView {
+    return this.#core;
   }
 
   propose(data: Uint8Array): Promise<ProposeResult> {
@@ -250,7 +276,7 @@ export class RaftDriver implements RaftNode {
   async #load(request: LoadRequest): Promise<void> {
     let entries: readonly Entry[];
     try {
-      entries = await this.#store.read(request.first, LOAD_LIMIT);
+      entries = await this.#store.read(request.first, this.#tuning.appendLimit);
     } catch (error) {
       this.#fail(error);
       return;

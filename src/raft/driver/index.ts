@@ -1,3 +1,3 @@
 /** The running member: core, log, peers, clock and state machine together. */
-export { RaftDriver, type DriverParts } from './driver.ts';
+export { RaftDriver, type CoreView, type DriverParts, type DriverTuning } from './driver.ts';
 export { startRaftNode } from './start.ts';

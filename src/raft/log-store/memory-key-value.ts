@@ -53,6 +53,11 @@ export class MemoryDisk {
     this.#owner = undefined;
   }
 
+  /** What would be found under `key` if power were lost now. */
+  durable(key: Uint8Array): Uint8Array | undefined {
+    return this.#durable.get(nameOf(key));
+  }
+
   get unsyncedWrites(): number {
     return this.#pending.length;
   }

@@ -11,7 +11,7 @@ import {
   type RaftNode,
   type RaftStatus,
 } from '../../../src/raft/index.ts';
-import { PeerService, insecureCredentials } from '../../../src/wire/index.ts';
+import { PeerService, insecureCredentials, type PeerServer } from '../../../src/wire/index.ts';
 import { eventually } from '../../support/eventually.ts';
 import { EchoStateMachine } from './echo-state-machine.ts';
 
@@ -66,14 +66,15 @@ export class GrpcCluster {
       log: quiet,
     });
     const server = new Server();
-    server.addService(PeerService, {
+    const service: PeerServer = {
       frames: (call, callback) => {
         transport.service.frames(call, callback);
       },
       admit: (_call, callback) => {
         callback(null, { format: 1 });
       },
-    });
+    };
+    server.addService(PeerService, service);
     await this.#listen(server, id);
     const state = new EchoStateMachine();
     const statuses: RaftStatus[] = [];
