@@ -56,6 +56,7 @@ export function contextOf(engine: SqlEngine): SinkContext {
     clock: systemClock,
     random: Math.random,
     track: () => () => undefined,
+    marker: `tidemark test ${randomBytes(8).toString('hex')}`,
     cancelled: () => false,
     log: { warn: () => undefined },
   };

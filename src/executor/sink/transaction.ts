@@ -3,6 +3,7 @@
  */
 import { isTidemarkError, LIMITS, sleep, type Clock } from '../../base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
+import { withMarker } from '../marker.ts';
 
 /** What a transaction needs to know of the work that it belongs to. */
 export interface SinkContext {
@@ -12,6 +13,8 @@ export interface SinkContext {
   readonly random: () => number;
   /** Tells which connection works for the task from now on, and returns how to say that it no longer does. */
   readonly track: (connectionId: string) => () => void;
+  /** What makes the task's connections findable at the server (marker.ts). */
+  readonly marker: string;
   /** True once the work was cancelled: then nothing is tried again. */
   readonly cancelled: () => boolean;
   readonly log: { warn(fields: Readonly<Record<string, unknown>>, message: string): void };
@@ -64,7 +67,9 @@ export async function repeatable<T>(
         connectionId = connection.id;
         const untrack = context.track(connection.id);
         try {
-          return await inTransaction(connection, () => body(connection));
+          return await withMarker(context.engine, connection, context.marker, () =>
+            inTransaction(connection, () => body(connection)),
+          );
         } finally {
           untrack();
         }

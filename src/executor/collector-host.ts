@@ -1,0 +1,124 @@
+/** Hosts collectors: one per source at most, under the newest epoch that this executor was told. */
+import { AssertionError, TidemarkError, toTidemarkError, type Clock } from '../base/index.ts';
+import { runCollector } from '../collector/index.ts';
+import type { CollectorStopped, HostedCollector, StartCollector } from '../wire/index.ts';
+import type { Catalog } from './catalog.ts';
+import type { Databases } from './databases.ts';
+import type { SealDesk } from './session/seal-desk.ts';
+import type { RunnerLog } from './task-runner.ts';
+
+export interface CollectorHostOptions {
+  readonly catalog: Catalog;
+  readonly databases: Databases;
+  readonly seals: SealDesk;
+  readonly clock: Clock;
+  readonly log: RunnerLog;
+  /** Told when a collector has ended by itself. */
+  readonly onStopped: (stopped: CollectorStopped) => void;
+}
+
+interface Hosted {
+  readonly epoch: bigint;
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
+export class CollectorHost {
+  readonly #options: CollectorHostOptions;
+  readonly #hosted = new Map<bigint, Hosted>();
+
+  constructor(options: CollectorHostOptions) {
+    this.#options = options;
+  }
+
+  hosted(): HostedCollector[] {
+    return [...this.#hosted].map(([sourceId, { epoch }]) => ({ sourceId, epoch }));
+  }
+
+  /** Starts a collector; one of an older epoch is stopped first. The same epoch again, or an older one, changes nothing. */
+  start(order: StartCollector): void {
+    const running = this.#hosted.get(order.sourceId);
+    if (running !== undefined && running.epoch >= order.epoch) return;
+    running?.abort.abort(new TidemarkError('STALE_EPOCH', `epoch ${order.epoch} was granted`));
+    const abort = new AbortController();
+    const ended = this.#run(order, abort, running?.ended);
+    this.#hosted.set(order.sourceId, { epoch: order.epoch, abort, ended });
+  }
+
+  /** Stops collectors of this epoch or a lower one. */
+  stop(sourceId: bigint, epoch: bigint): void {
+    const running = this.#hosted.get(sourceId);
+    if (running === undefined || running.epoch > epoch) return;
+    running.abort.abort(new TidemarkError('CANCELLED', 'stopped by the leader'));
+  }
+
+  /** Stops all of them; resolves when none reads or writes any more. */
+  async stopAll(): Promise<void> {
+    const all = [...this.#hosted.values()];
+    for (const { abort } of all) abort.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
+    await Promise.all(all.map(({ ended }) => ended));
+  }
+
+  /** An assertion that fails in a collector is left unhandled on purpose: it ends the process. */
+  async #run(
+    order: StartCollector,
+    abort: AbortController,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
+    await before;
+    let error: TidemarkError | undefined;
+    try {
+      await this.#collect(order, abort);
+    } catch (caught) {
+      if (caught instanceof AssertionError) throw caught;
+      error = toTidemarkError(caught);
+    }
+    if (this.#hosted.get(order.sourceId)?.epoch === order.epoch) this.#hosted.delete(order.sourceId);
+    if (abort.signal.aborted) return;
+    const stopped = { sourceId: order.sourceId, epoch: order.epoch };
+    this.#options.log.warn(
+      {
+        source: String(order.sourceId),
+        epoch: String(order.epoch),
+        code: error?.code,
+        error: error?.message,
+      },
+      'collector ended',
+    );
+    this.#options.onStopped({
+      ...stopped,
+      errorCode: error?.code ?? '',
+      errorMessage: error?.message ?? '',
+    });
+  }
+
+  async #collect(order: StartCollector, abort: AbortController): Promise<void> {
+    const { catalog, databases, seals, clock, log } = this.#options;
+    const source = catalog.source(Number(order.sourceId));
+    const topology = catalog.topology(order.topologyVersion);
+    await runCollector({
+      sourceId: Number(order.sourceId),
+      epoch: order.epoch,
+      leaderTerm: order.leaderTerm,
+      lastWindow: Number(order.lastWindow),
+      position: order.position,
+      source,
+      topology,
+      engines: {
+        source: databases.engine(source.database),
+        sourceAddress: databases.address(source.database),
+        shards: new Map(topology.shards.map((shard) => [shard.name, databases.engine(shard.database)])),
+      },
+      seal: (window) =>
+        seals.seal({
+          sourceId: order.sourceId,
+          window,
+          snapshot: window.window === 1n,
+          signal: abort.signal,
+        }),
+      clock,
+      log,
+      signal: abort.signal,
+    });
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Runs a report's SQL over one span's change rows on a store shard (design 6.7), in the snapshot in which the rows
+ * were found complete, and brings the result into the column order of the report's layout.
+ */
+import { isTidemarkError, LIMITS, must, TidemarkError } from '../../base/index.ts';
+import {
+  contributionQueries,
+  readRows,
+  type CapturedTable,
+  type CompiledSource,
+  type ContributionQuery,
+} from '../../job/index.ts';
+import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
+import type { SealedWindow } from '../../wire/index.ts';
+import { withMarker } from '../marker.ts';
+import type { ReportLayout } from '../sink/layout.ts';
+import type { Contribution } from '../sink/merge.ts';
+import { checkComplete, sealedShard } from './completeness.ts';
+
+export interface ComputeInput {
+  readonly store: SqlEngine;
+  readonly shard: string;
+  readonly layout: ReportLayout;
+  readonly source: CompiledSource;
+  readonly sourceId: number;
+  readonly windows: readonly SealedWindow[];
+  /** The token of the prepare grant whose dimension copies are read. */
+  readonly prepared: bigint;
+  /** Makes the connection findable at the server (marker.ts). */
+  readonly marker: string;
+  readonly signal: AbortSignal;
+}
+
+type Rows = readonly (readonly SqlValue[])[];
+
+export interface Computed {
+  readonly contribution: Contribution;
+  /** Change rows of the span on this shard. */
+  readonly rowsIn: number;
+  /** Rows of the contribution. */
+  readonly rowsOut: number;
+}
+
+/**
+ * Computes what a span adds to a report. Aborting the signal kills the query at the server.
+ *
+ * @throws TidemarkError `WINDOW_INCOMPLETE`, `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`, `SQL_INVALID`,
+ * `CONTRIBUTION_TOO_LARGE`, `CANCELLED`, and those of the engine.
+ */
+export async function computeContribution(input: ComputeInput): Promise<Computed> {
+  const { store, windows, shard } = input;
+  const contribution = await store.use(
+    `compute ${input.layout.report.name}`,
+    (connection) => withMarker(store, connection, input.marker, () => computeOn(connection, input)),
+    input.signal,
+  );
+  const rowsIn = windows.reduce((sum, window) => sum + sealedShard(window, shard).rows, 0n);
+  const rowsOut = contribution.multisets.reduce(
+    (sum, rows) => sum + rows.length,
+    contribution.additive.length,
+  );
+  return { contribution, rowsIn: Number(rowsIn), rowsOut };
+}
+
+/** A snapshot that is left open by an error is dropped with its connection by the pool. */
+async function computeOn(connection: SqlConnection, input: ComputeInput): Promise<Contribution> {
+  const { dialect } = input.store;
+  await connection.begin('snapshot');
+  await checkComplete(connection, dialect, input);
+  const queries = contributionQueries({
+    dialect,
+    report: input.layout.report,
+    sourceId: input.sourceId,
+    table: changingTable(input),
+    windows: input.windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day })),
+    prepared: input.prepared,
+  });
+  const keys = input.layout.keys.length;
+  const additive = (await run(connection, queries.additive, input)).filter((row) => addsAnything(row, keys));
+  const multisets: Rows[] = [];
+  for (const query of queries.multisets) multisets.push(await run(connection, query, input));
+  await connection.rollback();
+  return { additive, multisets };
+}
+
+/** The captured table of the report's one changing input, under the schema version that was sealed. */
+function changingTable(input: ComputeInput): CapturedTable {
+  const { report } = input.layout;
+  const changing = must(
+    report.inputs.find((part) => part.kind === 'changes'),
+    `a changing input of report ${report.name}`,
+  );
+  const table = must(
+    input.source.tables.find((captured) => captured.table === changing.table),
+    `captured table ${changing.table}`,
+  );
+  const sealed = input.windows[0]?.schemaVersions.find((version) => version.table === table.table);
+  return { ...table, schemaVersion: must(sealed, `schema version of ${table.table}`).version };
+}
+
+async function run(connection: SqlConnection, query: ContributionQuery, input: ComputeInput): Promise<Rows> {
+  const result = await connection.query(query.sql, query.params);
+  const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
+  if (result.rows.length > LIMITS.contributionRowsMax) {
+    throw new TidemarkError(
+      'CONTRIBUTION_TOO_LARGE',
+      `${where}: ${result.rows.length} rows, at most ${LIMITS.contributionRowsMax} can be merged`,
+      { next: 'Make windows shorter, or choose keys with fewer values.' },
+    );
+  }
+  try {
+    return readRows(query, result);
+  } catch (error) {
+    if (!isTidemarkError(error)) throw error;
+    const { code, message, next } = error;
+    throw new TidemarkError(code, `${message} (${windowsText(input.windows)})`, {
+      ...(next === undefined ? {} : { next }),
+      cause: error,
+    });
+  }
+}
+
+/** False for combinations that cancel out entirely within the span. */
+function addsAnything(row: readonly SqlValue[], keys: number): boolean {
+  return row.slice(keys).some((value) => value !== 0n && !isZeroDecimal(value));
+}
+
+const isZeroDecimal = (value: SqlValue): boolean => typeof value === 'string' && /^-?0(\.0*)?$/.test(value);
+
+function windowsText(windows: readonly SealedWindow[]): string {
+  const [first] = windows;
+  const last = windows.at(-1);
+  if (first === undefined || last === undefined || first === last) return `window ${first?.window ?? 0n}`;
+  return `windows ${first.window} to ${last.window}`;
+}

@@ -1,0 +1,252 @@
+/**
+ * One executor: what the leader says becomes work, what work yields becomes what the leader is told. Everything here
+ * happens in the event loop's turns; the parts that wait are behind it.
+ */
+import { randomBytes } from 'node:crypto';
+import type { ChannelCredentials } from '@grpc/grpc-js';
+import {
+  AssertionError,
+  assertNever,
+  systemClock,
+  TidemarkError,
+  toTidemarkError,
+  type Clock,
+} from '../base/index.ts';
+import type { Prepare, PrepareOutcome, TaskOutcome, Validate } from '../wire/index.ts';
+import { Catalog } from './catalog.ts';
+import { CollectorHost } from './collector-host.ts';
+import { Databases, type DatabasesOptions } from './databases.ts';
+import { carryOutPrepare } from './prepare/prepare.ts';
+import { Outbox } from './session/outbox.ts';
+import type { Incoming, SessionLog } from './session/protocol.ts';
+import { SealDesk } from './session/seal-desk.ts';
+import { Session } from './session/session.ts';
+import { TaskRunner } from './task-runner.ts';
+import { databaseSteps } from './task-steps.ts';
+import { validateJob } from './validate-job.ts';
+
+export interface ExecutorParts {
+  readonly name: string;
+  readonly coordinators: readonly string[];
+  readonly channelCredentials: ChannelCredentials;
+  readonly slots: number;
+  readonly version: string;
+  readonly engines: readonly string[];
+  readonly databases: DatabasesOptions;
+  readonly clock?: Clock;
+  readonly log: SessionLog;
+  /** Called with every outcome, before the leader is told. */
+  readonly onOutcome?: (outcome: TaskOutcome) => void;
+}
+
+const taskKey = (task: string): string => `task ${task}`;
+const prepareKey = (sourceId: bigint): string => `prepare ${sourceId}`;
+const collectorKey = (sourceId: bigint): string => `collector ${sourceId}`;
+
+export class Executor {
+  readonly #parts: ExecutorParts;
+  readonly #catalog = new Catalog();
+  readonly #databases: Databases;
+  readonly #outbox: Outbox;
+  readonly #seals: SealDesk;
+  readonly #runner: TaskRunner;
+  readonly #host: CollectorHost;
+  readonly #session: Session;
+  /** Tokens of prepare grants that are being carried out. */
+  readonly #preparing = new Set<bigint>();
+  readonly #stop = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(parts: ExecutorParts) {
+    this.#parts = parts;
+    const clock = parts.clock ?? systemClock;
+    const { log } = parts;
+    const random = Math.random;
+    this.#databases = new Databases(parts.databases);
+    this.#outbox = new Outbox(clock);
+    this.#seals = new SealDesk(clock, (value) => {
+      this.#session.send({ $case: 'seal', value });
+    });
+    this.#runner = new TaskRunner({
+      steps: databaseSteps({
+        catalog: this.#catalog,
+        databases: this.#databases,
+        clusterId: () => this.#session.clusterId,
+        clock,
+        random,
+        log,
+      }),
+      slots: parts.slots,
+      clock,
+      random,
+      report: (outcome) => {
+        this.#onOutcome(outcome);
+      },
+      log,
+    });
+    this.#host = new CollectorHost({
+      catalog: this.#catalog,
+      databases: this.#databases,
+      seals: this.#seals,
+      clock,
+      log,
+      onStopped: (value) => {
+        this.#tell(collectorKey(value.sourceId), { $case: 'collectorStopped', value });
+      },
+    });
+    this.#session = this.#makeSession(clock, random);
+  }
+
+  /** Begins to look for the leader. */
+  start(): void {
+    this.#running = this.#session.run(this.#stop.signal);
+  }
+
+  /** True while a leader has accepted this executor. */
+  get connected(): boolean {
+    return this.#session.connected;
+  }
+
+  get runningTasks(): number {
+    return this.#runner.progress().length;
+  }
+
+  get hostedCollectors(): number {
+    return this.#host.hosted().length;
+  }
+
+  /** Says goodbye, ends all work, and closes every connection. */
+  async stop(): Promise<void> {
+    await Promise.all([this.#host.stopAll(), this.#runner.stop()]);
+    this.#stop.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
+    await this.#running;
+    await this.#databases.close();
+  }
+
+  #makeSession(clock: Clock, random: () => number): Session {
+    const { name, coordinators, channelCredentials, slots, version, engines, log } = this.#parts;
+    return new Session({
+      coordinators,
+      channelCredentials,
+      name,
+      incarnation: randomBytes(16).toString('hex'),
+      slots,
+      version,
+      engines,
+      clock,
+      random,
+      log,
+      handlers: {
+        hello: () => ({
+          runningTasks: this.#runner.progress().map((task) => String(task.token)),
+          collectors: this.#host.hosted(),
+        }),
+        progress: () => this.#runner.progress(),
+        onWelcome: () => {
+          for (const body of this.#outbox.all()) this.#session.send(body);
+          this.#seals.resend();
+        },
+        onMessage: (message) => {
+          this.#onMessage(message);
+        },
+      },
+    });
+  }
+
+  #onMessage(message: Incoming): void {
+    switch (message.$case) {
+      case 'definitions':
+        this.#catalog.put(message.value.definitions);
+        return;
+      case 'dispatch':
+        for (const task of message.value.tasks) this.#onDispatch(task);
+        return;
+      case 'cancel':
+        void this.#runner.cancel(message.value.task, message.value.token);
+        return;
+      case 'prepare':
+        void this.#onPrepare(message.value);
+        return;
+      case 'startCollector':
+        this.#outbox.drop(collectorKey(message.value.sourceId));
+        this.#host.start(message.value);
+        return;
+      case 'stopCollector':
+        this.#host.stop(message.value.sourceId, message.value.epoch);
+        return;
+      case 'sealReply':
+        this.#seals.onReply(message.value);
+        return;
+      case 'validate':
+        void this.#onValidate(message.value);
+        return;
+      default:
+        assertNever(message, 'message to an executor');
+    }
+  }
+
+  /** A dispatch of a token whose outcome is known already means that the leader has not heard it: it is told again. */
+  #onDispatch(task: Parameters<TaskRunner['dispatch']>[0]): void {
+    const kept = this.#outbox.get(taskKey(task.task));
+    if (kept?.$case === 'task' && kept.value.token === task.token) {
+      this.#session.send(kept);
+      return;
+    }
+    this.#outbox.drop(taskKey(task.task));
+    this.#runner.dispatch(task);
+  }
+
+  #onOutcome(outcome: TaskOutcome): void {
+    this.#parts.onOutcome?.(outcome);
+    this.#tell(taskKey(outcome.task), { $case: 'task', value: outcome });
+  }
+
+  async #onPrepare(prepare: Prepare): Promise<void> {
+    const kept = this.#outbox.get(prepareKey(prepare.sourceId));
+    if (kept?.$case === 'prepare' && kept.value.token === prepare.token) {
+      this.#session.send(kept);
+      return;
+    }
+    if (this.#preparing.has(prepare.token)) return;
+    this.#preparing.add(prepare.token);
+    const { token, sourceId } = prepare;
+    let value: PrepareOutcome = { token, sourceId, errorCode: '', errorMessage: '', dimensions: [] };
+    try {
+      const context = { catalog: this.#catalog, databases: this.#databases };
+      value = { ...value, dimensions: await carryOutPrepare(context, prepare) };
+    } catch (error) {
+      const known = coded(error);
+      this.#parts.log.warn(
+        { source: String(sourceId), code: known.code, error: known.message },
+        'prepare failed',
+      );
+      value = { ...value, errorCode: known.code, errorMessage: known.message };
+    }
+    this.#preparing.delete(token);
+    this.#tell(prepareKey(sourceId), { $case: 'prepare', value });
+  }
+
+  /** The answer is for the very leader that asked: it is not kept. */
+  async #onValidate({ request, jobYaml }: Validate): Promise<void> {
+    const answer = { request, errorCode: '', errorMessage: '', errorNext: '', compiledJson: '' };
+    try {
+      const compiledJson = JSON.stringify(await validateJob(this.#parts.databases, jobYaml));
+      this.#session.send({ $case: 'validate', value: { ...answer, compiledJson } });
+    } catch (error) {
+      const known = coded(error);
+      const { code: errorCode, message: errorMessage, next: errorNext = '' } = known;
+      this.#session.send({ $case: 'validate', value: { ...answer, errorCode, errorMessage, errorNext } });
+    }
+  }
+
+  #tell(key: string, body: Parameters<Outbox['put']>[1]): void {
+    this.#outbox.put(key, body);
+    this.#session.send(body);
+  }
+}
+
+/** An assertion is never an answer: it goes on to the process's last handler. */
+function coded(error: unknown): TidemarkError {
+  if (error instanceof AssertionError) throw error;
+  return toTidemarkError(error);
+}

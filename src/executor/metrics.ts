@@ -1,0 +1,88 @@
+/** What an executor counts. Gauges are read when they are scraped. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { TaskResult, type TaskOutcome } from '../wire/index.ts';
+
+/** What gauges look at. */
+export interface ExecutorReading {
+  readonly connected: boolean;
+  readonly runningTasks: number;
+  readonly hostedCollectors: number;
+}
+
+export interface ExecutorMetrics {
+  readonly onOutcome: (outcome: TaskOutcome) => void;
+}
+
+/** Names as they stand in the label `result`. */
+const RESULT_NAMES = new Map<number, string>(
+  Object.entries(TaskResult).map(([name, value]) => [value, name.replace('TASK_RESULT_', '').toLowerCase()]),
+);
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export function createExecutorMetrics(registry: Registry, reading: () => ExecutorReading): ExecutorMetrics {
+  const registers = [registry];
+  gauge(
+    registry,
+    'tidemark_executor_connected',
+    '1 while a leader has accepted this executor, else 0.',
+    () => (reading().connected ? 1 : 0),
+  );
+  gauge(
+    registry,
+    'tidemark_executor_tasks',
+    'Tasks that it holds, waiting ones included.',
+    () => reading().runningTasks,
+  );
+  gauge(
+    registry,
+    'tidemark_executor_collectors',
+    'Collectors that it hosts.',
+    () => reading().hostedCollectors,
+  );
+  const outcomes = new Counter({
+    name: 'tidemark_executor_task_outcomes_total',
+    help: 'Tasks that ended here, by result and error code.',
+    labelNames: ['result', 'code'],
+    registers,
+  });
+  const replaced = new Counter({
+    name: 'tidemark_executor_contributions_replaced_total',
+    help: 'Merges that replaced an earlier contribution of the same task.',
+    registers,
+  });
+  const foundDone = new Counter({
+    name: 'tidemark_executor_found_done_total',
+    help: 'Merges that found their own token in the ledger already.',
+    registers,
+  });
+  const phases = new Histogram({
+    name: 'tidemark_executor_task_seconds',
+    help: 'Time of a task by phase: compute, merge.',
+    labelNames: ['phase'],
+    buckets: SECONDS,
+    registers,
+  });
+  return {
+    onOutcome(outcome) {
+      const result = RESULT_NAMES.get(outcome.result) ?? 'unknown';
+      outcomes.inc({ result, code: outcome.errorCode });
+      if (outcome.replaced) replaced.inc();
+      if (outcome.foundDone) foundDone.inc();
+      if (outcome.result !== TaskResult.TASK_RESULT_DONE) return;
+      phases.observe({ phase: 'compute' }, outcome.computeMs / 1_000);
+      phases.observe({ phase: 'merge' }, outcome.mergeMs / 1_000);
+    },
+  };
+}
+
+function gauge(registry: Registry, name: string, help: string, read: () => number): void {
+  const made = new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      made.set(read());
+    },
+  });
+}

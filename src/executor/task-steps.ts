@@ -1,0 +1,129 @@
+/** What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own. */
+import { asToken, must, type Clock } from '../base/index.ts';
+import type { Task } from '../wire/index.ts';
+import type { Catalog } from './catalog.ts';
+import { computeContribution, type Computed } from './compute/compute.ts';
+import type { Databases } from './databases.ts';
+import { killMarked, markerName } from './marker.ts';
+import type { Run } from './run.ts';
+import type { ReportLayout } from './sink/layout.ts';
+import type { LedgerSpan } from './sink/ledger.ts';
+import { mergeContribution, type MergeResult } from './sink/merge.ts';
+import { retractContribution, type RetractResult } from './sink/retract.ts';
+import type { SinkGrant } from './sink/sink-epoch.ts';
+import type { SinkContext } from './sink/transaction.ts';
+import { advanceWatermark } from './sink/watermark.ts';
+import type { RunnerLog, TaskSteps } from './task-runner.ts';
+
+export interface TaskStepsOptions {
+  readonly catalog: Catalog;
+  readonly databases: Databases;
+  /** The cluster whose leader dispatched the task. */
+  readonly clusterId: () => string;
+  readonly clock: Clock;
+  /** A number in [0, 1), for jitter. */
+  readonly random: () => number;
+  readonly log: RunnerLog;
+}
+
+export function databaseSteps(options: TaskStepsOptions): TaskSteps {
+  return {
+    compute: (run) => compute(options, run),
+    merge: (run, computed) => merge(options, run, computed),
+    retract: (run) => retract(options, run),
+    advanceWatermark: async (run) => {
+      await advanceWatermark(sinkContext(options, run), grantOf(options, run.task), spanOf(run.task));
+    },
+    killSuperseded: (run) => killSuperseded(options, run),
+  };
+}
+
+/** Earlier grants' connections, on the store and on the report database alike. */
+async function killSuperseded(options: TaskStepsOptions, run: Run): Promise<void> {
+  const { catalog, databases } = options;
+  const markers = run.task.superseded.map((token) => markerName(options.clusterId(), token));
+  if (markers.length === 0) return;
+  const shard = catalog.topology(run.task.topologyVersion).shards[run.task.part];
+  const sink = catalog.sink(Number(run.task.sinkId));
+  for (const database of [shard?.database, sink.database]) {
+    if (database === undefined) continue;
+    const killed = await killMarked(databases.engine(database), markers);
+    if (killed > 0) options.log.info({ task: run.task.task, killed }, 'connections of earlier grants killed');
+  }
+}
+
+function compute({ catalog, databases, clusterId }: TaskStepsOptions, run: Run): Promise<Computed> {
+  const { task } = run;
+  const shard = must(
+    catalog.topology(task.topologyVersion).shards[task.part],
+    `store shard of part ${task.part}`,
+  );
+  const sourceId = Number(task.sourceId);
+  return computeContribution({
+    store: databases.engine(shard.database),
+    shard: shard.name,
+    layout: layoutOfTask(catalog, task),
+    source: catalog.source(sourceId),
+    sourceId,
+    windows: task.windows,
+    prepared: task.prepared,
+    marker: markerName(clusterId(), run.token),
+    signal: run.signal,
+  });
+}
+
+function merge(options: TaskStepsOptions, run: Run, computed: Computed): Promise<MergeResult> {
+  return mergeContribution(sinkContext(options, run), {
+    grant: grantOf(options, run.task),
+    layout: layoutOfTask(options.catalog, run.task),
+    span: spanOf(run.task),
+    token: run.token,
+    contribution: computed.contribution,
+  });
+}
+
+function retract(options: TaskStepsOptions, run: Run): Promise<RetractResult> {
+  return retractContribution(sinkContext(options, run), {
+    grant: grantOf(options, run.task),
+    layout: layoutOfTask(options.catalog, run.task),
+    span: spanOf(run.task),
+    token: run.token,
+    reason: run.task.reason,
+  });
+}
+
+function sinkContext(options: TaskStepsOptions, run: Run): SinkContext {
+  const engine = options.databases.engine(options.catalog.sink(Number(run.task.sinkId)).database);
+  return {
+    engine,
+    clock: options.clock,
+    random: options.random,
+    track: (connectionId) => run.track(engine, connectionId),
+    marker: markerName(options.clusterId(), run.token),
+    cancelled: () => run.cancelled,
+    log: options.log,
+  };
+}
+
+function grantOf(options: TaskStepsOptions, task: Task): SinkGrant {
+  return { clusterId: options.clusterId(), epoch: asToken(task.sinkEpoch) };
+}
+
+function layoutOfTask(catalog: Catalog, task: Task): ReportLayout {
+  return catalog.report(`report/${task.reportId}/${task.generation}`);
+}
+
+function spanOf(task: Task): LedgerSpan {
+  const last = must(task.windows.at(-1), 'the last window of a task');
+  return {
+    reportId: Number(task.reportId),
+    generation: Number(task.generation),
+    sourceId: Number(task.sourceId),
+    firstWindow: Number(task.firstWindow),
+    lastWindow: Number(task.lastWindow),
+    part: task.part,
+    parts: task.parts,
+    coversMs: Number(last.coversMs),
+    position: last.to,
+  };
+}

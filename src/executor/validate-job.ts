@@ -1,0 +1,95 @@
+/**
+ * Checks a job file against its databases and compiles it, without any effect on them (design section 8): schemas are
+ * read from the sources, every report's SQL runs over an empty range, stores and report databases are reached.
+ */
+import { existsSync } from 'node:fs';
+import { checkReport, compileJob, parseJobFile, type CapturedTable, type ColumnSpec } from '../job/index.ts';
+import type { CompiledJob, JobFile, JobSource } from '../job/index.ts';
+import { inspectDimension, inspectSource } from '../collector/index.ts';
+import { must, TidemarkError } from '../base/index.ts';
+import { Databases, type DatabasesOptions } from './databases.ts';
+
+/**
+ * Validates the text of a job file and returns its compiled form.
+ *
+ * @throws TidemarkError `JOB_*`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`, `BINLOG_*`,
+ * and those of the engines. All but the last kind mean that the file, or what it names, must be changed.
+ */
+export async function validateJob(options: DatabasesOptions, jobYaml: string): Promise<CompiledJob> {
+  const file = parseJobFile(jobYaml);
+  // Connections of its own, closed at the end: a job that is refused leaves nothing open.
+  const databases = new Databases(options);
+  try {
+    const schemas = await readSchemas(databases, file);
+    const job = compileJob({ file, ...schemas });
+    await checkReports(databases, job);
+    await reachAll(databases, job);
+    return job;
+  } finally {
+    await databases.close();
+  }
+}
+
+interface Schemas {
+  readonly tablesOf: (source: JobSource) => readonly CapturedTable[];
+  readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
+}
+
+async function readSchemas(databases: Databases, file: JobFile): Promise<Schemas> {
+  const captured = new Map<string, readonly CapturedTable[]>();
+  const dimensions = new Map<string, readonly ColumnSpec[]>();
+  for (const source of file.sources) {
+    checkExists(databases, source);
+    const engine = databases.engine(source.database);
+    captured.set(source.name, await inspectSource(engine, { tables: source.tables }));
+  }
+  for (const report of file.reports) {
+    const source = must(
+      file.sources.find((candidate) => candidate.name === report.source),
+      'the source of a report',
+    );
+    for (const input of report.inputs) {
+      const key = `${source.name}/${input.table}`;
+      if (input.kind !== 'dimension' || dimensions.has(key)) continue;
+      dimensions.set(key, await inspectDimension(databases.engine(source.database), input.table));
+    }
+  }
+  return {
+    tablesOf: (source) => must(captured.get(source.name), `schemas of source ${source.name}`),
+    dimensionColumns: (source, table) =>
+      must(dimensions.get(`${source.name}/${table}`), `columns of dimension ${table}`),
+  };
+}
+
+async function checkReports(databases: Databases, job: CompiledJob): Promise<void> {
+  for (const report of job.reports) {
+    const source = must(
+      job.sources.find((candidate) => candidate.name === report.source),
+      'the source of a report',
+    );
+    const engine = databases.engine(source.database);
+    await engine.use('validate', (connection) =>
+      checkReport({ connection, dialect: engine.dialect, report, tables: source.tables }),
+    );
+  }
+}
+
+/** Opening an embedded source that is not there would make an empty one. */
+function checkExists(databases: Databases, source: JobSource): void {
+  const address = databases.address(source.database);
+  if (address.kind === 'mysql' || existsSync(address.file)) return;
+  throw new TidemarkError('DB_UNREACHABLE', `source ${source.name}: there is no file ${address.file}`, {
+    next: "Correct its path, which is relative to the executors' base folder.",
+  });
+}
+
+/**
+ * A store or report database that cannot be reached now would only show when the first window waits for it. Embedded
+ * ones are made when they are prepared, so that a refused job leaves no file behind.
+ */
+async function reachAll(databases: Databases, job: CompiledJob): Promise<void> {
+  for (const { database, engine } of [...job.topology.shards, ...job.sinks]) {
+    if (engine === 'embedded') continue;
+    await databases.engine(database).use('validate', (connection) => connection.query('SELECT 1'));
+  }
+}
