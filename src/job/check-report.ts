@@ -8,7 +8,7 @@ import {
   type ResultSet,
   type SqlConnection,
 } from '../sql/index.ts';
-import { buildQueries, withInputs, type InputText } from './contribution-queries.ts';
+import { buildQueries, REPORT_ROWS, withRows, type InputText } from './contribution-queries.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { CapturedTable, CompiledReport, ReportInput } from './model.ts';
 
@@ -29,7 +29,7 @@ export interface CheckReportInput {
 export async function checkReport(input: CheckReportInput): Promise<void> {
   const { dialect, report } = input;
   const inputs = report.inputs.map((part) => emptyInput(input, part));
-  const rows = `${withInputs(dialect, inputs)}\nSELECT * FROM (\n${report.sql}\n) AS report_rows`;
+  const rows = `${withRows(dialect, report, inputs)}\nSELECT * FROM ${dialect.id(REPORT_ROWS)}`;
   const { columns } = await run(input, rows);
   checkNames(report, columns);
   checkTypes(report, columns);

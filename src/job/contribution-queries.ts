@@ -2,8 +2,9 @@
  * The statements that compute what a span adds to a report (design 6.1). The user's text stands in them as it
  * is: its inputs are common table expressions around it, its result is grouped outside of it (decision 0001).
  *
- *     WITH o AS (SELECT ..., _w FROM change table WHERE source, epoch, day, window), m AS (dimension)
- *     SELECT key_0, ..., row_count, sum_1, nonnull_1, ... FROM (user's SQL) GROUP BY key_0, ...
+ *     WITH o AS (SELECT ..., _w FROM change table WHERE source, epoch, day, window), m AS (dimension),
+ *          _report_rows AS (user's SQL)
+ *     SELECT key_0, ..., row_count, sum_1, nonnull_1, ... FROM (typed _report_rows) GROUP BY key_0, ...
  *
  * Result columns, in this order (those of src/executor/sink/layout.ts):
  * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum and avg measure in its order
@@ -89,7 +90,7 @@ export function buildQueries(
     tail: string,
   ): ContributionQuery => {
     const names = columns.map(({ name }, at) => `${must(grouped[at], 'an expression')} AS ${name}`);
-    const sql = `${withInputs(dialect, inputs)}\nSELECT ${names.join(', ')}\n${tail}`;
+    const sql = `${withRows(dialect, report, inputs)}\nSELECT ${names.join(', ')}\n${tail}`;
     return { report: report.name, sql, params: inputs.flatMap((part) => part.params), columns };
   };
   return {
@@ -105,9 +106,18 @@ export function isMultisetMeasure(measure: Measure): boolean {
   return measure.kind === 'min' || measure.kind === 'max';
 }
 
-/** The WITH clause that gives the user's text its inputs. */
-export function withInputs(dialect: Dialect, inputs: readonly InputText[]): string {
-  return `WITH ${inputs.map(({ alias, sql }) => `${dialect.id(alias)} AS (${sql})`).join(',\n')}`;
+/** No alias of a job file begins with an underscore. */
+export const REPORT_ROWS = '_report_rows';
+
+/**
+ * The WITH clause that gives the user's text its inputs and {@link REPORT_ROWS} its result. The text is a common
+ * table expression too: in a derived table MariaDB would not show it the others if it begins with a WITH itself.
+ */
+export function withRows(dialect: Dialect, report: CompiledReport, inputs: readonly InputText[]): string {
+  const parts = inputs.map(({ alias, sql }) => `${dialect.id(alias)} AS (${sql})`);
+  // The line ends before the parenthesis: the user's text may end in a comment.
+  parts.push(`${dialect.id(REPORT_ROWS)} AS (\n${report.sql}\n)`);
+  return `WITH ${parts.join(',\n')}`;
 }
 
 type BuildQuery = (
@@ -166,8 +176,7 @@ function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly str
   const keys = report.keys.map(
     ({ name, type }, at) => `${dialect.toStored(dialect.id(name), type)} AS key_${at}`,
   );
-  // The line ends before the parenthesis: the user's text may end in a comment.
-  const rows = `SELECT ${[...keys, ...measures, '_w'].join(', ')} FROM (\n${report.sql}\n) AS report_rows`;
+  const rows = `SELECT ${[...keys, ...measures, '_w'].join(', ')} FROM ${dialect.id(REPORT_ROWS)}`;
   return `FROM (${rows}) AS typed_rows`;
 }
 
