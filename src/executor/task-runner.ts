@@ -212,6 +212,7 @@ export class TaskRunner {
     const runs = this.#runs.get(task);
     runs?.delete(token);
     if (runs?.size === 0) this.#runs.delete(task);
+    this.#note(run, ended);
     this.#options.report({
       task,
       version,
@@ -227,6 +228,14 @@ export class TaskRunner {
       foundDone: false,
       ...ended,
     });
+  }
+
+  /** What fencing and replacing did is rare and worth a line; a plain merge is not. */
+  #note(run: Run, { result, replaced = false, foundDone = false }: Ended): void {
+    const plain = result === TaskResult.TASK_RESULT_DONE && !replaced && !foundDone;
+    if (plain || result === TaskResult.TASK_RESULT_FAILED) return;
+    const shown = result.replace('TASK_RESULT_', '');
+    this.#options.log.info(this.#fields(run, { result: shown, replaced, foundDone }), 'task ended');
   }
 
   #fields(run: Run, more: Readonly<Record<string, unknown>>): Record<string, unknown> {
