@@ -5,7 +5,7 @@ import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import mysql, { type Connection } from 'mysql2/promise';
+import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtCli } from '../support/dist.ts';
 import { eventually } from '../support/eventually.ts';
@@ -46,10 +46,16 @@ describe.skipIf(mariadbMissing())('the README by hand', () => {
     for (const fence of fences.slice(0, -1)) await doAsWritten(fence);
     await expectShown(query?.text ?? '');
 
-    const status = JSON.parse(await run('npx tidemark cluster status --output json')) as {
-      nodes?: { role: string; client_address?: string }[];
-    };
-    expect(status).toBeDefined();
+    const leader = await leaderCommand();
+    await kill(leader);
+    await server.query("INSERT INTO shop.orders VALUES (4, 'NL', '2026-11-21', 100)");
+    await eventually(leaderCommand, { withinMs: 15_000, what: everythingSaid });
+    await eventually(async () => expect(await countries()).toEqual(['DE', 'NL']), {
+      withinMs: 30_000,
+      what: everythingSaid,
+    });
+    await openTerminal(leader);
+    await expectShown(`${query?.text ?? ''}\n-- NL  2026-11-21  1  100  100`);
   });
 });
 
@@ -72,7 +78,25 @@ async function openTerminal(command: string): Promise<void> {
   terminals.set(command, terminal);
   const port = /--client-listen \S+:(\d+)/.exec(command)?.[1];
   if (port === undefined) return;
-  await eventually(() => accepts(Number(port)), { withinMs: 15_000, what: `${command}\n${terminal.said}` });
+  await eventually(() => accepts(Number(port)), { withinMs: 15_000, what: everythingSaid });
+}
+
+/** The command of the terminal in which the leader runs. */
+async function leaderCommand(): Promise<string> {
+  const { coordinators } = JSON.parse(await run('npx tidemark cluster status --output json')) as {
+    coordinators: { endpoint: string; role?: string }[];
+  };
+  const leader = coordinators.find(({ role }) => role === 'leader')?.endpoint ?? 'nobody';
+  const command = [...terminals.keys()].find((candidate) => candidate.includes(`--client-listen ${leader}`));
+  if (command === undefined) throw new Error(`no leader among ${JSON.stringify(coordinators)}`);
+  return command;
+}
+
+async function countries(): Promise<string[]> {
+  const [rows] = await server.query<RowDataPacket[]>(
+    'SELECT country FROM tidemark_reports.country_day ORDER BY 1',
+  );
+  return rows.map((row) => String(row['country']));
 }
 
 async function accepts(port: number): Promise<boolean> {
@@ -99,25 +123,16 @@ async function run(commands: string): Promise<string> {
 
 /** The query's own comment says what it shows: a line of column names, then the rows. */
 async function expectShown(query: string): Promise<void> {
-  const shown = query.split('\n').flatMap((line) =>
-    line.startsWith('-- ')
-      ? [
-          line
-            .slice(3)
-            .trim()
-            .split(/ {2,}|\s+/),
-        ]
-      : [],
-  );
+  const lines = query.split('\n');
+  const shown = lines.flatMap((line) => (line.startsWith('-- ') ? [line.slice(3).trim().split(/\s+/)] : []));
+  const sql = lines.filter((line) => !line.startsWith('-- ')).join('\n');
   const [names, ...expected] = shown;
-  await eventually(
-    async () => {
-      const [rows, fields] = await server.query({ sql: query, rowsAsArray: true });
-      expect(fields.map(({ name }) => name)).toEqual(names);
-      expect((rows as unknown[][]).map((row) => row.map(String))).toEqual(expected);
-    },
-    { withinMs: 30_000, what: everythingSaid() },
-  );
+  const check = async (): Promise<void> => {
+    const [rows, fields] = await server.query({ sql, rowsAsArray: true });
+    expect(fields.map(({ name }) => name)).toEqual(names);
+    expect((rows as unknown[][]).map((row) => row.map(String))).toEqual(expected);
+  };
+  await eventually(check, { withinMs: 30_000, what: everythingSaid });
 }
 
 async function kill(command: string): Promise<void> {

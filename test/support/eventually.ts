@@ -5,8 +5,8 @@ export interface EventuallyOptions {
   readonly withinMs: number;
   /** How long to wait between two looks, in milliseconds. @default 20 */
   readonly everyMs?: number;
-  /** What is waited for; part of the error's text. */
-  readonly what?: string;
+  /** What is waited for; part of the error's text, made when it is needed. */
+  readonly what?: string | (() => string);
 }
 
 /**
@@ -29,7 +29,8 @@ export async function eventually<T>(
     }
     if (performance.now() >= deadline) {
       const reason = failure instanceof Error ? `: ${failure.message}` : '';
-      throw new Error(`not within ${options.withinMs} ms: ${options.what ?? 'the condition'}${reason}`, {
+      const what = typeof options.what === 'function' ? options.what() : (options.what ?? 'the condition');
+      throw new Error(`not within ${options.withinMs} ms: ${what}${reason}`, {
         cause: failure,
       });
     }
