@@ -91,15 +91,17 @@ export class TestCluster {
     slot.running = undefined;
   }
 
-  /** Waits until one coordinator leads that all running ones follow; returns its position. */
+  /** Waits until one coordinator leads, has proved it, and all running ones follow it; returns its position. */
   leader(): Promise<number> {
     return eventually(
-      () => {
+      async () => {
         const statuses = this.slots.map(({ running }) => running?.status());
         const position = statuses.findIndex((status) => status?.role === 'leader');
         const id = statuses[position]?.memberId;
         const agreed = statuses.every((status) => status === undefined || status.leaderId === id);
-        return position >= 0 && agreed ? ({ position } as const) : false;
+        if (position < 0 || !agreed) return false;
+        const http = must(this.at(position).httpAddress, 'http');
+        return (await fetch(`http://${http}/readyz`)).ok ? { position } : false;
       },
       { withinMs: 10_000, what: 'one leader known to all' },
     ).then(({ position }) => position);
