@@ -7,6 +7,7 @@
  * never be written twice.
  */
 import {
+  AssertionError,
   LIMITS,
   TidemarkError,
   failpoint,
@@ -98,7 +99,8 @@ export async function runCollector(options: CollectorOptions): Promise<void> {
     signal.throwIfAborted();
     await new Collector(options, shard.name, changes, writer).run();
   } catch (error) {
-    // Whatever fails after the abort fails because of it: connections were dropped.
+    if (error instanceof AssertionError) throw error;
+    // Whatever else fails after the abort fails because of it: connections were dropped.
     if (!signal.aborted) throw toTidemarkError(error);
   } finally {
     signal.removeEventListener('abort', drop);
@@ -178,16 +180,25 @@ class Collector {
   async #turn(reader: ChangeReader): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.error;
     await this.#ask();
-    this.#take(await reader.next(READ_WAIT_MS));
+    for (const event of await reader.next(READ_WAIT_MS)) {
+      this.#take(event);
+      // A backlog comes in large reads: a window ends inside of one as soon as it is full.
+      if (this.#decide(this.#window.openedMs) === 'full') await this.#cut();
+    }
     await this.#writer.ready();
-    const decision = cutDecision(this.#rule, {
-      rows: this.#window.shard.rows,
-      bytes: this.#window.shard.bytes,
-      openMs: this.#options.clock.monotonicMs() - this.#window.openedMs,
-      insideTransaction: this.#window.insideTransaction,
-    });
+    const decision = this.#decide(this.#options.clock.monotonicMs());
     // A slow seal makes the next window longer, unless that is full.
-    if (decision === 'full' || (decision === 'due' && this.#sealsInFlight === 0)) await this.#cut();
+    if (decision === 'due' && this.#sealsInFlight === 0) await this.#cut();
+  }
+
+  #decide(nowMs: number): ReturnType<typeof cutDecision> {
+    const { shard, openedMs, insideTransaction } = this.#window;
+    return cutDecision(this.#rule, {
+      rows: shard.rows,
+      bytes: shard.bytes,
+      openMs: nowMs - openedMs,
+      insideTransaction,
+    });
   }
 
   /** Notes the source's time and the end of its log, a few times a second. */
@@ -198,16 +209,14 @@ class Collector {
     this.#covers.add(await this.#changes.head());
   }
 
-  #take(events: readonly SourceEvent[]): void {
+  #take(event: SourceEvent): void {
     const window = this.#window;
-    for (const event of events) {
-      if (event.type === 'change') {
-        this.#writer.add(window.shard, event.table, event.weight, event.row);
-        window.insideTransaction = true;
-      } else {
-        window.to = event.position;
-        window.insideTransaction = false;
-      }
+    if (event.type === 'change') {
+      this.#writer.add(window.shard, event.table, event.weight, event.row);
+      window.insideTransaction = true;
+    } else {
+      window.to = event.position;
+      window.insideTransaction = false;
     }
   }
 
@@ -222,7 +231,7 @@ class Collector {
         this.#sealsInFlight -= 1;
       },
       (error: unknown) => {
-        this.#failure = { error };
+        this.#failure ??= { error };
       },
     );
   }
@@ -279,7 +288,7 @@ class Collector {
         version: schemaVersion,
       })),
     });
-    await this.#discard(ended.to);
+    this.#discard(ended.to);
   }
 
   /** Repeats the same seal until it is answered: it may have been accepted although the answer was lost. */
@@ -298,17 +307,27 @@ class Collector {
     }
   }
 
-  /** Lets the source drop what is sealed. A busy source is asked again after a later window. */
-  async #discard(position: string): Promise<void> {
+  /**
+   * Lets the source drop what is sealed. Nothing waits for it: an embedded source may be locked by a writer for
+   * seconds, and is then asked again after a later window.
+   */
+  #discard(position: string): void {
     const now = this.#options.clock.monotonicMs();
     if (now < this.#nextDiscardMs) return;
-    this.#nextDiscardMs = now + DISCARD_EVERY_MS;
-    try {
-      await this.#changes.discard(position);
-    } catch (error) {
-      if (!isTidemarkError(error, 'DB_BUSY')) throw error;
-      this.#options.log.warn({ code: error.code }, 'sealed rows of the change log stay for now');
-    }
+    this.#nextDiscardMs = Number.POSITIVE_INFINITY;
+    this.#changes.discard(position).then(
+      () => {
+        this.#nextDiscardMs = now + DISCARD_EVERY_MS;
+      },
+      (error: unknown) => {
+        this.#nextDiscardMs = now + DISCARD_EVERY_MS;
+        if (isTidemarkError(error) && error.retry !== 'never') {
+          this.#options.log.warn({ code: error.code }, 'sealed rows of the change log stay for now');
+        } else {
+          this.#failure ??= { error };
+        }
+      },
+    );
   }
 }
 

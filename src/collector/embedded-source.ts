@@ -79,9 +79,9 @@ export class EmbeddedSource implements ChangeSource {
   }
 
   async discard(position: string): Promise<void> {
-    this.#control ??= this.#connect('control');
-    const connection = await this.#control;
-    await connection.query(`DELETE FROM ${CAPTURE_LOG} WHERE seq <= ?`, [BigInt(position)]);
+    await this.#engine.use('capture log', async (connection) => {
+      await connection.query(`DELETE FROM ${CAPTURE_LOG} WHERE seq <= ?`, [BigInt(position)]);
+    });
   }
 
   close(): Promise<void> {

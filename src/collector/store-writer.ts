@@ -101,8 +101,9 @@ export class StoreWriter {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Drops the connection, whatever it is doing. */
+  /** Drops the connection, whatever it is doing. Nothing is written afterwards. */
   destroy(): void {
+    this.#failure ??= new TidemarkError('CANCELLED', 'the collector was stopped');
     this.#connection?.destroy();
   }
 
@@ -142,7 +143,10 @@ export class StoreWriter {
   async #commit(work: (connection: SqlConnection) => Promise<void>): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        this.#connection ??= await this.#options.engine.connect({ purpose: 'collector' });
+        this.#connection ??= await this.#options.engine.connect({
+          purpose: 'collector',
+          signal: this.#options.signal,
+        });
         await this.#connection.begin('write');
         await work(this.#connection);
         await this.#connection.commit();
@@ -152,6 +156,7 @@ export class StoreWriter {
         this.#connection = undefined;
         if (!isTidemarkError(error, 'DB_BUSY') || attempt >= BUSY_RETRIES_MAX) throw error;
         await sleep(this.#options.clock, BUSY_PAUSE_MS, this.#options.signal);
+        if (this.#failure !== undefined) throw this.#failure;
       }
     }
   }

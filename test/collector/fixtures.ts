@@ -1,0 +1,252 @@
+/** A source and a store of either engine for the collector's tests, and the one log that seals go to. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TidemarkError, systemClock } from '../../src/base/index.ts';
+import {
+  createStoreTables,
+  inspectSource,
+  runCollector,
+  type CollectorLog,
+  type CollectorOptions,
+} from '../../src/collector/index.ts';
+import { MARK_TABLE, changeTable, type CompiledSource } from '../../src/job/index.ts';
+import {
+  openEngine,
+  type DatabaseAddress,
+  type EngineKind,
+  type SqlEngine,
+  type SqlParam,
+  type SqlValue,
+} from '../../src/sql/index.ts';
+import type { SealedWindow } from '../../src/wire/index.ts';
+import { freshDatabase } from '../support/mariadb.ts';
+
+export const SOURCE_ID = 7;
+
+export interface Fixture {
+  readonly kind: EngineKind;
+  readonly address: DatabaseAddress;
+  readonly source: SqlEngine;
+  readonly store: SqlEngine;
+  /** Runs statements on the source, each by itself. */
+  exec(...statements: readonly string[]): Promise<void>;
+  /** Runs statements on the source as one transaction. */
+  transaction(statements: readonly string[], end?: 'commit' | 'rollback'): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens an empty source and an empty store; on MariaDB both are on one server. */
+export async function openFixture(kind: EngineKind): Promise<Fixture> {
+  const cleanUp: (() => Promise<void>)[] = [];
+  const addresses: DatabaseAddress[] = [];
+  if (kind === 'mysql') {
+    for (const name of ['source', 'store']) {
+      const database = await freshDatabase(`collector_${name}`);
+      cleanUp.push(() => database.drop());
+      addresses.push({ kind, url: database.url });
+    }
+  } else {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-collector-'));
+    cleanUp.push(() => rm(folder, { recursive: true, force: true }));
+    for (const name of ['source', 'store']) addresses.push({ kind, file: join(folder, `${name}.db`) });
+  }
+  const [address, storeAddress] = addresses as [DatabaseAddress, DatabaseAddress];
+  const source = openEngine(address);
+  const store = openEngine(storeAddress);
+  const transaction: Fixture['transaction'] = (statements, end = 'commit') =>
+    source.use('test', async (connection) => {
+      await connection.begin('write');
+      for (const statement of statements) await connection.query(statement);
+      await (end === 'commit' ? connection.commit() : connection.rollback());
+    });
+  return {
+    kind,
+    address,
+    source,
+    store,
+    exec: (...statements) =>
+      source.use('test', async (connection) => {
+        for (const statement of statements) await connection.query(statement);
+      }),
+    transaction,
+    close: async () => {
+      await source.close();
+      await store.close();
+      for (const step of cleanUp) await step();
+    },
+  };
+}
+
+/** Compiles a source from the tables as they are, and makes the store's tables. */
+export async function compile(
+  fixture: Fixture,
+  tables: readonly string[],
+  window: Partial<CompiledSource['window']> = {},
+): Promise<CompiledSource> {
+  const compiled: CompiledSource = {
+    format: 1,
+    name: 'shop',
+    engine: fixture.kind,
+    database: { embedded: { file: 'not read here' } },
+    tables: await inspectSource(fixture.source, { tables: tables.map((table) => ({ table })) }),
+    window: { lengthMs: 50, rowsMax: 10_000, bytesMax: 8_000_000, ...window },
+  };
+  await createStoreTables(fixture.store, SOURCE_ID, compiled);
+  return compiled;
+}
+
+/** What the cluster's log does with seals (design 6.4): a chain under one current epoch. */
+export class SealLog {
+  readonly windows: SealedWindow[] = [];
+  epoch = 0n;
+
+  seal(window: SealedWindow): void {
+    const again = this.windows[Number(window.window) - 1];
+    if (again?.epoch === window.epoch && again.to === window.to) return;
+    if (window.epoch !== this.epoch) throw new TidemarkError('STALE_EPOCH', 'a newer collector was granted');
+    const last = this.windows.at(-1);
+    if (window.from !== (last?.to ?? '') || Number(window.window) !== this.windows.length + 1) {
+      throw new TidemarkError('WINDOW_GAP', `window ${window.window} does not continue the chain`);
+    }
+    this.windows.push(window);
+  }
+}
+
+export interface RunningCollector {
+  /** Aborts it and resolves when it has ended. */
+  stop(): Promise<void>;
+  /** Rejects with what ended it, resolves when it was stopped. */
+  readonly ended: Promise<void>;
+}
+
+const quiet: CollectorLog = { info: () => undefined, warn: () => undefined };
+
+/** Grants a new epoch in `log` and starts a collector under it where the last sealed window ended. */
+export function startCollector(
+  fixture: Fixture,
+  source: CompiledSource,
+  log: SealLog,
+  options: Partial<Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock'>> = {},
+): RunningCollector {
+  log.epoch += 1_000_000_000_000_000_001n;
+  const abort = new AbortController();
+  const ended = runCollector({
+    sourceId: SOURCE_ID,
+    epoch: log.epoch,
+    leaderTerm: 3n,
+    lastWindow: log.windows.length,
+    position: log.windows.at(-1)?.to ?? '',
+    source,
+    topology: {
+      format: 1,
+      version: 1,
+      shards: [{ name: 's0', engine: fixture.kind, database: source.database }],
+    },
+    engines: {
+      source: fixture.source,
+      sourceAddress: fixture.address,
+      shards: new Map([['s0', fixture.store]]),
+    },
+    seal: (window) => Promise.resolve(log.seal(window)),
+    clock: systemClock,
+    log: quiet,
+    signal: abort.signal,
+    idleSealMs: 200,
+    ...options,
+  });
+  ended.catch(() => undefined);
+  return {
+    ended,
+    stop: async () => {
+      abort.abort();
+      await ended;
+    },
+  };
+}
+
+/** The rows of every sealed window of one table, summed by weight: text of the row to its net weight. */
+export async function replay(
+  fixture: Fixture,
+  source: CompiledSource,
+  table: string,
+  windows: readonly SealedWindow[],
+): Promise<Map<string, number>> {
+  const net = new Map<string, number>();
+  for (const window of windows) {
+    for (const [weight, ...row] of await windowRows(fixture, source, table, window)) {
+      const key = rowText(row);
+      const sum = (net.get(key) ?? 0) + Number(weight);
+      if (sum === 0) net.delete(key);
+      else net.set(key, sum);
+    }
+  }
+  return net;
+}
+
+/** The weight and the captured values of each row of one sealed window, in the order of its ordinals. */
+export async function windowRows(
+  fixture: Fixture,
+  source: CompiledSource,
+  table: string,
+  window: SealedWindow,
+): Promise<readonly (readonly SqlValue[])[]> {
+  const captured = source.tables.find((one) => one.table === table);
+  if (captured === undefined) throw new Error(`${table} is not captured`);
+  const { id } = fixture.store.dialect;
+  const name = changeTable({ sourceId: SOURCE_ID, table, schemaVersion: 1 });
+  const columns = ['_w', ...captured.columns.map((column) => column.name)].map(id).join(', ');
+  const key: SqlParam[] = [SOURCE_ID, window.epoch, window.day, window.window];
+  return await fixture.store.use('test', async (connection) => {
+    const { rows } = await connection.query(
+      `SELECT ${columns} FROM ${id(name)} WHERE ${id('_source')} = ? AND ${id('_epoch')} = ? AND ${id('_day')} = ? ` +
+        `AND ${id('_window')} = ? ORDER BY ${id('_n')}`,
+      key,
+    );
+    return rows;
+  });
+}
+
+/** The rows of the table itself, each with weight 1. */
+export async function tableRows(
+  fixture: Fixture,
+  source: CompiledSource,
+  table: string,
+): Promise<Map<string, number>> {
+  const captured = source.tables.find((one) => one.table === table);
+  const { id } = fixture.source.dialect;
+  const columns = (captured?.columns ?? []).map((column) => id(column.name)).join(', ');
+  return await fixture.source.use('test', async (connection) => {
+    const { rows } = await connection.query(`SELECT ${columns} FROM ${id(table)}`);
+    return new Map(rows.map((row) => [rowText(row), 1]));
+  });
+}
+
+/** What stands in the mark table for a window, or undefined. */
+export async function markOf(
+  fixture: Fixture,
+  window: SealedWindow,
+): Promise<readonly SqlValue[] | undefined> {
+  const { id } = fixture.store.dialect;
+  return await fixture.store.use('test', async (connection) => {
+    const { rows } = await connection.query(
+      `SELECT ${id('_rows')}, ${id('_checksum')} FROM ${id(MARK_TABLE)} WHERE ${id('_source')} = ? ` +
+        `AND ${id('_epoch')} = ? AND ${id('_window')} = ?`,
+      [SOURCE_ID, window.epoch, window.window],
+    );
+    return rows[0];
+  });
+}
+
+/** One text per row; a DATETIME has as many digits as its column, so trailing zeros do not count. */
+export function rowText(row: readonly SqlValue[]): string {
+  return row
+    .map((value) => {
+      if (value === null) return 'NULL';
+      if (value instanceof Uint8Array) return `x${Buffer.from(value).toString('hex')}`;
+      if (typeof value === 'string')
+        return `'${value.replace(/^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.?0*$/, '$1')}'`;
+      return String(value);
+    })
+    .join('|');
+}
