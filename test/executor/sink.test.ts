@@ -1,0 +1,300 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { asToken } from '../../src/base/fencing-token.ts';
+import { TidemarkError } from '../../src/base/index.ts';
+import { killMarked, withMarker } from '../../src/executor/marker.ts';
+import { layoutOf } from '../../src/executor/sink/layout.ts';
+import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
+import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
+import { createReportTables } from '../../src/executor/sink/schema.ts';
+import { prepareSink } from '../../src/executor/sink/sink-epoch.ts';
+import { registerReport } from '../../src/executor/sink/watermark.ts';
+import { openEngine, type SqlConnection, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
+import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { contextOf, contributionOf, makeSink, REPORT, TOKEN_BASE, type Sink } from './merge-fixture.ts';
+
+const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
+
+function spanOf(sourceId: number, window: number): LedgerSpan {
+  return {
+    reportId: 7,
+    generation: 1,
+    sourceId,
+    firstWindow: window,
+    lastWindow: window,
+    part: 0,
+    parts: 1,
+    coversMs: window,
+    position: String(window),
+  };
+}
+
+const one = (name: string): { name: string; amount: bigint; label: string; weight: 1n } => ({
+  name,
+  amount: 3n,
+  label: 'x',
+  weight: 1n,
+});
+
+async function read(engine: SqlEngine, sql: string): Promise<readonly (readonly SqlValue[])[]> {
+  const { rows } = await engine.use('test', (connection) => connection.query(sql));
+  return rows;
+}
+
+/** An engine whose next COMMIT ends without an answer: it was carried out, or the connection died before. */
+function losingCommit(engine: SqlEngine, carriedOut: boolean): { engine: SqlEngine; lost: () => number } {
+  let left = 1;
+  let lost = 0;
+  const commit = async (connection: SqlConnection): Promise<void> => {
+    if (left === 0) return connection.commit();
+    left -= 1;
+    lost += 1;
+    if (carriedOut) await connection.commit();
+    connection.destroy();
+    throw new TidemarkError('DB_OUTCOME_UNKNOWN', 'the connection was lost during COMMIT');
+  };
+  const wrapped: SqlEngine = {
+    kind: engine.kind,
+    dialect: engine.dialect,
+    connect: (options) => engine.connect(options),
+    kill: (id) => engine.kill(id),
+    close: () => engine.close(),
+    use: (purpose, work, signal) =>
+      engine.use(
+        purpose,
+        (connection) =>
+          work(
+            new Proxy(connection, {
+              get(target, name) {
+                if (name === 'commit') return () => commit(target);
+                const value: unknown = Reflect.get(target, name, target);
+                return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+              },
+            }),
+          ),
+        signal,
+      ),
+  };
+  return { engine: wrapped, lost: () => lost };
+}
+
+interface Place {
+  readonly engine: SqlEngine;
+  close(): Promise<void>;
+}
+
+const places: Record<'embedded' | 'mysql', () => Promise<Place>> = {
+  async embedded() {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-sink-'));
+    const engine = openEngine({ kind: 'embedded', file: join(folder, 'reports.db') });
+    return {
+      engine,
+      async close() {
+        await engine.close();
+        await rm(folder, { recursive: true, force: true });
+      },
+    };
+  },
+  async mysql() {
+    const database: FreshDatabase = await freshDatabase('sink');
+    const engine = openEngine({ kind: 'mysql', url: database.url });
+    return {
+      engine,
+      async close() {
+        await engine.close();
+        await database.drop();
+      },
+    };
+  },
+};
+
+describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) => {
+  describe.skipIf(kind === 'mysql' && mariadbMissing())('with a report', () => {
+    let place: Place;
+    let sink: Sink;
+
+    beforeAll(async () => {
+      place = await places[kind]();
+      sink = await makeSink(place.engine);
+    });
+
+    afterAll(async () => {
+      await place.close();
+    });
+
+    it('keeps its epoch against a lower one and its cluster against another', async () => {
+      const { grant, engine } = sink;
+      await prepareSink(engine, grant);
+      await expect(prepareSink(engine, { ...grant, epoch: token(1) })).rejects.toMatchObject({
+        code: 'SINK_EPOCH',
+        details: { standing: String(grant.epoch), granted: String(token(1)) },
+      });
+      await expect(
+        prepareSink(engine, { clusterId: 'a'.repeat(32), epoch: token(900) }),
+      ).rejects.toMatchObject({ code: 'SINK_OF_OTHER_CLUSTER' });
+      expect(await read(engine, 'SELECT cluster_id, epoch FROM tm_sink')).toEqual([
+        [grant.clusterId, grant.epoch],
+      ]);
+    });
+
+    it('refuses a format that it does not know', async () => {
+      const { grant, engine } = sink;
+      await engine.use('test', (connection) => connection.query('UPDATE tm_sink SET format = 99'));
+      await expect(prepareSink(engine, grant)).rejects.toMatchObject({ code: 'FORMAT_UNKNOWN' });
+      await engine.use('test', (connection) => connection.query('UPDATE tm_sink SET format = 1'));
+    });
+
+    it.each([true, false])('finds out what became of a lost COMMIT (carried out: %s)', async (carriedOut) => {
+      const sourceId = carriedOut ? 501 : 502;
+      await registerReport(sink.engine, spanOf(sourceId, 1), 'sales');
+      const { engine, lost } = losingCommit(sink.engine, carriedOut);
+      const input = {
+        grant: sink.grant,
+        layout: sink.layout,
+        span: spanOf(sourceId, 1),
+        token: token(20),
+        contribution: contributionOf(sourceId, [one('ada')]),
+      };
+      const merged = await mergeContribution({ ...sink.context, engine }, input);
+      expect(lost()).toBe(1);
+      expect(merged).toEqual({ result: 'DONE', replaced: false, foundDone: carriedOut });
+      expect(await read(sink.engine, `SELECT n, total FROM sales WHERE case_no = ${sourceId}`)).toEqual([
+        [1n, 3n],
+      ]);
+    });
+
+    it('merges different windows on the same keys at once', async () => {
+      const windows = 24;
+      await registerReport(sink.engine, spanOf(600, 1), 'sales');
+      const names = ['d', 'b', 'a', 'c'];
+      const merge = (window: number, version: number): Promise<unknown> => {
+        // Every second version names the keys in another order.
+        const rows = (version % 2 === 0 ? names : names.toReversed()).map(one);
+        return mergeContribution(sink.context, {
+          grant: sink.grant,
+          layout: sink.layout,
+          span: spanOf(600, window),
+          token: token(1_000 + version * 100 + window),
+          contribution: contributionOf(600, rows),
+        });
+      };
+      const attempts = Array.from({ length: windows }, (_, index) => index + 1);
+      await Promise.all(attempts.flatMap((window) => [merge(window, 1), merge(window, 2)]));
+      const total = BigInt(windows) * 3n;
+      expect(
+        await read(sink.engine, 'SELECT name, n, total FROM sales WHERE case_no = 600 ORDER BY name'),
+      ).toEqual(names.toSorted().map((name) => [name, BigInt(windows), total]));
+    });
+
+    it('refuses a sum that outgrows 64 bits, and changes nothing', async () => {
+      await registerReport(sink.engine, spanOf(700, 1), 'sales');
+      const merge = (window: number): Promise<unknown> =>
+        mergeContribution(sink.context, {
+          grant: sink.grant,
+          layout: sink.layout,
+          span: spanOf(700, window),
+          token: token(5_000 + window),
+          contribution: contributionOf(700, [{ ...one('big'), amount: 2n ** 62n }]),
+        });
+      await merge(1);
+      await expect(merge(2)).rejects.toMatchObject({ code: 'VALUE_RANGE' });
+      expect(await read(sink.engine, 'SELECT n, total FROM sales WHERE case_no = 700')).toEqual([
+        [1n, 2n ** 62n],
+      ]);
+      expect(await read(sink.engine, 'SELECT applied FROM tm_ledger WHERE source_id = 700')).toEqual([
+        [token(5_001)],
+      ]);
+    });
+  });
+});
+
+describe.skipIf(mariadbMissing())('a report database on MariaDB alone', () => {
+  let place: Place;
+  let sink: Sink;
+
+  beforeAll(async () => {
+    place = await places.mysql();
+    sink = await makeSink(place.engine);
+  });
+
+  afterAll(async () => {
+    await place.close();
+  });
+
+  it('keeps DECIMAL sums and averages exact', async () => {
+    const report = {
+      ...REPORT,
+      name: 'money',
+      keys: [{ name: 'name', type: 'TEXT(16)', nullable: false }],
+      measures: [
+        { name: 'total', kind: 'sum', type: 'DECIMAL(30,4)' },
+        { name: 'mean', kind: 'avg', type: 'DECIMAL(30,4)' },
+        { name: 'low', kind: 'min', type: 'DECIMAL(30,4)' },
+      ],
+    } as const;
+    const layout = layoutOf({ reportId: 8, generation: 1 }, report);
+    await createReportTables(sink.engine, layout);
+    await registerReport(sink.engine, { ...spanOf(1, 1), reportId: 8 }, 'money');
+    const name = Buffer.from('ada');
+    const amounts = ['90071992547409931234.5678', '-0.0001'];
+    for (const [index, amount] of amounts.entries()) {
+      const contribution: Contribution = {
+        additive: [[name, 1n, amount, 1n, amount, 1n]],
+        multisets: [[[name, amount, 1n]]],
+      };
+      const span = { ...spanOf(1, index + 1), reportId: 8 };
+      await mergeContribution(sink.context, {
+        grant: sink.grant,
+        layout,
+        span,
+        token: token(30),
+        contribution,
+      });
+    }
+    expect(await read(sink.engine, 'SELECT name, total, mean, low FROM money')).toEqual([
+      ['ada', '90071992547409931234.5677', '45035996273704965617.28385000', '-0.0001'],
+    ]);
+  });
+
+  it('kills a connection that an earlier grant left with its locks', async () => {
+    const span = spanOf(800, 1);
+    await registerReport(sink.engine, span, 'sales');
+    // A stopped executor: inside its transaction, holding locks, saying nothing more.
+    const stopped = await sink.engine.connect({ purpose: 'stopped' });
+    let release: (() => void) | undefined;
+    const marker = 'tidemark cccc 77';
+    const held = withMarker(sink.engine, stopped, marker, async () => {
+      await stopped.begin('write');
+      await stopped.query('UPDATE tm_fold SET folded_window = 0 WHERE source_id = 800');
+      await stopped.query('SELECT * FROM tm_fold WHERE source_id = 800 FOR UPDATE');
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    });
+    const settled = held.then(
+      () => 'ended',
+      (error: unknown) => error,
+    );
+    await expect.poll(() => read(sink.engine, `SELECT IS_USED_LOCK('${marker}')`)).not.toEqual([[null]]);
+    await expect.poll(() => release).toBeDefined();
+    expect(await killMarked(sink.engine, [marker, 'tidemark cccc 78'])).toBe(1);
+    const shown = await read(
+      sink.engine,
+      `SELECT COUNT(*) FROM information_schema.processlist WHERE id = ${stopped.id}`,
+    );
+    expect(shown).toEqual([[0n]]);
+    const merged = await mergeContribution(contextOf(sink.engine), {
+      grant: sink.grant,
+      layout: sink.layout,
+      span,
+      token: token(40),
+      contribution: contributionOf(800, [one('ada')]),
+    });
+    expect(merged).toMatchObject({ result: 'DONE' });
+    release?.();
+    await settled;
+    stopped.destroy();
+  });
+});
