@@ -2,9 +2,14 @@
  * What must hold after every single event of a simulated run. The oracles look at cores, disks and frames; they
  * share no rule with the code that they judge.
  */
-import { logIndex, type MemberId } from '../../../src/base/index.ts';
+import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
 import type { CommittedEntry, RaftStatus } from '../../../src/raft/index.ts';
-import { entryKey } from '../../../src/raft/log-store/index.ts';
+import {
+  HARD_STATE_KEY,
+  decodeHardState,
+  entryKey,
+  type MemoryDisk,
+} from '../../../src/raft/log-store/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { SimMember } from './member.ts';
 
@@ -83,6 +88,7 @@ export class Oracles {
       const { type, term } = message;
       if (type === 'vote') this.#vote(from, term, from);
       if (type === 'vote-reply' && message.granted) this.#vote(from, term, to);
+      if (type === 'append-reply' && message.accepted) this.#mustBeDurable(from, message.index);
       if (type !== 'vote' && type !== 'vote-reply' && type !== 'append-reply') continue;
       const before = this.#durableTerm.get(from) ?? 0;
       if (term < before) this.fail(`member ${from} speaks of term ${term} after ${before}`);
@@ -97,6 +103,23 @@ export class Oracles {
       this.fail(`member ${voter} voted for ${before} and ${candidate} in term ${term}`);
     }
     this.#votes.set(key, candidate);
+    const stored = this.#diskOf(voter).durable(HARD_STATE_KEY);
+    const hardState = stored === undefined ? undefined : decodeHardState(stored);
+    if (hardState?.term === term ? hardState.vote !== candidate : (hardState?.term ?? 0) < term) {
+      this.fail(`member ${voter} votes for ${candidate} in term ${term} before its disk knows`);
+    }
+  }
+
+  #mustBeDurable(follower: MemberId, index: number): void {
+    if (index === 0 || this.#diskOf(follower).durable(entryKey(logIndex(index))) !== undefined) return;
+    this.fail(`member ${follower} acknowledges entry ${index} before its disk has it`);
+  }
+
+  #diskOf(id: MemberId): MemoryDisk {
+    return must(
+      this.#members.find((member) => member.id === id),
+      `member ${id}`,
+    ).disk;
   }
 
   refused(data: string): void {

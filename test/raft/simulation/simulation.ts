@@ -189,7 +189,7 @@ async function fault(simulation: Simulation): Promise<void> {
   const { chance, network, members } = simulation;
   const ids = members.map(({ id }) => id);
   const victim = chance.hits(0.5) ? (simulation.leader() ?? chance.pick(members)) : chance.pick(members);
-  switch (chance.between(0, 9)) {
+  switch (chance.between(0, 10)) {
     case 0:
     case 1:
     case 2:
@@ -212,6 +212,7 @@ async function fault(simulation: Simulation): Promise<void> {
       for (const from of ids) for (const to of ids) if (chance.hits(0.3)) network.block(from, to);
       return;
     case 8:
+    case 9:
       network.heal();
       return;
     default:

@@ -1,0 +1,112 @@
+/** Faults placed by hand, where chance would take long: each ends in what the cluster must have done. */
+import { must, type MemberId } from '../../../src/base/index.ts';
+import type { SimMember } from './member.ts';
+import { Violation } from './oracles.ts';
+import { Simulation } from './simulation.ts';
+
+async function established(
+  seed: number,
+  size: number,
+): Promise<{ simulation: Simulation; leader: SimMember }> {
+  const simulation = new Simulation(seed, size);
+  await simulation.startAll();
+  await simulation.until(5_000, 'a first leader', () => simulation.leader() !== undefined);
+  return { simulation, leader: must(simulation.leader(), 'leader') };
+}
+
+function termOf(member: SimMember): number {
+  return must(member.running, 'a running member').driver.core.term;
+}
+
+function others(simulation: Simulation, id: MemberId): readonly SimMember[] {
+  return simulation.members.filter((member) => member.id !== id);
+}
+
+/** A follower that was cut off comes back: neither leader nor term changes (thesis, section 9.6). */
+export async function returningFollower(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  const term = termOf(leader);
+  const cut = must(others(simulation, leader.id)[0], 'a follower');
+  for (const { id } of others(simulation, cut.id)) {
+    simulation.network.block(id, cut.id);
+    simulation.network.block(cut.id, id);
+  }
+  await simulation.advance(10_000);
+  simulation.network.heal();
+  await simulation.advance(3_000);
+  if (simulation.leader() !== leader || termOf(leader) !== term)
+    throw new Violation('a returning follower disturbed');
+  await simulation.mustRecover();
+}
+
+/** A leader that is heard but hears nothing gives way (check-quorum), and the others go on. */
+export async function deafLeader(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  for (const { id } of others(simulation, leader.id)) simulation.network.block(id, leader.id);
+  await simulation.until(5_000, 'another leader', () => {
+    const now = simulation.leader();
+    return now !== undefined && now !== leader;
+  });
+  await simulation.mustRecover();
+}
+
+/** A link that works in one direction only does not unseat a leader that hears a quorum. */
+export async function halfDeafFollower(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  const deaf = must(others(simulation, leader.id)[0], 'a follower');
+  const term = termOf(leader);
+  simulation.network.block(leader.id, deaf.id);
+  await simulation.advance(10_000);
+  if (simulation.leader() !== leader || termOf(leader) !== term)
+    throw new Violation('a one-way link unseated the leader');
+  await simulation.mustRecover();
+}
+
+/** Two halves that meet in one member only keep one leader (Cloudflare, 2020-11-02). */
+export async function bridge(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 5);
+  const term = termOf(leader);
+  const [b, c, d] = others(simulation, leader.id).map(({ id }) => id);
+  for (const left of [must(c, 'c'), must(d, 'd')]) {
+    for (const right of others(simulation, leader.id).map(({ id }) => id)) {
+      if (right === c || right === d || right === b) continue;
+      simulation.network.block(left, right);
+      simulation.network.block(right, left);
+    }
+  }
+  await simulation.advance(10_000);
+  if (simulation.leader() !== leader || termOf(leader) !== term)
+    throw new Violation('a bridge unseated the leader');
+  await simulation.mustRecover();
+}
+
+/** A follower stopped for seconds wakes with heartbeats in its socket: it reads them before it judges. */
+export async function wokenFollower(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  const term = termOf(leader);
+  const sleeper = must(others(simulation, leader.id)[0], 'a follower');
+  sleeper.stall(3_000);
+  await simulation.advance(5_000);
+  const woken = must(sleeper.running, 'the woken member').driver.status();
+  if (simulation.leader() !== leader || termOf(leader) !== term || woken.role !== 'follower') {
+    throw new Violation('a woken follower campaigned');
+  }
+  await simulation.mustRecover();
+}
+
+/** A leader stopped for longer than an election is not `leading` when it wakes, not for one event. */
+export async function wokenLeader(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  leader.stall(4_000);
+  await simulation.until(4_000, 'another leader', () =>
+    others(simulation, leader.id).some(({ running }) => running?.driver.status().leading === true),
+  );
+  const awake = simulation.loop.nowMs + 4_000;
+  while (simulation.loop.nowMs < awake) {
+    await simulation.advance(0.25);
+    if (leader.running?.driver.status().leading === true)
+      throw new Violation('a woken leader believed itself');
+    if (simulation.chance.hits(0.02)) simulation.load();
+  }
+  await simulation.mustRecover();
+}
