@@ -234,7 +234,8 @@ export class TaskRunner {
   #note(run: Run, { result, replaced = false, foundDone = false }: Ended): void {
     const plain = result === TaskResult.TASK_RESULT_DONE && !replaced && !foundDone;
     if (plain || result === TaskResult.TASK_RESULT_FAILED) return;
-    const shown = result.replace('TASK_RESULT_', '');
+    const [name] = Object.entries(TaskResult).find(([, value]) => value === result) ?? [''];
+    const shown = name.replace('TASK_RESULT_', '');
     this.#options.log.info(this.#fields(run, { result: shown, replaced, foundDone }), 'task ended');
   }
 
