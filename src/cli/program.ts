@@ -74,7 +74,7 @@ function addCommands(program: Argv, { commands, depth, select }: Adding): void {
       continue;
     }
     const verbs = group.map((command) => command.path[depth + 1]).join(', ');
-    program.command(`${word} <verb>`, `${word}: ${verbs}`, (inner) => {
+    program.command(word, `${word}: ${verbs}`, (inner) => {
       addCommands(inner, { commands: group, depth: depth + 1, select });
       return inner.demandCommand(1, `a verb is missing after ${word}: ${verbs}`);
     });
@@ -124,7 +124,8 @@ function usage(message: string, words: readonly string[], commands: readonly Com
   const unknown = /^Unknown arguments?: ([^,]+)/.exec(message)?.[1] ?? mistyped;
   const flags = [...new Set(commands.flatMap((command) => Object.keys(command.options).map(kebab)))];
   const meant = unknown === undefined || flags.includes(unknown) ? undefined : nearest(unknown, flags);
-  const text = message.replaceAll('\n', ' ');
+  const said = message.replaceAll('\n', ' ');
+  const text = said.startsWith('Did you mean') ? `unknown command: ${words.join(' ')}. ${said}` : said;
   const path = words.filter((word) => /^[a-z]+$/.test(word)).slice(0, 2);
   const known = commands.filter((command) => path[0] === command.path[0]);
   return new TidemarkError('USAGE', meant === undefined ? text : `${text}; did you mean --${meant}?`, {

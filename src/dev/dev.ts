@@ -24,6 +24,8 @@ import { WindowWatch, WINDOWS_PER_LOOK, type Screen } from './window-watch.ts';
 
 /** The leader is killed once so many windows have merged. */
 const WINDOWS_BEFORE_KILL = 3;
+/** A process that ends again and again will not get better by waiting: the run goes to its end. */
+const CRASHES_MAX = 10;
 
 /**
  * Runs until the duration is over or a signal comes, and resolves with what happened. Everything that it started
@@ -119,6 +121,8 @@ class DevRun implements ClusterEvents {
     const how = exit.signal === null ? `exit code ${exit.code}` : exit.signal;
     const why = exit.error === undefined ? '' : `: ${exit.error.code} ${exit.error.message}`;
     this.#crashes.push(`${child.name} (${how}${why})`);
+    if (this.#crashes.length >= CRASHES_MAX)
+      this.#stops.end(new Error('too many processes ended by themselves'));
     this.#screen.line(
       `>>> ${child.name} ended by itself (${how}${why}); started again. See ${child.spec.logFile}`,
     );

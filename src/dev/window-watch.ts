@@ -12,7 +12,7 @@ export interface WindowWatchOptions {
   readonly screen: Screen;
   /** The latest freshness in milliseconds, if one was measured. */
   readonly freshnessMs: () => number | undefined;
-  readonly onMerged: (window: number) => void;
+  readonly onMerged: () => void;
   /** On a kept folder: what an earlier run merged is not news. */
   readonly resumed: boolean;
 }
@@ -26,7 +26,8 @@ export interface Screen {
 
 export class WindowWatch {
   readonly #options: WindowWatchOptions;
-  #shown = 0;
+  /** Windows merge in any order. */
+  readonly #shown = new Set<string>();
   #started = false;
 
   constructor(options: WindowWatchOptions) {
@@ -51,9 +52,9 @@ export class WindowWatch {
       throw error;
     }
     const merged = windows.filter((window) => window.state !== 'SEALED').toReversed();
-    if (!this.#started && this.#options.resumed) this.#shown = Math.max(0, ...merged.map(numberOf));
+    if (!this.#started && this.#options.resumed) for (const window of merged) this.#shown.add(nameOf(window));
     this.#started = true;
-    for (const window of merged) if (numberOf(window) > this.#shown) this.#show(window);
+    for (const window of merged) if (!this.#shown.has(nameOf(window))) this.#show(window);
     const next = windows.findLast((window) => window.state === 'SEALED');
     if (next !== undefined) {
       this.#options.screen.live(
@@ -63,7 +64,7 @@ export class WindowWatch {
   }
 
   #show(window: WindowInfo): void {
-    this.#shown = numberOf(window);
+    this.#shown.add(nameOf(window));
     const freshness = this.#options.freshnessMs();
     const fresh = freshness === undefined ? '' : `  fresh within ${Math.round(freshness)} ms`;
     const holes = window.holes === 0 ? '' : `  ${window.holes} holes`;
@@ -71,8 +72,8 @@ export class WindowWatch {
     this.#options.screen.line(
       `window ${window.window}  ${window.rows} rows  merged in ${took} ms${fresh}${holes}`,
     );
-    this.#options.onMerged(this.#shown);
+    this.#options.onMerged();
   }
 }
 
-const numberOf = (window: WindowInfo): number => Number(window.window);
+const nameOf = (window: WindowInfo): string => `${window.source}/${window.window}`;
