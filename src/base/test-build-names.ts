@@ -30,6 +30,8 @@ export const MUTATIONS = [
   'state.sealOfDeposedEpoch',
   'state.doneOfOldVersion',
   'state.digestIgnoresDeletes',
+  'state.rowChecksumIgnored',
+  'state.digestNotComparedAtOpen',
   'merge.ignoreSinkEpoch',
   'merge.sinkEpochAtLeast',
   'merge.ignoreFoldMark',

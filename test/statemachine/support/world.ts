@@ -1,0 +1,204 @@
+import {
+  applyOperation,
+  idKey,
+  MemoryState,
+  taskRowKeyOf,
+  windowKey,
+  type DeclareJob,
+  type Operation,
+  type OperationResult,
+  type SealWindow,
+  type SourceRecord,
+  type TaskRecord,
+  type WindowRecord,
+} from '../../../src/statemachine/index.ts';
+
+type Value = Readonly<Record<string, string | number | boolean>>;
+
+/** A replicated state in memory, driven operation by operation, each as an entry of its own. */
+export class World {
+  readonly state = new MemoryState();
+  term = 1;
+  logTimeMs = 1_000;
+  index = 0;
+
+  apply(operation: Operation): OperationResult {
+    this.index += 1;
+    const meta = { index: this.index, term: this.term, logTimeMs: this.logTimeMs };
+    const result = applyOperation(this.state, operation, meta);
+    this.state.takeChanges();
+    return result;
+  }
+
+  /** Applies an operation that must be accepted. */
+  accept(operation: Operation): Value {
+    const result = this.apply(operation);
+    if (!result.ok) throw new Error(`${operation.type} was refused: ${result.code} ${result.message}`);
+    return result.value;
+  }
+
+  /** Applies an operation that must be refused and change nothing; answers its code. */
+  refuse(operation: Operation): string {
+    const before = this.state.digest;
+    const result = this.apply(operation);
+    if (result.ok) throw new Error(`${operation.type} was accepted`);
+    if (this.state.digest !== before) throw new Error(`${operation.type} was refused and changed the state`);
+    return result.code;
+  }
+
+  executor(name: string, slots = 4): number {
+    const registered = this.accept({
+      type: 'executor.register',
+      v: 1,
+      name,
+      incarnation: `${name}-1`,
+      slots,
+      version: '0',
+      engines: ['embedded'],
+    });
+    return registered['executorId'] as number;
+  }
+
+  source(id = 1): SourceRecord {
+    const source = this.state.sources.get(idKey(id));
+    if (source === undefined) throw new Error(`no source ${id}`);
+    return source;
+  }
+
+  window(window: number, source = 1): WindowRecord | undefined {
+    return this.state.windows.get(windowKey(source, window));
+  }
+
+  task(key: string): TaskRecord {
+    const task = this.state.tasks.get(taskRowKeyOf(key));
+    if (task === undefined) throw new Error(`no task ${key}`);
+    return task;
+  }
+
+  /** Brings source 1 to a running collector on executor `executorId`; answers its epoch. */
+  collect(executorId: number, sourceId = 1): string {
+    const sink = this.source(sourceId).sinkId;
+    if (this.state.sinks.get(idKey(sink))?.epoch === null) {
+      this.accept({ type: 'sink.grant', v: 1, sinkId: sink });
+    }
+    if (this.source(sourceId).prepare?.done !== true) {
+      const granted = this.accept({ type: 'prepare.grant', v: 1, sourceId, executorId });
+      this.accept(prepared(sourceId, granted['token'] as string));
+    }
+    return this.accept({ type: 'collector.grant', v: 1, sourceId, executorId })['epoch'] as string;
+  }
+
+  /** Seals the next window of a source under its current epoch. */
+  seal(sourceId = 1): number {
+    const source = this.source(sourceId);
+    const window = source.lastWindow + 1;
+    this.accept(sealOf(source, window));
+    return window;
+  }
+
+  /** Grants version `version` of a task of source 1's report. */
+  grant(input: GrantInput): TaskRecord {
+    const value = this.accept(grantOf(input));
+    return this.task(value['key'] as string);
+  }
+}
+
+export interface GrantInput {
+  readonly window: number;
+  readonly executorId: number;
+  readonly report?: number;
+  readonly version?: number;
+  readonly part?: number;
+  readonly purpose?: TaskRecord['purpose'];
+  readonly failedAttempt?: boolean;
+  readonly generation?: number;
+}
+
+export function grantOf(input: GrantInput): Extract<Operation, { type: 'task.grant' }> {
+  return {
+    type: 'task.grant',
+    v: 1,
+    reportId: input.report ?? 1,
+    generation: input.generation ?? 1,
+    firstWindow: input.window,
+    lastWindow: input.window,
+    part: input.part ?? 0,
+    version: input.version ?? 1,
+    executorId: input.executorId,
+    purpose: input.purpose ?? 'merge',
+    reason: '',
+    failedAttempt: input.failedAttempt ?? false,
+  };
+}
+
+export function finishOf(
+  task: TaskRecord,
+  state: 'DONE' | 'DEAD' | 'SKIPPED' | 'CANCELLED' = 'DONE',
+): Operation {
+  return { type: 'task.finish', v: 1, key: task.key, version: task.version, token: task.token, state };
+}
+
+export function prepared(sourceId: number, token: string): Operation {
+  return {
+    type: 'prepare.finish',
+    v: 1,
+    sourceId,
+    token,
+    errorCode: '',
+    errorMessage: '',
+    retryAfterMs: 0,
+  };
+}
+
+export function sealOf(source: SourceRecord, window: number, change: Partial<SealWindow> = {}): SealWindow {
+  return {
+    type: 'window.seal',
+    v: 1,
+    sourceId: source.id,
+    window,
+    epoch: source.collector?.epoch ?? '1',
+    from: source.position,
+    to: `p${window}`,
+    day: '2026-01-01',
+    coversMs: window,
+    topologyVersion: 1,
+    schemaVersions: [{ table: 'orders', version: 1 }],
+    shards: [{ shard: 's1', rows: 3, checksum: '00' }],
+    ...change,
+  };
+}
+
+/** A job with one store shard, one report database, and one source per entry of `reports`. */
+export function jobOf(
+  reports: Readonly<Record<string, readonly string[]>> = { shop: ['sales'] },
+  change: Partial<DeclareJob> = {},
+): DeclareJob {
+  const sources = Object.keys(reports);
+  return {
+    type: 'job.declare',
+    v: 1,
+    topology: { spec: '{}', shards: ['s1'] },
+    sinks: [{ name: 'main', spec: '{}' }],
+    sources: sources.map((name) => ({ name, spec: '{}', sink: 'main' })),
+    reports: sources.flatMap((source) =>
+      (reports[source] ?? []).map((name) => ({
+        name,
+        spec: `{"name":"${name}"}`,
+        specHash: 'h1',
+        source,
+        sink: 'main',
+        parts: 1,
+      })),
+    ),
+    ...change,
+  };
+}
+
+/** A world with a job, one executor (id 1) and a collector of source 1 on it. */
+export function runningWorld(job: DeclareJob = jobOf()): World {
+  const world = new World();
+  world.executor('one');
+  world.accept(job);
+  world.collect(1);
+  return world;
+}
