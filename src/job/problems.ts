@@ -1,5 +1,5 @@
 /** Collects what is wrong with a job file, each with its place, and tells all of it at once. */
-import { LineCounter, isMap, isScalar, type Document, type Node } from 'yaml';
+import { isMap, isScalar, type Document, type LineCounter, type Node } from 'yaml';
 import { TidemarkError, type ErrorCode } from '../base/index.ts';
 
 export type Path = readonly (string | number)[];

@@ -140,8 +140,8 @@ export class EmbeddedConnection implements SqlConnection {
     columns: readonly string[],
     rows: readonly (readonly SqlParam[])[],
   ): Promise<void> {
-    const { id } = embeddedDialect;
-    const head = `INSERT INTO ${id(table)} (${columns.map(id).join(', ')}) VALUES `;
+    const names = columns.map((name) => embeddedDialect.id(name)).join(', ');
+    const head = `INSERT INTO ${embeddedDialect.id(table)} (${names}) VALUES `;
     const tuple = `(${columns.map(() => '?').join(', ')})`;
     const rowsMax = Math.min(LIMITS.sqlInsertRowsMax, Math.floor(VARIABLES_MAX / columns.length));
     for (const [from, to] of insertBatches(columns, rows, rowsMax)) {
@@ -187,12 +187,12 @@ export class EmbeddedConnection implements SqlConnection {
   }
 
   async #run(sql: string, params: readonly WorkerValue[]): Promise<ResultSet> {
-    if (this.#closed) throw this.#lost('the connection is closed', null);
+    this.#assertOpen();
     const before = this.#inTransaction;
     try {
       return await this.#send(sql, params);
     } catch (error) {
-      if (!(error instanceof TidemarkError) || this.#closed) throw error;
+      if (!(error instanceof TidemarkError) || !this.usable) throw error;
       if (endsConnection(error)) {
         this.destroy();
         throw sql === 'COMMIT'
@@ -202,6 +202,10 @@ export class EmbeddedConnection implements SqlConnection {
       if (error.code === 'DB_BUSY' && before && this.#inTransaction) await this.#send('ROLLBACK', []);
       throw error;
     }
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw this.#lost('the connection is closed', null);
   }
 
   #send(sql: string, params: readonly WorkerValue[]): Promise<ResultSet> {

@@ -70,10 +70,11 @@ export function embeddedWorkerMain(): void {
   const NATIVE_WAIT_MS = 50;
   const TOO_MANY = 'TIDEMARK_ROWS_MAX';
 
-  const { parentPort, workerData } = process.getBuiltinModule('node:worker_threads');
-  if (parentPort === null) throw new Error('not a worker thread');
-  const port = parentPort;
-  const { library, file, state: shared, busyWaitMs, rowsMax } = workerData as WorkerInput;
+  const threads = process.getBuiltinModule('node:worker_threads');
+  if (threads.parentPort === null) throw new Error('not a worker thread');
+  const port = threads.parentPort;
+  const input = threads.workerData as WorkerInput;
+  const { library, file, state: shared, busyWaitMs, rowsMax } = input;
   const state = new Int32Array(shared);
   const load = process.getBuiltinModule('node:module').createRequire(library);
   const cache = new Map<string, Statement>();
@@ -108,7 +109,7 @@ export function embeddedWorkerMain(): void {
 
   function run(sql: string, params: readonly WorkerValue[]): NonNullable<WorkerReply['result']> {
     const statement = prepared(sql);
-    if (!statement.reader) return { columns: [], rows: [], changes: Number(statement.run(params).changes) };
+    if (!statement.reader) return { columns: [], rows: [], changes: statement.run(params).changes };
     const rows: WorkerValue[][] = [];
     for (const row of statement.raw(true).iterate(params)) {
       if (rows.length >= rowsMax)

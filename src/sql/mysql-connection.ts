@@ -1,6 +1,6 @@
 /** One connection to MySQL or MariaDB, over mysql2's text protocol (see mysql-literals.ts for why). */
 import mysql from 'mysql2';
-import { assert, LIMITS, TidemarkError } from '../base/index.ts';
+import { assert, LIMITS, TidemarkError, toTidemarkError } from '../base/index.ts';
 import type { ConnectOptions, ResultSet, SqlConnection, SqlParam } from './engine.ts';
 import { insertBatches } from './insert-batches.ts';
 import type { MysqlTarget } from './mysql-address.ts';
@@ -79,8 +79,8 @@ export class MysqlConnection implements SqlConnection {
     columns: readonly string[],
     rows: readonly (readonly SqlParam[])[],
   ): Promise<void> {
-    const { id } = mysqlDialect;
-    const head = `INSERT INTO ${id(table)} (${columns.map(id).join(', ')}) VALUES `;
+    const names = columns.map((name) => mysqlDialect.id(name)).join(', ');
+    const head = `INSERT INTO ${mysqlDialect.id(table)} (${names}) VALUES `;
     for (const [from, to] of insertBatches(columns, rows)) {
       const values = rows.slice(from, to).map((row) => `(${row.map(literal).join(', ')})`);
       await this.#run(head + values.join(', '), this.#inTransaction ? 'none' : 'write');
@@ -134,16 +134,20 @@ export class MysqlConnection implements SqlConnection {
   }
 
   async #run(text: string, effect: Effect): Promise<ResultSet> {
-    if (this.#closed) throw new TidemarkError('DB_UNREACHABLE', `${this.#label}: the connection is closed`);
+    this.#assertOpen();
     try {
       return await this.#send(text);
     } catch (error) {
       // Of a COMMIT only a deadlock is a known failure; whatever else is said of it is not trusted.
-      const lost = this.#closed || isLost(error) || (effect === 'commit' && !isDeadlock(error));
+      const lost = !this.usable || isLost(error) || (effect === 'commit' && !isDeadlock(error));
       const mapped = mysqlError(error, this.#label, { lost, outcomeUnknown: effect !== 'none' });
       await this.#afterError(mapped, lost);
       throw mapped;
     }
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new TidemarkError('DB_UNREACHABLE', `${this.#label}: the connection is closed`);
   }
 
   /** Keeps the contract: a lost connection is closed, a busy transaction is rolled back as a whole. */
@@ -176,7 +180,7 @@ export class MysqlConnection implements SqlConnection {
         try {
           resolve(readResult(rows, fields, LIMITS.sqlRowsPerFetchMax));
         } catch (problem) {
-          reject(problem as Error);
+          reject(toTidemarkError(problem));
         }
       });
     });

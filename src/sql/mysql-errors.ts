@@ -56,6 +56,7 @@ const BY_NUMBER: Readonly<Record<number, ErrorCode>> = {
 
 const BY_STATE: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^42S02$/, 'TABLE_MISSING'],
+  [/^42S01$/, 'DB_FAILED'],
   [/^42S/, 'SQL_INVALID'],
   [/^(?:42000|21000)$/, 'SQL_INVALID'],
   [/^22/, 'VALUE_RANGE'],
