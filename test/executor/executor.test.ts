@@ -1,12 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { armFailpoint, onFailpointHit, releaseFailpoint } from '../../src/base/test-build-active.ts';
 import { Executor } from '../../src/executor/executor.ts';
 import type { CompiledJob } from '../../src/job/index.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
-import { insecureCredentials, TaskResult, type SealedWindow } from '../../src/wire/index.ts';
+import {
+  insecureCredentials,
+  TaskResult,
+  type SealedWindow,
+  type Task,
+  type TaskOutcome,
+} from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { FakeLeader } from './fake-leader.ts';
@@ -22,6 +28,9 @@ class World {
   readonly source: SqlEngine;
   readonly reports: SqlEngine;
   readonly #closers: (() => Promise<void> | void)[];
+  /** Tokens and versions grow from test to test. */
+  #grants = 10;
+  #snapshot: SealedWindow | undefined;
 
   private constructor(place: Place, leader: FakeLeader, urls: Record<string, string>, folder: string) {
     this.place = place;
@@ -78,11 +87,11 @@ class World {
   }
 
   /** Validates the job, defines it, and has it prepared. */
-  async prepare(): Promise<CompiledJob> {
+  async prepare(edit: (compiled: string) => string = (compiled) => compiled): Promise<void> {
     this.leader.say({ $case: 'validate', value: { request: 1n, jobYaml: jobYaml(this.place) } });
     const outcome = await this.leader.hears('validate');
     expect(outcome.errorMessage).toBe('');
-    const job = JSON.parse(outcome.compiledJson) as CompiledJob;
+    const job = JSON.parse(edit(outcome.compiledJson)) as CompiledJob;
     define(this.leader, job);
     this.leader.say({ $case: 'prepare', value: prepareOrder });
     expect(await this.leader.hears('prepare')).toMatchObject({
@@ -90,47 +99,67 @@ class World {
       token: token(1),
       dimensions: [{ table: 'merchants', rows: 2n }],
     });
-    return job;
   }
 
-  /** Starts the collector and accepts its seals from now on. */
-  async collect(): Promise<void> {
+  /** Starts a collector under a new epoch, from the very beginning; returns the epoch. */
+  startCollector(): bigint {
+    this.#grants += 1;
+    const epoch = token(this.#grants);
     this.leader.say({
       $case: 'startCollector',
-      value: {
-        sourceId: 1n,
-        epoch: token(3),
-        leaderTerm: 3n,
-        lastWindow: 0n,
-        position: '',
-        topologyVersion: 1,
-      },
+      value: { sourceId: 1n, epoch, leaderTerm: 3n, lastWindow: 0n, position: '', topologyVersion: 1 },
     });
-    await this.sealed(1n);
+    return epoch;
   }
 
-  /** Waits for a window's seal and answers it. */
-  async sealed(window: bigint): Promise<SealedWindow> {
-    const request = await this.leader.hears('seal', (seal) => seal.window?.window === window);
-    this.leader.say({
-      $case: 'sealReply',
-      value: { request: request.request, sourceId: 1n, errorCode: '', errorMessage: '' },
-    });
-    if (request.window === undefined) throw new Error('a seal without a window');
-    return request.window;
+  stopCollector(epoch: bigint): void {
+    this.leader.say({ $case: 'stopCollector', value: { sourceId: 1n, epoch } });
+  }
+
+  /** The initial snapshot, sealed; captured once for all tests. */
+  async snapshot(): Promise<SealedWindow> {
+    if (this.#snapshot !== undefined) return this.#snapshot;
+    const epoch = this.startCollector();
+    const { request, window } = await this.leader.hears('seal', (seal) => seal.window?.window === 1n);
+    this.reply(request, '');
+    this.stopCollector(epoch);
+    await eventually(() => this.executor.hostedCollectors === 0, { withinMs: 5_000 });
+    if (window === undefined) throw new Error('a seal without a window');
+    this.#snapshot = window;
+    return window;
+  }
+
+  reply(request: bigint, errorCode: string): void {
+    const value = { request, sourceId: 1n, errorCode, errorMessage: errorCode };
+    this.leader.say({ $case: 'sealReply', value });
+  }
+
+  /** Dispatches the next version of the window's task and returns it. */
+  dispatch(window: SealedWindow, more: Partial<Task> = {}): Task {
+    this.#grants += 1;
+    const task = taskOf(window, this.#grants, more);
+    this.leader.say({ $case: 'dispatch', value: { tasks: [task] } });
+    return task;
+  }
+
+  outcome(task: Task, count = 1): Promise<TaskOutcome> {
+    return this.leader.hears('task', ({ version }) => version === task.version, count);
   }
 
   async report(): Promise<readonly (readonly SqlValue[])[]> {
     const { rows } = await this.reports.use('test', (connection) =>
       connection.query('SELECT country, orders, revenue, largest FROM by_country ORDER BY country'),
     );
-    return rows.map((row) => row.map((value) => (typeof value === 'string' ? value : value)));
+    return rows;
   }
 
-  async watermark(): Promise<SqlValue | undefined> {
-    const { rows } = await this.reports.use('test', (connection) =>
-      connection.query('SELECT last_window FROM tm_watermark'),
-    );
+  watermark(): Promise<SqlValue | undefined> {
+    return this.one('SELECT last_window FROM tm_watermark');
+  }
+
+  /** The one value of a query on the report database. */
+  async one(sql: string): Promise<SqlValue | undefined> {
+    const { rows } = await this.reports.use('test', (connection) => connection.query(sql));
     return rows[0]?.[0];
   }
 }
@@ -141,22 +170,25 @@ describe.each(places)('an executor on %s', (place) => {
   describe.skipIf(place === 'mysql' && mariadbMissing())('with a leader', () => {
     let world: World;
 
-    beforeEach(async () => {
+    beforeAll(async () => {
       world = await World.make(place);
+      await world.prepare();
     });
 
-    afterEach(async () => {
+    afterAll(async () => {
       await world.close();
     });
 
+    beforeEach(() => {
+      world.leader.heard.length = 0;
+    });
+
     it('takes a row from the source to a report cell, and replaces what an earlier version added', async () => {
-      await world.prepare();
-      await world.collect();
-      const window = await world.sealed(1n);
-      world.leader.say({ $case: 'dispatch', value: { tasks: [taskOf(window, 1)] } });
-      expect(await world.leader.hears('task')).toMatchObject({
+      const window = await world.snapshot();
+      const first = world.dispatch(window);
+      expect(await world.outcome(first)).toMatchObject({
         result: TaskResult.TASK_RESULT_DONE,
-        token: token(101),
+        token: first.token,
         rowsIn: 3n,
         replaced: false,
       });
@@ -167,8 +199,7 @@ describe.each(places)('an executor on %s', (place) => {
       expect(await world.report()).toEqual(expected);
       expect(await world.watermark()).toBe(1n);
 
-      world.leader.say({ $case: 'dispatch', value: { tasks: [taskOf(window, 2)] } });
-      expect(await world.leader.hears('task', (task) => task.version === 2)).toMatchObject({
+      expect(await world.outcome(world.dispatch(window))).toMatchObject({
         result: TaskResult.TASK_RESULT_DONE,
         replaced: true,
       });
@@ -176,9 +207,7 @@ describe.each(places)('an executor on %s', (place) => {
     });
 
     it('fences a version that was held between compute and merge until the next one had merged', async () => {
-      await world.prepare();
-      await world.collect();
-      const window = await world.sealed(1n);
+      const window = await world.snapshot();
       const held = new Promise<void>((resolve) => {
         const stop = onFailpointHit((hit) => {
           if (hit.name !== 'executor.afterCompute') return;
@@ -186,99 +215,64 @@ describe.each(places)('an executor on %s', (place) => {
           resolve();
         });
       });
-      armFailpoint({ name: 'executor.afterCompute', action: 'pause', match: { token: String(token(101)) } });
-      world.leader.say({ $case: 'dispatch', value: { tasks: [taskOf(window, 1)] } });
+      armFailpoint({ name: 'executor.afterCompute', action: 'pause' });
+      const first = world.dispatch(window);
       await held;
-      const second = taskOf(window, 2, { superseded: [token(101)] });
-      world.leader.say({ $case: 'dispatch', value: { tasks: [second] } });
-      await world.leader.hears('task', (task) => task.version === 2);
+      const second = world.dispatch(window, { superseded: [first.token] });
+      await world.outcome(second);
       releaseFailpoint('executor.afterCompute');
-      expect(await world.leader.hears('task', (task) => task.version === 1)).toMatchObject({
-        result: TaskResult.TASK_RESULT_FENCED,
-      });
+      expect(await world.outcome(first)).toMatchObject({ result: TaskResult.TASK_RESULT_FENCED });
       expect(await world.report()).toHaveLength(2);
     });
 
     it('retracts a task, and tells again what a new stream may not have heard', async () => {
-      await world.prepare();
-      await world.collect();
-      const window = await world.sealed(1n);
-      world.leader.say({ $case: 'dispatch', value: { tasks: [taskOf(window, 1)] } });
-      await world.leader.hears('task');
-      const retraction = taskOf(window, 2, { kind: 2, reason: 'KEY_NULL' });
-      world.leader.say({ $case: 'dispatch', value: { tasks: [retraction] } });
-      const retracted = { result: TaskResult.TASK_RESULT_RETRACTED, version: 2 };
-      expect(await world.leader.hears('task', (task) => task.version === 2)).toMatchObject(retracted);
+      const window = await world.snapshot();
+      await world.outcome(world.dispatch(window));
+      const retraction = world.dispatch(window, { kind: 2, reason: 'KEY_NULL' });
+      const retracted = { result: TaskResult.TASK_RESULT_RETRACTED };
+      expect(await world.outcome(retraction)).toMatchObject(retracted);
       expect(await world.report()).toEqual([]);
 
       world.leader.drop();
-      await world.leader.hears('hello', () => true, 2);
-      expect(await world.leader.hears('task', (task) => task.version === 2, 2)).toMatchObject(retracted);
+      await world.leader.hears('hello');
+      expect(await world.outcome(retraction, 2)).toMatchObject(retracted);
       // A dispatch of the same grant by a leader that has not heard the outcome gets it at once.
       world.leader.say({ $case: 'dispatch', value: { tasks: [retraction] } });
-      await world.leader.hears('task', (task) => task.version === 2, 3);
+      await world.outcome(retraction, 3);
     });
 
     it('fails a task with a code when the store does not show the whole window', async () => {
-      await world.prepare();
-      await world.collect();
-      const window = await world.sealed(1n);
-      const shards = window.shards.map((shard) => ({ ...shard, rows: shard.rows + 1n }));
-      world.leader.say({ $case: 'dispatch', value: { tasks: [taskOf({ ...window, shards }, 1)] } });
-      expect(await world.leader.hears('task')).toMatchObject({
-        result: TaskResult.TASK_RESULT_FAILED,
-        errorCode: 'WINDOW_INCOMPLETE',
-      });
-      expect(await world.report()).toEqual([]);
+      const window = await world.snapshot();
+      const wrongRows = window.shards.map((shard) => ({ ...shard, rows: shard.rows + 1n }));
+      const wrongSum = window.shards.map((shard) => ({ ...shard, checksum: '0'.repeat(16) }));
+      const before = await world.report();
+      for (const shards of [wrongRows, wrongSum]) {
+        expect(await world.outcome(world.dispatch({ ...window, shards }))).toMatchObject({
+          result: TaskResult.TASK_RESULT_FAILED,
+          errorCode: 'WINDOW_INCOMPLETE',
+        });
+      }
+      expect(await world.report()).toEqual(before);
     });
 
     it('asks for a seal again after a reconnect, and hosts the collector meanwhile', async () => {
-      await world.prepare();
-      world.leader.say({
-        $case: 'startCollector',
-        value: {
-          sourceId: 1n,
-          epoch: token(3),
-          leaderTerm: 3n,
-          lastWindow: 0n,
-          position: '',
-          topologyVersion: 1,
-        },
-      });
+      const epoch = world.startCollector();
       const first = await world.leader.hears('seal');
       world.leader.drop();
-      const hello = await world.leader.hears('hello', () => true, 2);
-      expect(hello.collectors).toEqual([{ sourceId: 1n, epoch: token(3) }]);
+      const hello = await world.leader.hears('hello');
+      expect(hello.collectors).toEqual([{ sourceId: 1n, epoch }]);
       expect(await world.leader.hears('seal', () => true, 2)).toEqual(first);
+      world.stopCollector(epoch);
+      await eventually(() => world.executor.hostedCollectors === 0, { withinMs: 5_000 });
     });
 
-    it('ends a collector whose seal is refused, and says so', async () => {
-      await world.prepare();
-      world.leader.say({
-        $case: 'startCollector',
-        value: {
-          sourceId: 1n,
-          epoch: token(3),
-          leaderTerm: 3n,
-          lastWindow: 0n,
-          position: '',
-          topologyVersion: 1,
-        },
-      });
+    it('repeats a seal whose answer is unknown, and ends the collector when it is refused', async () => {
+      const epoch = world.startCollector();
       const { request } = await world.leader.hears('seal');
-      world.leader.say({
-        $case: 'sealReply',
-        value: {
-          request,
-          sourceId: 1n,
-          errorCode: 'STALE_EPOCH',
-          errorMessage: 'a newer collector was granted',
-        },
-      });
-      expect(await world.leader.hears('collectorStopped')).toMatchObject({
-        epoch: token(3),
-        errorCode: 'STALE_EPOCH',
-      });
+      world.reply(request, 'OUTCOME_UNKNOWN');
+      await world.leader.hears('seal', (seal) => seal.request === request, 2);
+      world.reply(request, 'STALE_EPOCH');
+      expect(await world.leader.hears('collectorStopped')).toMatchObject({ epoch, errorCode: 'STALE_EPOCH' });
       await eventually(() => world.executor.hostedCollectors === 0, { withinMs: 5_000 });
     });
 
@@ -289,5 +283,28 @@ describe.each(places)('an executor on %s', (place) => {
       expect(outcome).toMatchObject({ request: 9n, errorCode: 'SQL_INVALID', compiledJson: '' });
       expect(outcome.errorMessage).toContain('by_country');
     });
+  });
+});
+
+describe.skipIf(mariadbMissing())('a cancelled task on MariaDB', () => {
+  it('leaves no query behind in the process list', async () => {
+    const world = await World.make('mysql');
+    const running = (): Promise<SqlValue | undefined> =>
+      world.one(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(20)%' AND id <> CONNECTION_ID()",
+      );
+    try {
+      await world.prepare((job) => job.replace('o.cents AS largest', 'o.cents + SLEEP(20) AS largest'));
+      const task = world.dispatch(await world.snapshot());
+      await eventually(async () => (await running()) === 1n, {
+        withinMs: 10_000,
+        what: 'the query at the server',
+      });
+      world.leader.say({ $case: 'cancel', value: { task: task.task, token: task.token } });
+      expect(await world.outcome(task)).toMatchObject({ errorCode: 'CANCELLED' });
+      expect(await running()).toBe(0n);
+    } finally {
+      await world.close();
+    }
   });
 });

@@ -83,7 +83,7 @@ export class FakeLeader {
     count = 1,
   ): Promise<Body<C>> {
     return eventually<Body<C>>(
-      () => {
+      (): Body<C> | Promise<Body<C>> => {
         const found = this.all(kind).filter(test)[count - 1];
         if (found === undefined) throw new Error(`heard ${this.heard.map((said) => said.$case).join(' ')}`);
         return found;
