@@ -1,6 +1,6 @@
 /** The client of a cluster: typed methods, one per call of the client service, with retries and sessions behind them. */
 import { LIMITS, TidemarkError, isTidemarkError, systemClock, type Clock } from '../base/index.ts';
-import { insecureCredentials } from '../wire/index.ts';
+import { ClientService, insecureCredentials } from '../wire/index.ts';
 import type {
   AppliedItem,
   Credentials,
@@ -88,7 +88,7 @@ class EndpointClient implements TidemarkClient {
     // Not redirected: who is asked becomes the first member, and nobody leads yet.
     const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
     const { preferred } = this.#endpoints;
-    return this.#endpoints.call(preferred, (client) => client.init, request, this.#settings.deadlineMs);
+    return this.#endpoints.call(preferred, ClientService.init, request, this.#settings.deadlineMs);
   }
 
   status(): Promise<EndpointStatus[]> {
@@ -99,7 +99,7 @@ class EndpointClient implements TidemarkClient {
     const dryRun = options.dryRun ?? false;
     const reply = await this.#numbered((id) => ({
       name: 'apply',
-      method: (client) => client.apply,
+      method: ClientService.apply,
       request: { ...id, jobYaml, dryRun },
       kind: dryRun ? 'read' : 'numbered',
     }));
@@ -108,12 +108,12 @@ class EndpointClient implements TidemarkClient {
 
   async listSources(): Promise<SourceInfo[]> {
     const call = { name: 'source list', request: {}, kind: 'read' } as const;
-    return (await this.#call({ ...call, method: (client) => client.listSources })).sources;
+    return (await this.#call({ ...call, method: ClientService.listSources })).sources;
   }
 
   async listReports(): Promise<ReportInfo[]> {
     const call = { name: 'report list', request: {}, kind: 'read' } as const;
-    return (await this.#call({ ...call, method: (client) => client.listReports })).reports;
+    return (await this.#call({ ...call, method: ClientService.listReports })).reports;
   }
 
   async listWindows(
@@ -121,24 +121,24 @@ class EndpointClient implements TidemarkClient {
   ): Promise<WindowInfo[]> {
     const request = { source: filter.source ?? '', limit: filter.limit ?? 0 };
     const call = { name: 'window list', request, kind: 'read' } as const;
-    return (await this.#call({ ...call, method: (client) => client.listWindows })).windows;
+    return (await this.#call({ ...call, method: ClientService.listWindows })).windows;
   }
 
   async listTasks(filter: { readonly state?: string; readonly limit?: number } = {}): Promise<TaskInfo[]> {
     const request = { state: filter.state ?? '', limit: filter.limit ?? 0 };
     const call = { name: 'task list', request, kind: 'read' } as const;
-    return (await this.#call({ ...call, method: (client) => client.listTasks })).tasks;
+    return (await this.#call({ ...call, method: ClientService.listTasks })).tasks;
   }
 
   async listExecutors(): Promise<ExecutorInfo[]> {
     const call = { name: 'executor list', request: {}, kind: 'read' } as const;
-    return (await this.#call({ ...call, method: (client) => client.listExecutors })).executors;
+    return (await this.#call({ ...call, method: ClientService.listExecutors })).executors;
   }
 
   async retryTasks(tasks: readonly string[] = []): Promise<number> {
     const reply = await this.#numbered((id) => ({
       name: 'task retry',
-      method: (client) => client.retryTasks,
+      method: ClientService.retryTasks,
       request: { ...id, tasks: [...tasks] },
       kind: 'numbered',
     }));
@@ -177,7 +177,7 @@ class EndpointClient implements TidemarkClient {
   #openSession(): Promise<bigint> {
     this.#session ??= this.#call({
       name: 'open session',
-      method: (client) => client.openSession,
+      method: ClientService.openSession,
       request: { name: this.#settings.name },
       // Opened twice after a lost answer, the first is never used and ends by itself.
       kind: 'read',

@@ -1,22 +1,21 @@
 /** The coordinators that a client knows: those it was given, and leaders that it was pointed to. */
-import { Metadata, type CallOptions, type ServiceError } from '@grpc/grpc-js';
+import { Client, Metadata } from '@grpc/grpc-js';
 import { LIMITS, TidemarkError, formatAddress, must, parseAddress } from '../base/index.ts';
-import { CHANNEL_OPTIONS, ClientClient, fromServiceError, type LinkCredentials } from '../wire/index.ts';
+import { CHANNEL_OPTIONS, fromServiceError, type LinkCredentials } from '../wire/index.ts';
 
-/** The form of every generated unary method with all its arguments. */
-export type UnaryMethod<Request, Reply> = (
-  request: Request,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-  callback: (error: ServiceError | null, reply: Reply) => void,
-) => unknown;
+/** A unary method as the generated service describes it: `ClientService.apply`. */
+export interface UnaryMethod<Request, Reply> {
+  readonly path: string;
+  readonly requestSerialize: (request: Request) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Reply;
+}
 
 const ENDPOINTS_MAX = LIMITS.membersMax * 4;
 
 export class Endpoints {
   readonly #credentials: LinkCredentials;
   readonly #given: readonly string[];
-  readonly #clients = new Map<string, ClientClient>();
+  readonly #clients = new Map<string, Client>();
   #preferred: string;
   #closed = false;
 
@@ -58,7 +57,7 @@ export class Endpoints {
    */
   call<Request, Reply>(
     address: string,
-    method: (client: ClientClient) => UnaryMethod<Request, Reply>,
+    method: UnaryMethod<Request, Reply>,
     request: Request,
     withinMs: number,
   ): Promise<Reply> {
@@ -66,10 +65,22 @@ export class Endpoints {
     const client = this.#client(address);
     return new Promise((resolve, reject) => {
       const deadline = Date.now() + withinMs;
-      method(client).call(client, request, new Metadata(), { deadline }, (error, reply) => {
-        if (error === null) resolve(reply);
-        else reject(fromServiceError(error));
-      });
+      const { path, requestSerialize, responseDeserialize } = method;
+      const options = { deadline };
+      client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        new Metadata(),
+        options,
+        (error, reply) => {
+          if (error !== null) reject(fromServiceError(error));
+          else if (reply === undefined)
+            reject(new TidemarkError('INTERNAL', `${path} was answered without a message`));
+          else resolve(reply);
+        },
+      );
     });
   }
 
@@ -84,11 +95,11 @@ export class Endpoints {
     return must(this.#given[(position + 1) % this.#given.length], 'next endpoint');
   }
 
-  #client(address: string): ClientClient {
+  #client(address: string): Client {
     let client = this.#clients.get(address);
     if (client === undefined) {
       this.#forgetOldHints();
-      client = new ClientClient(address, this.#credentials.channel, CHANNEL_OPTIONS);
+      client = new Client(address, this.#credentials.channel, CHANNEL_OPTIONS);
       this.#clients.set(address, client);
     }
     return client;

@@ -4,14 +4,13 @@
  * a read can, and so can a change that carries a session and a sequence number.
  */
 import { TidemarkError, sleep, toTidemarkError, type Clock, type ErrorCode } from '../base/index.ts';
-import type { ClientClient } from '../wire/index.ts';
 import type { Endpoints, UnaryMethod } from './endpoints.ts';
 import { noLeader } from './no-leader.ts';
 
 export interface LeaderCall<Request, Reply> {
   /** Shown in errors: `apply`, `window list`. */
   readonly name: string;
-  readonly method: (client: ClientClient) => UnaryMethod<Request, Reply>;
+  readonly method: UnaryMethod<Request, Reply>;
   readonly request: Request;
   /** `read` changes nothing; `numbered` carries (session, sequence); `once` must not be sent twice. */
   readonly kind: 'read' | 'numbered' | 'once';

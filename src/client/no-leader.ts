@@ -1,6 +1,6 @@
 /** Says why nobody answered: what was found at each endpoint, so that a reader sees which machine to look at. */
 import { TidemarkError, toTidemarkError } from '../base/index.ts';
-import type { StatusReply } from '../wire/index.ts';
+import { ClientService, type StatusReply } from '../wire/index.ts';
 import type { Endpoints } from './endpoints.ts';
 
 /** What one endpoint answered about itself. */
@@ -15,7 +15,7 @@ export function askEndpoints(endpoints: Endpoints, withinMs = STATUS_WITHIN_MS):
   return Promise.all(
     endpoints.given.map(async (endpoint): Promise<EndpointStatus> => {
       try {
-        return { endpoint, status: await endpoints.call(endpoint, (client) => client.status, {}, withinMs) };
+        return { endpoint, status: await endpoints.call(endpoint, ClientService.status, {}, withinMs) };
       } catch (error) {
         return { endpoint, error: toTidemarkError(error) };
       }

@@ -79,7 +79,8 @@ function readOutcome(outcome: ValidateOutcome): string {
 
 function readReply(results: readonly OperationResult[]): ApplyReply {
   const [result] = results;
-  if (result === undefined) throw new TidemarkError('INTERNAL', 'the declaration was not answered');
+  if (result === undefined)
+    throw new TidemarkError('SEQUENCE_STALE', 'the answer of this apply is not kept any more');
   if (!result.ok) throw new TidemarkError(result.code, result.message);
   const items = JSON.parse(String(result.value['items'])) as DeclaredItem[];
   return {

@@ -3,7 +3,7 @@
  * the authority of the port that it came through; a method without a row is refused, so that a new one
  * cannot be forgotten.
  */
-import { ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import { ServerInterceptingCall, status as Status, type ServerInterceptor } from '@grpc/grpc-js';
 import { TidemarkError } from '../base/index.ts';
 import { toServiceError } from '../wire/index.ts';
 
@@ -69,7 +69,7 @@ function refuse(
       next({
         onReceiveMetadata() {
           call.sendStatus({
-            code: status.code ?? 2,
+            code: status.code ?? Status.UNKNOWN,
             details: status.message,
             metadata: status.metadata ?? null,
           });

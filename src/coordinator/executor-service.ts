@@ -82,43 +82,51 @@ export function redirect(status: RaftStatus | undefined): Send {
   };
 }
 
-/** Registers the executor in the log and welcomes it, if this node still leads in the same term afterwards. */
+/** Welcomes the executor, sends it elsewhere, or refuses it; returns the link in the first case. */
 async function greet(
   options: ExecutorServiceOptions,
   stream: GuardedStream<ToExecutor>,
   hello: ExecutorHello,
 ): Promise<ExecutorLink | undefined> {
-  const { status } = options;
-  const turnAway = (): undefined => {
-    stream.write({ body: redirect(status()) });
-    stream.end();
-    return undefined;
-  };
   try {
-    checkHello(options.clusterId, hello);
-    const { term, leading } = status();
-    // An executor that has obeyed a later leader than this one knows more than this node does.
-    if (!leading || hello.leaderTerm > BigInt(term)) return turnAway();
-    const value = await register(options.proposer, hello);
-    if (stream.closed) return undefined;
-    if (!status().leading || status().term !== term) return turnAway();
-    const link = new ExecutorLink({
-      executorId: Number(value['executorId']),
-      name: hello.name,
-      term,
-      stream,
-      nowMs: options.clock.monotonicMs(),
-      running: hello.runningTasks,
-      collecting: hello.collectors.map(({ epoch }) => epoch.toString()),
-    });
-    welcome(options, link, Number(value['sessionId']));
-    return link;
+    const link = await admitExecutor(options, stream, hello);
+    if (link !== undefined) return link;
   } catch (error) {
     const known = codedOrThrow(error);
-    if (known.code === 'NOT_LEADER' || known.code === 'OUTCOME_UNKNOWN') return turnAway();
-    stream.fail(known);
-    return undefined;
+    if (known.code !== 'NOT_LEADER' && known.code !== 'OUTCOME_UNKNOWN') {
+      stream.fail(known);
+      return undefined;
+    }
   }
+  stream.write({ body: redirect(options.status()) });
+  stream.end();
+  return undefined;
+}
+
+/** Registers the executor in the log; undefined if this node does not lead, or not in the same term afterwards. */
+async function admitExecutor(
+  options: ExecutorServiceOptions,
+  stream: GuardedStream<ToExecutor>,
+  hello: ExecutorHello,
+): Promise<ExecutorLink | undefined> {
+  checkHello(options.clusterId, hello);
+  const { term, leading } = options.status();
+  // An executor that has obeyed a later leader than this one knows more than this node does.
+  if (!leading || hello.leaderTerm > BigInt(term)) return undefined;
+  const value = await register(options.proposer, hello);
+  const now = options.status();
+  if (stream.closed || !now.leading || now.term !== term) return undefined;
+  const link = new ExecutorLink({
+    executorId: Number(value['executorId']),
+    name: hello.name,
+    term,
+    stream,
+    nowMs: options.clock.monotonicMs(),
+    running: hello.runningTasks,
+    collecting: hello.collectors.map(({ epoch }) => epoch.toString()),
+  });
+  welcome(options, link, Number(value['sessionId']));
+  return link;
 }
 
 function welcome(options: ExecutorServiceOptions, link: ExecutorLink, sessionId: number): void {

@@ -1,6 +1,12 @@
 /** A gRPC server on one address of one authority: limits, authorisation and coded errors for all its methods. */
 import { lookup } from 'node:dns/promises';
-import { Server, logVerbosity, setLogVerbosity, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
+import {
+  Server,
+  logVerbosity,
+  setLogVerbosity,
+  type ServerUnaryCall,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import { TidemarkError, formatAddress, type Address } from '../base/index.ts';
 import { listenError } from '../ops/index.ts';
 import { CHANNEL_OPTIONS, toServiceError, type LinkCredentials } from '../wire/index.ts';

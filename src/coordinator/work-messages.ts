@@ -31,9 +31,9 @@ export function taskWork(
   const source = view.sources.get(idKey(task.sourceId));
   const sink = view.sinks.get(idKey(task.sinkId));
   const windows = sealedWindows(view, task);
-  if (report === undefined || source?.prepare == null || sink === undefined || windows === undefined) {
-    return undefined;
-  }
+  const prepare = source?.prepare ?? undefined;
+  if (report === undefined || source === undefined || prepare === undefined) return undefined;
+  if (sink === undefined || windows === undefined) return undefined;
   if (report.generation !== task.generation) return undefined;
   const message: Task = {
     task: task.key,
@@ -53,7 +53,7 @@ export function taskWork(
     windows: windows.map(sealedWindow),
     deadlineMs: LIMITS.taskDeadlineMs,
     superseded: superseded.map(parseToken),
-    prepared: parseToken(source.prepare.token),
+    prepared: parseToken(prepare.token),
     topologyVersion: must(windows[0], 'first window').topologyVersion,
     reason: task.purpose === 'merge' ? '' : task.reason,
   };
@@ -70,7 +70,8 @@ export function taskWork(
 export function prepareWork(context: WorkContext, source: SourceRecord): Work<Prepare> | undefined {
   const { view } = context;
   const sink = view.sinks.get(idKey(source.sinkId));
-  if (source.prepare === null || sink?.epoch == null) return undefined;
+  const epoch = sink?.epoch ?? undefined;
+  if (source.prepare === null || sink === undefined || epoch === undefined) return undefined;
   const reports = [...view.reports.values()].filter((report) => report.sourceId === source.id);
   const ids = reports.map((report) => `report/${report.id}/${report.generation}`);
   const message: Prepare = {
@@ -78,7 +79,7 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
     leaderTerm: BigInt(context.leaderTerm),
     sourceId: BigInt(source.id),
     sinkId: BigInt(sink.id),
-    sinkEpoch: parseToken(sink.epoch),
+    sinkEpoch: parseToken(epoch),
     clusterId: context.clusterId,
     reports: ids,
   };

@@ -70,7 +70,8 @@ const STANDARD_FIELDS = new Set(['level', 'time', 'role', 'pid', 'component', 'm
 function toText(line: string): string {
   const record = JSON.parse(line) as Record<string, unknown>;
   const time = String(record['time']).slice(11, 23);
-  const where = [record['role'], record['component']].filter((part) => part !== undefined).join('/');
+  const component = typeof record['component'] === 'string' ? `/${record['component']}` : '';
+  const where = `${String(record['role'])}${component}`;
   const fields = Object.entries(record)
     .filter(([key]) => !STANDARD_FIELDS.has(key))
     .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);

@@ -6,7 +6,7 @@
  */
 export function endWithParent(onLost: () => void): void {
   if (process.send === undefined) return;
-  if (process.connected !== true) {
+  if (!process.connected) {
     onLost();
     return;
   }

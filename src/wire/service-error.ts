@@ -25,7 +25,12 @@ export function toServiceError(error: unknown): Error & Partial<StatusObject> {
   const details = toHeader(JSON.stringify(known.details));
   if (details !== '{}' && details.length <= DETAILS_BYTES_MAX) metadata.set(DETAILS_KEY, details);
   const message = cut(known.message);
-  return Object.assign(new Error(message), { code: known.grpcStatus, details: message, metadata });
+  return Object.assign(new Error(message), { code: statusOf(known.grpcStatus), details: message, metadata });
+}
+
+/** The table of errors has plain numbers, so that `base` needs no gRPC. */
+function statusOf(code: number): Status {
+  return Object.values(Status).find((value): value is Status => value === code) ?? Status.UNKNOWN;
 }
 
 /**

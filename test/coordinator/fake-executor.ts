@@ -69,18 +69,18 @@ export class FakeExecutor {
   }
 
   /** Waits for the next message of a kind after the first `skip` of them. */
-  next<C extends Case>(kind: C, skip = 0): Promise<ValueOf<C>> {
-    return eventually(
-      () => {
-        const value = this.of(kind)[skip];
-        if (value === undefined) {
-          const seen = this.received.map(({ $case }) => $case).join(' ');
-          throw new Error(`got ${seen}${this.error === undefined ? '' : `, then ${this.error.message}`}`);
-        }
-        return { value };
-      },
-      { withinMs: 10_000, what: `${kind} ${skip}` },
-    ).then(({ value }) => value);
+  async next<C extends Case>(kind: C, skip = 0): Promise<ValueOf<C>> {
+    const look = (): { readonly value: ValueOf<C> } => {
+      const value = this.of(kind)[skip];
+      if (value !== undefined) return { value };
+      const seen = this.received.map(({ $case }) => $case).join(' ');
+      throw new Error(`got ${seen}${this.error === undefined ? '' : `, then ${this.error.message}`}`);
+    };
+    const found: { readonly value: ValueOf<C> } = await eventually(look, {
+      withinMs: 10_000,
+      what: `${kind} ${skip}`,
+    });
+    return found.value;
   }
 
   pauseHeartbeats(): void {
