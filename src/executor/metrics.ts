@@ -1,6 +1,7 @@
 /** What an executor counts. Gauges are read when they are scraped. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { TaskResult, type TaskOutcome } from '../wire/index.ts';
+import { resultName } from './result-name.ts';
 
 /** What gauges look at. */
 export interface ExecutorReading {
@@ -12,11 +13,6 @@ export interface ExecutorReading {
 export interface ExecutorMetrics {
   readonly onOutcome: (outcome: TaskOutcome) => void;
 }
-
-/** Names as they stand in the label `result`. */
-const RESULT_NAMES = new Map<number, string>(
-  Object.entries(TaskResult).map(([name, value]) => [value, name.replace('TASK_RESULT_', '').toLowerCase()]),
-);
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -65,7 +61,7 @@ export function createExecutorMetrics(registry: Registry, reading: () => Executo
   });
   return {
     onOutcome(outcome) {
-      const result = RESULT_NAMES.get(outcome.result) ?? 'unknown';
+      const result = resultName(outcome.result).toLowerCase();
       outcomes.inc({ result, code: outcome.errorCode });
       if (outcome.replaced) replaced.inc();
       if (outcome.foundDone) foundDone.inc();

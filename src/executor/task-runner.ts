@@ -14,6 +14,7 @@ import {
 } from '../base/index.ts';
 import { TaskKind, TaskResult, type Task, type TaskOutcome, type TaskProgress } from '../wire/index.ts';
 import type { Computed } from './compute/compute.ts';
+import { resultName } from './result-name.ts';
 import { Run } from './run.ts';
 import type { MergeResult } from './sink/merge.ts';
 import type { RetractResult } from './sink/retract.ts';
@@ -234,9 +235,8 @@ export class TaskRunner {
   #note(run: Run, { result, replaced = false, foundDone = false }: Ended): void {
     const plain = result === TaskResult.TASK_RESULT_DONE && !replaced && !foundDone;
     if (plain || result === TaskResult.TASK_RESULT_FAILED) return;
-    const [name] = Object.entries(TaskResult).find(([, value]) => value === result) ?? [''];
-    const shown = name.replace('TASK_RESULT_', '');
-    this.#options.log.info(this.#fields(run, { result: shown, replaced, foundDone }), 'task ended');
+    const fields = this.#fields(run, { result: resultName(result), replaced, foundDone });
+    this.#options.log.info(fields, 'task ended');
   }
 
   #fields(run: Run, more: Readonly<Record<string, unknown>>): Record<string, unknown> {

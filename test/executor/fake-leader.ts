@@ -77,19 +77,20 @@ export class FakeLeader {
   }
 
   /** Waits for the `count`-th message of a kind that satisfies `test`. */
-  hears<C extends Case>(
+  async hears<C extends Case>(
     kind: C,
     test: (value: Body<C>) => boolean = () => true,
     count = 1,
   ): Promise<Body<C>> {
-    return eventually<Body<C>>(
-      (): Body<C> | Promise<Body<C>> => {
-        const found = this.all(kind).filter(test)[count - 1];
-        if (found === undefined) throw new Error(`heard ${this.heard.map((said) => said.$case).join(' ')}`);
-        return found;
+    const heard = await eventually(
+      () => {
+        const value = this.all(kind).filter(test)[count - 1];
+        if (value === undefined) throw new Error(`heard ${this.heard.map((said) => said.$case).join(' ')}`);
+        return { value };
       },
       { withinMs: 10_000, everyMs: 5, what: `a ${kind}` },
-    ) as Promise<Body<C>>;
+    );
+    return heard.value;
   }
 
   stop(): void {

@@ -69,7 +69,7 @@ function bench(steps: Partial<TaskSteps>, slots = 2): Bench {
         return found;
       },
       { withinMs: 5_000, everyMs: 1 },
-    ) as Promise<TaskOutcome>;
+    );
   return { runner, outcomes, computed, outcome };
 }
 

@@ -45,7 +45,7 @@ async function readDimension(
   source: SqlEngine,
   dimension: DimensionSpec,
 ): Promise<DimensionData> {
-  const { id } = source.dialect;
+  const id = (name: string): string => source.dialect.id(name);
   const columns = dimension.columns.map((column) => id(column.name)).join(', ');
   const { rows } = await connection.query(
     `SELECT ${columns} FROM ${id(dimension.table)} LIMIT ${LIMITS.dimensionRowsMax}`,

@@ -40,10 +40,12 @@ export class Session {
 
   /** Connects, and reconnects whenever the stream ends, until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    // A function, because what the signal says changes during every wait.
+    const stopped = (): boolean => signal.aborted;
+    while (!stopped()) {
       const address = this.#addresses.next();
       const end = await this.#connectOnce(address, signal);
-      if (signal.aborted) return;
+      if (stopped()) return;
       this.#note(address, end);
       await this.#pause(signal);
     }

@@ -139,7 +139,7 @@ function extremesOnly(rows: Contribution['additive']): Contribution['additive'] 
   }
   const kept: (readonly SqlParam[])[] = [];
   for (const group of byKey.values()) {
-    const positive = group.filter((row) => BigInt(row.at(-1) as bigint) > 0n);
+    const positive = group.filter((row) => (row.at(-1) as bigint) > 0n);
     const first = positive[0];
     const last = positive.at(-1);
     if (first !== undefined) kept.push(first);
