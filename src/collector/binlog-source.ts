@@ -4,7 +4,7 @@
  *
  * MariaDB 10.11 is what the tests run on. The MySQL parts are written from its manual and untested.
  */
-import { TidemarkError, must, type Clock } from '../base/index.ts';
+import { TidemarkError, isTidemarkError, must, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import { parseMysqlUrl, type MysqlTarget, type SqlConnection, type SqlEngine } from '../sql/index.ts';
 import { schemaChanged } from './binlog-rows.ts';
@@ -118,13 +118,15 @@ export class BinlogSource implements ChangeSource {
 
   async #compare(): Promise<void> {
     const { engine, tables } = this.#options;
-    const found = await inspectSource(engine, { tables });
-    for (const [at, table] of tables.entries()) {
-      const now = must(found[at], 'one answer per table');
-      if (JSON.stringify(now.columns) !== JSON.stringify(table.columns)) {
+    for (const table of tables) {
+      const [now] = await inspectSource(engine, { tables: [table] }).catch((error: unknown) => {
+        if (!isTidemarkError(error, 'TABLE_MISSING', 'TABLE_NO_PRIMARY_KEY', 'COLUMN_TYPE')) throw error;
+        throw schemaChanged(table.table, error.message);
+      });
+      if (JSON.stringify(now?.columns) !== JSON.stringify(table.columns)) {
         throw schemaChanged(table.table, 'its columns are not those that are captured');
       }
-      if (now.primaryKey.join() !== table.primaryKey.join()) {
+      if (now?.primaryKey.join() !== table.primaryKey.join()) {
         throw schemaChanged(table.table, 'its primary key is another');
       }
     }

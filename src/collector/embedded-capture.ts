@@ -3,7 +3,7 @@
  * transaction that changes the row. The log's value columns have no type, so that SQLite keeps each value
  * exactly as it is, and its sequence has no gaps, so that a missing row shows.
  */
-import { LIMITS, TidemarkError, assert } from '../base/index.ts';
+import { LIMITS, assert } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../sql/index.ts';
 

@@ -9,7 +9,12 @@ import type { InspectedTable } from './inspect-source.ts';
  * @throws TidemarkError `BINLOG_NOT_ROW`, `BINLOG_NO_GTID`, `DB_ACCESS`.
  */
 export async function inspectMysqlServer(connection: SqlConnection): Promise<void> {
-  const settings = await globalSettings(connection);
+  judgeSettings(await globalSettings(connection));
+  await checkPrivileges(connection);
+}
+
+/** Judges the server's settings, by lower-case name; one that the server does not have is absent. */
+export function judgeSettings(settings: ReadonlyMap<string, string>): void {
   const mariadb = /mariadb/i.test(settings.get('version') ?? '');
   const wanted: readonly (readonly [string, readonly string[]])[] = [
     ['log_bin', ['ON']],
@@ -31,7 +36,6 @@ export async function inspectMysqlServer(connection: SqlConnection): Promise<voi
       next: 'Set server_id above 0 and, on MySQL, gtid_mode = ON with enforce_gtid_consistency = ON.',
     });
   }
-  await checkPrivileges(connection);
 }
 
 async function globalSettings(connection: SqlConnection): Promise<Map<string, string>> {

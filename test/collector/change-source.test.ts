@@ -184,7 +184,8 @@ function suite(kind: EngineKind): void {
     await fixture.exec(`INSERT INTO item (id, name) VALUES ${values}`);
     const events = await readToEnd(changes, position);
     expect(changesOf(events)).toHaveLength(7_000);
-    expect(events.findIndex((event) => event.type === 'commit')).toBe(7_000);
+    const first = events.findIndex((event) => event.type === 'change');
+    expect(events.slice(first).findIndex((event) => event.type === 'commit')).toBe(7_000);
   });
 
   it('moves on over what is not captured', async () => {

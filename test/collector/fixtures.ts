@@ -148,7 +148,10 @@ export function startCollector(
       sourceAddress: fixture.address,
       shards: new Map([['s0', fixture.store]]),
     },
-    seal: (window) => Promise.resolve(log.seal(window)),
+    seal: (window) =>
+      Promise.resolve().then(() => {
+        log.seal(window);
+      }),
     clock: systemClock,
     log: quiet,
     signal: abort.signal,

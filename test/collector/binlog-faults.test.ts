@@ -1,0 +1,233 @@
+/** What ends the reading of a binlog: each on a server of our own, whose log and settings the test may spoil. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/base/index.ts';
+import type { ChangeReader, ChangeSource, SourceEvent } from '../../src/collector/change-source.ts';
+import { inspectSource } from '../../src/collector/index.ts';
+import { openChangeSource } from '../../src/collector/open-change-source.ts';
+import { startPrivateServer, type PrivateServer } from '../../src/dev/private-mysql.ts';
+import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
+
+describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
+  let folder: string;
+  let server: PrivateServer;
+  let engine: SqlEngine;
+  let changes: ChangeSource;
+  let reader: ChangeReader;
+  let position: string;
+  let databases = 0;
+
+  const run = async (...statements: readonly string[]): Promise<readonly (readonly SqlValue[])[]> =>
+    engine.use('test', async (connection) => {
+      let rows: readonly (readonly SqlValue[])[] = [];
+      for (const statement of statements) ({ rows } = await connection.query(statement));
+      return rows;
+    });
+
+  const open = async (): Promise<ChangeSource> => {
+    const tables = await inspectSource(engine, { tables: [{ table: 'item' }] });
+    const database = { embedded: { file: 'not read here' } };
+    const window = { lengthMs: 1, rowsMax: 1, bytesMax: 1 };
+    const url = `${server.url}/faults${databases}`;
+    return openChangeSource({
+      source: { format: 1, name: 's', engine: 'mysql', database, tables, window },
+      engines: { source: engine, sourceAddress: { kind: 'mysql', url } },
+      clock: systemClock,
+    });
+  };
+
+  /** Reads until the reader fails, or `done` says that enough has come. */
+  const read = async (done: (events: readonly SourceEvent[]) => boolean): Promise<readonly SourceEvent[]> => {
+    const events: SourceEvent[] = [];
+    await eventually(
+      async () => {
+        events.push(...(await reader.next(50)));
+        return done(events);
+      },
+      { withinMs: 15_000, everyMs: 0 },
+    );
+    return events;
+  };
+
+  const failure = async (): Promise<unknown> => {
+    let caught: unknown;
+    await eventually(
+      async () => {
+        try {
+          await reader.next(50);
+          return false;
+        } catch (error) {
+          caught = error;
+          return true;
+        }
+      },
+      { withinMs: 15_000, everyMs: 0, what: 'the reader fails' },
+    );
+    return caught;
+  };
+
+  const ids = (events: readonly SourceEvent[]): unknown[] =>
+    events.flatMap((event) => (event.type === 'change' ? [event.row[0]] : []));
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tidemark-faults-'));
+    server = await startPrivateServer({ folder, name: 'faults', durable: false });
+  });
+
+  afterAll(async () => {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    databases += 1;
+    const root = openEngine({ kind: 'mysql', url: server.url });
+    await root.use('test', (connection) => connection.query(`CREATE DATABASE faults${databases}`));
+    await root.close();
+    engine = openEngine({ kind: 'mysql', url: `${server.url}/faults${databases}` });
+    await run(
+      `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(20)) PARTITION BY HASH (id) PARTITIONS 2`,
+      `CREATE TABLE other (id BIGINT NOT NULL PRIMARY KEY)`,
+    );
+    changes = await open();
+    ({ position } = await changes.snapshot(() => Promise.resolve()));
+    reader = await changes.read(position);
+  });
+
+  afterEach(async () => {
+    await changes.close();
+    await engine.close();
+  });
+
+  it.each([
+    ['a new column', `ALTER TABLE item ADD COLUMN more INT`],
+    ['another type', `ALTER TABLE item MODIFY name VARCHAR(40)`],
+    ['another order', `ALTER TABLE item MODIFY name VARCHAR(20) FIRST`],
+    ['another name', `RENAME TABLE item TO thing`],
+    ['no table', `DROP TABLE other, item`],
+  ])('ends with SCHEMA_CHANGED: %s', async (_, statement) => {
+    await run(statement);
+    expect(await failure()).toMatchObject({ code: 'SCHEMA_CHANGED' });
+    // A collector that starts again meets the same.
+    await expect(changes.read(position)).rejects.toMatchObject({ code: 'SCHEMA_CHANGED' });
+  });
+
+  it.each([
+    ['TRUNCATE', `TRUNCATE TABLE item`],
+    ['TRUNCATE of a partition', `ALTER TABLE item TRUNCATE PARTITION p0`],
+  ])('ends with SOURCE_UNTELLABLE: %s', async (_, statement) => {
+    await run(statement);
+    expect(await failure()).toMatchObject({ code: 'SOURCE_UNTELLABLE' });
+  });
+
+  it('ends with SOURCE_UNTELLABLE: an XA transaction', async () => {
+    await run(
+      `XA START 'x'`,
+      `INSERT INTO item (id) VALUES (1)`,
+      `XA END 'x'`,
+      `XA PREPARE 'x'`,
+      `XA ROLLBACK 'x'`,
+    );
+    expect(await failure()).toMatchObject({ code: 'SOURCE_UNTELLABLE' });
+  });
+
+  it('ends with SOURCE_UNTELLABLE: a change logged as a statement', async () => {
+    await run(
+      `SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ`,
+      `SET SESSION binlog_format = STATEMENT`,
+      `INSERT INTO item (id) VALUES (1)`,
+      `SET SESSION binlog_format = ROW`,
+    );
+    expect(await failure()).toMatchObject({ code: 'SOURCE_UNTELLABLE' });
+  });
+
+  it('ends with SOURCE_UNTELLABLE: an image without all columns', async () => {
+    await run(
+      `INSERT INTO item (id, name) VALUES (1, 'a')`,
+      `SET SESSION binlog_row_image = MINIMAL`,
+      `UPDATE item SET name = 'b' WHERE id = 1`,
+      `SET SESSION binlog_row_image = FULL`,
+    );
+    expect(await failure()).toMatchObject({ code: 'SOURCE_UNTELLABLE' });
+  });
+
+  it('goes on over definitions that change nothing captured', async () => {
+    await run(
+      `ALTER TABLE item ADD INDEX by_name (name)`,
+      `CREATE TABLE item_copy LIKE item`,
+      `ALTER TABLE other ADD COLUMN more INT`,
+      `TRUNCATE TABLE other`,
+      `DROP TABLE other`,
+      `CREATE TABLE IF NOT EXISTS item (id INT)`,
+      `INSERT INTO item (id) VALUES (7)`,
+      `XA START 'y'`,
+      `INSERT INTO item_copy (id) VALUES (1)`,
+      `XA END 'y'`,
+      `XA PREPARE 'y'`,
+      `XA COMMIT 'y'`,
+      `INSERT INTO item (id) VALUES (8)`,
+    );
+    expect(ids(await read((events) => ids(events).length >= 2))).toEqual([7n, 8n]);
+  });
+
+  it('reads without the column names in the log, and after a rotation', async () => {
+    await run(
+      `SET GLOBAL binlog_row_metadata = NO_LOG`,
+      `FLUSH BINARY LOGS`,
+      `INSERT INTO item VALUES (1, 'ä')`,
+    );
+    try {
+      const events = await read(
+        (seen) => seen.some((event) => event.type === 'commit') && ids(seen).length > 0,
+      );
+      expect(events.find((event) => event.type === 'change')).toMatchObject({ row: [1n, 'ä'] });
+    } finally {
+      await run(`SET GLOBAL binlog_row_metadata = FULL`);
+    }
+  });
+
+  it('ends with DB_UNREACHABLE when its connection is killed', async () => {
+    await run(`INSERT INTO item (id) VALUES (1)`);
+    await read((events) => events.length > 0);
+    const rows = await run(`SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'`);
+    for (const [id] of rows) await run(`KILL ${String(id)}`);
+    expect(await failure()).toMatchObject({ code: 'DB_UNREACHABLE' });
+  });
+
+  it('leaves no connection behind when it is closed', async () => {
+    await changes.close();
+    await eventually(
+      async () =>
+        (await run(`SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'`)).length ===
+        0,
+      { withinMs: 5_000 },
+    );
+  });
+
+  it('ends with BINLOG_PURGED when the log that it needs is gone, and for a position of another log', async () => {
+    await changes.close();
+    await run(
+      `INSERT INTO item (id) VALUES (1)`,
+      `FLUSH BINARY LOGS`,
+      `INSERT INTO item (id) VALUES (2)`,
+      `FLUSH BINARY LOGS`,
+    );
+    const logs = await run(`SHOW BINARY LOGS`);
+    await eventually(
+      async () => {
+        await run(`PURGE BINARY LOGS TO '${String(logs.at(-1)?.[0])}'`);
+        return (await run(`SHOW BINARY LOGS`)).length === 1;
+      },
+      { withinMs: 15_000, what: 'the old logs are gone' },
+    );
+    changes = await open();
+    reader = await changes.read(position);
+    expect(await failure()).toMatchObject({ code: 'BINLOG_PURGED' });
+    reader = await changes.read(position.replace(/\d+$/, '999999999'));
+    expect(await failure()).toMatchObject({ code: 'BINLOG_PURGED' });
+  });
+});
