@@ -112,7 +112,7 @@ function appendOf(term: Term, fields: Fields): Append {
   let last: number = prevTerm;
   for (const entry of entries) {
     index++;
-    if (entry.index !== index || entry.term < last || entry.term > term) {
+    if (entry.index !== index || entry.prevTerm !== last || entry.term > term) {
       throw new TidemarkError('DATA_CORRUPT', `an append holds entry ${entry.index} where ${index} belongs`);
     }
     last = entry.term;

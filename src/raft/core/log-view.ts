@@ -42,6 +42,7 @@ export class LogView {
   }
 
   append(entry: Entry): void {
+    assert(entry.prevTerm === this.lastTerm, () => `entry ${entry.index} follows an entry of another term`);
     this.#runs.append(entry.index, entry.term);
     this.#tail.push(entry);
     this.#tailBytes += entry.record.length;

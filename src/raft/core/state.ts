@@ -149,7 +149,7 @@ export function becomeFollower(s: CoreState, term: Term, leaderId: MemberId | un
 export function appendOwn(s: CoreState, data: Uint8Array): void {
   const index = logIndex(s.log.lastIndex + 1);
   s.collected.changedFrom ??= index;
-  s.log.append(makeEntry(index, s.term, data));
+  s.log.append(makeEntry({ index, term: s.term, prevTerm: s.log.lastTerm }, data));
 }
 
 export function commitTo(s: CoreState, index: number): void {

@@ -1,7 +1,14 @@
 /** Opens a member's log on disk and starts it. */
 import { randomInt } from 'node:crypto';
 import { LIMITS, TidemarkError, assert } from '../../base/index.ts';
-import { openLevelKeyValue, openLogStore, type LogStore } from '../log-store/index.ts';
+import {
+  openFileWitness,
+  openLevelKeyValue,
+  openLogStore,
+  type KeyValueStore,
+  type LogStore,
+  type Witness,
+} from '../log-store/index.ts';
 import type { RaftNode, RaftOptions } from '../types.ts';
 import { RaftDriver } from './driver.ts';
 
@@ -17,11 +24,24 @@ export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
     initialMembers.length >= 1 && initialMembers.length <= LIMITS.membersMax,
     'a cluster has 1 to 7 members',
   );
-  const kv = await openLevelKeyValue(folder);
+  const { kv, witness } = await openFolder(folder);
   const sync = options.sync ?? true;
   const mustExist = options.mustExist ?? false;
-  const store = await openLogStore(kv, { clusterId, memberId, folder, mustExist, sync });
+  const store = await openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync });
   return startOnStore(store, options);
+}
+
+async function openFolder(
+  folder: string,
+): Promise<{ readonly kv: KeyValueStore; readonly witness: Witness }> {
+  // The database first: its lock keeps another process away from the witness, too.
+  const kv = await openLevelKeyValue(folder);
+  try {
+    return { kv, witness: await openFileWitness(folder) };
+  } catch (error) {
+    await kv.close();
+    throw error;
+  }
 }
 
 async function startOnStore(store: LogStore, options: RaftOptions): Promise<RaftNode> {

@@ -42,6 +42,8 @@ export interface LogIdentity {
 export interface StoredHardState extends HardState {
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** Counts the writes of this log's life; see witness.ts. */
+  readonly writes: number;
 }
 
 export function entryKey(index: LogIndex): Uint8Array {
@@ -53,8 +55,8 @@ export function entryKey(index: LogIndex): Uint8Array {
 }
 
 export function encodeHardState(state: StoredHardState): Uint8Array {
-  const { term, vote, lastIndex, lastTerm } = state;
-  return seal({ term, vote: vote ?? null, lastIndex, lastTerm });
+  const { term, vote, lastIndex, lastTerm, writes } = state;
+  return seal({ term, vote: vote ?? null, lastIndex, lastTerm, writes });
 }
 
 export function decodeHardState(bytes: Uint8Array): StoredHardState {
@@ -65,6 +67,7 @@ export function decodeHardState(bytes: Uint8Array): StoredHardState {
     vote: vote === null ? undefined : makeMemberId(numberOf(fields, 'vote')),
     lastIndex: logIndex(numberOf(fields, 'lastIndex')),
     lastTerm: makeTerm(numberOf(fields, 'lastTerm')),
+    writes: numberOf(fields, 'writes'),
   };
 }
 

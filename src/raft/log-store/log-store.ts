@@ -27,6 +27,7 @@ import {
   type LogIdentity,
   type StoredHardState,
 } from './log-records.ts';
+import type { Witness } from './witness.ts';
 
 /** One atomic change: from `log.from` on, the log becomes exactly `log.entries`. */
 export interface LogWrite {
@@ -61,45 +62,65 @@ export interface LogStore {
  * Opens a log, or makes an empty one.
  * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`. The store is closed then.
  */
-export async function openLogStore(kv: KeyValueStore, options: LogStoreOptions): Promise<LogStore> {
+export async function openLogStore(
+  kv: KeyValueStore,
+  witness: Witness,
+  options: LogStoreOptions,
+): Promise<LogStore> {
+  const parts = { kv, witness, options };
   try {
     const identity = await kv.get(IDENTITY_KEY);
-    if (identity === undefined) return await createLog(kv, options);
+    if (identity === undefined) return await createLog(parts);
     checkIdentity(decodeIdentity(identity), options);
-    return await loadLog(kv, options);
+    return await loadLog(parts);
   } catch (error) {
+    await witness.close();
     await kv.close();
     throw explained(error, options.folder);
   }
 }
 
-async function createLog(kv: KeyValueStore, options: LogStoreOptions): Promise<LogStore> {
+interface Parts {
+  readonly kv: KeyValueStore;
+  readonly witness: Witness;
+  readonly options: LogStoreOptions;
+}
+
+async function createLog(parts: Parts): Promise<LogStore> {
+  const { kv, witness, options } = parts;
   let empty = true;
   await kv.scan(EVERYTHING, () => {
     empty = false;
     return false;
   });
   if (!empty) throw new TidemarkError('DATA_CORRUPT', 'there is a log, but not whose it is');
-  if (options.mustExist)
+  if (options.mustExist || (await witness.read()) > 0)
     throw new TidemarkError('DATA_CORRUPT', 'the log is gone: what this member voted is not known');
   const hardState: StoredHardState = {
     term: makeTerm(0),
     vote: undefined,
     lastIndex: logIndex(0),
     lastTerm: makeTerm(0),
+    writes: 1,
   };
   const puts = [
     [IDENTITY_KEY, encodeIdentity(options)],
     [HARD_STATE_KEY, encodeHardState(hardState)],
   ] as const;
   await kv.write({ puts, deletes: [] }, { sync: options.sync });
-  return new RecordLogStore({ kv, options, hardState, bytes: 0, view: new LogView(new TermRuns(), []) });
+  await witness.advance(hardState.writes);
+  return new RecordLogStore({ ...parts, hardState, bytes: 0, view: new LogView(new TermRuns(), []) });
 }
 
-async function loadLog(kv: KeyValueStore, options: LogStoreOptions): Promise<LogStore> {
+async function loadLog(parts: Parts): Promise<LogStore> {
+  const { kv, witness } = parts;
   const stored = await kv.get(HARD_STATE_KEY);
   if (stored === undefined) throw new TidemarkError('DATA_CORRUPT', 'the hard state is missing');
   const hardState = decodeHardState(stored);
+  const seen = await witness.read();
+  if (hardState.writes < seen) {
+    throw new TidemarkError('DATA_CORRUPT', `the last ${seen - hardState.writes} of ${seen} writes are gone`);
+  }
   const runs = new TermRuns();
   const tail = new Tail();
   let bytes = 0;
@@ -108,7 +129,7 @@ async function loadLog(kv: KeyValueStore, options: LogStoreOptions): Promise<Log
     if (Buffer.compare(key, entryKey(entry.index)) !== 0) {
       throw new TidemarkError('DATA_CORRUPT', `entry ${entry.index} lies in another's place`);
     }
-    if (entry.index !== runs.lastIndex + 1 || entry.term < runs.lastTerm) {
+    if (entry.index !== runs.lastIndex + 1 || entry.prevTerm !== runs.lastTerm) {
       throw new TidemarkError('DATA_CORRUPT', `entry ${runs.lastIndex + 1} is missing`);
     }
     runs.append(entry.index, entry.term);
@@ -123,7 +144,7 @@ async function loadLog(kv: KeyValueStore, options: LogStoreOptions): Promise<Log
     );
   }
   if (runs.lastTerm > hardState.term) throw new TidemarkError('DATA_CORRUPT', 'the log is ahead of its term');
-  return new RecordLogStore({ kv, options, hardState, bytes, view: new LogView(runs, tail.entries) });
+  return new RecordLogStore({ ...parts, hardState, bytes, view: new LogView(runs, tail.entries) });
 }
 
 /** The last entries of a scan, within the bound of what is kept in memory. */
@@ -141,9 +162,7 @@ class Tail {
   }
 }
 
-interface OpenLog {
-  readonly kv: KeyValueStore;
-  readonly options: LogStoreOptions;
+interface OpenLog extends Parts {
   readonly hardState: StoredHardState;
   readonly bytes: number;
   readonly view: LogView;
@@ -151,6 +170,7 @@ interface OpenLog {
 
 class RecordLogStore implements LogStore {
   readonly #kv: KeyValueStore;
+  readonly #witness: Witness;
   readonly #options: LogStoreOptions;
   #hardState: StoredHardState;
   #bytes: number;
@@ -158,6 +178,7 @@ class RecordLogStore implements LogStore {
 
   constructor(open: OpenLog) {
     this.#kv = open.kv;
+    this.#witness = open.witness;
     this.#options = open.options;
     this.#hardState = open.hardState;
     this.#bytes = open.bytes;
@@ -202,9 +223,11 @@ class RecordLogStore implements LogStore {
       if (from <= replaced) await this.#forgetBytes(from, replaced);
     }
     const { term, vote } = write.hardState ?? this.#hardState;
-    this.#hardState = { term, vote, lastIndex, lastTerm };
+    const writes = this.#hardState.writes + 1;
+    this.#hardState = { term, vote, lastIndex, lastTerm, writes };
     puts.push([HARD_STATE_KEY, encodeHardState(this.#hardState)]);
     await this.#kv.write({ puts, deletes }, { sync: this.#options.sync });
+    await this.#witness.advance(writes);
   }
 
   async read(first: LogIndex, limit: SliceLimit): Promise<readonly Entry[]> {
@@ -224,8 +247,9 @@ class RecordLogStore implements LogStore {
     return entries;
   }
 
-  close(): Promise<void> {
-    return this.#kv.close();
+  async close(): Promise<void> {
+    await this.#witness.close();
+    await this.#kv.close();
   }
 
   async #forgetBytes(from: LogIndex, to: LogIndex): Promise<void> {

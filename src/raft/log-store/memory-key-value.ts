@@ -4,6 +4,7 @@
  */
 import { TidemarkError, must } from '../../base/index.ts';
 import type { KeyRange, KeyValueBatch, KeyValueStore } from './key-value.ts';
+import type { Witness } from './witness.ts';
 
 interface PendingWrite {
   readonly batch: KeyValueBatch;
@@ -20,6 +21,7 @@ export class MemoryDisk {
   #current = new Map<string, Uint8Array>();
   #pending: PendingWrite[] = [];
   #owner: object | undefined;
+  #witnessed = 0;
 
   constructor(options: MemoryDiskOptions = {}) {
     this.#later = options.later ?? queueMicrotask;
@@ -42,11 +44,24 @@ export class MemoryDisk {
     };
   }
 
+  /** The witness beside the store: never synced, but nothing here loses it except {@link crash}. */
+  openWitness(): Witness {
+    return {
+      read: () => Promise.resolve(this.#witnessed),
+      advance: (writes) => {
+        this.#witnessed = writes;
+        return Promise.resolve();
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
   /**
    * Power is lost: everything that was never synced is gone, except the first `kept` of those writes, which
-   * happened to reach the disk. Promises of writes under way never settle.
+   * happened to reach the disk. The witness may be lost. Promises of writes under way never settle.
    */
-  crash(kept: number): void {
+  crash(kept: number, witnessLost = false): void {
+    if (witnessLost) this.#witnessed = 0;
     for (const write of this.#pending.slice(0, kept)) applyTo(this.#durable, write.batch);
     this.#pending = [];
     this.#current = new Map(this.#durable);

@@ -78,7 +78,7 @@ export class SimMember {
     };
     const state = this.#state;
     const store = await this.#whileTimePasses(check, () =>
-      openLogStore(this.disk.open(), {
+      openLogStore(this.disk.open(), this.disk.openWitness(), {
         clusterId: CLUSTER,
         memberId: id,
         folder: `member ${id}`,
@@ -136,7 +136,7 @@ export class SimMember {
     this.#life = undefined;
     this.#held = undefined;
     network.attach(this.id, undefined);
-    this.disk.crash(chance.between(0, this.disk.unsyncedWrites));
+    this.disk.crash(chance.between(0, this.disk.unsyncedWrites), chance.hits(0.2));
     this.#keptEntries = chance.between(this.#keptEntries, life.state.applied.length);
     this.#state = new EchoStateMachine();
     this.#state.applied.push(...life.state.applied.slice(0, this.#keptEntries));
