@@ -18,7 +18,7 @@ const logFormat = choice('Form of log lines', { choices: ['json', 'text'], fallb
 const httpListen = address('Where /livez, /readyz and /metrics are served; not served without it');
 const remote = { endpoints, ...general };
 
-const limit = integer('At most this many rows, newest first', { min: 1, max: 1_000, fallback: 20 });
+const limit = integer('At most this many rows', { min: 1, max: 1_000, fallback: 20 });
 
 export const coordinatorOptions = {
   data: text('Folder of this coordinator alone; made if missing', {

@@ -1,5 +1,6 @@
 /** The folder of a `dev` run: what has to stay the same when it is used again. */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { TidemarkError } from '../base/index.ts';
 import { z } from 'zod';
@@ -13,6 +14,8 @@ const FILE_FORMAT = 1;
 const settingsSchema = z.object({
   format: z.literal(FILE_FORMAT),
   engine: z.enum(['embedded', 'mysql']),
+  /** Listened on while a run uses the folder: the one lock that a killed process surely lets go of. */
+  guardPort: z.number(),
   /** Databases on a server of the user's carry it in their names: two folders never share one. */
   id: z.string().regex(/^[0-9a-f]{8}$/),
   coordinators: z
@@ -27,13 +30,15 @@ export interface DataFolder {
   readonly settings: DevSettings;
   /** True when an earlier run is continued. */
   readonly resumed: boolean;
+  /** Lets another run use the folder. */
+  unlock(): Promise<void>;
 }
 
 /**
  * Makes the folder, or opens it again. The members of a cluster know each other by address, so a folder keeps
  * its ports.
  * @throws TidemarkError `FORMAT_UNKNOWN`, `DATA_CORRUPT`, `CONFIG_INVALID` (made with the other engine),
- * `FILE_UNREADABLE`.
+ * `DATA_IN_USE`, `FILE_UNREADABLE`.
  */
 export async function openDataFolder(
   folder: string,
@@ -58,14 +63,35 @@ export async function openDataFolder(
     const settings = await newSettings({ engine, random, id });
     await writeFile(`${file}.new`, `${JSON.stringify(settings, null, 2)}\n`);
     await rename(`${file}.new`, file);
-    return { path, settings, resumed: false };
+    return { path, settings, resumed: false, unlock: await lock(folder, settings.guardPort) };
   }
   if (kept.engine !== engine) {
     throw new TidemarkError('CONFIG_INVALID', `${folder} holds a run on ${kept.engine} databases`, {
       next: `Run ${kept.engine === 'mysql' ? 'with' : 'without'} --mysql, or choose another folder with --data.`,
     });
   }
-  return { path, settings: kept, resumed: true };
+  return { path, settings: kept, resumed: true, unlock: await lock(folder, kept.guardPort) };
+}
+
+async function lock(folder: string, port: number): Promise<() => Promise<void>> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(
+        new TidemarkError('DATA_IN_USE', `another run uses ${folder} (it holds port ${port} of 127.0.0.1)`, {
+          next: 'Stop it, or choose another folder with --data.',
+          cause,
+        }),
+      );
+    });
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return () =>
+    new Promise((resolve) => {
+      server.close(() => {
+        resolve();
+      });
+    });
 }
 
 async function readSettings(file: string, folder: string): Promise<DevSettings | undefined> {
@@ -97,12 +123,13 @@ async function newSettings(input: {
   readonly random: Random;
   readonly id: string;
 }): Promise<DevSettings> {
-  const ports = await chooseFreePorts(COORDINATORS * 3 + EXECUTORS, input.random);
+  const ports = await chooseFreePorts(1 + COORDINATORS * 3 + EXECUTORS, input.random);
   const next = (): number => ports.pop() ?? 0;
   return {
     format: FILE_FORMAT,
     engine: input.engine,
     id: input.id,
+    guardPort: next(),
     coordinators: Array.from({ length: COORDINATORS }, () => ({
       peerPort: next(),
       clientPort: next(),

@@ -35,6 +35,7 @@ export async function openDatabases(
     random: seededRandom(randomInt(2 ** 32)),
     id: randomBytes(4).toString('hex'),
   });
+  endings.push(() => folder.unlock());
   if (options.ephemeral) endings.push(() => removeDataFolder(folder));
   const databases = options.mysql
     ? await openMysqlDatabases(await serverUrl(options, folder, endings, say), folder.settings.id)

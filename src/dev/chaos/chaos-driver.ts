@@ -6,7 +6,7 @@
 import { isTidemarkError, sleep, systemClock } from '../../base/index.ts';
 import type { Child } from '../child.ts';
 import type { ChaosContext } from './context.ts';
-import { afterLeaderKill, PLACED_FAULTS } from './placed-faults.ts';
+import { afterLeaderKill, PLACED_FAULTS, type PlacedFault } from './placed-faults.ts';
 import { suspendFor } from './suspend.ts';
 
 const ROUND_MS = 30_000;
@@ -15,28 +15,41 @@ const STOP_MAX_MS = 5_000;
 const DOWN_MAX_MS = 1_000;
 const READY_WITHIN_MS = 15_000;
 
-/** Runs rounds until the signal of `context` aborts; the fault at hand is then finished. */
+/**
+ * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what no round has
+ * brought about yet is still tried, for at most as long as a round: without all four the run would prove nothing.
+ */
 export async function runChaos(context: ChaosContext): Promise<void> {
-  while (!context.signal.aborted) await runRound(context);
+  const done = new Set<PlacedFault>();
+  while (!context.signal.aborted) await runRound(context, done);
+  const deadline = systemClock.monotonicMs() + ROUND_MS;
+  while (done.size < PLACED_FAULTS.length && systemClock.monotonicMs() < deadline) {
+    for (const fault of PLACED_FAULTS.filter((one) => !done.has(one))) await tryFault(context, fault, done);
+  }
 }
 
-async function runRound(context: ChaosContext): Promise<void> {
-  const { random, signal, counts, say } = context;
+async function runRound(context: ChaosContext, done: Set<PlacedFault>): Promise<void> {
+  const { random, signal } = context;
   const started = systemClock.monotonicMs();
   const waiting = [...PLACED_FAULTS];
   while (!signal.aborted && (waiting.length > 0 || systemClock.monotonicMs() - started < ROUND_MS)) {
-    await untilReady(context);
     const fault = waiting.shift();
-    if (fault === undefined) {
-      await randomFault(context);
-    } else if (!(await tolerateChange(() => fault.run(context)))) {
-      counts.missed += 1;
-      say(`chaos: did not come about, tried again later: ${fault.name}`);
-      waiting.push(fault);
-    }
+    if (fault === undefined) await randomFault(context);
+    else if (!(await tryFault(context, fault, done))) waiting.push(fault);
     await sleep(systemClock, random.below(PAUSE_MAX_MS));
     if (waiting.length > 0 && random.chance(40) && !signal.aborted) await randomFault(context);
   }
+}
+
+async function tryFault(context: ChaosContext, fault: PlacedFault, done: Set<PlacedFault>): Promise<boolean> {
+  await untilReady(context);
+  if (await tolerateChange(() => fault.run(context))) {
+    done.add(fault);
+    return true;
+  }
+  context.counts.missed += 1;
+  context.say(`chaos: did not come about, tried again later: ${fault.name}`);
+  return false;
 }
 
 /** A question that falls between two leaders is no end of the run: the fault has not come about. */
@@ -79,11 +92,10 @@ async function stop(context: ChaosContext, child: Child): Promise<void> {
 }
 
 /** All processes run, and a leader answers. */
-async function untilReady({ cluster, signal }: ChaosContext): Promise<void> {
+async function untilReady({ cluster }: ChaosContext): Promise<void> {
   await cluster.waitUntil(
     'every coordinator answers and one leads',
     async () => {
-      if (signal.aborted) return true;
       const statuses = await cluster.doors.statuses();
       const answering = statuses.every((status) => status !== undefined);
       const leads = statuses.some((status) => status?.role === 'leader');
