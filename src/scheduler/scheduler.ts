@@ -8,6 +8,7 @@ import {
   isTidemarkError,
   LIMITS,
   must,
+  mutated,
   parseToken,
   tokenTerm,
   type Clock,
@@ -260,7 +261,7 @@ class LeaderScheduler implements Scheduler {
     const tasks = new Map<number, TaskRecord[]>();
     for (const dispatch of dispatches) {
       await this.#passFailpoint(leadership, dispatch);
-      if (!this.#leads(leadership)) return;
+      if (!this.#leads(leadership) && !mutated('scheduler.dispatchesWhenDeposed')) return;
       if (!this.#isCurrent(dispatch)) continue;
       this.counters.dispatches += 1;
       this.#markSent(leadership, dispatch);

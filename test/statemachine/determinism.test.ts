@@ -3,7 +3,7 @@ import { LIMITS } from '../../src/base/index.ts';
 import { decodeReplies, restoreStateMachine, type AppliedEntry } from '../../src/statemachine/index.ts';
 import { applyRest, CLUSTER, open, temporaryFolder } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
-import { rule } from './support/rule.ts';
+import { rule } from '../support/rule.ts';
 
 const ENTRIES = 200;
 

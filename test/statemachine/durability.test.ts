@@ -11,7 +11,7 @@ import {
 } from '../../src/statemachine/index.ts';
 import { applyRest, open, temporaryFolder } from './support/folder.ts';
 import { Random, randomHistory } from './support/history.ts';
-import { rule } from './support/rule.ts';
+import { rule } from '../support/rule.ts';
 
 const history = randomHistory(11, 100);
 

@@ -141,8 +141,8 @@ describe('grants before tasks', () => {
     world.accept(prepared(1, token as string));
     expect(world.refuse(prepare)).toBe('TASK_FINISHED');
     expect(world.accept(collector)).toMatchObject({ position: '', lastWindow: 0 });
-    expect(world.refuse({ ...collector, executorId: 9 } as Operation)).toBe('UNKNOWN_EXECUTOR');
-    expect(world.refuse({ ...collector, sourceId: 9 } as Operation)).toBe('UNKNOWN_SOURCE');
+    expect(world.refuse({ ...collector, executorId: 9 })).toBe('UNKNOWN_EXECUTOR');
+    expect(world.refuse({ ...collector, sourceId: 9 })).toBe('UNKNOWN_SOURCE');
     expect(world.refuse({ type: 'sink.grant', v: 1, sinkId: 9 })).toBe('UNKNOWN_SINK');
   });
 

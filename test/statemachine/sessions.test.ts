@@ -8,7 +8,7 @@ import {
   type OperationResult,
 } from '../../src/statemachine/index.ts';
 import { decodeReplies, encodeReplies } from '../../src/statemachine/commands/replies.ts';
-import { rule } from './support/rule.ts';
+import { rule } from '../support/rule.ts';
 import { World } from './support/world.ts';
 
 const open: Operation = { type: 'session.open', v: 1, name: 'x' };

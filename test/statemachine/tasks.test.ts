@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { asToken, GRANT_BITS, TERM_MAX, tokenTerm } from '../../src/base/index.ts';
 import { encodeEntry, decodeEntry } from '../../src/statemachine/index.ts';
-import { rule } from './support/rule.ts';
-import { finishOf, grantOf, runningWorld, World } from './support/world.ts';
+import { rule } from '../support/rule.ts';
+import { finishOf, grantOf, runningWorld, type World } from './support/world.ts';
 
 function sealedWorld(): World {
   const world = runningWorld();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
-import { rule } from './support/rule.ts';
-import { finishOf, grantOf, jobOf, runningWorld, sealOf, World } from './support/world.ts';
+import { rule } from '../support/rule.ts';
+import { finishOf, grantOf, jobOf, runningWorld, sealOf, type World } from './support/world.ts';
 
 describe('sealing', () => {
   it('makes one pending task per part of each report that reads the source', () => {

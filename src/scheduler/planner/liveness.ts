@@ -1,4 +1,5 @@
 /** Who lives, who is suspect, whose session has expired, and when not to act on it (design section 7). */
+import { mutated } from '../../base/index.ts';
 import type { ExecutorRecord } from '../../statemachine/index.ts';
 import type { PlanInput } from './types.ts';
 
@@ -33,7 +34,8 @@ export function judge(input: PlanInput): Judgement {
     }
     // A new leader judges nobody before it could have heard from everybody for one session.
     const heardMs = seen?.lastHeartbeatMs ?? firstMissedMs.get(executor.id) ?? now.monotonicMs;
-    const silenceMs = now.monotonicMs - Math.max(heardMs, memory.leaderSinceMs);
+    const sinceMs = mutated('scheduler.judgesAtOnce') ? heardMs : Math.max(heardMs, memory.leaderSinceMs);
+    const silenceMs = now.monotonicMs - sinceMs;
     if (silenceMs >= config.suspectMs) silent += 1;
     if (silenceMs >= config.sessionMs) {
       liveness.set(executor.id, 'expired');
@@ -53,6 +55,6 @@ export function judge(input: PlanInput): Judgement {
  */
 function brake(input: PlanInput, silent: number): number | undefined {
   const limit = Math.max(BRAKE_COUNT, input.view.executors.size * BRAKE_SHARE);
-  if (silent <= limit) return undefined;
+  if (silent <= limit || mutated('scheduler.noBrake')) return undefined;
   return input.memory.brakeSinceMs ?? input.now.monotonicMs;
 }

@@ -14,6 +14,7 @@ const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
   'VALUE_RANGE',
   'TABLE_MISSING',
   'DECIMAL_EMBEDDED',
+  'CONTRIBUTION_TOO_LARGE',
 ]);
 
 export function planOutcomes(round: Round): void {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { setMutation } from '../../../src/base/test-build-active.ts';
-import type { MutationName } from '../../../src/base/test-build-names.ts';
+import { setMutation } from '../../src/base/test-build-active.ts';
+import type { MutationName } from '../../src/base/test-build-names.ts';
 
 /**
  * A test of a rule that has a switch: it must hold, and the same test must fail with the rule switched off.

@@ -1,0 +1,282 @@
+import { describe, expect, it } from 'vitest';
+import type { Plan } from '../../src/scheduler/planner/types.ts';
+import { jobOf, World } from '../statemachine/support/world.ts';
+import { Leader, outcomeOf, startedLeader } from './support/leader.ts';
+
+const causes = (planned: Plan): string[] => planned.operations.map(({ cause }) => cause);
+const grants = (planned: Plan) =>
+  planned.operations.flatMap(({ operation }) => (operation.type === 'task.grant' ? [operation] : []));
+
+describe('a source', () => {
+  it('is prepared, collected and worked on, step by step', () => {
+    const leader = new Leader(new World());
+    leader.world.accept(jobOf());
+    leader.connect(1);
+    expect(causes(leader.round())).toEqual(['sink-granted']);
+    expect(causes(leader.round())).toEqual(['prepare-granted']);
+    expect(leader.round().dispatches).toMatchObject([{ kind: 'prepare', executorId: 1 }]);
+    expect(leader.round()).toMatchObject({ operations: [], dispatches: [] });
+    const token = leader.world.source().prepare?.token ?? '';
+    const answer = { type: 'prepare-outcome', sourceId: 1, token, code: '', message: '' } as const;
+    expect(causes(leader.round(answer))).toEqual(['prepare-finished']);
+    expect(leader.round(answer)).toMatchObject({ stale: [answer] });
+    expect(leader.world.source().collector?.executorId).toBe(1);
+    expect(leader.round().dispatches).toMatchObject([{ kind: 'collector', executorId: 1 }]);
+    leader.world.seal();
+    expect(causes(leader.round())).toEqual(['first-grant']);
+    expect(leader.round().dispatches).toMatchObject([{ kind: 'task', executorId: 1 }]);
+    expect(causes(leader.round(outcomeOf(leader.world.task('1/1/1/0'))))).toEqual(['finished']);
+    expect(leader.world.window(1)?.state).toBe('FINAL');
+    leader.settle();
+  });
+
+  it('waits when nobody is there: nothing is planned, however often', () => {
+    const leader = new Leader(new World());
+    leader.world.accept(jobOf());
+    for (let i = 0; i < 3; i++) {
+      leader.pass(60_000);
+      expect(leader.round()).toMatchObject({ operations: [], dispatches: [] });
+    }
+  });
+
+  it('is prepared again elsewhere after a failure and a delay, and after silence beyond the deadline', () => {
+    const leader = new Leader(new World());
+    leader.world.accept(jobOf());
+    leader.connect(2);
+    leader.settle();
+    const { token = '', executorId = 0 } = leader.world.source().prepare ?? {};
+    const failed = { type: 'prepare-outcome', sourceId: 1, token, code: 'DB_FAILED', message: 'x' } as const;
+    leader.round(failed);
+    expect(leader.world.source().problem).toBe('DB_FAILED: x');
+    leader.pass(leader.config.sourceRetryBaseMs - 1);
+    expect(leader.round().operations).toEqual([]);
+    leader.pass(1);
+    leader.settle();
+    const second = leader.world.source().prepare;
+    expect(second?.executorId).not.toBe(executorId);
+    leader.pass(leader.config.prepareDeadlineMs);
+    leader.settle();
+    expect(leader.world.source().prepare?.executorId).toBe(executorId);
+    expect(leader.world.source().prepare?.token).not.toBe(second?.token);
+  });
+
+  it('sends a prepare again over a new stream, under the same token', () => {
+    const leader = new Leader(new World());
+    leader.world.accept(jobOf());
+    leader.connect(1);
+    leader.settle();
+    const { prepare } = leader.world.source();
+    leader.pass(10);
+    leader.hear(1, { connectedSinceMs: leader.nowMs });
+    expect(leader.round()).toMatchObject({ operations: [], dispatches: [{ kind: 'prepare' }] });
+    expect(leader.world.source().prepare).toEqual(prepare);
+  });
+});
+
+describe('first grants', () => {
+  it('go to the least loaded, the oldest windows first, up to the room there is', () => {
+    const leader = startedLeader(jobOf(), 2, { slots: 2 });
+    for (let i = 0; i < 20; i++) leader.world.seal();
+    const granted = grants(leader.round());
+    expect(granted.map(({ firstWindow }) => firstWindow)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(granted.map(({ executorId }) => executorId)).toEqual([1, 2, 1, 2, 1, 2, 1, 2]);
+    leader.settle();
+    expect(leader.world.state.openTasks.size).toBe(8);
+    leader.round(outcomeOf(leader.world.task('1/1/3/0')));
+    leader.settle();
+    expect(leader.world.task('1/1/9/0').executorId).toBe(leader.world.task('1/1/3/0').executorId);
+  });
+
+  it('take turns between sources', () => {
+    const leader = startedLeader(jobOf({ shop: ['a'], other: ['b'] }), 1, { slots: 2 });
+    for (let i = 0; i < 10; i++) leader.world.seal(1);
+    for (let i = 0; i < 10; i++) leader.world.seal(2);
+    const granted = grants(leader.round());
+    expect(granted.map(({ reportId, firstWindow }) => [reportId, firstWindow])).toEqual([
+      [1, 1],
+      [2, 1],
+      [1, 2],
+      [2, 2],
+    ]);
+  });
+
+  it('go to nobody who is suspect, or whose stream has ended', () => {
+    const leader = startedLeader(jobOf(), 3);
+    leader.world.seal();
+    leader.pass(leader.config.suspectMs, [3]);
+    leader.hear(2, { connected: false });
+    expect(grants(leader.round()).map(({ executorId }) => executorId)).toEqual([3]);
+  });
+
+  it('stop at the bound of open tasks and at the bound of a round', () => {
+    const bounds = { tasksOpenMax: 5, operationsPerRoundMax: 3 };
+    const leader = startedLeader(jobOf(), 1, { slots: 64, config: bounds });
+    for (let i = 0; i < 20; i++) leader.world.seal();
+    expect(leader.round().operations).toHaveLength(3);
+    leader.settle();
+    expect(leader.world.state.openTasks.size).toBe(5);
+  });
+});
+
+describe('the ladder', () => {
+  function failingTask(executors: number) {
+    const leader = startedLeader(jobOf(), executors);
+    leader.world.seal();
+    leader.settle();
+    const task = () => leader.world.task('1/1/1/0');
+    const fail = (code: 'DB_BUSY' | 'KEY_NULL' = 'DB_BUSY') =>
+      leader.round(outcomeOf(task(), { result: 'FAILED', code, message: 'why' }));
+    return { leader, task, fail };
+  }
+
+  it('goes to another executor, then parks for longer and longer', () => {
+    const { leader, task, fail } = failingTask(2);
+    const hosts = [task().executorId];
+    for (const version of [2, 3]) {
+      expect(causes(fail())).toEqual(['failed']);
+      expect(task()).toMatchObject({ version, attempts: version - 1, reason: 'DB_BUSY: why' });
+      hosts.push(task().executorId);
+      leader.settle();
+    }
+    expect(hosts).toEqual([hosts[0], hosts[1], hosts[0]]);
+    expect(hosts[0]).not.toBe(hosts[1]);
+    for (const delayMs of [15_000, 30_000, 60_000]) {
+      expect(causes(fail())).toEqual(['parked']);
+      expect(task()).toMatchObject({ state: 'PARKED', wakeAtMs: leader.world.logTimeMs + delayMs });
+      leader.pass(delayMs - 1);
+      leader.settle();
+      expect(task().state).toBe('PARKED');
+      leader.pass(1);
+      expect(causes(leader.round())).toEqual(['woken']);
+      leader.settle();
+    }
+    leader.round(outcomeOf(task()));
+    expect(task().state).toBe('DONE');
+  });
+
+  it('stays with the only executor there is', () => {
+    const { task, fail } = failingTask(1);
+    expect(causes(fail())).toEqual(['failed']);
+    expect(task()).toMatchObject({ executorId: 1, version: 2 });
+  });
+
+  it('parks at once when there is nobody to go to', () => {
+    const { leader, task, fail } = failingTask(1);
+    leader.hear(1, { connected: false });
+    expect(causes(fail())).toEqual(['parked']);
+    leader.pass(20_000, []);
+    expect(grants(leader.round())).toEqual([]);
+    expect(task().state).toBe('PARKED');
+  });
+
+  it('leads to DEAD for what would fail anywhere: a retraction is granted, then the hole is committed', () => {
+    const { leader, task, fail } = failingTask(2);
+    expect(causes(fail('KEY_NULL'))).toEqual(['dead']);
+    expect(task()).toMatchObject({ version: 2, purpose: 'DEAD', state: 'ASSIGNED', reason: 'KEY_NULL' });
+    leader.settle();
+    // A retraction that fails climbs the ladder and stays a retraction.
+    leader.round(outcomeOf(task(), { result: 'FAILED', code: 'VALUE_RANGE' }));
+    expect(task()).toMatchObject({ version: 3, purpose: 'DEAD', reason: 'KEY_NULL' });
+    leader.settle();
+    expect(causes(leader.round(outcomeOf(task(), { result: 'RETRACTED' })))).toEqual(['finished']);
+    expect(task().state).toBe('DEAD');
+    expect(leader.world.window(1)).toMatchObject({ state: 'MERGED', holes: [task().key] });
+    leader.settle();
+  });
+
+  it('keeps an outcome that nobody can act on until an executor is there', () => {
+    const { leader, task, fail } = failingTask(1);
+    leader.hear(1, { connected: false });
+    const planned = fail('KEY_NULL');
+    expect(planned.operations).toEqual([]);
+    leader.hear(1, { connectedSinceMs: leader.nowMs });
+    expect(causes(leader.round(...planned.waiting))).toEqual(['dead']);
+    expect(task().purpose).toBe('DEAD');
+  });
+
+  it('gives a fenced version a new one, and ends what the sink has folded away', () => {
+    const { leader, task } = failingTask(2);
+    expect(causes(leader.round(outcomeOf(task(), { result: 'FENCED' })))).toEqual(['fenced']);
+    expect(task()).toMatchObject({ version: 2, state: 'ASSIGNED' });
+    leader.settle();
+    leader.round(outcomeOf(task(), { result: 'FOLDED' }));
+    expect(task().state).toBe('CANCELLED');
+    expect(leader.world.window(1)?.holes).toEqual([task().key]);
+  });
+
+  it('drops outcomes of earlier versions, and doubles', () => {
+    const { leader, task, fail } = failingTask(2);
+    const old = outcomeOf(task());
+    fail();
+    expect(leader.round(old)).toMatchObject({ operations: [], stale: [old] });
+    leader.settle();
+    expect(causes(leader.round(outcomeOf(task()), outcomeOf(task())))).toEqual(['finished']);
+    expect(leader.round(old)).toMatchObject({ operations: [], stale: [old] });
+  });
+
+  it('accepts the late success of a parked version', () => {
+    const { leader, task } = failingTask(1);
+    leader.world.accept({
+      type: 'task.park',
+      v: 1,
+      key: task().key,
+      version: 1,
+      delayMs: 60_000,
+      reason: 'x',
+    });
+    leader.round(outcomeOf(task()));
+    expect(task().state).toBe('DONE');
+  });
+
+  it('leaves half of the free room to new windows when many parked tasks are due', () => {
+    const leader = startedLeader(jobOf(), 1, { slots: 4 });
+    for (let i = 0; i < 8; i++) leader.world.seal();
+    leader.settle();
+    for (const task of [...leader.world.state.openTasks.values()]) {
+      const { key, version } = task;
+      leader.world.accept({ type: 'task.park', v: 1, key, version, delayMs: 0, reason: 'x' });
+    }
+    for (let i = 0; i < 8; i++) leader.world.seal();
+    const planned = causes(leader.round());
+    expect(planned.filter((cause) => cause === 'woken')).toHaveLength(4);
+    expect(planned.filter((cause) => cause === 'first-grant')).toHaveLength(4);
+  });
+
+  it('moves a task past its deadline to another executor, later each time, and parks it at last', () => {
+    const { leader, task } = failingTask(2);
+    for (const attempt of [1, 2]) {
+      const host = task().executorId;
+      leader.pass(leader.config.taskDeadlineMs * attempt - 1);
+      expect(leader.round().operations).toEqual([]);
+      leader.pass(1);
+      const planned = leader.round();
+      expect(causes(planned)).toEqual(['hung']);
+      expect(planned.operations[0]?.replaces).toMatchObject({ executorId: host, key: task().key });
+      expect(task().executorId).not.toBe(host);
+      leader.settle();
+    }
+    leader.pass(leader.config.taskDeadlineMs * 3);
+    expect(causes(leader.round())).toEqual(['parked']);
+  });
+
+  it('gives every open task of a sink a new version under its new epoch', () => {
+    const { leader, task } = failingTask(2);
+    leader.world.accept({ type: 'sink.grant', v: 1, sinkId: 1 });
+    expect(causes(leader.round())).toContain('sink-epoch');
+    expect(task()).toMatchObject({ version: 2, attempts: 0 });
+  });
+
+  it('keeps the outcomes that are beyond the bound of a round for the next', () => {
+    const leader = startedLeader(jobOf({ shop: ['a', 'b', 'c'] }), 2, {
+      config: { operationsPerRoundMax: 2 },
+    });
+    leader.world.seal();
+    leader.settle();
+    const outcomes = [...leader.world.state.openTasks.values()].map((task) => outcomeOf(task));
+    const planned = leader.round(...outcomes);
+    expect(planned.operations).toHaveLength(2);
+    expect(planned.waiting).toEqual(outcomes.slice(2));
+    leader.round(...planned.waiting);
+    expect(leader.world.window(1)?.state).toBe('FINAL');
+  });
+});
