@@ -1,4 +1,6 @@
-/** Puts what a job file declares and what its databases say together into the documents that are replicated. */
+/**
+ * Puts what a job file declares and what its databases say together into the documents that are replicated.
+ */
 import { must, TidemarkError } from '../base/index.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobFile, JobReport, JobSource } from './job-file.ts';

@@ -7,11 +7,13 @@
  *     SELECT key_0, ..., row_count, sum_1, nonnull_1, ... FROM (typed _report_rows) GROUP BY key_0, ...
  *
  * Result columns, in this order (those of src/executor/sink/layout.ts):
- * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum and avg measure in its order
+ * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum and avg measure in its
+ * order
  *   `sum_<measure>` (not for count) and `nonnull_<measure>`;
  * - one statement for each min and max measure: `key_<i>`, `value`, `weight`, without weights of 0.
  *
- * Keys and multiset values come as they are stored (text as bytes). What SQL itself cannot refuse, {@link readRows} does.
+ * Keys and multiset values come as they are stored (text as bytes). What SQL itself cannot refuse, {@link
+ * readRows} does.
  */
 import { must } from '../base/index.ts';
 import { parseColumnType, type Dialect, type SqlParam } from '../sql/index.ts';
@@ -30,7 +32,10 @@ export interface ContributionInput {
   readonly dialect: Dialect;
   readonly report: CompiledReport;
   readonly sourceId: number;
-  /** The captured table of the report's `changes` input, under the schema version that the windows were sealed with. */
+  /**
+   * The captured table of the report's `changes` input, under the schema version that the windows were
+   * sealed with.
+   */
   readonly table: CapturedTable;
   /** The windows of the span, in their order. */
   readonly windows: readonly WindowRef[];
@@ -78,7 +83,10 @@ export function contributionQueries(input: ContributionInput): ContributionQueri
   );
 }
 
-/** As {@link contributionQueries}, over any inputs: the check of a report runs the same text over the source's tables. */
+/**
+ * As {@link contributionQueries}, over any inputs: the check of a report runs the same text over the
+ * source's tables.
+ */
 export function buildQueries(
   dialect: Dialect,
   report: CompiledReport,
@@ -110,8 +118,10 @@ export function isMultisetMeasure(measure: Measure): boolean {
 export const REPORT_ROWS = '_report_rows';
 
 /**
- * The WITH clause that gives the user's text its inputs and {@link REPORT_ROWS} its result. The text is a common
- * table expression too: in a derived table MariaDB would not show it the others if it begins with a WITH itself.
+ * The WITH clause that gives the user's text its inputs and {@link REPORT_ROWS} its result. The text is a
+ * common
+ * table expression too: in a derived table MariaDB would not show it the others if it begins with a WITH
+ * itself.
  */
 export function withRows(dialect: Dialect, report: CompiledReport, inputs: readonly InputText[]): string {
   const parts = inputs.map(({ alias, sql }) => `${dialect.id(alias)} AS (${sql})`);
@@ -180,7 +190,10 @@ function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly str
   return `FROM (${rows}) AS typed_rows`;
 }
 
-/** A DECIMAL is brought to its declared scale before it is summed: rounding sums would depend on how windows were cut. */
+/**
+ * A DECIMAL is brought to its declared scale before it is summed: rounding sums would depend on how windows
+ * were cut.
+ */
 function summand(dialect: Dialect, measure: Measure): string {
   const name = dialect.id(measure.name);
   return parseColumnType(measure.type).kind === 'DECIMAL' ? dialect.toStored(name, measure.type) : name;

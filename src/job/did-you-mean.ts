@@ -1,4 +1,6 @@
-/** Finds the known word that a misspelt one was probably meant to be: at most a third of its letters differ. */
+/**
+ * Finds the known word that a misspelt one was probably meant to be: at most a third of its letters differ.
+ */
 export function didYouMean(word: string, known: readonly string[]): string | undefined {
   let best: { readonly word: string; readonly distance: number } | undefined;
   for (const candidate of known) {

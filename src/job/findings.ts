@@ -2,7 +2,9 @@
 import { TidemarkError, type ErrorCode } from '../base/index.ts';
 import { problemsError, type Path, type Places, type Problem } from './problems.ts';
 
-/** In this order one kind of problem is told before the next: a later one often follows from an earlier one. */
+/**
+ * In this order one kind of problem is told before the next: a later one often follows from an earlier one.
+ */
 const ORDER = [
   'JOB_INVALID',
   'JOB_UNSUPPORTED',

@@ -1,4 +1,6 @@
-/** What of a job file no single field can tell: references between its parts, types, and what is not done yet. */
+/**
+ * What of a job file no single field can tell: references between its parts, types, and what is not done yet.
+ */
 import { Findings } from './findings.ts';
 import type { JobDatabase, JobFile, JobReport, JobSource, JobTable } from './job-file.ts';
 import type { RawJob } from './job-schema.ts';
@@ -56,7 +58,9 @@ function checkTables(tables: readonly JobTable[], path: Path, findings: Findings
   }
 }
 
-/** The report's SQL runs where its change rows lie, and is checked at the source: both must speak one dialect. */
+/**
+ * The report's SQL runs where its change rows lie, and is checked at the source: both must speak one dialect.
+ */
 function checkEngines(
   sources: readonly JobSource[],
   stores: readonly JobDatabase[],
@@ -65,12 +69,9 @@ function checkEngines(
   for (const source of sources) {
     for (const store of stores) {
       if (engineOf(source.database) === engineOf(store.database)) continue;
-      const message = `is ${engineOf(source.database)}, its store ${store.name} is ${engineOf(store.database)}`;
-      findings.add(
-        'JOB_UNSUPPORTED',
-        ['sources', source.name],
-        `${message}: a later version may mix engines`,
-      );
+      const engines = `${engineOf(source.database)}, the store ${store.name} ${engineOf(store.database)}`;
+      const message = `the source is ${engines}: mixed engines come with a later version`;
+      findings.add('JOB_UNSUPPORTED', ['sources', source.name], message);
     }
   }
 }
@@ -82,7 +83,7 @@ function checkSinks(reports: readonly JobReport[], findings: Findings): void {
     const first = sinkOf.get(source) ?? database;
     sinkOf.set(source, first);
     if (first === database) continue;
-    const message = `reports of source ${source} go to ${first} too; several databases for one source come later`;
+    const message = `other reports of ${source} go to ${first}: several databases for one source come later`;
     findings.add('JOB_UNSUPPORTED', ['reports', name, 'database'], message);
   }
 }

@@ -1,4 +1,7 @@
-/** The shape of a job file. What one field alone cannot tell (references, types of measures) is in job-rules.ts. */
+/**
+ * The shape of a job file. What one field alone cannot tell (references, types of measures) is in
+ * job-rules.ts.
+ */
 import { z } from 'zod';
 import { LIMITS } from '../base/index.ts';
 import type { DatabaseRef, SecretRef } from './model.ts';

@@ -10,7 +10,9 @@ export const JOB_FORMAT = 1;
 /** A secret by reference: resolved only where a connection is opened, by the process that opens it. */
 export type SecretRef = { readonly env: string } | { readonly file: string };
 
-/** How to reach a database, without secrets. An embedded path is relative to the executor's working folder. */
+/**
+ * How to reach a database, without secrets. An embedded path is relative to the executor's working folder.
+ */
 export type DatabaseRef =
   { readonly mysql: { readonly url: SecretRef } } | { readonly embedded: { readonly file: string } };
 

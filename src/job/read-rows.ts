@@ -7,7 +7,8 @@ import type { ContributionQuery, OutputColumn } from './contribution-queries.ts'
 const INT64_SPAN = 2 ** 63;
 
 /**
- * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns have no
+ * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns
+ * have no
  * type of their own, an integer is an integer.
  * @throws TidemarkError `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`; all deterministic, so the task is DEAD.
  */

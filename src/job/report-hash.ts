@@ -1,4 +1,7 @@
-/** A hash of a compiled document that does not depend on the order of its keys: a report with another hash is another generation. */
+/**
+ * A hash of a compiled document that does not depend on the order of its keys: a report with another hash is
+ * another generation.
+ */
 import { createHash } from 'node:crypto';
 
 export function specHash(document: object): string {

@@ -20,7 +20,10 @@ export interface JobParts {
   readonly databases: readonly JobDatabase[];
 }
 
-/** Returns the report, or undefined if what it refers to is missing; either way all problems are in `findings`. */
+/**
+ * Returns the report, or undefined if what it refers to is missing; either way all problems are in
+ * `findings`.
+ */
 export function checkReportRules(
   name: string,
   raw: RawReport,
@@ -196,7 +199,7 @@ function checkKeyBytes(
   const longest = Math.max(0, ...members.map(({ type }) => keyBytes(type)));
   const bytes = keys.reduce((sum, { type }) => sum + keyBytes(type), longest);
   if (bytes <= KEY_BYTES_MAX) return;
-  const message = `the keys and the longest value of min and max take ${bytes} bytes, more than ${KEY_BYTES_MAX}`;
+  const message = `keys and the longest value of min and max take ${bytes} bytes, over ${KEY_BYTES_MAX}`;
   findings.add('JOB_INVALID', [...path, 'keys'], message);
 }
 

@@ -1,5 +1,6 @@
 /**
- * Finds out how a report's SQL is put together: which SELECTs there are, and which tables each reads. It is no
+ * Finds out how a report's SQL is put together: which SELECTs there are, and which tables each reads. It is
+ * no
  * parser: of expressions it knows only where they nest. What is not understood is refused, never guessed.
  */
 import { TidemarkError } from '../base/index.ts';

@@ -12,27 +12,22 @@ import { keyword, readBlocks, refuse, type QueryBlock, type SelectBlock } from '
 
 const LATER = 'it will come as class affectedKeys with the windows version';
 
-const AGGREGATES: ReadonlySet<string> = new Set(
-  (
-    'SUM COUNT AVG MIN MAX TOTAL GROUP_CONCAT STRING_AGG JSON_ARRAYAGG JSON_OBJECTAGG JSON_GROUP_ARRAY ' +
-    'JSON_GROUP_OBJECT BIT_AND BIT_OR BIT_XOR STD STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP MEDIAN ' +
-    'ANY_VALUE'
-  ).split(' '),
+const words = (...lines: readonly string[]): ReadonlySet<string> => new Set(lines.join(' ').split(' '));
+
+const AGGREGATES = words(
+  'SUM COUNT AVG MIN MAX TOTAL GROUP_CONCAT STRING_AGG JSON_ARRAYAGG JSON_OBJECTAGG JSON_GROUP_ARRAY',
+  'JSON_GROUP_OBJECT BIT_AND BIT_OR BIT_XOR STD STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP',
+  'MEDIAN ANY_VALUE',
 );
 
 /** Give another value at another time, so a deleted row would not take away what it added. */
-const UNSTABLE: ReadonlySet<string> = new Set(
-  (
-    'NOW SYSDATE CURDATE CURTIME CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP ' +
-    'UTC_DATE UTC_TIME UTC_TIMESTAMP RAND RANDOM RANDOMBLOB UUID UUID_SHORT CONNECTION_ID LAST_INSERT_ID ' +
-    'LAST_INSERT_ROWID CHANGES TOTAL_CHANGES ROW_COUNT FOUND_ROWS SLEEP BENCHMARK GET_LOCK VERSION'
-  ).split(' '),
+const UNSTABLE = words(
+  'NOW SYSDATE CURDATE CURTIME RAND RANDOM RANDOMBLOB UUID UUID_SHORT CONNECTION_ID LAST_INSERT_ID',
+  'LAST_INSERT_ROWID CHANGES TOTAL_CHANGES ROW_COUNT FOUND_ROWS SLEEP BENCHMARK GET_LOCK VERSION',
 );
-/** Of these a bare word is a value already; the rest are functions only with their parenthesis. */
-const UNSTABLE_WORDS: ReadonlySet<string> = new Set(
-  'CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP'.split(
-    ' ',
-  ),
+/** Of these a bare word is a value already. */
+const UNSTABLE_WORDS = words(
+  'CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP',
 );
 
 const OUTER_JOINS: ReadonlySet<string> = new Set(['LEFT', 'RIGHT', 'FULL', 'NATURAL']);
@@ -101,7 +96,9 @@ function unsupported(sql: string, at: Token, what: string): TidemarkError {
   return new TidemarkError('JOB_UNSUPPORTED', `SQL ${textPosition(sql, at.start)}: ${what}`);
 }
 
-/** How often the change rows enter a row of a table: 0 for dimensions, 1 for what is linear in the changes. */
+/**
+ * How often the change rows enter a row of a table: 0 for dimensions, 1 for what is linear in the changes.
+ */
 type Degrees = ReadonlyMap<string, number>;
 
 class LinearityCheck {

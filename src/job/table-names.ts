@@ -38,8 +38,14 @@ export const multisetTable = (report: Generation & { measure: number }): string 
 export const multisetContributionTable = (report: Generation & { measure: number }): string =>
   `tm_multiset_contribution_${report.reportId}_${report.generation}_${report.measure}`;
 
-/** Columns that Tidemark adds to change tables, in primary key order: source, epoch, day, window, ordinal; then the weight. */
+/**
+ * Columns that Tidemark adds to change tables, in primary key order: source, epoch, day, window, ordinal;
+ * then the weight.
+ */
 export const CHANGE_COLUMNS = ['_source', '_epoch', '_day', '_window', '_n', '_w'] as const;
 
-/** Columns of the mark table, in primary key order: source, epoch, window; then number and checksum of its rows. */
+/**
+ * Columns of the mark table, in primary key order: source, epoch, window; then number and checksum of its
+ * rows.
+ */
 export const MARK_COLUMNS = ['_source', '_epoch', '_window', '_rows', '_checksum'] as const;

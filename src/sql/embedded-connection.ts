@@ -3,14 +3,14 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { assert, LIMITS, TidemarkError } from '../base/index.ts';
 import { embeddedDialect } from './embedded-dialect.ts';
-import { embeddedError, endsConnection } from './embedded-errors.ts';
+import { embeddedError, endsConnection, ROWS_MAX_CODE } from './embedded-errors.ts';
 import {
-  embeddedWorkerMain,
   WORKER_STATE,
   type WorkerInput,
   type WorkerReply,
   type WorkerRequest,
   type WorkerValue,
+  workerSource,
 } from './embedded-worker.ts';
 import type { ConnectOptions, ResultColumn, ResultSet, SqlConnection, SqlParam } from './engine.ts';
 import { insertBatches } from './insert-batches.ts';
@@ -84,11 +84,13 @@ export class EmbeddedConnection implements SqlConnection {
     const input: WorkerInput = {
       library: libraryPath(),
       file,
-      state: shared,
+      shared,
+      states: WORKER_STATE,
       busyWaitMs: BUSY_WAIT_MS,
       rowsMax: LIMITS.sqlRowsPerFetchMax,
+      tooMany: ROWS_MAX_CODE,
     };
-    this.#worker = new Worker(`(${embeddedWorkerMain.toString()})()`, {
+    this.#worker = new Worker(workerSource(), {
       eval: true,
       execArgv: [],
       workerData: input,

@@ -1,6 +1,7 @@
 /**
  * The embedded engine: libsql (SQLite) files for `dev` and for trying Tidemark out. Readers see snapshots,
- * one writer at a time. Nothing here can end another process's connection: `dev` kills a stopped child instead.
+ * one writer at a time. Nothing here can end another process's connection: `dev` kills a stopped child
+ * instead.
  */
 import { LIMITS, TidemarkError } from '../base/index.ts';
 import { EmbeddedConnection } from './embedded-connection.ts';

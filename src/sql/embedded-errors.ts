@@ -13,18 +13,20 @@ const BY_TEXT: readonly (readonly [RegExp, ErrorCode])[] = [
   [/^no such table/, 'TABLE_MISSING'],
   [/integer overflow|Loss of precision reading BigInt/, 'VALUE_RANGE'],
   [/^ConnectionFailed/, 'DB_UNREACHABLE'],
-  [
-    /syntax error|no such (?:column|function)|ambiguous column|wrong number of arguments|misuse of|incomplete input|unrecognized token|do not have the same number of result columns|(?:has|have) \d+ columns? but|circular reference|no tables specified|near "/,
-    'SQL_INVALID',
-  ],
+  [/syntax error|incomplete input|unrecognized token|near "|no tables specified/, 'SQL_INVALID'],
+  [/no such (?:column|function)|ambiguous column|circular reference|misuse of/, 'SQL_INVALID'],
+  [/wrong number of arguments|the same number of result columns|ha(?:s|ve) \d+ columns? but/, 'SQL_INVALID'],
 ];
+
+/** Our own code of a result with too many rows. */
+export const ROWS_MAX_CODE = 'TIDEMARK_ROWS_MAX';
 
 /** Codes after which the connection is of no use any more. */
 const ENDING: ReadonlySet<ErrorCode> = new Set(['DB_UNREACHABLE', 'DATA_CORRUPT']);
 
 /** A statement left in the middle of its rows would keep its snapshot, so it ends the connection too. */
 export const endsConnection = (error: TidemarkError): boolean =>
-  ENDING.has(error.code) || error.details['native'] === 'TIDEMARK_ROWS_MAX';
+  ENDING.has(error.code) || error.details['native'] === ROWS_MAX_CODE;
 
 export function embeddedError(native: { code: string; message: string }, file: string): TidemarkError {
   const code =

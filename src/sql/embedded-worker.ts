@@ -1,14 +1,17 @@
 /**
  * The thread that holds one connection of the embedded engine, whose calls block. Two things shape it:
  *
- * 1. A worker cannot be made from TypeScript, and tests run from source. So the whole of it is one function
- *    without imports or outer names, started from its own text (see embedded-connection.ts).
+ * 1. A worker cannot be made from TypeScript, and tests run from source. So the whole of it is one class
+ *    that names nothing outside itself, and the thread is started from its text ({@link workerSource}).
  * 2. Ending a thread that is inside a call of the library aborts the process (libsql 0.5: a Rust panic).
  *    So both sides share one word. The thread goes IDLE -> CALLING before it calls; the other side may end
- *    the thread only after IDLE -> ENDED. During a call it asks by CALLING -> ENDING, and the thread closes the
+ *    the thread only after IDLE -> ENDED. During a call it asks by CALLING -> ENDING, and the thread closes
+ *    the
  *    database and leaves by itself.
  */
+import type { MessagePort } from 'node:worker_threads';
 
+/** The shared word. */
 export const WORKER_STATE = { idle: 0, calling: 1, ended: 2, ending: 3 } as const;
 
 export type WorkerValue = null | bigint | number | string | Uint8Array;
@@ -17,10 +20,13 @@ export interface WorkerInput {
   /** Path of the library, resolved by the side that has a module path. */
   readonly library: string;
   readonly file: string;
-  readonly state: SharedArrayBuffer;
+  readonly shared: SharedArrayBuffer;
+  readonly states: typeof WORKER_STATE;
   /** How long a statement waits for another connection's lock. */
   readonly busyWaitMs: number;
   readonly rowsMax: number;
+  /** The code of a result with more rows. */
+  readonly tooMany: string;
 }
 
 export interface WorkerRequest {
@@ -59,61 +65,84 @@ interface Statement {
   run(params: readonly WorkerValue[]): { readonly changes: number };
 }
 
-/** Runs in the worker thread, from its text: nothing outside it may be named here but globals and types. */
-export function embeddedWorkerMain(): void {
-  const IDLE = 0;
-  const CALLING = 1;
-  const ENDED = 2;
-  const ENDING = 3;
-  const CACHED_MAX = 200;
-  /** The library's own wait; short, so that a request to end is seen soon. */
-  const NATIVE_WAIT_MS = 50;
-  const TOO_MANY = 'TIDEMARK_ROWS_MAX';
+type Result = NonNullable<WorkerReply['result']>;
 
-  const threads = process.getBuiltinModule('node:worker_threads');
-  if (threads.parentPort === null) throw new Error('not a worker thread');
-  const port = threads.parentPort;
-  const input = threads.workerData as WorkerInput;
-  const { library, file, state: shared, busyWaitMs, rowsMax } = input;
-  const state = new Int32Array(shared);
-  const load = process.getBuiltinModule('node:module').createRequire(library);
-  const cache = new Map<string, Statement>();
-  let database: Database | undefined;
+/** What the thread runs. It may name nothing outside itself but globals and types. */
+export class EmbeddedWorker {
+  // No static members: the compiler would put a name beside the class for them.
+  readonly #statementsMax = 200;
+  /** The library's own wait for a lock; short, so that a request to end is seen soon. */
+  readonly #nativeWaitMs = 50;
+  readonly #port: MessagePort;
+  readonly #input: WorkerInput;
+  readonly #state: Int32Array;
+  readonly #load: (path: string) => unknown;
+  readonly #statements = new Map<string, Statement>();
+  #database: Database | undefined;
 
-  function leave(): void {
-    database?.close();
-    database = undefined;
-    Atomics.store(state, 0, ENDED);
-    Atomics.notify(state, 0);
-    port.close();
+  constructor(port: MessagePort, input: WorkerInput, load: (path: string) => unknown) {
+    this.#port = port;
+    this.#input = input;
+    this.#state = new Int32Array(input.shared);
+    this.#load = load;
+    port.on('message', (request: WorkerRequest) => {
+      this.#answer(request);
+    });
   }
 
-  function open(): Database {
-    if (database === undefined) {
-      const LibraryClass = load(library) as Library;
-      database = new LibraryClass(file, { timeout: NATIVE_WAIT_MS });
-      database.defaultSafeIntegers(true);
+  #answer(request: WorkerRequest): void {
+    const { idle, calling, ending } = this.#input.states;
+    if (Atomics.compareExchange(this.#state, 0, idle, calling) !== idle) return;
+    if (request.sql === null) {
+      this.#leave();
+      return;
     }
-    return database;
+    const outcome = this.#attempt(request.sql, request.params);
+    const inTransaction = this.#database?.inTransaction === true;
+    this.#port.postMessage({ id: request.id, inTransaction, ...outcome });
+    if (Atomics.compareExchange(this.#state, 0, calling, idle) === ending) this.#leave();
   }
 
-  function prepared(sql: string): Statement {
-    const found = cache.get(sql);
-    if (found !== undefined) return found;
-    const statement = open().prepare(sql);
-    if (cache.size >= CACHED_MAX) cache.clear();
-    if (/^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|COMMIT|ROLLBACK)\b/i.test(sql))
-      cache.set(sql, statement);
-    return statement;
+  #leave(): void {
+    this.#database?.close();
+    this.#database = undefined;
+    Atomics.store(this.#state, 0, this.#input.states.ended);
+    Atomics.notify(this.#state, 0);
+    this.#port.close();
   }
 
-  function run(sql: string, params: readonly WorkerValue[]): NonNullable<WorkerReply['result']> {
-    const statement = prepared(sql);
+  #attempt(sql: string, params: readonly WorkerValue[]): Pick<WorkerReply, 'result' | 'error'> {
+    try {
+      return { result: this.#runPatiently(sql, params) };
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      return { error: { code: code ?? '', message } };
+    }
+  }
+
+  /** Repeats a statement that found the database locked; inside a transaction that is the caller's to do. */
+  #runPatiently(sql: string, params: readonly WorkerValue[]): Result {
+    const { calling } = this.#input.states;
+    const deadline = performance.now() + this.#input.busyWaitMs;
+    for (;;) {
+      try {
+        return this.#run(sql, params);
+      } catch (error) {
+        const busy = /^SQLITE_(?:BUSY|LOCKED)/.test((error as { code?: string }).code ?? '');
+        const again = busy && this.#database?.inTransaction !== true && performance.now() < deadline;
+        if (!again || Atomics.wait(this.#state, 0, calling, 5) === 'not-equal') throw error;
+      }
+    }
+  }
+
+  #run(sql: string, params: readonly WorkerValue[]): Result {
+    const { rowsMax, tooMany } = this.#input;
+    const statement = this.#prepared(sql);
     if (!statement.reader) return { columns: [], rows: [], changes: statement.run(params).changes };
     const rows: WorkerValue[][] = [];
     for (const row of statement.raw(true).iterate(params)) {
       if (rows.length >= rowsMax)
-        throw Object.assign(new Error(`more than ${rowsMax} rows`), { code: TOO_MANY });
+        throw Object.assign(new Error(`more than ${rowsMax} rows`), { code: tooMany });
       // A Buffer may be a slice of a large pool, all of which would be copied to the other thread.
       rows.push(row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value)));
     }
@@ -121,36 +150,28 @@ export function embeddedWorkerMain(): void {
     return { columns, rows, changes: 0 };
   }
 
-  /** Repeats a statement that found the database locked. Inside a transaction it is the caller's to repeat it all. */
-  function runPatiently(sql: string, params: readonly WorkerValue[]): NonNullable<WorkerReply['result']> {
-    const deadline = performance.now() + busyWaitMs;
-    for (;;) {
-      try {
-        return run(sql, params);
-      } catch (error) {
-        const busy = /^SQLITE_(?:BUSY|LOCKED)/.test((error as { code?: string }).code ?? '');
-        const again = busy && database?.inTransaction !== true && performance.now() < deadline;
-        if (!again || Atomics.wait(state, 0, CALLING, 5) === 'not-equal') throw error;
-      }
-    }
+  #prepared(sql: string): Statement {
+    const found = this.#statements.get(sql);
+    if (found !== undefined) return found;
+    const statement = this.#open().prepare(sql);
+    if (this.#statements.size >= this.#statementsMax) this.#statements.clear();
+    const repeats = /^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|COMMIT|ROLLBACK)\b/i.test(sql);
+    if (repeats) this.#statements.set(sql, statement);
+    return statement;
   }
 
-  port.on('message', (request: WorkerRequest) => {
-    if (Atomics.compareExchange(state, 0, IDLE, CALLING) !== IDLE) return;
-    if (request.sql === null) {
-      leave();
-      return;
+  #open(): Database {
+    if (this.#database === undefined) {
+      const LibraryClass = this.#load(this.#input.library) as Library;
+      this.#database = new LibraryClass(this.#input.file, { timeout: this.#nativeWaitMs });
+      this.#database.defaultSafeIntegers(true);
     }
-    let reply: WorkerReply;
-    try {
-      const result = runPatiently(request.sql, request.params);
-      reply = { id: request.id, inTransaction: database?.inTransaction === true, result };
-    } catch (error) {
-      const { code, message } = error as { code?: string; message: string };
-      const inTransaction = database?.inTransaction === true;
-      reply = { id: request.id, inTransaction, error: { code: code ?? '', message } };
-    }
-    port.postMessage(reply);
-    if (Atomics.compareExchange(state, 0, CALLING, IDLE) === ENDING) leave();
-  });
+    return this.#database;
+  }
+}
+
+/** The program of the thread, as CommonJS text. */
+export function workerSource(): string {
+  const threads = `require('node:worker_threads')`;
+  return `new (${EmbeddedWorker.toString()})(${threads}.parentPort, ${threads}.workerData, require);`;
 }

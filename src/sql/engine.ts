@@ -89,7 +89,8 @@ export interface Dialect {
   /** ` FOR UPDATE`, or nothing where a write transaction is exclusive anyway. */
   readonly forUpdate: string;
   /**
-   * INSERT of a SELECT or of VALUES that adds to existing rows. `source` is the text from SELECT or VALUES on.
+   * INSERT of a SELECT or of VALUES that adds to existing rows. `source` is the text from SELECT or VALUES
+   * on.
    * Each `set` column becomes `existing + new` (`add`) or `new` (`replace`).
    */
   upsert(input: {
@@ -112,7 +113,9 @@ export interface Dialect {
    * @throws TidemarkError `COLUMN_TYPE`, `DECIMAL_EMBEDDED`.
    */
   columnType(type: string): string;
-  /** The DDL type of a key or multiset value in our own tables: as `columnType`, but text is kept as bytes. */
+  /**
+   * The DDL type of a key or multiset value in our own tables: as `columnType`, but text is kept as bytes.
+   */
   storedType(type: string): string;
   /** Casts an expression to what `storedType` keeps; see {@link fromStored}. */
   toStored(expression: string, type: string): string;
@@ -126,6 +129,9 @@ export interface Dialect {
   bytesToText(expression: string): string;
   /** Casts a sum to its `sumType`. Embedded: as it is, for a cast would hide an overflow or a real number. */
   castSum(expression: string, type: string): string;
-  /** Session settings that are pinned for report SQL (time zone, sql_mode, character set), run once per connection. */
+  /**
+   * Session settings that are pinned for report SQL (time zone, sql_mode, character set), run once per
+   * connection.
+   */
   readonly sessionSettings: readonly string[];
 }

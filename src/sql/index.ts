@@ -1,4 +1,6 @@
-/** SQL engines: one interface over MySQL, MariaDB and the embedded engine, with exact values and coded errors. */
+/**
+ * SQL engines: one interface over MySQL, MariaDB and the embedded engine, with exact values and coded errors.
+ */
 export * from './column-types.ts';
 export { embeddedDialect } from './embedded-dialect.ts';
 export { openEmbedded, type EngineOptions } from './embedded-engine.ts';

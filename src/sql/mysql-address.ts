@@ -1,4 +1,6 @@
-/** Reads a MySQL URL. Only what is listed here is taken from it: mysql2's own reader would pass any option on. */
+/**
+ * Reads a MySQL URL. Only what is listed here is taken from it: mysql2's own reader would pass any option on.
+ */
 import { TidemarkError } from '../base/index.ts';
 
 export interface MysqlTarget {

@@ -10,6 +10,15 @@ const UTF8_BYTES_MAX = 4;
 const SUM_DIGITS = 22;
 const DECIMAL_DIGITS_MAX = 65;
 
+/** Nothing is cut off, rounded into range or taken for something else without an error. */
+const SQL_MODE = [
+  'STRICT_TRANS_TABLES',
+  'STRICT_ALL_TABLES',
+  'ERROR_FOR_DIVISION_BY_ZERO',
+  'NO_ENGINE_SUBSTITUTION',
+  'ONLY_FULL_GROUP_BY',
+].join(',');
+
 const id = (name: string): string => `\`${name.replaceAll('`', '``')}\``;
 const list = (names: readonly string[]): string => names.map(id).join(', ');
 const textToBytes = (expression: string): string => `CAST(CONVERT(${expression} USING utf8mb4) AS BINARY)`;
@@ -108,7 +117,7 @@ export const mysqlDialect: Dialect = {
     [
       'SET NAMES utf8mb4 COLLATE utf8mb4_bin',
       "SESSION time_zone = '+00:00'",
-      "SESSION sql_mode = 'STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'",
+      `SESSION sql_mode = '${SQL_MODE}'`,
       'SESSION innodb_lock_wait_timeout = 5',
       'SESSION lock_wait_timeout = 10',
       // Its default of 4 digits is part of what a division means.

@@ -43,7 +43,8 @@ export class Pool<C extends PooledConnection> {
 
   /**
    * Runs `work` on a connection. One that failed, or that `work` left inside a transaction, is dropped.
-   * @throws TidemarkError `OVERLOADED` when too many wait, `CANCELLED`, `STOPPING`, and what `connect` throws.
+   * @throws TidemarkError `OVERLOADED` when too many wait, `CANCELLED`, `STOPPING`, and what `connect`
+   * throws.
    */
   async use<T>(
     purpose: string,

@@ -34,7 +34,8 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
   /** Ids in the process list whose statement holds the text. */
   const processes = async (text: string): Promise<readonly bigint[]> => {
     const { rows } = await run(
-      `SELECT id FROM information_schema.processlist WHERE info LIKE '%${text}%' AND info NOT LIKE '%processlist%'`,
+      `SELECT id FROM information_schema.processlist WHERE info LIKE '%${text}%'
+        AND info NOT LIKE '%processlist%'`,
     );
     return rows.map(([id]) => id as bigint);
   };
@@ -64,7 +65,8 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
 
   it('pins the session', async () => {
     const { rows } = await run(
-      'SELECT @@time_zone, @@tx_isolation, @@innodb_lock_wait_timeout, @@wait_timeout, @@collation_connection, @@sql_mode',
+      `SELECT @@time_zone, @@tx_isolation, @@innodb_lock_wait_timeout, @@wait_timeout,
+        @@collation_connection, @@sql_mode`,
     );
     expect(rows[0]?.slice(0, 5)).toEqual(['+00:00', 'READ-COMMITTED', 5n, 15n, 'utf8mb4_bin']);
     expect(rows[0]?.[5]).toMatch(/ONLY_FULL_GROUP_BY.*STRICT_TRANS_TABLES.*ERROR_FOR_DIVISION_BY_ZERO/);
