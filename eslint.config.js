@@ -80,7 +80,8 @@ export default defineConfig(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       '@typescript-eslint/only-throw-error': ['error', { allowThrowingUnknown: true }],
       '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingUnknown: true }],
-      // A function is async also to turn a synchronous throw into a rejection, or because an interface says so.
+      // A function is async also to turn a synchronous throw into a rejection, or because an interface says
+      // so.
       '@typescript-eslint/require-await': 'off',
     },
   },

@@ -1,4 +1,5 @@
-// Writes what `npm run verify` would complain about, as far as a program can: generated code and docs, lint, format.
+// Writes what `npm run verify` would complain about, as far as a program can: generated code and docs, lint,
+// format.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -122,7 +122,9 @@ ${table(['Limit', 'Value'], rows)}
 `;
 }
 
-/** Metrics are declared as \`new Gauge({ name: '...', help: '...' })\`; the declaration is the documentation. */
+/**
+ * Metrics are declared as \`new Gauge({ name: '...', help: '...' })\`; the declaration is the documentation.
+ */
 async function metricsPage() {
   const declared =
     /new (Gauge|Counter|Histogram|Summary)(?:<[^>]*>)?\(\{\s*name:\s*'([^']+)',\s*help:\s*(?:'([^']+)'|"([^"]+)")/g;

@@ -1,4 +1,5 @@
-// Loads TypeScript sources for scripts that read the tables they declare, through the test runner's own loader.
+// Loads TypeScript sources for scripts that read the tables they declare, through the test runner's own
+// loader.
 import { fileURLToPath } from 'node:url';
 import { createViteServer } from 'vitest/node';
 

@@ -66,7 +66,10 @@ function isExecutable(path) {
   }
 }
 
-/** Installs MariaDB from the system's packages if it is missing and this user may. Returns whether it is there. */
+/**
+ * Installs MariaDB from the system's packages if it is missing and this user may. Returns whether it is
+ * there.
+ */
 export function ensureMariadb() {
   if (mariadbInstalled()) return true;
   const prefix = process.getuid?.() === 0 ? [] : ['sudo', '-n'];

@@ -4,12 +4,16 @@
  * assertion; it is a {@link TidemarkError} with a code.
  */
 
-/** Thrown when an invariant of our own code does not hold. Nothing catches it but the process's last handler. */
+/**
+ * Thrown when an invariant of our own code does not hold. Nothing catches it but the process's last handler.
+ */
 export class AssertionError extends Error {
   override readonly name = 'AssertionError';
 }
 
-/** Throws an {@link AssertionError} unless `condition` holds. A function as message is only called on failure. */
+/**
+ * Throws an {@link AssertionError} unless `condition` holds. A function as message is only called on failure.
+ */
 export function assert(condition: boolean, message: string | (() => string)): asserts condition {
   if (condition) return;
   throw new AssertionError(typeof message === 'string' ? message : message());

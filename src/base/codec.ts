@@ -50,9 +50,13 @@ export function decode(version: number, bytes: Uint8Array, what: string): unknow
   const found = bytes[0];
   if (found === undefined) throw new TidemarkError('DATA_CORRUPT', `${what}: empty`);
   if (found !== version) {
-    throw new TidemarkError('FORMAT_UNKNOWN', `${what} has format version ${found}; this program reads version ${version}`, {
-      next: 'Use the version of Tidemark that wrote it, or upgrade.',
-    });
+    throw new TidemarkError(
+      'FORMAT_UNKNOWN',
+      `${what} has format version ${found}; this program reads version ${version}`,
+      {
+        next: 'Use the version of Tidemark that wrote it, or upgrade.',
+      },
+    );
   }
   let value: unknown;
   try {
@@ -66,7 +70,9 @@ export function decode(version: number, bytes: Uint8Array, what: string): unknow
 
 const DEPTH_MAX = 64;
 
-/** msgpackr writes integers above 2^32 as floats; a BigInt of the same value is written as a 64-bit integer. */
+/**
+ * msgpackr writes integers above 2^32 as floats; a BigInt of the same value is written as a 64-bit integer.
+ */
 function normalize(value: Encodable): unknown {
   if (typeof value === 'number') {
     if (!Number.isInteger(value)) return value;
@@ -76,15 +82,23 @@ function normalize(value: Encodable): unknown {
   if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
   if (Array.isArray(value)) return value.map((item: Encodable) => normalize(item));
   const result: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(value)) if (item !== undefined) result[key] = normalize(item as Encodable);
+  for (const [key, item] of Object.entries(value))
+    if (item !== undefined) result[key] = normalize(item as Encodable);
   return result;
 }
 
 function check(value: unknown, what: string, depth: number): void {
   if (depth > DEPTH_MAX) throw new TidemarkError('DATA_CORRUPT', `${what}: nested too deeply`);
-  if (value === null || typeof value === 'boolean' || typeof value === 'string' || value instanceof Uint8Array) return;
+  if (
+    value === null ||
+    typeof value === 'boolean' ||
+    typeof value === 'string' ||
+    value instanceof Uint8Array
+  )
+    return;
   if (typeof value === 'number') {
-    if (Number.isInteger(value) && !Number.isSafeInteger(value)) throw new TidemarkError('DATA_CORRUPT', `${what}: integer out of range`);
+    if (Number.isInteger(value) && !Number.isSafeInteger(value))
+      throw new TidemarkError('DATA_CORRUPT', `${what}: integer out of range`);
     return;
   }
   if (Array.isArray(value)) {

@@ -17,8 +17,14 @@ export const GRANT_MAX = 2 ** 40 - 1;
 export const TOKEN_MAX = 2n ** 63n - 1n;
 
 export function makeToken(grant: { readonly term: Term; readonly n: number }): FencingToken {
-  assert(Number.isSafeInteger(grant.term) && grant.term > 0 && grant.term <= TERM_MAX, 'a grant has a term of 1 to 2^23-1');
-  assert(Number.isSafeInteger(grant.n) && grant.n > 0 && grant.n <= GRANT_MAX, 'a grant number is 1 to 2^40-1');
+  assert(
+    Number.isSafeInteger(grant.term) && grant.term > 0 && grant.term <= TERM_MAX,
+    'a grant has a term of 1 to 2^23-1',
+  );
+  assert(
+    Number.isSafeInteger(grant.n) && grant.n > 0 && grant.n <= GRANT_MAX,
+    'a grant number is 1 to 2^40-1',
+  );
   return ((BigInt(grant.term) << GRANT_BITS) | BigInt(grant.n)) as FencingToken;
 }
 

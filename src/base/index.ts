@@ -1,4 +1,7 @@
-/** Assertions, error codes, limits, ids, codec and clock: what every other folder stands on. Imports nothing of ours. */
+/**
+ * Assertions, error codes, limits, ids, codec and clock: what every other folder stands on. Imports nothing
+ * of ours.
+ */
 export * from './address.ts';
 export * from './assert.ts';
 export * from './clock.ts';

@@ -101,5 +101,8 @@ assert(LIMITS.peerQueueBytesMax >= 2 * LIMITS.peerFrameBytesMax, 'two frames fit
 assert(LIMITS.peerFrameBytesMax < LIMITS.grpcMessageBytesMax, 'one frame fits one gRPC message');
 assert(LIMITS.opBytesMax < LIMITS.raftEntryBytesMax, 'one operation fits one entry');
 assert(LIMITS.jobFileBytesMax * 2 <= LIMITS.opBytesMax, 'a job and its compiled form fit one operation');
-assert(LIMITS.executorHeartbeatMs * 3 <= LIMITS.executorSuspectMs, 'an executor is suspect after three lost heartbeats');
+assert(
+  LIMITS.executorHeartbeatMs * 3 <= LIMITS.executorSuspectMs,
+  'an executor is suspect after three lost heartbeats',
+);
 assert(LIMITS.executorSuspectMs * 2 <= LIMITS.executorSessionMs, 'suspicion comes well before expiry');

@@ -35,7 +35,8 @@ const mutations = new Set<MutationName>();
 const listeners = new Set<(hit: FailpointHit) => void>();
 
 for (const name of (process.env['TIDEMARK_MUTATIONS'] ?? '').split(',').filter((part) => part !== '')) {
-  if (!(MUTATIONS as readonly string[]).includes(name)) throw new Error(`TIDEMARK_MUTATIONS: unknown mutation ${name}`);
+  if (!(MUTATIONS as readonly string[]).includes(name))
+    throw new Error(`TIDEMARK_MUTATIONS: unknown mutation ${name}`);
   mutations.add(name as MutationName);
 }
 
@@ -73,7 +74,10 @@ export function mutated(name: MutationName): boolean {
   return mutations.has(name);
 }
 
-export async function failpoint(name: FailpointName, detail: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function failpoint(
+  name: FailpointName,
+  detail: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const arm = take(name, detail);
   if (arm === undefined) return;
   await tell({ testBuild: 'hit', name, action: arm.action, detail });

@@ -1,4 +1,7 @@
-/** The client of a cluster: typed methods, one per call of the client service, with retries and sessions behind them. */
+/**
+ * The client of a cluster: typed methods, one per call of the client service, with retries and sessions
+ * behind them.
+ */
 import { LIMITS, TidemarkError, isTidemarkError, systemClock, type Clock } from '../base/index.ts';
 import { ClientService, insecureCredentials } from '../wire/index.ts';
 import type {
@@ -33,7 +36,9 @@ export interface TidemarkClient {
   init(clientAddresses: readonly string[]): Promise<InitReply>;
   /** Asks every endpoint about itself; those that do not answer are listed with their error. */
   status(): Promise<EndpointStatus[]>;
-  /** Declares a job. Sent again after a lost answer it takes effect once. `dryRun` only says what it would do. */
+  /**
+   * Declares a job. Sent again after a lost answer it takes effect once. `dryRun` only says what it would do.
+   */
   apply(jobYaml: string, options?: { readonly dryRun?: boolean }): Promise<AppliedItem[]>;
   listSources(): Promise<SourceInfo[]>;
   listReports(): Promise<ReportInfo[]>;

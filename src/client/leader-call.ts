@@ -30,8 +30,8 @@ const PAUSE_MAX_MS = 250;
 const PASSING: readonly ErrorCode[] = ['NO_LEADER', 'NO_EXECUTOR', 'OVERLOADED', 'STALE_TERM'];
 
 /**
- * @throws TidemarkError what the leader answered; `NO_LEADER` naming each endpoint's state when none answered in
- * time; `OUTCOME_UNKNOWN` when a change may have been carried out without an answer.
+ * @throws TidemarkError what the leader answered; `NO_LEADER` naming each endpoint's state when none answered
+ * in time; `OUTCOME_UNKNOWN` when a change may have been carried out without an answer.
  */
 export async function callLeader<Request, Reply>(
   options: LeaderCallOptions,

@@ -1,4 +1,6 @@
-/** Says why nobody answered: what was found at each endpoint, so that a reader sees which machine to look at. */
+/**
+ * Says why nobody answered: what was found at each endpoint, so that a reader sees which machine to look at.
+ */
 import { TidemarkError, toTidemarkError } from '../base/index.ts';
 import { ClientService, type StatusReply } from '../wire/index.ts';
 import type { Endpoints } from './endpoints.ts';

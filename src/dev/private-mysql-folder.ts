@@ -38,7 +38,9 @@ export async function prepareServerFolder(folder: string, program: ServerProgram
   return { dataFolder, logFile: join(folder, 'server.log'), initFile, user: USER, password };
 }
 
-/** The server runs these at each start, before it answers anyone. The password needs no escapes: it is hex. */
+/**
+ * The server runs these at each start, before it answers anyone. The password needs no escapes: it is hex.
+ */
 function initStatements(password: string): string {
   return [
     `CREATE USER IF NOT EXISTS '${USER}'@'127.0.0.1' IDENTIFIED BY '${password}';`,

@@ -1,6 +1,7 @@
 /**
- * A MariaDB or MySQL server of our own, for `dev --mysql` and for tests: own folder, own port, loopback only, a
- * random password, row binlog with full metadata. It listens to nobody else's configuration (`--no-defaults`).
+ * A MariaDB or MySQL server of our own, for `dev --mysql` and for tests: own folder, own port, loopback only,
+ * a random password, row binlog with full metadata. It listens to nobody else's configuration
+ * (`--no-defaults`).
  *
  * The server must not outlive us, even if we are killed with SIGKILL. So a shell starts it and then reads a
  * pipe that only this process holds: when the pipe ends, for whatever reason, the shell ends the server. The
@@ -25,7 +26,9 @@ export interface PrivateServerOptions {
   readonly port?: number;
   /** Shown in errors. */
   readonly name: string;
-  /** False gives up durability for speed (tests only): a crash of the machine may lose commits. @default true */
+  /**
+   * False gives up durability for speed (tests only): a crash of the machine may lose commits. @default true
+   */
   readonly durable?: boolean;
 }
 
@@ -142,7 +145,10 @@ interface Guard {
   readonly stop: () => Promise<void>;
 }
 
-/** Starts what its arguments say. After the pipe ends: SIGTERM, and SIGKILL ten seconds later (a stopped process ignores SIGTERM). */
+/**
+ * Starts what its arguments say. After the pipe ends: SIGTERM, and SIGKILL ten seconds later (a stopped
+ * process ignores SIGTERM).
+ */
 export const GUARD_SCRIPT = `
 "$@" </dev/null &
 server=$!
@@ -175,7 +181,8 @@ async function startGuarded(command: readonly string[], logFd: number): Promise<
       );
     });
   });
-  // A shell that has gone breaks the pipe; its end is seen by `exited`, so the write's own error tells nothing new.
+  // A shell that has gone breaks the pipe; its end is seen by `exited`, so the write's own error tells
+  // nothing new.
   shell.stdin.on('error', () => shell.stdin.destroy());
   const lines = createInterface({ input: shell.stdout });
   const serverEnded = once(lines, 'close').then(() => undefined);

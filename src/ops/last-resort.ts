@@ -1,4 +1,6 @@
-/** What happens to an error that nothing caught: it is written down and ends the process with its exit code. */
+/**
+ * What happens to an error that nothing caught: it is written down and ends the process with its exit code.
+ */
 import { AssertionError, EXIT, toTidemarkError } from '../base/index.ts';
 import type { Logger } from './logger.ts';
 

@@ -13,7 +13,9 @@ export function createRegistry(role: string): Registry {
   return registry;
 }
 
-/** Delay since the last scrape: a stall of one second must show in the very next one, not vanish in a mean. */
+/**
+ * Delay since the last scrape: a stall of one second must show in the very next one, not vanish in a mean.
+ */
 function addEventLoopDelay(registry: Registry): void {
   const histogram = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
   histogram.enable();

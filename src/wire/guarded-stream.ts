@@ -25,7 +25,10 @@ export interface StreamHandlers<In> {
 
 export interface GuardedStream<Out> {
   readonly closed: boolean;
-  /** Queues a message. On a closed stream it does nothing; a stream that is not drained is ended with `OVERLOADED`. */
+  /**
+   * Queues a message. On a closed stream it does nothing; a stream that is not drained is ended with
+   * `OVERLOADED`.
+   */
   write(message: Out): void;
   /** Ends this side's half after what was queued. The handlers hear nothing more. */
   end(): void;

@@ -30,7 +30,7 @@ export function toServiceError(error: unknown): Error & Partial<StatusObject> {
 
 /** The table of errors has plain numbers, so that `base` needs no gRPC. */
 function statusOf(code: number): Status {
-  return Object.values(Status).find((value): value is Status => value === code) ?? Status.UNKNOWN;
+  return Object.values(Status).find((value): value is Status => Number(value) === code) ?? Status.UNKNOWN;
 }
 
 /**

@@ -14,7 +14,9 @@ export function mariadbMissing(): boolean {
   return inject('mariadb') !== 'present';
 }
 
-/** Resolves with `mysql://user:password@127.0.0.1:port` of the run's server; the account may do everything. */
+/**
+ * Resolves with `mysql://user:password@127.0.0.1:port` of the run's server; the account may do everything.
+ */
 export function mariadbUrl(): Promise<string> {
   return ask({ want: 'mariadb' });
 }
