@@ -1,6 +1,6 @@
 /**
- * What tasks, collectors and prepare orders refer to: the compiled documents that a leader sends once per stream
- * before their first use. A newer document of the same id replaces the older one.
+ * What tasks, collectors and prepare orders refer to: the compiled documents that a leader sends once per
+ * stream before their first use. A newer document of the same id replaces the older one.
  */
 import { TidemarkError } from '../base/index.ts';
 import {

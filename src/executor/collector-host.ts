@@ -35,7 +35,10 @@ export class CollectorHost {
     return [...this.#hosted].map(([sourceId, { epoch }]) => ({ sourceId, epoch }));
   }
 
-  /** Starts a collector; one of an older epoch is stopped first. The same epoch again, or an older one, changes nothing. */
+  /**
+   * Starts a collector; one of an older epoch is stopped first. The same epoch again, or an older one,
+   * changes nothing.
+   */
   start(order: StartCollector): void {
     const running = this.#hosted.get(order.sourceId);
     if (running !== undefined && running.epoch >= order.epoch) return;

@@ -1,6 +1,6 @@
 /**
- * One executor: what the leader says becomes work, what work yields becomes what the leader is told. Everything here
- * happens in the event loop's turns; the parts that wait are behind it.
+ * One executor: what the leader says becomes work, what work yields becomes what the leader is told.
+ * Everything here happens in the event loop's turns; the parts that wait are behind it.
  */
 import { randomBytes } from 'node:crypto';
 import type { ChannelCredentials } from '@grpc/grpc-js';
@@ -185,7 +185,10 @@ export class Executor {
     }
   }
 
-  /** A dispatch of a token whose outcome is known already means that the leader has not heard it: it is told again. */
+  /**
+   * A dispatch of a token whose outcome is known already means that the leader has not heard it: it is told
+   * again.
+   */
   #onDispatch(task: Parameters<TaskRunner['dispatch']>[0]): void {
     const kept = this.#outbox.get(taskKey(task.task));
     if (kept?.$case === 'task' && kept.value.token === task.token) {

@@ -1,10 +1,11 @@
 /**
- * Makes database connections findable by token. An executor that was stopped or cut off may have left a query
- * running, or a transaction holding locks; whoever gets the task's next version finds that connection by the old
- * token and kills it, from anywhere. It is for speed alone: what keeps results right is the ledger.
+ * Makes database connections findable by token. An executor that was stopped or cut off may have left a
+ * query running, or a transaction holding locks; whoever gets the task's next version finds that connection
+ * by the old token and kills it, from anywhere. It is for speed alone: what keeps results right is the
+ * ledger.
  *
- * On MySQL the mark is a named lock of the connection, which the server drops with it. The embedded engine has
- * nothing of the kind: `dev` kills a stopped child that holds a lock (design section 8).
+ * On MySQL the mark is a named lock of the connection, which the server drops with it. The embedded engine
+ * has nothing of the kind: `dev` kills a stopped child that holds a lock (design section 8).
  */
 import { isTidemarkError } from '../base/index.ts';
 import type { SqlConnection, SqlEngine } from '../sql/index.ts';

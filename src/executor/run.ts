@@ -34,8 +34,9 @@ export class Run {
   }
 
   /**
-   * Stops the attempt and kills its connections; resolves when their databases show neither query nor connection
-   * any more. What is right does not rest on it: a merge that slips through is fenced at the sink.
+   * Stops the attempt and kills its connections; resolves when their databases show neither query nor
+   * connection any more. What is right does not rest on it: a merge that slips through is fenced at the
+   * sink.
    */
   async cancel(reason: string, onFailure: (error: TidemarkError) => void): Promise<void> {
     this.#abort.abort(new TidemarkError('CANCELLED', reason));

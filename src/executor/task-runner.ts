@@ -1,6 +1,6 @@
 /**
- * Runs tasks: a bounded number at once, each under its token, each ending in one outcome. Order after a merge's
- * commit: the watermark is offered the window, then the task is reported (design 6.11).
+ * Runs tasks: a bounded number at once, each under its token, each ending in one outcome. Order after a
+ * merge's commit: the watermark is offered the window, then the task is reported (design 6.11).
  */
 import {
   AssertionError,
@@ -58,7 +58,10 @@ export class TaskRunner {
     this.#options = options;
   }
 
-  /** Takes a task on. The same token again changes nothing; a newer one ends what runs here under older ones. */
+  /**
+   * Takes a task on. The same token again changes nothing; a newer one ends what runs here under older
+   * ones.
+   */
   dispatch(task: Task): void {
     if (this.#stopped) return;
     const runs = this.#runs.get(task.task) ?? new Map<bigint, Run>();
@@ -161,7 +164,8 @@ export class TaskRunner {
     run.phase = 'merging';
     const { task, version } = run.task;
     await failpoint('executor.afterCompute', { task, token: String(run.token), version: String(version) });
-    // From here on a cancel only kills connections: whether a computed result still counts is the sink's to decide.
+    // From here on a cancel only kills connections: whether a computed result still counts is the sink's to
+    // decide.
     const merged = await steps.merge(run, computed);
     const figures = {
       computeMs: Math.round(computedMs - startMs),
@@ -190,7 +194,10 @@ export class TaskRunner {
     return { result: TaskResult.TASK_RESULT_RETRACTED };
   }
 
-  /** First step of the failure ladder (design section 7): here, with the same token, what may pass by itself. */
+  /**
+   * First step of the failure ladder (design section 7): here, with the same token, what may pass by
+   * itself.
+   */
   async #withRetries<T>(run: Run, step: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {

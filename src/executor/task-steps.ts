@@ -1,4 +1,6 @@
-/** What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own. */
+/**
+ * What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own.
+ */
 import { asToken, must, type Clock } from '../base/index.ts';
 import type { Task } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';

@@ -1,6 +1,7 @@
 /**
- * Checks a job file against its databases and compiles it, without any effect on them (design section 8): schemas are
- * read from the sources, every report's SQL runs over an empty range, stores and report databases are reached.
+ * Checks a job file against its databases and compiles it, without any effect on them (design section 8):
+ * schemas are read from the sources, every report's SQL runs over an empty range, stores and report
+ * databases are reached.
  */
 import { existsSync } from 'node:fs';
 import { checkReport, compileJob, parseJobFile, type CapturedTable, type ColumnSpec } from '../job/index.ts';
@@ -12,8 +13,9 @@ import { Databases, type DatabasesOptions } from './databases.ts';
 /**
  * Validates the text of a job file and returns its compiled form.
  *
- * @throws TidemarkError `JOB_*`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`, `BINLOG_*`,
- * and those of the engines. All but the last kind mean that the file, or what it names, must be changed.
+ * @throws TidemarkError `JOB_*`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`,
+ * `BINLOG_*`, and those of the engines. All but the last kind mean that the file, or what it names, must be
+ * changed.
  */
 export async function validateJob(options: DatabasesOptions, jobYaml: string): Promise<CompiledJob> {
   const file = parseJobFile(jobYaml);
@@ -84,8 +86,8 @@ function checkExists(databases: Databases, source: JobSource): void {
 }
 
 /**
- * A store or report database that cannot be reached now would only show when the first window waits for it. Embedded
- * ones are made when they are prepared, so that a refused job leaves no file behind.
+ * A store or report database that cannot be reached now would only show when the first window waits for it.
+ * Embedded ones are made when they are prepared, so that a refused job leaves no file behind.
  */
 async function reachAll(databases: Databases, job: CompiledJob): Promise<void> {
   for (const { database, engine } of [...job.topology.shards, ...job.sinks]) {

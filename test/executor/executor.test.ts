@@ -183,7 +183,7 @@ describe.each(places)('an executor on %s', (place) => {
       world.leader.heard.length = 0;
     });
 
-    it('takes a row from the source to a report cell, and replaces what an earlier version added', async () => {
+    it('takes a row from the source to a report cell, and replaces what was added', async () => {
       const window = await world.snapshot();
       const first = world.dispatch(window);
       expect(await world.outcome(first)).toMatchObject({
@@ -291,7 +291,8 @@ describe.skipIf(mariadbMissing())('a cancelled task on MariaDB', () => {
     const world = await World.make('mysql');
     const running = (): Promise<SqlValue | undefined> =>
       world.one(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(20)%' AND id <> CONNECTION_ID()",
+        'SELECT COUNT(*) FROM information_schema.processlist ' +
+          "WHERE info LIKE '%SLEEP(20)%' AND id <> CONNECTION_ID()",
       );
     try {
       await world.prepare((job) => job.replace('o.cents AS largest', 'o.cents + SLEEP(20) AS largest'));

@@ -1,6 +1,6 @@
 /**
- * Random cases of the merge against its naive model. A case is a source of its own, so that thousands of them share
- * tables; its seed alone decides what happens in it.
+ * Random cases of the merge against its naive model. A case is a source of its own, so that thousands of
+ * them share tables; its seed alone decides what happens in it.
  */
 import { asToken } from '../../src/base/fencing-token.ts';
 import { armFailpoint, disarmFailpoint } from '../../src/base/test-build-active.ts';

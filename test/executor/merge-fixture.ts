@@ -1,4 +1,7 @@
-/** A report database with one report, for tests of the merge, and the way from weighted rows to a contribution. */
+/**
+ * A report database with one report, for tests of the merge, and the way from weighted rows to a
+ * contribution.
+ */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../src/base/index.ts';
 import { asToken } from '../../src/base/fencing-token.ts';

@@ -1,6 +1,7 @@
 /**
- * A naive model of a report under merges, written from design 6.8 and 6.11 alone: it keeps every weighted row of
- * every standing contribution in a list, and computes each cell from the whole list whenever it is asked.
+ * A naive model of a report under merges, written from design 6.8 and 6.11 alone: it keeps every weighted
+ * row of every standing contribution in a list, and computes each cell from the whole list whenever it is
+ * asked.
  */
 
 /** One row of a contribution before any grouping: what the report's SQL returned for one combination. */
@@ -87,7 +88,10 @@ export class MergeModel {
     return { window: this.#mark, holes };
   }
 
-  /** The last window of the next span that may be folded, if there is one: folding stays behind the watermark. */
+  /**
+   * The last window of the next span that may be folded, if there is one: folding stays behind the
+   * watermark.
+   */
   nextFold(): Span | undefined {
     return this.spans.find((span) => span.first === this.#folded + 1 && span.last <= this.#mark);
   }

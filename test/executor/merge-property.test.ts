@@ -3,13 +3,32 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setMutation } from '../../src/base/test-build-active.ts';
-import { MUTATIONS } from '../../src/base/test-build-names.ts';
+import type { MutationName } from '../../src/base/test-build-names.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { runCase } from './merge-cases.ts';
 import { makeSink, type Sink } from './merge-fixture.ts';
 
 const CASES = { mysql: 1_000, embedded: 500 };
+/** One for every clause of design 6.8 and its neighbours that the product could leave out. */
+const RULES: readonly MutationName[] = [
+  'merge.ignoreSinkEpoch',
+  'merge.sinkEpochAtLeast',
+  'merge.ignoreFoldMark',
+  'merge.ignoreFloor',
+  'merge.reapplySameToken',
+  'merge.keepOldContribution',
+  'merge.ledgerNotWritten',
+  'merge.ledgerOutsideTransaction',
+  'merge.deleteEmptyRows',
+  'merge.perWindowExtremes',
+  'merge.dropNegativeMembers',
+  'merge.nonNullCountIgnored',
+  'merge.skipKeepsContribution',
+  'merge.floorNotRaised',
+  'merge.watermarkSkipsHoles',
+];
+
 /** A bounded search: a mutation that survives this many cases is a rule without a test. */
 const CASES_PER_MUTATION = 400;
 
@@ -47,8 +66,7 @@ describe('the merge on the embedded engine', () => {
     }
   }, 60_000);
 
-  const rules = MUTATIONS.filter((name) => name.startsWith('merge.'));
-  it.each(rules)('notices when the rule %s is broken', async (name) => {
+  it.each(RULES)('notices when the rule %s is broken', async (name) => {
     const engine = embedded();
     setMutation(name, true);
     try {

@@ -1,6 +1,7 @@
 /**
- * Whether a store shard shows all rows of a sealed window (design 6.4): the mark that the collector wrote after them,
- * and their number. A shard that lags, or that lost something, is an error with a code, never a smaller result.
+ * Whether a store shard shows all rows of a sealed window (design 6.4): the mark that the collector wrote
+ * after them, and their number. A shard that lags, or that lost something, is an error with a code, never a
+ * smaller result.
  */
 import { must, TidemarkError } from '../../base/index.ts';
 import { changeTable, MARK_TABLE, type CompiledSource } from '../../job/index.ts';
@@ -69,7 +70,8 @@ async function countRows(
   for (const { table, version } of window.schemaVersions) {
     const name = changeTable({ sourceId: input.sourceId, table, schemaVersion: version });
     const { rows } = await connection.query(
-      `SELECT COUNT(*) FROM ${dialect.id(name)} WHERE _source = ? AND _epoch = ? AND _day = ? AND _window = ?`,
+      `SELECT COUNT(*) FROM ${dialect.id(name)} ` +
+        'WHERE _source = ? AND _epoch = ? AND _day = ? AND _window = ?',
       [input.sourceId, window.epoch, window.day, window.window],
     );
     total += rows[0]?.[0] as bigint;

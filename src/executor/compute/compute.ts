@@ -1,6 +1,6 @@
 /**
- * Runs a report's SQL over one span's change rows on a store shard (design 6.7), in the snapshot in which the rows
- * were found complete, and brings the result into the column order of the report's layout.
+ * Runs a report's SQL over one span's change rows on a store shard (design 6.7), in the snapshot in which
+ * the rows were found complete, and brings the result into the column order of the report's layout.
  */
 import { isTidemarkError, LIMITS, must, TidemarkError } from '../../base/index.ts';
 import {

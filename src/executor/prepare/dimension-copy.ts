@@ -1,7 +1,7 @@
 /**
- * Immutable copies of dimension tables (design 6.2): read from the source in one consistent snapshot, written to
- * every store shard under a name that carries the prepare grant's token. An executor that hangs while copying and
- * wakes later can only fill a table that nobody reads.
+ * Immutable copies of dimension tables (design 6.2): read from the source in one consistent snapshot,
+ * written to every store shard under a name that carries the prepare grant's token. An executor that hangs
+ * while copying and wakes later can only fill a table that nobody reads.
  */
 import { hash } from 'node:crypto';
 import { LIMITS, TidemarkError } from '../../base/index.ts';
@@ -24,7 +24,8 @@ const INDEXED_LENGTH_MAX = 255;
 
 /**
  * Reads dimension tables as of one moment.
- * @throws TidemarkError `TABLE_MISSING`, `OVERLOADED` for one that is too large to be copied, and those of the engine.
+ * @throws TidemarkError `TABLE_MISSING`, `OVERLOADED` for one that is too large to be copied, and those of
+ * the engine.
  */
 export async function readDimensions(
   source: SqlEngine,
@@ -93,7 +94,10 @@ export async function writeDimension(
   });
 }
 
-/** Reports join on a dimension's key, by custom its first column. SQLite makes such an index by itself when it helps. */
+/**
+ * Reports join on a dimension's key, by custom its first column. SQLite makes such an index by itself when
+ * it helps.
+ */
 function indexOf(store: SqlEngine, data: DimensionData): string[] {
   const [first] = data.columns;
   if (store.kind === 'embedded' || first === undefined) return [];

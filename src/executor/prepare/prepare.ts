@@ -1,6 +1,6 @@
 /**
- * Carries out a prepare grant: the tables of a source, of its reports and of their report database, the dimension
- * copies, and the sink epoch. Repeating it is harmless.
+ * Carries out a prepare grant: the tables of a source, of its reports and of their report database, the
+ * dimension copies, and the sink epoch. Repeating it is harmless.
  */
 import { asToken } from '../../base/index.ts';
 import { createStoreTables, installEmbeddedCapture } from '../../collector/index.ts';

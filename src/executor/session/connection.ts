@@ -1,6 +1,7 @@
 /**
- * One stream to one coordinator, from hello to its end. It ends by itself when the leader falls silent, when it turns
- * out to be of another cluster, or when its term is below one that this executor has obeyed before.
+ * One stream to one coordinator, from hello to its end. It ends by itself when the leader falls silent,
+ * when it turns out to be of another cluster, or when its term is below one that this executor has obeyed
+ * before.
  */
 import { assertNever, must, TidemarkError, type Cancel } from '../../base/index.ts';
 import {

@@ -1,6 +1,7 @@
 /**
- * What an executor has to tell the leader, kept until it surely arrived. A leader may die with what it was told
- * unread or uncommitted, so after each welcome everything kept is told again; a leader ignores what it knows.
+ * What an executor has to tell the leader, kept until it surely arrived. A leader may die with what it was
+ * told unread or uncommitted, so after each welcome everything kept is told again; a leader ignores what it
+ * knows.
  */
 import { LIMITS, type Clock } from '../../base/index.ts';
 import type { FromExecutor } from '../../wire/index.ts';
@@ -20,7 +21,10 @@ export class Outbox {
     this.#clock = clock;
   }
 
-  /** Keeps `body` in place of what was kept under the same key. The oldest gives way when there are too many. */
+  /**
+   * Keeps `body` in place of what was kept under the same key. The oldest gives way when there are too
+   * many.
+   */
   put(key: string, body: Outgoing): void {
     this.#expire();
     this.#kept.delete(key);

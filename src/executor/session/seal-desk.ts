@@ -1,6 +1,7 @@
 /**
- * Seals on their way to the leader. A seal is asked for again after each reconnect, and for as long as the answer is
- * that nobody knows; it may be asked for any number of times, since repeating an accepted seal answers as at first.
+ * Seals on their way to the leader. A seal is asked for again after each reconnect, and for as long as the
+ * answer is that nobody knows; it may be asked for any number of times, since repeating an accepted seal
+ * answers as at first.
  */
 import { ERRORS, isErrorCode, LIMITS, TidemarkError, type Cancel, type Clock } from '../../base/index.ts';
 import type { SealedWindow, SealReply, SealRequest } from '../../wire/index.ts';
@@ -34,7 +35,8 @@ export class SealDesk {
 
   /**
    * Resolves when the leader has committed the seal.
-   * @throws TidemarkError `STALE_EPOCH`, `WINDOW_GAP` and what else is final; `OVERLOADED`; the signal's reason.
+   * @throws TidemarkError `STALE_EPOCH`, `WINDOW_GAP` and what else is final; `OVERLOADED`; the signal's
+   * reason.
    */
   seal(input: SealInput): Promise<void> {
     if (this.#waiting.size >= LIMITS.sealsWaitingMax) {

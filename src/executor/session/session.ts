@@ -1,6 +1,7 @@
 /**
- * An executor's presence at the cluster: one stream to the leader, found by redirects, kept alive by heartbeats,
- * replaced as soon as it breaks. Work goes on while there is no stream; what it yields is told after the next welcome.
+ * An executor's presence at the cluster: one stream to the leader, found by redirects, kept alive by
+ * heartbeats, replaced as soon as it breaks. Work goes on while there is no stream; what it yields is told
+ * after the next welcome.
  */
 import { sleep, TidemarkError, toTidemarkError } from '../../base/index.ts';
 import { Addresses } from './addresses.ts';

@@ -1,6 +1,7 @@
 /**
- * Contributions as rows: what a span added to a report is kept under the token that added it, so that a newer version
- * can take exactly that away again. While both lie side by side, one statement per table adds their difference.
+ * Contributions as rows: what a span added to a report is kept under the token that added it, so that a
+ * newer version can take exactly that away again. While both lie side by side, one statement per table adds
+ * their difference.
  */
 import { mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
@@ -71,8 +72,9 @@ export async function insertContribution(
 }
 
 /**
- * Adds (new - old contribution) to the report, in key order, so that merges that meet on the same rows wait for each
- * other instead of deadlocking. Rows that become empty stay: another window's merge may come late and need their sums.
+ * Adds (new - old contribution) to the report, in key order, so that merges that meet on the same rows wait
+ * for each other instead of deadlocking. Rows that become empty stay: another window's merge may come late
+ * and need their sums.
  */
 export async function exchange(
   connection: SqlConnection,
@@ -130,7 +132,9 @@ export async function removeOlder(
   }
 }
 
-/** The deliberate mistake of keeping one least and one greatest value per window: they cannot be retracted. */
+/**
+ * The deliberate mistake of keeping one least and one greatest value per window: they cannot be retracted.
+ */
 function extremesOnly(rows: Contribution['additive']): Contribution['additive'] {
   const byKey = new Map<string, (readonly SqlParam[])[]>();
   for (const row of rows) {

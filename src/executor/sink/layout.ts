@@ -38,7 +38,10 @@ export interface ReportLayout extends Generation {
   readonly table: string;
   readonly contributionTable: string;
   readonly keys: readonly KeyColumn[];
-  /** Summed columns with their declared types: the hidden row count first, then those of each additive measure. */
+  /**
+   * Summed columns with their declared types: the hidden row count first, then those of each additive
+   * measure.
+   */
   readonly additive: readonly { readonly column: string; readonly type: string }[];
   readonly multisets: readonly MultisetLayout[];
 }

@@ -1,6 +1,6 @@
 /**
- * The ledger: one row per (report generation, source, span, part), beside the report it accounts for. Whoever holds
- * its row lock is the only one who changes the task's contribution.
+ * The ledger: one row per (report generation, source, span, part), beside the report it accounts for.
+ * Whoever holds its row lock is the only one who changes the task's contribution.
  */
 import { must, mutated, type FencingToken } from '../../base/index.ts';
 import { LEDGER_TABLE } from '../../job/index.ts';
@@ -61,7 +61,10 @@ async function readLocked(
   return { applied: asBigint(row[0]), floor: asBigint(row[1]), hole: asBigint(row[2]) === 1n };
 }
 
-/** An upsert rather than INSERT IGNORE: on a row that another made meanwhile it takes the exclusive lock at once. */
+/**
+ * An upsert rather than INSERT IGNORE: on a row that another made meanwhile it takes the exclusive lock at
+ * once.
+ */
 async function insertRow(connection: SqlConnection, dialect: Dialect, span: LedgerSpan): Promise<void> {
   const key = ['report_id', 'generation', 'source_id', 'first_window', 'part'];
   const zeros = ['applied', 'floor_token', 'hole'];
@@ -87,8 +90,8 @@ export async function writeApplied(
 ): Promise<void> {
   if (mutated('merge.ledgerNotWritten')) return;
   await connection.query(
-    `UPDATE ${LEDGER_TABLE} SET applied = ?, floor_token = ?, hole = 0, reason = '', parts = ?, last_window = ?, ` +
-      `covers_ms = ?, position_text = ? WHERE ${WHERE}`,
+    `UPDATE ${LEDGER_TABLE} SET applied = ?, floor_token = ?, hole = 0, reason = '', ` +
+      `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${WHERE}`,
     [token, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
   );
 }

@@ -1,6 +1,6 @@
 /**
- * The fenced merge (design 6.8): one transaction that checks who may write, and exchanges what a task added to the
- * report before for what it adds now. Sent twice, late, or by two racing copies, it counts once.
+ * The fenced merge (design 6.8): one transaction that checks who may write, and exchanges what a task added
+ * to the report before for what it adds now. Sent twice, late, or by two racing copies, it counts once.
  */
 import { assert, failpoint, mutated, type FencingToken } from '../../base/index.ts';
 import type { SqlConnection, SqlParam } from '../../sql/index.ts';
@@ -10,7 +10,10 @@ import { exchange, insertContribution, removeOlder } from './contribution.ts';
 import { checkSink, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
 
-/** What one span adds to a report, in the column order of its layout. Bounded by `LIMITS.contributionRowsMax`. */
+/**
+ * What one span adds to a report, in the column order of its layout. Bounded by
+ * `LIMITS.contributionRowsMax`.
+ */
 export interface Contribution {
   /** Keys, then the layout's additive columns. */
   readonly additive: readonly (readonly SqlParam[])[];
@@ -36,8 +39,8 @@ export type MergeResult =
 /**
  * Merges a contribution under a token, or finds out why not.
  *
- * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, `VALUE_RANGE`, and those of the engine; nothing
- * was changed then, except after `DB_OUTCOME_UNKNOWN`.
+ * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, `VALUE_RANGE`, and those of the engine;
+ * nothing was changed then, except after `DB_OUTCOME_UNKNOWN`.
  */
 export async function mergeContribution(context: SinkContext, input: MergeInput): Promise<MergeResult> {
   assert(input.span.lastWindow >= input.span.firstWindow, 'a span has at least one window');

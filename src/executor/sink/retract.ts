@@ -1,7 +1,7 @@
 /**
- * Taking a task out of a report (design 6.8: skip, cancel and dead): one transaction that raises the floor to the
- * task's newest token, takes its contribution away, and records the hole. A merge under an older token that comes
- * late is fenced.
+ * Taking a task out of a report (design 6.8: skip, cancel and dead): one transaction that raises the floor
+ * to the task's newest token, takes its contribution away, and records the hole. A merge under an older
+ * token that comes late is fenced.
  */
 import { mutated, type FencingToken } from '../../base/index.ts';
 import { exchange, removeOlder } from './contribution.ts';

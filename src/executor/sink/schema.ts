@@ -80,7 +80,10 @@ export async function createCommonTables(engine: SqlEngine): Promise<void> {
   );
 }
 
-/** Creates the tables of one report generation and points the reader's view, named after the report, at them. */
+/**
+ * Creates the tables of one report generation and points the reader's view, named after the report, at
+ * them.
+ */
 export async function createReportTables(engine: SqlEngine, layout: ReportLayout): Promise<void> {
   await engine.use('prepare', async (connection) => {
     await createTables(connection, engine.dialect, reportTables(engine.dialect, layout));
@@ -120,8 +123,8 @@ function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
 }
 
 /**
- * A sum of DECIMALs gets more digits than its summands; a sum of integers stays a 64-bit integer on both engines,
- * and one that outgrows it is refused with `VALUE_RANGE` by the database.
+ * A sum of DECIMALs gets more digits than its summands; a sum of integers stays a 64-bit integer on both
+ * engines, and one that outgrows it is refused with `VALUE_RANGE` by the database.
  */
 function sumType(dialect: Dialect, type: string): string {
   return type.startsWith('DECIMAL') ? dialect.sumType(type) : dialect.columnType('BIGINT');
@@ -151,6 +154,7 @@ function tableStatements(dialect: Dialect, table: TableSpec): string[] {
   if (mysql || index === undefined) return [create];
   return [
     create,
-    `CREATE INDEX IF NOT EXISTS ${dialect.id(index.name)} ON ${dialect.id(table.name)} (${list(index.columns)})`,
+    `CREATE INDEX IF NOT EXISTS ${dialect.id(index.name)} ` +
+      `ON ${dialect.id(table.name)} (${list(index.columns)})`,
   ];
 }

@@ -1,7 +1,7 @@
 /**
  * The sink epoch (design 6.12): one row per report database that says which cluster owns it and under which
- * grant it is written. Every transaction there checks both for equality; what answers under another epoch counts for
- * nothing.
+ * grant it is written. Every transaction there checks both for equality; what answers under another epoch
+ * counts for nothing.
  */
 import { mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { FOLD_TABLE, SINK_TABLE } from '../../job/index.ts';
@@ -27,8 +27,8 @@ export const scopeParams = (scope: Scope): number[] => [scope.reportId, scope.ge
 export const SCOPE_WHERE = 'report_id = ? AND generation = ? AND source_id = ?';
 
 /**
- * Creates the common tables and makes `grant` the epoch of the report database, in one transaction. Repeating it is
- * harmless; a lower epoch than the one that stands is refused.
+ * Creates the common tables and makes `grant` the epoch of the report database, in one transaction.
+ * Repeating it is harmless; a lower epoch than the one that stands is refused.
  *
  * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `FORMAT_UNKNOWN`, and those of the engine.
  */
@@ -57,11 +57,12 @@ async function setEpoch(connection: SqlConnection, dialect: Dialect, grant: Sink
 }
 
 /**
- * Checks the sink epoch and reads the fold mark, both under shared locks, so that neither can change before this
- * transaction ends.
+ * Checks the sink epoch and reads the fold mark, both under shared locks, so that neither can change before
+ * this transaction ends.
  *
  * @returns the last folded window, 0 if none.
- * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`; `DB_FAILED` if the report was never prepared.
+ * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`; `DB_FAILED` if the report was never
+ * prepared.
  */
 export async function checkSink(
   connection: SqlConnection,
@@ -86,7 +87,10 @@ export async function checkSink(
   return Number(asBigint(row[2]));
 }
 
-/** Equality, not order: a grant made under a later epoch than the one that stands is as foreign as an earlier one. */
+/**
+ * Equality, not order: a grant made under a later epoch than the one that stands is as foreign as an
+ * earlier one.
+ */
 function checkEpoch(standing: bigint, grant: SinkGrant): void {
   if (mutated('merge.ignoreSinkEpoch')) return;
   if (mutated('merge.sinkEpochAtLeast') && grant.epoch >= standing) return;
@@ -115,7 +119,10 @@ function otherEpoch(standing: bigint, grant: SinkGrant): TidemarkError {
   });
 }
 
-/** MySQL's spelling that MariaDB understands too; a write transaction of the embedded engine is alone anyway. */
+/**
+ * MySQL's spelling that MariaDB understands too; a write transaction of the embedded engine is alone
+ * anyway.
+ */
 export function sharedLock(dialect: Dialect): string {
   return dialect.kind === 'mysql' ? ' LOCK IN SHARE MODE' : '';
 }

@@ -47,12 +47,14 @@ async function abandon(connection: SqlConnection): Promise<void> {
 /**
  * Runs a transaction that may be repeated as a whole, until its outcome is known.
  *
- * Deadlocks, lock waits and lost connections are tried again a bounded number of times. When the connection was lost during
- * COMMIT, the old connection is killed and the same transaction runs again under the same token: its first act is a
- * locking read of the ledger row, which returns only when the old transaction has ended one way or the other, and
- * which then tells whether it had committed. Nothing is guessed (design 6.8).
+ * Deadlocks, lock waits and lost connections are tried again a bounded number of times. When the connection
+ * was lost during COMMIT, the old connection is killed and the same transaction runs again under the same
+ * token: its first act is a locking read of the ledger row, which returns only when the old transaction has
+ * ended one way or the other, and which then tells whether it had committed. Nothing is guessed (design
+ * 6.8).
  *
- * @throws TidemarkError the last try's error; `DB_OUTCOME_UNKNOWN` only if every further try failed to reach the database.
+ * @throws TidemarkError the last try's error; `DB_OUTCOME_UNKNOWN` only if every further try failed to
+ * reach the database.
  */
 export async function repeatable<T>(
   context: SinkContext,
@@ -94,13 +96,19 @@ function mayRepeat(error: unknown): boolean {
   return isTidemarkError(error, 'DB_BUSY', 'DB_OUTCOME_UNKNOWN', 'DB_UNREACHABLE');
 }
 
-/** Collisions are repeated soon (5-35 ms), a database that does not answer after 50 ms, 100 ms, ... up to 800 ms. */
+/**
+ * Collisions are repeated soon (5-35 ms), a database that does not answer after 50 ms, 100 ms, ... up to
+ * 800 ms.
+ */
 function pauseMs(error: unknown, attempt: number, random: number): number {
   if (isTidemarkError(error, 'DB_BUSY')) return 5 + 30 * random;
   return Math.min(800, 25 * 2 ** attempt) * (0.5 + random / 2);
 }
 
-/** Only makes the wait shorter: what decides is the next try's locking read, so a failed kill is told and passed by. */
+/**
+ * Only makes the wait shorter: what decides is the next try's locking read, so a failed kill is told and
+ * passed by.
+ */
 async function killOld(context: SinkContext, connectionId: string): Promise<void> {
   try {
     await context.engine.kill(connectionId);

@@ -1,12 +1,16 @@
 /**
- * What people read: the view named after the report. It hides empty rows, and computes what is derived (averages,
- * least and greatest values) at the moment of reading, so that nothing derived can be stored wrongly.
+ * What people read: the view named after the report. It hides empty rows, and computes what is derived
+ * (averages, least and greatest values) at the moment of reading, so that nothing derived can be stored
+ * wrongly.
  */
 import { assertNever, must, mutated } from '../../base/index.ts';
 import type { Dialect } from '../../sql/index.ts';
 import { nonNullColumn, ROW_COUNT, sumColumn, type ReportLayout } from './layout.ts';
 
-/** Makes the statements that (re)create the view. Run them in one transaction: SQLite has no replacement in place. */
+/**
+ * Makes the statements that (re)create the view. Run them in one transaction: SQLite has no replacement in
+ * place.
+ */
 export function viewStatements(dialect: Dialect, layout: ReportLayout): string[] {
   const name = dialect.id(layout.report.name);
   const select = viewSelect(dialect, layout);
@@ -52,7 +56,10 @@ function shownIf(nonNull: string, expression: string): string {
   return `CASE WHEN ${nonNull} = 0 THEN NULL ELSE ${expression} END`;
 }
 
-/** The first member of positive weight in the order of the index: values of weight 0 or below are not there (yet). */
+/**
+ * The first member of positive weight in the order of the index: values of weight 0 or below are not there
+ * (yet).
+ */
 function extreme(dialect: Dialect, layout: ReportLayout, index: number): string {
   const measure = must(layout.report.measures[index], 'a measure');
   const multiset = must(
@@ -63,5 +70,6 @@ function extreme(dialect: Dialect, layout: ReportLayout, index: number): string 
   const where = [...sameKey, 'm.weight > 0'].join(' AND ');
   const order = measure.kind === 'min' ? 'ASC' : 'DESC';
   const value = dialect.fromStored('m.value', measure.type);
-  return `(SELECT ${value} FROM ${dialect.id(multiset.table)} AS m WHERE ${where} ORDER BY m.value ${order} LIMIT 1)`;
+  const members = `${dialect.id(multiset.table)} AS m WHERE ${where}`;
+  return `(SELECT ${value} FROM ${members} ORDER BY m.value ${order} LIMIT 1)`;
 }

@@ -1,6 +1,7 @@
 /**
- * The watermark (design 6.11): up to which window of a source a report is complete, readable by SQL in the report
- * database. It is raised from the ledger alone and stops at the first window that is neither applied nor a hole.
+ * The watermark (design 6.11): up to which window of a source a report is complete, readable by SQL in the
+ * report database. It is raised from the ledger alone and stops at the first window that is neither applied
+ * nor a hole.
  */
 import { mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
@@ -21,7 +22,9 @@ export interface Watermark {
 /** Ledger rows read at a time: a walk over a long backlog stays bounded in memory. */
 const LEDGER_ROWS_PER_READ = 512;
 
-/** Makes the rows that fold mark and watermark of a report generation are kept in. Repeating it is harmless. */
+/**
+ * Makes the rows that fold mark and watermark of a report generation are kept in. Repeating it is harmless.
+ */
 export async function registerReport(engine: SqlEngine, scope: Scope, reportName: string): Promise<void> {
   const key = ['report_id', 'generation', 'source_id'];
   const fold = engine.dialect.insertIgnore({
@@ -47,8 +50,8 @@ export async function registerReport(engine: SqlEngine, scope: Scope, reportName
 /**
  * Raises the watermark as far as the ledger allows, and returns where it stands.
  *
- * Runs after each merge and before the task is reported as done, so that a window that the log knows as done has
- * been offered to the watermark.
+ * Runs after each merge and before the task is reported as done, so that a window that the log knows as
+ * done has been offered to the watermark.
  *
  * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, and those of the engine.
  */
@@ -61,14 +64,16 @@ export async function advanceWatermark(
   return repeatable(context, 'watermark', async (connection) => {
     const folded = await checkSink(connection, dialect, grant, scope);
     const { rows } = await connection.query(
-      `SELECT last_window, covers_ms, position_text FROM ${WATERMARK_TABLE} WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
+      `SELECT last_window, covers_ms, position_text FROM ${WATERMARK_TABLE} ` +
+        `WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
       scopeParams(scope),
     );
     const standing = toMark(rows[0] ?? []);
     const reached = await walk(connection, scope, { ...standing, window: Math.max(standing.window, folded) });
     const holes = await countHoles(connection, scope, reached.window);
     await connection.query(
-      `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, holes = ? WHERE ${SCOPE_WHERE}`,
+      `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, holes = ? ` +
+        `WHERE ${SCOPE_WHERE}`,
       [reached.window, reached.coversMs, reached.position, holes, ...scopeParams(scope)],
     );
     return { ...reached, holes };
@@ -95,7 +100,10 @@ interface WalkRow {
   readonly position: string;
 }
 
-/** Goes on from span to span as long as the next one begins right after the mark and all of its parts are settled. */
+/**
+ * Goes on from span to span as long as the next one begins right after the mark and all of its parts are
+ * settled.
+ */
 async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promise<Mark> {
   let mark = from;
   for (;;) {
