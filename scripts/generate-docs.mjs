@@ -38,9 +38,9 @@ async function errorsPage() {
 Made from \`src/base/errors.ts\` by \`npm run fix\`; do not edit.
 
 Each failure that Tidemark shows carries one of these codes: on the command line in front of the message, in
-gRPC as the metadata \`tidemark-code\`, in logs as \`code\`. Codes, retry advice, exit codes and gRPC statuses are
-API; the texts of messages are not. An outcome that is not known has a code of its own and is never told as a
-failure.
+gRPC as the metadata \`tidemark-code\`, in logs as \`code\`. Codes, retry advice, exit codes and gRPC
+statuses are API; the texts of messages are not. An outcome that is not known has a code of its own and is
+never told as a failure.
 
 ${table(['Code', 'Meaning', 'Retry', 'Exit code', 'gRPC status'], rows)}
 `;
@@ -57,8 +57,8 @@ async function rulesPage() {
 
 Made from the sources by \`npm run fix\`; do not edit.
 
-Each row is a rule that the test build can switch off. \`npm run mutations\` switches off one after the other, runs
-the tests that name it, and counts those that notice.
+Each row is a rule that the test build can switch off. \`npm run mutations\` switches off one after the
+other, runs the tests that name it, and counts those that notice.
 
 ${table(['Mutation', 'Rule', 'Tests that name it'], rows)}
 `;
@@ -83,17 +83,18 @@ async function cliPage() {
   const commandPart = ({ path, summary, examples, options }) => {
     const own = Object.entries(options).filter(([name]) => !general.includes(name));
     const shown = examples.length === 0 ? '' : `\n\n\`\`\`sh\n${examples.join('\n')}\n\`\`\``;
-    return `## tidemark ${path.join(' ')}\n\n${summary}.${shown}${own.length === 0 ? '' : `\n\n${optionTable(own)}`}`;
+    const listed = own.length === 0 ? '' : `\n\n${optionTable(own)}`;
+    return `## tidemark ${path.join(' ')}\n\n${summary}.${shown}${listed}`;
   };
   const exits = Object.entries(EXIT).map(([name, code]) => [code, name]);
   return `# The command line
 
 Made from \`src/cli/commands.ts\` by \`npm run fix\`; do not edit.
 
-Commands are a noun, then a verb. A setting comes from its flag, else from its environment variable, else from the
-config file (\`--config\`, or \`tidemark.yaml\` in the working folder; its keys are the flags without dashes, at the
-top for every command or under the words of one command), else from its default. Results go to stdout, progress
-and errors to stderr. With \`--output json\` results and errors are JSON. An error shows its
+Commands are a noun, then a verb. A setting comes from its flag, else from its environment variable, else
+from the config file (\`--config\`, or \`tidemark.yaml\` in the working folder; its keys are the flags
+without dashes, at the top for every command or under the words of one command), else from its default.
+Results go to stdout, progress and errors to stderr. With \`--output json\` results and errors are JSON. An error shows its
 [code](errors.md) and what to do next.
 
 These options are known to every command:
@@ -115,8 +116,8 @@ async function limitsPage() {
   const rows = Object.entries(LIMITS).map(([name, value]) => [`\`${name}\``, value.toLocaleString('en-US')]);
   return `# Limits
 
-Made from \`src/base/limits.ts\` by \`npm run fix\`; do not edit. The source says what each one is for; it also
-asserts how they depend on each other.
+Made from \`src/base/limits.ts\` by \`npm run fix\`; do not edit. The source says what each one is for; it
+also asserts how they depend on each other.
 
 ${table(['Limit', 'Value'], rows)}
 `;
@@ -126,8 +127,12 @@ ${table(['Limit', 'Value'], rows)}
  * Metrics are declared as \`new Gauge({ name: '...', help: '...' })\`; the declaration is the documentation.
  */
 async function metricsPage() {
-  const declared =
-    /new (Gauge|Counter|Histogram|Summary)(?:<[^>]*>)?\(\{\s*name:\s*'([^']+)',\s*help:\s*(?:'([^']+)'|"([^"]+)")/g;
+  const text = String.raw`(?:'([^']+)'|"([^"]+)")`;
+  const kinds = 'Gauge|Counter|Histogram|Summary';
+  const declared = new RegExp(
+    String.raw`new (${kinds})(?:<[^>]*>)?\(\{\s*name:\s*'([^']+)',\s*help:\s*${text}`,
+    'g',
+  );
   const rows = sources('src').flatMap(({ path, text }) =>
     [...text.matchAll(declared)].map((match) => [
       `\`${match[2]}\``,
@@ -142,9 +147,9 @@ async function metricsPage() {
 
 Made from the sources by \`npm run fix\`; do not edit.
 
-Every process that is given \`--http-listen\` serves \`/metrics\` in the Prometheus text format. Each metric carries
-the label \`role\`. Node's own metrics (memory, CPU, garbage collection, handles) are there under the names that
-prom-client gives them.
+Every process that is given \`--http-listen\` serves \`/metrics\` in the Prometheus text format. Each metric
+carries the label \`role\`. Node's own metrics (memory, CPU, garbage collection, handles) are there under the
+names that prom-client gives them.
 
 ${table(['Metric', 'Kind', 'Meaning', 'From'], shown)}
 `;

@@ -29,7 +29,7 @@ function testsPass(files, mutation) {
 
 const switchesItself = (file, name) => {
   const text = readFileSync(join(root, file), 'utf8');
-  return text.includes('setMutation(') && text.includes(name);
+  return /\bsetMutation\(|\brule\(/.test(text) && text.includes(name);
 };
 
 async function judge({ name, switchedIn, tests }) {

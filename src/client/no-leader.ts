@@ -68,7 +68,8 @@ function advice(found: readonly EndpointStatus[]): string {
   if (members === 0) return 'Start the coordinators, or correct the endpoints.';
   const needed = Math.floor(members / 2) + 1;
   if (answering.length >= needed) return 'Try again: an election may be going on.';
-  return `Start the others: ${needed} of ${members} coordinators are needed, ${answering.length} answers here.`;
+  const here = answering.length;
+  return `Start the others: ${needed} of ${members} coordinators are needed, ${here} answers here.`;
 }
 
 function ago(ms: bigint): string {

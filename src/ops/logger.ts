@@ -77,5 +77,6 @@ function toText(line: string): string {
     .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   const error = record['err'] as { message?: string; code?: string } | undefined;
   const cause = error === undefined ? '' : ` error=${error.code ?? ''} ${error.message ?? ''}`;
-  return `${time} ${String(record['level']).padEnd(5)} ${where} ${String(record['msg'])}${fields.join('')}${cause}\n`;
+  const level = String(record['level']).padEnd(5);
+  return `${time} ${level} ${where} ${String(record['msg'])}${fields.join('')}${cause}\n`;
 }

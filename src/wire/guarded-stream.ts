@@ -80,7 +80,8 @@ export function guardStream<In, Out>(stream: DuplexLike, handlers: StreamHandler
     write(message) {
       if (closed) return;
       if (stream.writableLength >= LIMITS.clientOutstandingMax) {
-        fail(new TidemarkError('OVERLOADED', `${stream.writableLength} messages wait on a stream that is not read`));
+        const waiting = stream.writableLength;
+        fail(new TidemarkError('OVERLOADED', `${waiting} messages wait on a stream that is not read`));
         return;
       }
       stream.write(message as never);

@@ -46,7 +46,9 @@ export function fromServiceError(error: unknown): TidemarkError {
   if (error.code === Status.RESOURCE_EXHAUSTED) {
     return new TidemarkError('MESSAGE_TOO_LARGE', error.details, { cause: error });
   }
-  if (error.code === Status.UNIMPLEMENTED) return new TidemarkError('BAD_REQUEST', error.details, { cause: error });
+  if (error.code === Status.UNIMPLEMENTED) {
+    return new TidemarkError('BAD_REQUEST', error.details, { cause: error });
+  }
   if (error.code === Status.CANCELLED) return new TidemarkError('CANCELLED', error.details, { cause: error });
   if (error.code === Status.UNAVAILABLE && error.details.includes('No connection established')) {
     return new TidemarkError('NO_LEADER', 'no connection could be made', { cause: error });

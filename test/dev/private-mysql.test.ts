@@ -55,7 +55,9 @@ describe.skipIf(mariadbMissing())('the guard of a private server', () => {
     // The same pipe, held by a process that dies by SIGKILL: what the kernel closes ends the server.
     const script = `
       const { spawn } = require('node:child_process');
-      const guard = spawn('/bin/sh', ['-c', process.argv[1], 'guard', 'sleep', '600'], { stdio: ['pipe', 'inherit', 'inherit'], detached: true });
+      const stdio = ['pipe', 'inherit', 'inherit'];
+      const words = ['-c', process.argv[1], 'guard', 'sleep', '600'];
+      const guard = spawn('/bin/sh', words, { stdio, detached: true });
       guard.on('exit', () => process.exit(1));
     `;
     const { GUARD_SCRIPT } = await import('../../src/dev/private-mysql.ts');
