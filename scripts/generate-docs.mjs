@@ -94,8 +94,8 @@ Made from \`src/cli/commands.ts\` by \`npm run fix\`; do not edit.
 Commands are a noun, then a verb. A setting comes from its flag, else from its environment variable, else
 from the config file (\`--config\`, or \`tidemark.yaml\` in the working folder; its keys are the flags
 without dashes, at the top for every command or under the words of one command), else from its default.
-Results go to stdout, progress and errors to stderr. With \`--output json\` results and errors are JSON. An error shows its
-[code](errors.md) and what to do next.
+Results go to stdout, progress and errors to stderr. With \`--output json\` results and errors are JSON. An
+error shows its [code](errors.md) and what to do next.
 
 These options are known to every command:
 
@@ -123,23 +123,17 @@ ${table(['Limit', 'Value'], rows)}
 `;
 }
 
-/**
- * Metrics are declared as \`new Gauge({ name: '...', help: '...' })\`; the declaration is the documentation.
- */
+/** A metric's name is followed by its help text wherever one is declared. */
 async function metricsPage() {
-  const text = String.raw`(?:'([^']+)'|"([^"]+)")`;
-  const kinds = 'Gauge|Counter|Histogram|Summary';
-  const declared = new RegExp(
-    String.raw`new (${kinds})(?:<[^>]*>)?\(\{\s*name:\s*'([^']+)',\s*help:\s*${text}`,
-    'g',
-  );
+  const made = String.raw`(?:new (\w+)(?:<[^>]*>)?\(\{\s*name:\s*)?`;
+  const help = String.raw`(?:help:\s*)?(?:'([^']+)'|"([^"]+)")?`;
+  const metrics = new RegExp(String.raw`${made}'(tidemark_[a-z_]+)',\s*${help}`, 'g');
   const rows = sources('src').flatMap(({ path, text }) =>
-    [...text.matchAll(declared)].map((match) => [
-      `\`${match[2]}\``,
-      match[1].toLowerCase(),
-      match[3] ?? match[4],
-      path,
-    ]),
+    [...text.matchAll(metrics)].map(([, kind = 'Gauge', metric, plain, quoted]) => {
+      const meaning = plain ?? quoted;
+      if (meaning === undefined) throw new Error(`${path}: ${metric} has no help text beside its name`);
+      return [`\`${metric}\``, kind.toLowerCase(), meaning, path];
+    }),
   );
   rows.sort(([a], [b]) => (a < b ? -1 : 1));
   const shown = rows.map(([name, kind, help, path]) => [name, kind, help, `\`${path.split('/')[1]}\``]);
