@@ -45,7 +45,7 @@ export class ReadRounds {
     if ((this.#waiting[0]?.round ?? Infinity) > round) return [];
     const confirmed = this.#waiting.filter((read) => read.round <= round);
     this.#waiting = this.#waiting.filter((read) => read.round > round);
-    return confirmed;
+    return confirmed.map(({ id, index }) => ({ id, index }));
   }
 
   /** Forgets everything that waits: the term or the role has changed. Rounds go on growing. */
