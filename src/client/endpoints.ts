@@ -75,7 +75,7 @@ export class Endpoints {
         new Metadata(),
         options,
         (error, reply) => {
-          if (error !== null) reject(fromServiceError(error));
+          if (error !== null) reject(this.#closed ? closedUnder(error) : fromServiceError(error));
           else if (reply === undefined)
             reject(new TidemarkError('INTERNAL', `${path} was answered without a message`));
           else resolve(reply);
@@ -114,6 +114,10 @@ export class Endpoints {
       this.#clients.delete(address);
     }
   }
+}
+
+function closedUnder(cause: unknown): TidemarkError {
+  return new TidemarkError('CANCELLED', 'the client was closed under the call', { cause });
 }
 
 function isAddress(text: string): boolean {

@@ -37,7 +37,8 @@ function statusOf(code: number): Status {
  * Turns what a gRPC call failed with into a coded error.
  *
  * Without our metadata it is a failure of the connection. Then `NO_LEADER` says that the request was surely
- * not sent, and `OUTCOME_UNKNOWN` that it may have been carried out.
+ * not sent, and `OUTCOME_UNKNOWN` that it may have been carried out: so also when the other side's process
+ * ended under the call, which HTTP/2 tells as a cancellation.
  */
 export function fromServiceError(error: unknown): TidemarkError {
   if (!isServiceError(error)) return toTidemarkError(error);
@@ -49,7 +50,6 @@ export function fromServiceError(error: unknown): TidemarkError {
   if (error.code === Status.UNIMPLEMENTED) {
     return new TidemarkError('BAD_REQUEST', error.details, { cause: error });
   }
-  if (error.code === Status.CANCELLED) return new TidemarkError('CANCELLED', error.details, { cause: error });
   if (error.code === Status.UNAVAILABLE && error.details.includes('No connection established')) {
     return new TidemarkError('NO_LEADER', 'no connection could be made', { cause: error });
   }

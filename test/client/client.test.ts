@@ -1,0 +1,188 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { TidemarkError, must, type ErrorCode } from '../../src/base/index.ts';
+import { connect, type TidemarkClient } from '../../src/client/index.ts';
+import { ScriptedCoordinator, type Answer } from './scripted-coordinator.ts';
+
+let coordinators: ScriptedCoordinator[];
+const clients: TidemarkClient[] = [];
+
+beforeEach(async () => {
+  coordinators = [await ScriptedCoordinator.start(), await ScriptedCoordinator.start()];
+});
+
+afterEach(() => {
+  for (const client of clients.splice(0)) client.close();
+  for (const coordinator of coordinators) coordinator.stop();
+});
+
+const at = (position: number): ScriptedCoordinator => must(coordinators[position], 'coordinator');
+
+const client = (
+  deadlineMs = 5_000,
+  endpoints = coordinators.map(({ address }) => address),
+): TidemarkClient => {
+  const made = connect({ endpoints, deadlineMs });
+  clients.push(made);
+  return made;
+};
+
+const refuse = (code: ErrorCode, leader?: string): Answer => ({
+  error: new TidemarkError(code, `refused with ${code}`, leader === undefined ? {} : { details: { leader } }),
+});
+
+const SESSION: Answer = { reply: { sessionId: 7n } };
+const WOKEN: Answer = { reply: { woken: 3 } };
+const SOURCES: Answer = { reply: { sources: [] } };
+
+describe('where a request goes', () => {
+  test('to the first endpoint, and on to the leader that it names; the next one goes there at once', async () => {
+    at(0).answer = () => refuse('NOT_LEADER', at(1).address);
+    at(1).answer = () => SOURCES;
+    const made = client(5_000, [at(0).address]);
+    await made.listSources();
+    await made.listSources();
+    expect([at(0).asked.length, at(1).asked.length]).toEqual([1, 2]);
+  });
+
+  test('to the next endpoint when one refuses the connection', async () => {
+    at(0).stop();
+    at(1).answer = () => SOURCES;
+    await client().listSources();
+    expect(at(1).asked).toHaveLength(1);
+  });
+
+  test('to the others when a hint leads nowhere', async () => {
+    at(0).answer = (_, before) => (before === 0 ? refuse('NOT_LEADER', '127.0.0.1:1') : SOURCES);
+    at(1).answer = () => refuse('NOT_LEADER', 'not an address');
+    await client().listSources();
+    expect(at(0).asked).toHaveLength(2);
+  });
+
+  test('elsewhere when the one asked says nothing, if it is a read', async () => {
+    at(0).answer = () => 'silence';
+    at(1).answer = () => SOURCES;
+    await client(10_000).listSources();
+    expect([at(0).asked.length, at(1).asked.length]).toEqual([1, 1]);
+  });
+});
+
+describe('what is sent again', () => {
+  test('a change whose connection broke, under the same session and sequence', async () => {
+    at(0).answer = (method, before) => {
+      if (method === 'openSession') return SESSION;
+      return before === 0 ? 'cut' : WOKEN;
+    };
+    expect(await client(10_000, [at(0).address]).retryTasks()).toBe(3);
+    const ids = at(0)
+      .of('retryTasks')
+      .map(({ request }) => [request['sessionId'], request['sequence']]);
+    expect(ids).toEqual([
+      [7n, 1n],
+      [7n, 1n],
+    ]);
+  });
+
+  test('each change has a number of its own, and one session serves them all', async () => {
+    at(0).answer = (method) => (method === 'openSession' ? SESSION : WOKEN);
+    const made = client();
+    await Promise.all([made.retryTasks(), made.retryTasks(), made.retryTasks()]);
+    const sequences = at(0)
+      .of('retryTasks')
+      .map(({ request }) => request['sequence']);
+    expect([...sequences].sort()).toEqual([1n, 2n, 3n]);
+    expect(at(0).of('openSession')).toHaveLength(1);
+  });
+
+  test.each(['OVERLOADED', 'NO_EXECUTOR', 'OUTCOME_UNKNOWN'] as const)('%s, which passes', async (code) => {
+    at(0).answer = (method, before) => {
+      if (method === 'openSession') return SESSION;
+      return before < 2 ? refuse(code) : WOKEN;
+    };
+    expect(await client(5_000, [at(0).address]).retryTasks()).toBe(3);
+  });
+
+  test.each(['JOB_INVALID', 'UNKNOWN_TASK', 'SEQUENCE_STALE', 'DB_UNREACHABLE', 'INTERNAL'] as const)(
+    'not %s, which is the answer',
+    async (code) => {
+      at(0).answer = (method) => (method === 'openSession' ? SESSION : refuse(code));
+      await expect(client().retryTasks()).rejects.toMatchObject({ code });
+      expect(at(0).of('retryTasks')).toHaveLength(1);
+    },
+  );
+
+  test('a change whose session has ended, once, under a new session', async () => {
+    at(0).answer = (method, before) => {
+      if (method === 'openSession') return { reply: { sessionId: BigInt(before + 1) } };
+      return before === 0 ? refuse('SESSION_EXPIRED') : WOKEN;
+    };
+    expect(await client().retryTasks()).toBe(3);
+    const sessions = at(0)
+      .of('retryTasks')
+      .map(({ request }) => request['sessionId']);
+    expect(sessions).toEqual([1n, 2n]);
+  });
+
+  test('a session that could not be opened is tried again by the next change', async () => {
+    at(0).answer = (method, before) => {
+      if (method === 'openSession') return before === 0 ? refuse('UNAUTHORIZED') : SESSION;
+      return WOKEN;
+    };
+    const made = client();
+    await expect(made.retryTasks()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await made.retryTasks()).toBe(3);
+  });
+});
+
+describe('when the deadline passes', () => {
+  test('a change without an answer is OUTCOME_UNKNOWN, never a failure', async () => {
+    at(0).answer = (method) => (method === 'openSession' ? SESSION : 'silence');
+    await expect(client(400).retryTasks()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  });
+
+  test('a change that was surely not carried out is NO_LEADER, and each endpoint says what was found', async () => {
+    const status = { clusterId: 'ab', role: 'follower', term: 12n, leaderId: 2n, leaderContactMs: 41_000n };
+    at(0).answer = (method) => {
+      if (method !== 'status') return refuse('NOT_LEADER');
+      return { reply: { ...status, members: [{}, {}, {}] } };
+    };
+    at(1).stop();
+    const error: unknown = await client(300)
+      .listSources()
+      .catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ code: 'NO_LEADER' });
+    const { message, next } = error as TidemarkError;
+    expect(message).toContain(`${at(0).address}  reachable, follower, term 12, last leader contact 41 s ago`);
+    expect(message).toContain(`${at(1).address}  refused connection`);
+    expect(next).toContain('2 of 3 coordinators are needed, 1 answers here');
+  });
+
+  test('a cluster that waits for init is told as such', async () => {
+    for (const coordinator of coordinators) {
+      coordinator.answer = (method) =>
+        method === 'status' ? { reply: { role: 'uninitialized' } } : refuse('NOT_LEADER');
+    }
+    await expect(client(200).listSources()).rejects.toMatchObject({ code: 'NOT_INITIALIZED' });
+  });
+
+  test('what is still in the way is told when it is known: NO_EXECUTOR', async () => {
+    at(0).answer = (method) => (method === 'openSession' ? SESSION : refuse('NO_EXECUTOR'));
+    await expect(client(200, [at(0).address]).retryTasks()).rejects.toMatchObject({ code: 'NO_EXECUTOR' });
+  });
+});
+
+describe('endpoints', () => {
+  test.each([[[]], [['nowhere']], [['host:1', ':']]])('%j: CONFIG_INVALID', (endpoints) => {
+    expect(() => connect({ endpoints })).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }) as Error,
+    );
+  });
+
+  test('status asks every one, and tells of those that do not answer', async () => {
+    at(0).answer = () => ({ reply: { version: '1', term: 2n ** 53n + 1n } });
+    at(1).stop();
+    const [first, second] = await client().status();
+    // Beyond 2^53 a number of the wire stays exact.
+    expect(first).toMatchObject({ endpoint: at(0).address, status: { version: '1', term: 2n ** 53n + 1n } });
+    expect(second).toMatchObject({ endpoint: at(1).address, error: { code: 'NO_LEADER' } });
+  });
+});
