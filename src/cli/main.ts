@@ -16,7 +16,10 @@ async function main(words: readonly string[]): Promise<number> {
     if (parsed === undefined) return EXIT.ok;
     const { command, flags } = parsed;
     const environment = process.env;
-    const file = await readConfigFile(flags['config'] ?? environment['TIDEMARK_CONFIG'], COMMANDS);
+    const file = await readConfigFile(
+      configName(flags['config'] ?? environment['TIDEMARK_CONFIG']),
+      COMMANDS,
+    );
     const values = resolveSettings(command, { flags, environment, file });
     format = values['output'] as OutputFormat;
     const output = createOutput(format, process.stdout, process.stderr);
@@ -26,6 +29,11 @@ async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(`${renderError(error, format)}\n`);
     return error instanceof AssertionError ? EXIT.internal : toTidemarkError(error).exitCode;
   }
+}
+
+/** An empty variable counts as none, as for every other setting. */
+function configName(name: string | undefined): string | undefined {
+  return name === '' ? undefined : name;
 }
 
 /** For errors that come before the settings are known. */
