@@ -72,6 +72,7 @@ const DEPTH_MAX = 64;
 
 /**
  * msgpackr writes integers above 2^32 as floats; a BigInt of the same value is written as a 64-bit integer.
+ * What needs no change is returned as it is: most values need none, and copying them costs as much as packing.
  */
 function normalize(value: Encodable): unknown {
   if (typeof value === 'number') {
@@ -80,11 +81,32 @@ function normalize(value: Encodable): unknown {
     return value > 0xffffffff || value < -0x80000000 ? BigInt(value) : value;
   }
   if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return value;
-  if (Array.isArray(value)) return value.map((item: Encodable) => normalize(item));
-  const result: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(value))
-    if (item !== undefined) result[key] = normalize(item as Encodable);
-  return result;
+  if (Array.isArray(value)) return normalizeList(value);
+  return normalizeObject(value as Readonly<Record<string, Encodable | undefined>>);
+}
+
+function normalizeList(list: readonly Encodable[]): readonly unknown[] {
+  let copy: unknown[] | undefined;
+  list.forEach((item, i) => {
+    const normal = normalize(item);
+    if (normal === item) return;
+    copy ??= [...list];
+    copy[i] = normal;
+  });
+  return copy ?? list;
+}
+
+function normalizeObject(object: Readonly<Record<string, Encodable | undefined>>): object {
+  let copy: Record<string, unknown> | undefined;
+  for (const key of Object.keys(object)) {
+    const item = object[key];
+    const normal = item === undefined ? undefined : normalize(item);
+    if (normal === item && item !== undefined) continue;
+    copy ??= { ...object };
+    if (normal === undefined) Reflect.deleteProperty(copy, key);
+    else copy[key] = normal;
+  }
+  return copy ?? object;
 }
 
 function check(value: unknown, what: string, depth: number): void {

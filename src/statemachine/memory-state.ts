@@ -38,6 +38,8 @@ const EMPTY_CLUSTER: ClusterRecord = {
 class TrackedTable<R extends object> implements TableWriter<R> {
   readonly name: string;
   readonly dirty = new Set<string>();
+  /** Hash of every row as it was last taken or loaded. */
+  readonly hashes = new Map<string, bigint>();
   readonly #rows = new SortedTable<R>();
   readonly #follow: ((key: string, row: R | undefined) => void) | undefined;
 
@@ -116,8 +118,6 @@ export class MemoryState implements StateWriter, StateView {
     this.tasks,
   ] as unknown as readonly TrackedTable<object>[];
 
-  /** Hash of every row as it was last taken or loaded, by full key. */
-  readonly #hashes = new Map<string, bigint>();
   #digest = 0n;
 
   get cluster(): ClusterRecord {
@@ -157,7 +157,7 @@ export class MemoryState implements StateWriter, StateView {
     const changes: RowChange[] = [];
     for (const table of this.#tables) {
       for (const key of table.dirty) {
-        const change = this.#takeChange(`${table.name}/${key}`, table.get(key));
+        const change = this.#takeChange(table, key);
         if (change !== undefined) changes.push(change);
       }
       table.dirty.clear();
@@ -165,11 +165,13 @@ export class MemoryState implements StateWriter, StateView {
     return changes;
   }
 
-  #takeChange(fullKey: string, row: object | undefined): RowChange | undefined {
-    const before = this.#hashes.get(fullKey);
+  #takeChange(table: TrackedTable<object>, key: string): RowChange | undefined {
+    const fullKey = `${table.name}/${key}`;
+    const row = table.get(key);
+    const before = table.hashes.get(key);
     if (row === undefined) {
       if (before === undefined) return undefined;
-      this.#hashes.delete(fullKey);
+      table.hashes.delete(key);
       if (!mutated('state.digestIgnoresDeletes')) this.#digest = takeFromDigest(this.#digest, before);
       return { fullKey, bytes: undefined };
     }
@@ -177,7 +179,7 @@ export class MemoryState implements StateWriter, StateView {
     if (stored.hash === before) return undefined;
     if (before !== undefined) this.#digest = takeFromDigest(this.#digest, before);
     this.#digest = addToDigest(this.#digest, stored.hash);
-    this.#hashes.set(fullKey, stored.hash);
+    table.hashes.set(key, stored.hash);
     return { fullKey, bytes: stored.bytes };
   }
 
@@ -193,8 +195,9 @@ export class MemoryState implements StateWriter, StateView {
     if (table === undefined || typeof record !== 'object' || record === null) {
       throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: of no table`);
     }
-    table.load(fullKey.slice(slash + 1), record);
-    this.#hashes.set(fullKey, hash);
+    const key = fullKey.slice(slash + 1);
+    table.load(key, record);
+    table.hashes.set(key, hash);
     this.#digest = addToDigest(this.#digest, hash);
   }
 }

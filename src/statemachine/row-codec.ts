@@ -1,5 +1,5 @@
 /**
- * How a row is stored: 8 bytes of hash over its full key and value, then the value. The hash is the row's
+ * How a row is stored: the value, then 8 bytes of hash over its full key and the value. The hash is the row's
  * checksum, and the same number is its part of the digest, so one pass over the rows checks each of them
  * and, by the sum, that none has vanished or been added.
  */
@@ -17,11 +17,11 @@ export interface StoredRow {
 
 export function encodeRow(fullKey: string, record: object): StoredRow {
   const value = encode(STATE_FORMAT, record as unknown as Encodable);
-  const rowHash = hashOf(fullKey, value);
-  const bytes = new Uint8Array(HASH_BYTES + value.length);
-  new DataView(bytes.buffer).setBigUint64(0, rowHash);
-  bytes.set(value, HASH_BYTES);
-  return { bytes, hash: rowHash };
+  const { input, valueAt } = hashInput(fullKey, value, HASH_BYTES);
+  const end = input.length - HASH_BYTES;
+  const rowHash = hashOf(input.subarray(0, end));
+  input.writeBigUInt64BE(rowHash, end);
+  return { bytes: input.subarray(valueAt), hash: rowHash };
 }
 
 /**
@@ -29,10 +29,12 @@ export function encodeRow(fullKey: string, record: object): StoredRow {
  * @throws TidemarkError `DATA_CORRUPT` if any bit of key or value differs, `FORMAT_UNKNOWN`.
  */
 export function decodeRow(fullKey: string, bytes: Uint8Array): { record: unknown; hash: bigint } {
-  if (bytes.length <= HASH_BYTES) throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: cut off`);
-  const stored = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0);
-  const value = bytes.subarray(HASH_BYTES);
-  if (hashOf(fullKey, value) !== stored && !mutated('state.rowChecksumIgnored')) {
+  const end = bytes.length - HASH_BYTES;
+  if (end <= 0) throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: cut off`);
+  const stored = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(end);
+  const value = bytes.subarray(0, end);
+  const computed = hashOf(hashInput(fullKey, value, 0).input);
+  if (computed !== stored && !mutated('state.rowChecksumIgnored')) {
     throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: its checksum does not match`, {
       next: 'Stop this coordinator, empty its state folder, and start it again: the log is applied anew.',
     });
@@ -45,12 +47,17 @@ export const addToDigest = (digest: bigint, rowHash: bigint): bigint => (digest 
 export const takeFromDigest = (digest: bigint, rowHash: bigint): bigint => (digest - rowHash) & DIGEST_MASK;
 export const digestText = (digest: bigint): string => digest.toString(16).padStart(16, '0');
 
-function hashOf(fullKey: string, value: Uint8Array): bigint {
-  const key = Buffer.from(fullKey, 'utf8');
-  const input = Buffer.allocUnsafe(4 + key.length + value.length);
-  // The key's length comes first, so that no two (key, value) pairs give the same input.
-  input.writeUInt32BE(key.length, 0);
-  input.set(key, 4);
-  input.set(value, 4 + key.length);
+/** The key's length comes first, so that no two (key, value) pairs give the same input. */
+function hashInput(fullKey: string, value: Uint8Array, spare: number): { input: Buffer; valueAt: number } {
+  const keyBytes = Buffer.byteLength(fullKey);
+  const valueAt = 4 + keyBytes;
+  const input = Buffer.allocUnsafe(valueAt + value.length + spare);
+  input.writeUInt32BE(keyBytes, 0);
+  input.write(fullKey, 4);
+  input.set(value, valueAt);
+  return { input, valueAt };
+}
+
+function hashOf(input: Uint8Array): bigint {
   return hash('sha256', input, 'buffer').readBigUInt64BE(0);
 }

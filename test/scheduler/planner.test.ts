@@ -169,7 +169,7 @@ describe('the ladder', () => {
     expect(task().state).toBe('PARKED');
   });
 
-  it('leads to DEAD for what would fail anywhere: a retraction is granted, then the hole is committed', () => {
+  it('leads to DEAD for what would fail anywhere: first a retraction, then the hole is committed', () => {
     const { leader, task, fail } = failingTask(2);
     expect(causes(fail('KEY_NULL'))).toEqual(['dead']);
     expect(task()).toMatchObject({ version: 2, purpose: 'DEAD', state: 'ASSIGNED', reason: 'KEY_NULL' });

@@ -137,7 +137,7 @@ describe('the loop', () => {
 });
 
 describe('what goes wrong with executors', () => {
-  it('a frozen one is fenced: its work and its collector go to another, its late answer is dropped', async () => {
+  it('a frozen one is fenced: work and collector go to another, its late answer is dropped', async () => {
     const cluster = await startedCluster(2, ['a', 'b']);
     cluster.workMs = 200;
     seal(cluster);

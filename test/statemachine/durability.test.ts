@@ -115,7 +115,7 @@ describe('the folder of the state', () => {
 });
 
 describe('damage', () => {
-  it('a log cut off at any byte leaves an earlier state, and the entries after it lead to the same digest', async () => {
+  it('a log cut off at any byte leaves an earlier state, which the log brings up to date', async () => {
     const { folder, contents } = await filled();
     const [log] = await filesOf(folder, /\.log$/);
     const { size } = await stat(log ?? '');

@@ -118,7 +118,7 @@ describe('the way of a window', () => {
     expect([...world.state.reports.values()].map((report) => report.holes)).toEqual([0, 0]);
   });
 
-  it('is dropped with its tasks, oldest first, once more than the kept number of newer ones are FINAL', () => {
+  it('is dropped with its tasks, oldest first, once more than enough newer ones are FINAL', () => {
     const world = runningWorld();
     const last = LIMITS.windowsKeptMax + 20;
     world.seal();
