@@ -140,7 +140,7 @@ export class BinlogSource implements ChangeSource {
     return this.#flavour;
   }
 
-  /** MySQL cannot name a snapshot's position: nothing may commit between taking the one and reading the other. */
+  /** MySQL cannot name a snapshot's position: nothing may commit between the one and the other. */
   async #beginMysqlSnapshot(connection: SqlConnection): Promise<string> {
     const lock = await this.#connect('snapshot lock');
     await lock.query('FLUSH TABLES WITH READ LOCK');
@@ -183,7 +183,7 @@ async function beginMariadbSnapshot(connection: SqlConnection): Promise<string> 
   throw new TidemarkError('BINLOG_NO_GTID', `the server has no GTID position for ${file}:${offset}`);
 }
 
-/** Hands out the stream's events in order; a definition that may have changed is judged before what follows. */
+/** Hands out the stream's events in order, and judges a definition before what follows it. */
 class BinlogReader {
   readonly #stream: BinlogStream;
   readonly #compare: () => Promise<void>;
@@ -196,7 +196,7 @@ class BinlogReader {
   async next(waitMs: number): Promise<readonly SourceEvent[]> {
     const arrived = await this.#stream.take(waitMs);
     const events = arrived.filter((event) => event.type !== 'definition');
-    // The rows in front of the statement are right either way; those behind it are not delivered if it is not.
+    // If a table was altered, nothing of this batch is delivered: a new epoch would read it again anyway.
     if (events.length < arrived.length) await this.#compare();
     return events;
   }

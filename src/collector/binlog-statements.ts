@@ -1,6 +1,7 @@
 /**
- * Judges the statements that a row binlog still holds as text: definitions, and changes whose rows it does not
- * tell. It errs on the side of stopping: a statement that might have changed a captured table counts as one.
+ * Judges the statements that a row binlog still holds as text: definitions, and changes whose rows it does
+ * not tell. It errs on the side of stopping: a statement that might have changed a captured table counts as
+ * one that has.
  */
 
 export type Verdict =
@@ -56,8 +57,21 @@ function equal(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
 }
 
-const PART =
-  /\/\*(?:M?!\d*)(?<run>[\s\S]*?)\*\/|\/\*[\s\S]*?\*\/|(?:--\s|#)[^\n]*|'(?:[^'\\]|\\[\s\S]|'')*'|"(?:[^"\\]|\\[\s\S]|"")*"|`(?<name>(?:[^`]|``)*)`|(?<word>[\p{L}\p{N}_$@]+)|(?<dot>\.)/gu;
+const PART = new RegExp(
+  [
+    /\/\*(?:M?!\d*)(?<run>[\s\S]*?)\*\//,
+    /\/\*[\s\S]*?\*\//,
+    /(?:--\s|#)[^\n]*/,
+    /'(?:[^'\\]|\\[\s\S]|'')*'/,
+    /"(?:[^"\\]|\\[\s\S]|"")*"/,
+    /`(?<name>(?:[^`]|``)*)`/,
+    /(?<word>[\p{L}\p{N}_$@]+)/u,
+    /(?<dot>\.)/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'gu',
+);
 
 /** Names, words and dots in order; comments and strings are left out, executable comments are code. */
 function wordsOf(sql: string): string[] {

@@ -11,6 +11,7 @@ import ZongJi, {
   type DeleteRowsEvent,
   type TableMapEvent,
 } from '@vlasky/zongji';
+import type { Connection } from 'mysql2';
 import { LIMITS, TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { MysqlTarget } from '../sql/index.ts';
@@ -20,7 +21,7 @@ import { judgeStatement } from './binlog-statements.ts';
 import type { RowValues, SourceEvent } from './change-source.ts';
 import { gtidTracker, type Flavour, type GtidTracker } from './gtid-position.ts';
 
-/** A definition of a captured table may have changed here; nothing behind it is delivered before it was judged. */
+/** A definition of a captured table may have changed here. */
 export interface DefinitionEvent {
   readonly type: 'definition';
   readonly statement: string;
@@ -38,6 +39,7 @@ export interface BinlogStreamOptions {
 /** Silent for longer than this although the server beats each second: the connection is dead. */
 const SILENCE_MAX_MS = 10_000;
 const HEARTBEAT_NS = 1_000_000_000;
+const CONTROL_IDLE_SECONDS = 365 * 24 * 3_600;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** Server ids of replicas are chosen small; two collectors of one id would end each other. */
 const SERVER_ID_MIN = 2 ** 31;
@@ -99,10 +101,12 @@ export class BinlogStream {
       this.#fail(binlogError(error, this.#options.target.label));
     });
     this.#zongji.on('ready', () => {
-      const period = `SET @master_heartbeat_period = ${HEARTBEAT_NS}, @source_heartbeat_period = ${HEARTBEAT_NS}`;
-      this.#zongji.connection?.query(period, (error) => {
-        if (error !== null) this.#fail(binlogError(error, this.#options.target.label));
-      });
+      // The older name, and MySQL's since 8.0.26.
+      for (const side of ['master', 'source']) {
+        this.#set(this.#zongji.connection, `@${side}_heartbeat_period = ${HEARTBEAT_NS}`);
+      }
+      // zongji asks for column names on it, which with full metadata in the log is never.
+      this.#set(this.#zongji.ctrlConnection, `SESSION wait_timeout = ${CONTROL_IDLE_SECONDS}`);
     });
     this.#zongji.on('binlog', (event: AnyBinlogEvent) => {
       this.#heardMs = this.#options.clock.monotonicMs();
@@ -146,6 +150,12 @@ export class BinlogStream {
         resolve();
       });
       this.#zongji.stop();
+    });
+  }
+
+  #set(connection: Connection | null, variables: string): void {
+    connection?.query(`SET ${variables}`, (error) => {
+      if (error !== null) this.#fail(binlogError(error, this.#options.target.label));
     });
   }
 

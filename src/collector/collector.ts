@@ -254,7 +254,7 @@ class Collector {
     };
   }
 
-  /** Rows acknowledged, then the mark, then the seal: a reader that sees a seal finds its rows (design 6.4). */
+  /** Rows acknowledged, then the mark, then the seal: who sees a seal finds its rows (design 6.4). */
   async #finish(ended: OpenWindow): Promise<void> {
     const { sourceId, epoch } = this.#options;
     const detail = {
@@ -308,8 +308,8 @@ class Collector {
   }
 
   /**
-   * Lets the source drop what is sealed. Nothing waits for it: an embedded source may be locked by a writer for
-   * seconds, and is then asked again after a later window.
+   * Lets the source drop what is sealed. Nothing waits for it: an embedded source may be locked by a writer
+   * for seconds, and is then asked again after a later window.
    */
   #discard(position: string): void {
     const now = this.#options.clock.monotonicMs();

@@ -1,6 +1,6 @@
 /**
- * What moment of the source a window covers (design 6.11). Several times a second the collector asks the source
- * for its time and the end of its log; a window whose `to` includes that end covers that moment.
+ * What moment of the source a window covers (design 6.11). Several times a second the collector asks the
+ * source for its time and the end of its log; a window whose `to` includes that end covers that moment.
  */
 import type { SourceMoment } from './change-source.ts';
 

@@ -9,7 +9,7 @@ import type { Dialect, SqlConnection, SqlEngine } from '../sql/index.ts';
 
 export const CAPTURE_LOG = 'tm_capture_log';
 
-/** The weight of a row that held the key of a row about to be inserted; see {@link installEmbeddedCapture}. */
+/** The weight of a row that held the key of a row about to be inserted; see {@link triggers}. */
 export const WEIGHT_TAKEN = 0;
 
 /** The log's column for the value at `at`. */

@@ -1,6 +1,6 @@
 /**
- * Reads the change log of an embedded database (see embedded-capture.ts). A position is the sequence number of
- * a log row. One statement sees whole transactions only, so the end that it sees is a transaction's end.
+ * Reads the change log of an embedded database (see embedded-capture.ts). A position is the sequence number
+ * of a log row. One statement sees whole transactions only, so the end that it sees is a transaction's end.
  */
 import { LIMITS, TidemarkError, must, sleep, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';

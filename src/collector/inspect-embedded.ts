@@ -1,4 +1,4 @@
-/** Reads tables of an embedded database. Its declared types are hints: each value is checked as it is captured. */
+/** Reads tables of an embedded database. Its types are hints: each value is checked as it is captured. */
 import { TidemarkError } from '../base/index.ts';
 import type { SqlConnection, SqlValue } from '../sql/index.ts';
 import type { InspectedTable } from './inspect-source.ts';
@@ -102,8 +102,8 @@ function typeOf(table: string, column: string, declared: string, hidden: boolean
 /** Refused as on MySQL, so that a job that runs embedded runs there too. */
 async function cascadeOf(connection: SqlConnection, table: string): Promise<string | undefined> {
   const { rows } = await connection.query(
-    `SELECT "from" FROM pragma_foreign_key_list(?) WHERE on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ` +
-      `OR on_update IN ('CASCADE', 'SET NULL', 'SET DEFAULT')`,
+    `SELECT "from" FROM pragma_foreign_key_list(?) ` +
+      `WHERE on_delete NOT IN ('NO ACTION', 'RESTRICT') OR on_update NOT IN ('NO ACTION', 'RESTRICT')`,
     [table],
   );
   const column = rows[0]?.[0];

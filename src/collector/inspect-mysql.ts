@@ -27,7 +27,7 @@ export function judgeSettings(settings: ReadonlyMap<string, string>): void {
     const value = settings.get(name);
     if (value === undefined || values.includes(value.toUpperCase())) continue;
     throw new TidemarkError('BINLOG_NOT_ROW', `the source has ${name} = ${value}`, {
-      next: `Set ${name} = ${values[0] === '' ? "''" : String(values[0])} in the server's configuration and restart it.`,
+      next: `Set ${name} = ${String(values[0]) || "''"} in the server's configuration and restart it.`,
     });
   }
   if (settings.get('server_id') === '0' || (!mariadb && settings.get('gtid_mode') !== 'ON')) {
@@ -40,8 +40,9 @@ export function judgeSettings(settings: ReadonlyMap<string, string>): void {
 
 async function globalSettings(connection: SqlConnection): Promise<Map<string, string>> {
   const { rows } = await connection.query(
-    `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format', 'binlog_row_image', ` +
-      `'binlog_transaction_compression', 'binlog_row_value_options', 'server_id', 'gtid_mode')`,
+    `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format', ` +
+      `'binlog_row_image', 'binlog_transaction_compression', 'binlog_row_value_options', 'server_id', ` +
+      `'gtid_mode')`,
   );
   return new Map(rows.map(([name, value]) => [textOf(name).toLowerCase(), textOf(value)]));
 }
@@ -85,8 +86,8 @@ export async function inspectMysqlTable(connection: SqlConnection, table: string
 
 async function columnsOf(connection: SqlConnection, table: string): Promise<readonly ColumnSpec[]> {
   const result = await connection.query(
-    `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, ` +
-      `CHARACTER_SET_NAME, COLUMN_TYPE, EXTRA FROM information_schema.COLUMNS ` +
+    `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, ` +
+      `NUMERIC_SCALE, CHARACTER_SET_NAME, COLUMN_TYPE, EXTRA FROM information_schema.COLUMNS ` +
       `WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ? ORDER BY ORDINAL_POSITION`,
     [table],
   );
@@ -167,9 +168,9 @@ async function primaryKeyOf(connection: SqlConnection, table: string): Promise<r
 /** InnoDB runs cascades below the binlog: the child rows change, and no event says so. */
 async function cascadeOf(connection: SqlConnection, table: string): Promise<string | undefined> {
   const { rows } = await connection.query(
-    `SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() ` +
-      `AND BINARY TABLE_NAME = ? AND (DELETE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ` +
-      `OR UPDATE_RULE IN ('CASCADE', 'SET NULL', 'SET DEFAULT'))`,
+    `SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS ` +
+      `WHERE CONSTRAINT_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ? AND ` +
+      `(DELETE_RULE NOT IN ('NO ACTION', 'RESTRICT') OR UPDATE_RULE NOT IN ('NO ACTION', 'RESTRICT'))`,
     [table],
   );
   const name = rows[0]?.[0];

@@ -22,7 +22,7 @@ export interface InspectedTable {
   readonly cascade: string | undefined;
 }
 
-/** Names that stay names in every place where they are written: a change table, a report's SQL, a table's name. */
+/** Names that stay names wherever they are written: in a change table, a report's SQL, a table's name. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
 
 /**

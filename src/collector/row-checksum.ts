@@ -22,7 +22,7 @@ export class RowChecksum {
   }
 }
 
-/** One text per row, such that different rows have different texts: each value with its type and its length. */
+/** One text per row, different for different rows: each value with its type and its length. */
 function canonical(head: string, row: readonly SqlValue[]): string {
   let text = head;
   for (const value of row) {

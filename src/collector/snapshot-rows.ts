@@ -18,8 +18,9 @@ export async function readAllRows(
   let last: readonly SqlValue[] | undefined;
   for (;;) {
     const after = last === undefined ? undefined : keyAfter(dialect, table.primaryKey, last);
+    const where = after === undefined ? '' : `WHERE ${after.sql}`;
     const { rows } = await connection.query(
-      `SELECT ${columns} FROM ${dialect.id(table.table)}${after === undefined ? '' : ` WHERE ${after.sql}`} ` +
+      `SELECT ${columns} FROM ${dialect.id(table.table)} ${where} ` +
         `ORDER BY ${order} LIMIT ${LIMITS.sourceReadRowsMax}`,
       after?.params ?? [],
     );

@@ -3,7 +3,17 @@
  * they came, and acknowledged only after their transaction has committed; a window's mark is written after
  * all of its rows (design 6.4).
  */
-import { LIMITS, TidemarkError, assert, isTidemarkError, mutated, sleep, type Clock } from '../base/index.ts';
+import {
+  AssertionError,
+  LIMITS,
+  TidemarkError,
+  assert,
+  isTidemarkError,
+  mutated,
+  sleep,
+  toTidemarkError,
+  type Clock,
+} from '../base/index.ts';
 import { CHANGE_COLUMNS, MARK_COLUMNS, MARK_TABLE, changeTable, type CapturedTable } from '../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlParam } from '../sql/index.ts';
 import type { RowValues } from './change-source.ts';
@@ -44,7 +54,7 @@ export class StoreWriter {
   #unwritten = 0;
   /** Writes run one after the other; after a failure all later ones fail with it. */
   #tail: Promise<void> = Promise.resolve();
-  #failure: TidemarkError | undefined;
+  #failure: Error | undefined;
 
   constructor(options: StoreWriterOptions) {
     this.#options = options;
@@ -128,9 +138,7 @@ export class StoreWriter {
       try {
         await this.#commit(work);
       } catch (error) {
-        this.#failure = isTidemarkError(error)
-          ? error
-          : new TidemarkError('DB_FAILED', 'the store refused change rows', { cause: error });
+        this.#failure = error instanceof AssertionError ? error : toTidemarkError(error);
       }
       this.#unwritten -= rows;
     });
@@ -143,13 +151,9 @@ export class StoreWriter {
   async #commit(work: (connection: SqlConnection) => Promise<void>): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        this.#connection ??= await this.#options.engine.connect({
-          purpose: 'collector',
-          signal: this.#options.signal,
-        });
-        await this.#connection.begin('write');
-        await work(this.#connection);
-        await this.#connection.commit();
+        const connection = await this.#begun();
+        await work(connection);
+        await connection.commit();
         return;
       } catch (error) {
         this.#connection?.destroy();
@@ -159,6 +163,21 @@ export class StoreWriter {
         if (this.#failure !== undefined) throw this.#failure;
       }
     }
+  }
+
+  /** Begins a transaction. A connection that the server has dropped for its silence had nothing under way. */
+  async #begun(): Promise<SqlConnection> {
+    const { engine, signal } = this.#options;
+    const reused = this.#connection !== undefined;
+    this.#connection ??= await engine.connect({ purpose: 'collector', signal });
+    try {
+      await this.#connection.begin('write');
+    } catch (error) {
+      if (!reused || !isTidemarkError(error, 'DB_UNREACHABLE') || signal.aborted) throw error;
+      this.#connection = await engine.connect({ purpose: 'collector', signal });
+      await this.#connection.begin('write');
+    }
+    return this.#connection;
   }
 }
 

@@ -1,9 +1,9 @@
-/** What ends the reading of a binlog: each on a server of our own, whose log and settings the test may spoil. */
+/** What ends the reading of a binlog, on a server of our own whose log and settings the test may spoil. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/base/index.ts';
+import { systemClock, type Clock } from '../../src/base/index.ts';
 import type { ChangeReader, ChangeSource, SourceEvent } from '../../src/collector/change-source.ts';
 import { inspectSource } from '../../src/collector/index.ts';
 import { openChangeSource } from '../../src/collector/open-change-source.ts';
@@ -28,7 +28,7 @@ describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
       return rows;
     });
 
-  const open = async (): Promise<ChangeSource> => {
+  const open = async (clock: Clock = systemClock): Promise<ChangeSource> => {
     const tables = await inspectSource(engine, { tables: [{ table: 'item' }] });
     const database = { embedded: { file: 'not read here' } };
     const window = { lengthMs: 1, rowsMax: 1, bytesMax: 1 };
@@ -36,7 +36,7 @@ describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
     return openChangeSource({
       source: { format: 1, name: 's', engine: 'mysql', database, tables, window },
       engines: { source: engine, sourceAddress: { kind: 'mysql', url } },
-      clock: systemClock,
+      clock,
     });
   };
 
@@ -90,7 +90,8 @@ describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
     await root.close();
     engine = openEngine({ kind: 'mysql', url: `${server.url}/faults${databases}` });
     await run(
-      `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(20)) PARTITION BY HASH (id) PARTITIONS 2`,
+      `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(20))
+        PARTITION BY HASH (id) PARTITIONS 2`,
       `CREATE TABLE other (id BIGINT NOT NULL PRIMARY KEY)`,
     );
     changes = await open();
@@ -198,6 +199,26 @@ describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
     expect(await failure()).toMatchObject({ code: 'DB_UNREACHABLE' });
   });
 
+  it('tells an idle source from a dead connection', async () => {
+    await changes.close();
+    // Five times as fast: silence is noticed after 2 s; the server beats each second.
+    const start = systemClock.monotonicMs();
+    const fast: Clock = {
+      ...systemClock,
+      monotonicMs: () => start + (systemClock.monotonicMs() - start) * 5,
+    };
+    changes = await open(fast);
+    reader = await changes.read(position);
+    const idleUntil = systemClock.monotonicMs() + 2_600;
+    await read(() => systemClock.monotonicMs() > idleUntil);
+    process.kill(server.pid, 'SIGSTOP');
+    try {
+      expect(await failure()).toMatchObject({ code: 'DB_UNREACHABLE' });
+    } finally {
+      process.kill(server.pid, 'SIGCONT');
+    }
+  });
+
   it('leaves no connection behind when it is closed', async () => {
     await changes.close();
     await eventually(
@@ -208,7 +229,7 @@ describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
     );
   });
 
-  it('ends with BINLOG_PURGED when the log that it needs is gone, and for a position of another log', async () => {
+  it('ends with BINLOG_PURGED when the log that it needs is gone or is another', async () => {
     await changes.close();
     await run(
       `INSERT INTO item (id) VALUES (1)`,

@@ -11,13 +11,15 @@ import type { CompiledSource } from '../../src/job/index.ts';
 
 const TABLES = {
   embedded: [
-    `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(60), price TEXT, blob BLOB, at DATETIME)`,
-    `CREATE TABLE part (item BIGINT NOT NULL, code VARCHAR(20) NOT NULL, n INTEGER, PRIMARY KEY (item, code))`,
+    `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(60), price TEXT,
+      blob BLOB, at DATETIME)`,
+    `CREATE TABLE part (item BIGINT NOT NULL, code VARCHAR(20) NOT NULL, n INTEGER,
+      PRIMARY KEY (item, code))`,
     `CREATE TABLE other (id BIGINT NOT NULL PRIMARY KEY)`,
   ],
   mysql: [
-    `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(60) CHARACTER SET utf8mb4, price DECIMAL(30,10),
-      \`blob\` BLOB, at DATETIME(6))`,
+    `CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(60) CHARACTER SET utf8mb4,
+      price DECIMAL(30,10), \`blob\` BLOB, at DATETIME(6))`,
     `CREATE TABLE part (item BIGINT NOT NULL, code VARCHAR(20) CHARACTER SET latin1 NOT NULL, n INT UNSIGNED,
       PRIMARY KEY (item, code))`,
     `CREATE TABLE other (id BIGINT NOT NULL PRIMARY KEY)`,
@@ -81,7 +83,7 @@ function suite(kind: EngineKind): void {
       event.type === 'change' ? [`${event.weight > 0 ? '+' : '-'}${event.table}:${rowText(event.row)}`] : [],
     );
 
-  it('tells inserts, updates as before and after image, key changes, deletes and NULLs, in order', async () => {
+  it('tells inserts, updates as two images, key changes, deletes and NULLs, in order', async () => {
     const changes = open();
     const { position } = await snapshotRows(changes);
     await fixture.transaction([
@@ -116,7 +118,8 @@ function suite(kind: EngineKind): void {
     const changes = open();
     const before = await snapshotRows(changes);
     await fixture.exec(
-      `INSERT INTO item (id, name, price, ${fixture.source.dialect.id('blob')}, at) VALUES ${rows.join(', ')}`,
+      `INSERT INTO item (id, name, price, ${fixture.source.dialect.id('blob')}, at)
+        VALUES ${rows.join(', ')}`,
     );
     const logged: RowValues[] = [];
     for (const event of await readToEnd(changes, before.position)) {
@@ -135,7 +138,8 @@ function suite(kind: EngineKind): void {
     expect(plain(logged)).toEqual(plain(read));
     expect(read.map((row) => row[0])).toContain(9223372036854775807n);
     expect(rowText(read.find((row) => row[0] === 9223372036854775807n) ?? [])).toBe(
-      `9223372036854775807|'Käse 🧀 'quoted' \u0001'|'12345678901234567890.0123456789'|x00ff10|'2026-02-28 23:59:59.123456'`,
+      `9223372036854775807|'Käse 🧀 'quoted' \u0001'|'12345678901234567890.0123456789'|x00ff10|` +
+        `'2026-02-28 23:59:59.123456'`,
     );
   });
 

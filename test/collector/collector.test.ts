@@ -5,6 +5,7 @@ import {
   disarmFailpoint,
   onFailpointHit,
   releaseFailpoint,
+  setMutation,
 } from '../../src/base/test-build-active.ts';
 import type { CompiledSource } from '../../src/job/index.ts';
 import type { EngineKind } from '../../src/sql/index.ts';
@@ -42,7 +43,7 @@ function startTransfers(fixture: Fixture): Transfers {
       const [from, to] = [next % ACCOUNTS, (next * 7 + 1) % ACCOUNTS];
       const statements = [
         `UPDATE account SET balance = balance - ${next} WHERE id = ${from}`,
-        `INSERT INTO transfer (id, amount, note) VALUES (${next}, ${next}, ${next % 3 === 0 ? 'NULL' : "'ok'"})`,
+        `INSERT INTO transfer VALUES (${next}, ${next}, ${next % 3 === 0 ? 'NULL' : "'ok'"})`,
         `UPDATE account SET balance = balance + ${next} WHERE id = ${to}`,
         `DELETE FROM transfer WHERE id = ${next - 5}`,
       ];
@@ -141,7 +142,7 @@ function suite(kind: EngineKind): void {
     }
   });
 
-  it('never ends a window inside a transaction, however full it is (collector.cutInsideTransaction)', async () => {
+  it('ends a window with a transaction, however full', async () => {
     source = { ...source, window: { ...source.window, rowsMax: 2 } };
     start();
     await eventually(() => log.windows.length >= 1, { withinMs: 15_000 });
@@ -156,7 +157,7 @@ function suite(kind: EngineKind): void {
     await expectSameContent();
   });
 
-  it('keeps the rows of a deposed collector apart from those of its successor (collector.rowsWithoutEpoch)', async () => {
+  it('keeps the rows of a deposed collector apart', async () => {
     const writing = transfer();
     const first = start();
     await eventually(() => log.windows.length > 2, { withinMs: 15_000 });
@@ -234,6 +235,19 @@ function suite(kind: EngineKind): void {
     await expectSameContent();
   });
 
+  it('ends at once when it is stopped, although a seal is never answered', async () => {
+    let asked = false;
+    const collector = start({
+      seal: () => {
+        asked = true;
+        return new Promise(() => undefined);
+      },
+    });
+    await eventually(() => asked, { withinMs: 15_000 });
+    await fixture.exec('UPDATE account SET balance = 5 WHERE id = 3');
+    await collector.stop();
+  });
+
   it('ends with a code when the store fails', async () => {
     await fixture.store.use('test', (connection) => connection.query('DROP TABLE tm_mark'));
     await expect(start().ended).rejects.toMatchObject({ code: 'TABLE_MISSING' });
@@ -244,6 +258,79 @@ describe('collector, embedded', () => {
   suite('embedded');
 });
 
+describe('collector with a rule switched off', () => {
+  let fixture: Fixture;
+  let source: CompiledSource;
+  const log = new SealLog();
+
+  beforeEach(async () => {
+    fixture = await openFixture('embedded');
+    await fixture.exec(...TABLES, 'INSERT INTO account (id, balance) VALUES (0, 1000), (1, 1000)');
+    source = await compile(fixture, ['account', 'transfer'], { rowsMax: 2 });
+    log.windows.length = 0;
+  });
+
+  afterEach(async () => {
+    await fixture.close();
+  });
+
+  const collectMove = async (): Promise<void> => {
+    const collector = startCollector(fixture, source, log);
+    await eventually(() => log.windows.length >= 1, { withinMs: 15_000 });
+    await fixture.transaction([
+      'UPDATE account SET balance = balance - 1 WHERE id = 1',
+      'UPDATE account SET balance = balance + 1 WHERE id = 0',
+    ]);
+    const rows = (): number => log.windows.reduce((sum, window) => sum + Number(window.shards[0]?.rows), 0);
+    await eventually(() => rows() >= 6, { withinMs: 15_000 });
+    await collector.stop();
+  };
+
+  it('cuts inside a transaction', async () => {
+    setMutation('collector.cutInsideTransaction', true);
+    await collectMove().finally(() => {
+      setMutation('collector.cutInsideTransaction', false);
+    });
+    expect(new Set(await balanceChanges(fixture, source, log))).not.toEqual(new Set([0n]));
+  });
+
+  it('writes rows that no reader of its epoch finds', async () => {
+    setMutation('collector.rowsWithoutEpoch', true);
+    await collectMove().finally(() => {
+      setMutation('collector.rowsWithoutEpoch', false);
+    });
+    expect(await replay(fixture, source, 'account', log.windows)).not.toEqual(
+      await tableRows(fixture, source, 'account'),
+    );
+  });
+});
+
 describe.skipIf(mariadbMissing())('collector, MariaDB', () => {
   suite('mysql');
+
+  it('goes on when the server has dropped its silent connection to the store', async () => {
+    const fixture = await openFixture('mysql');
+    await fixture.exec(...TABLES);
+    const source = await compile(fixture, ['account', 'transfer']);
+    const log = new SealLog();
+    const collector = startCollector(fixture, source, log, { idleSealMs: 60_000 });
+    await eventually(() => log.windows.length === 1, { withinMs: 15_000 });
+    const store = (fixture.storeAddress as { url: string }).url.split('/').at(-1) ?? '';
+    const killed = await fixture.store.use('test', async (connection) => {
+      const { rows } = await connection.query(
+        `SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> CONNECTION_ID()`,
+        [store],
+      );
+      for (const [id] of rows) await connection.query(`KILL ${String(id)}`);
+      return rows.length;
+    });
+    expect(killed).toBeGreaterThan(0);
+    await fixture.exec('INSERT INTO account (id, balance) VALUES (1, 1)');
+    await eventually(() => log.windows.length === 2, { withinMs: 15_000 });
+    await collector.stop();
+    expect(await replay(fixture, source, 'account', log.windows)).toEqual(
+      await tableRows(fixture, source, 'account'),
+    );
+    await fixture.close();
+  });
 });

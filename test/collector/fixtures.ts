@@ -27,6 +27,7 @@ export const SOURCE_ID = 7;
 export interface Fixture {
   readonly kind: EngineKind;
   readonly address: DatabaseAddress;
+  readonly storeAddress: DatabaseAddress;
   readonly source: SqlEngine;
   readonly store: SqlEngine;
   /** Runs statements on the source, each by itself. */
@@ -63,6 +64,7 @@ export async function openFixture(kind: EngineKind): Promise<Fixture> {
   return {
     kind,
     address,
+    storeAddress,
     source,
     store,
     exec: (...statements) =>
@@ -202,8 +204,8 @@ export async function windowRows(
   const key: SqlParam[] = [SOURCE_ID, window.epoch, window.day, window.window];
   return await fixture.store.use('test', async (connection) => {
     const { rows } = await connection.query(
-      `SELECT ${columns} FROM ${id(name)} WHERE ${id('_source')} = ? AND ${id('_epoch')} = ? AND ${id('_day')} = ? ` +
-        `AND ${id('_window')} = ? ORDER BY ${id('_n')}`,
+      `SELECT ${columns} FROM ${id(name)} WHERE ${id('_source')} = ? AND ${id('_epoch')} = ? ` +
+        `AND ${id('_day')} = ? AND ${id('_window')} = ? ORDER BY ${id('_n')}`,
       key,
     );
     return rows;

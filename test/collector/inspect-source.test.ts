@@ -20,8 +20,8 @@ function suite(kind: EngineKind): void {
 
   it('reads columns, key and shard key, and changes nothing', async () => {
     await fixture.exec(
-      `CREATE TABLE line (shop BIGINT NOT NULL, code VARCHAR(20) NOT NULL, n SMALLINT, note VARCHAR(300), at DATETIME,
-        PRIMARY KEY (shop, code))`,
+      `CREATE TABLE line (shop BIGINT NOT NULL, code VARCHAR(20) NOT NULL, n SMALLINT,
+        note VARCHAR(300), at DATETIME, PRIMARY KEY (shop, code))`,
     );
     const found = await inspectSource(fixture.source, {
       tables: [{ table: 'line' }, { table: 'line', shardKey: 'code' }],
@@ -62,11 +62,13 @@ function suite(kind: EngineKind): void {
     ],
     [
       'TABLE_CASCADES',
-      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT, FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)`,
+      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT,
+        FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)`,
     ],
     [
       'TABLE_CASCADES',
-      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT, FOREIGN KEY (p) REFERENCES parent (id) ON UPDATE SET NULL)`,
+      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT,
+        FOREIGN KEY (p) REFERENCES parent (id) ON UPDATE SET NULL)`,
     ],
   ])('refuses with %s: %s', async (code, statement) => {
     await fixture.exec(`CREATE TABLE parent (id BIGINT NOT NULL PRIMARY KEY)`, statement);
@@ -76,7 +78,8 @@ function suite(kind: EngineKind): void {
   it('accepts a foreign key that changes nothing by itself', async () => {
     await fixture.exec(
       `CREATE TABLE parent (id BIGINT NOT NULL PRIMARY KEY)`,
-      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT, FOREIGN KEY (p) REFERENCES parent (id) ON DELETE RESTRICT)`,
+      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT,
+        FOREIGN KEY (p) REFERENCES parent (id) ON DELETE RESTRICT)`,
     );
     await expect(inspect('t')).resolves.toHaveLength(1);
   });
@@ -105,8 +108,8 @@ describe.skipIf(mariadbMissing())('inspection, MariaDB', () => {
   it('reads DECIMAL, text and binary types; refuses what could not be exact', async () => {
     const fixture = await openFixture('mysql');
     await fixture.exec(
-      `CREATE TABLE a (id BIGINT UNSIGNED NOT NULL PRIMARY KEY, price DECIMAL(12,4), text_ TEXT, raw VARBINARY(9), day DATE,
-        at TIMESTAMP NULL) CHARSET = latin1`,
+      `CREATE TABLE a (id BIGINT UNSIGNED NOT NULL PRIMARY KEY, price DECIMAL(12,4), text_ TEXT,
+        raw VARBINARY(9), day DATE, at TIMESTAMP NULL) CHARSET = latin1`,
       `CREATE TABLE b (id BIGINT NOT NULL PRIMARY KEY, kind ENUM('x', 'y'))`,
       `CREATE TABLE c (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(9)) CHARSET = sjis`,
       `CREATE TABLE d (id BIGINT NOT NULL PRIMARY KEY) ENGINE = Aria`,
