@@ -30,7 +30,8 @@ export interface CheckReportInput {
  */
 export async function checkReport(input: CheckReportInput): Promise<void> {
   const { dialect, report } = input;
-  const inputs = report.inputs.map((part) => emptyInput(input, part));
+  const schema = await schemaOf(input);
+  const inputs = report.inputs.map((part) => emptyInput(input, part, schema));
   const rows = `${withRows(dialect, report, inputs)}\nSELECT * FROM ${dialect.id(REPORT_ROWS)}`;
   const { columns } = await run(input, rows);
   checkNames(report, columns);
@@ -39,7 +40,26 @@ export async function checkReport(input: CheckReportInput): Promise<void> {
   for (const { sql } of [queries.additive, ...queries.multisets]) await run(input, sql);
 }
 
-function emptyInput({ dialect, tables, report }: CheckReportInput, part: ReportInput): InputText {
+/**
+ * Names the database of the connection. Tables are qualified with it: an alias may be the name of a table,
+ * its own
+ * or another input's, and a WITH would then hide the table.
+ */
+async function schemaOf({ connection, dialect }: CheckReportInput): Promise<string> {
+  if (dialect.kind === 'embedded') return 'main';
+  const { rows } = await connection.query('SELECT DATABASE()');
+  const name = rows[0]?.[0];
+  if (typeof name === 'string') return name;
+  throw new TidemarkError('CONFIG_INVALID', 'the URL of the source names no database', {
+    next: 'Write mysql://user:password@host:3306/database.',
+  });
+}
+
+function emptyInput(
+  { dialect, tables, report }: CheckReportInput,
+  part: ReportInput,
+  schema: string,
+): InputText {
   const found = part.kind === 'dimension' ? part : tables.find((table) => table.table === part.table);
   if (found === undefined) {
     throw new TidemarkError('TABLE_MISSING', `report ${report.name}: table ${part.table} is not captured`);
@@ -47,7 +67,7 @@ function emptyInput({ dialect, tables, report }: CheckReportInput, part: ReportI
   const names = found.columns.map((column) => dialect.id(column.name));
   // The weight of a change row is a BIGINT; a bare 1 would be a shorter integer.
   if (part.kind === 'changes') names.push(dialect.kind === 'mysql' ? 'CAST(1 AS SIGNED) AS _w' : '1 AS _w');
-  const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(part.table)} WHERE 1 = 0`;
+  const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(schema)}.${dialect.id(part.table)} WHERE 1 = 0`;
   return { alias: part.alias, sql, params: [] };
 }
 
@@ -68,13 +88,11 @@ function checkNames(report: CompiledReport, columns: readonly ResultColumn[]): v
   const found = columns.map((column) => column.name);
   const missing = declared.filter((name) => !found.includes(name));
   const excess = found.filter((name) => !declared.includes(name));
-  const twice = found.filter((name, at) => found.indexOf(name) !== at);
   const problems = [
     ...missing.map((name) => `does not return ${name}`),
     ...excess.map(
       (name) => `returns ${name}, which is neither key nor measure; ${suggestion(name, declared)}`,
     ),
-    ...twice.map((name) => `returns ${name} twice`),
   ];
   if (problems.length === 0) return;
   throw new TidemarkError('SQL_COLUMNS', `the SQL of report ${report.name} ${problems.join('; ')}`, {

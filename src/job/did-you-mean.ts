@@ -1,5 +1,5 @@
 /**
- * Finds the known word that a misspelt one was probably meant to be: at most a third of its letters differ.
+ * Finds the known word that a misspelt one was probably meant to be: about a third of its letters may differ.
  */
 export function didYouMean(word: string, known: readonly string[]): string | undefined {
   let best: { readonly word: string; readonly distance: number } | undefined;
@@ -7,7 +7,7 @@ export function didYouMean(word: string, known: readonly string[]): string | und
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     if (best === undefined || distance < best.distance) best = { word: candidate, distance };
   }
-  const allowed = Math.max(1, Math.floor(word.length / 3));
+  const allowed = word.length < 2 ? 0 : Math.ceil(word.length / 3);
   return best !== undefined && best.distance <= allowed ? best.word : undefined;
 }
 

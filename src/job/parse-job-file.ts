@@ -46,7 +46,7 @@ function plain(read: () => unknown): unknown {
   try {
     return read();
   } catch (cause) {
-    throw new TidemarkError('JOB_SYNTAX', 'the job file repeats itself too often by YAML aliases', {
+    throw new TidemarkError('JOB_SYNTAX', `aliases in the YAML: ${(cause as Error).message}`, {
       cause,
       next: NEXT,
     });

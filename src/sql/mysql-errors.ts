@@ -118,6 +118,8 @@ export function mysqlError(
   if (error instanceof TidemarkError) return error;
   if (!isNative(error)) return new TidemarkError('DB_FAILED', `${where}: ${String(error)}`);
   const code = state.lost && state.outcomeUnknown ? 'DB_OUTCOME_UNKNOWN' : codeOf(error, state.lost);
+  // mysql2 puts the whole statement on its errors: with the data in it, it has no place in a log.
+  Reflect.deleteProperty(error, 'sql');
   const details: Record<string, string> = {};
   if (error.code !== undefined) details['native'] = error.code;
   if (error.errno !== undefined) details['errno'] = String(error.errno);

@@ -1,0 +1,96 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { compileJob, parseJobFile, resolveDatabase, specHash, stableJson } from '../../src/job/index.ts';
+import type { CapturedTable, CompileInput } from '../../src/job/index.ts';
+import { JOB_YAML } from './sample-job.ts';
+
+const column = (name: string) => ({ name, type: 'BIGINT', nullable: false });
+const captured = (table: string): CapturedTable => ({
+  table,
+  schemaVersion: 1,
+  columns: [column('id'), column('merchant_id')],
+  primaryKey: ['id'],
+  shardKey: 'id',
+});
+const input = (yaml: string): CompileInput => ({
+  file: parseJobFile(yaml),
+  tablesOf: (source) => source.tables.map(({ table }) => captured(table)),
+  dimensionColumns: (source, table) => [column(`${source.name}_${table}`)],
+});
+
+describe('a compiled job', () => {
+  it('holds what the file declares and what the databases say', () => {
+    const job = compileJob(input(JOB_YAML));
+    expect(job.topology).toEqual({
+      format: 1,
+      version: 1,
+      shards: [{ name: 'main', engine: 'mysql', database: { mysql: { url: { file: 'secrets/store' } } } }],
+    });
+    expect(job.sources[0]?.tables.map(({ table, shardKey }) => [table, shardKey])).toEqual([
+      ['orders', 'id'],
+      ['lines', 'merchant_id'],
+    ]);
+    expect(job.reports[0]).toMatchObject({
+      source: 'shop',
+      database: 'reports',
+      inputs: [
+        { alias: 'o', kind: 'changes', table: 'orders' },
+        { alias: 'm', kind: 'dimension', table: 'merchants', columns: [column('shop_merchants')] },
+      ],
+      keys: [
+        { name: 'country', type: 'TEXT(2)', nullable: false },
+        { name: 'day', type: 'DATE', nullable: false },
+      ],
+    });
+    expect(JSON.parse(JSON.stringify(job))).toEqual(job);
+  });
+
+  it('refuses a shard key that is no column', () => {
+    const yaml = JOB_YAML.replace('shardKey: merchant_id', 'shardKey: merchantid');
+    expect(() => compileJob(input(yaml))).toThrow(
+      expect.objectContaining({
+        code: 'JOB_INVALID',
+        message: expect.stringContaining('did you mean merchant_id?') as string,
+      }),
+    );
+  });
+});
+
+describe('the hash of a document', () => {
+  it('does not depend on the order of its keys, but on everything else', () => {
+    const [report] = compileJob(input(JOB_YAML)).reports;
+    const document = report ?? {};
+    const backwards = Object.fromEntries(Object.entries(document).reverse());
+    expect(specHash(backwards)).toBe(specHash(document));
+    expect(specHash({ ...document, sql: 'SELECT 1' })).not.toBe(specHash(document));
+    expect(specHash({ ...document, keys: [...(report?.keys ?? [])].reverse() })).not.toBe(specHash(document));
+    expect(stableJson({ b: [{ d: 1, c: undefined }], a: 'é' })).toBe('{"a":"é","b":[{"d":1}]}');
+  });
+});
+
+describe('a database reference', () => {
+  it('is resolved where it is used', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-secrets-'));
+    await writeFile(join(folder, 'url'), 'mysql://a:b@c/d\n');
+    const options = { env: { SHOP_URL: 'mysql://x:y@z/w', EMPTY: '' }, baseFolder: folder };
+    expect(resolveDatabase({ mysql: { url: { env: 'SHOP_URL' } } }, options)).toEqual({
+      kind: 'mysql',
+      url: 'mysql://x:y@z/w',
+    });
+    expect(resolveDatabase({ mysql: { url: { file: 'url' } } }, options)).toMatchObject({
+      url: 'mysql://a:b@c/d',
+    });
+    expect(resolveDatabase({ embedded: { file: 'a/b.db' } }, options)).toEqual({
+      kind: 'embedded',
+      file: join(folder, 'a/b.db'),
+    });
+    for (const secret of [{ env: 'EMPTY' }, { env: 'ABSENT' }, { file: 'absent' }]) {
+      expect(() => resolveDatabase({ mysql: { url: secret } }, options)).toThrow(
+        expect.objectContaining({ code: 'SECRET_MISSING' }),
+      );
+    }
+    await rm(folder, { recursive: true });
+  });
+});
