@@ -29,7 +29,6 @@ export interface TaskSteps {
   compute(run: Run): Promise<Computed>;
   merge(run: Run, computed: Computed): Promise<MergeResult>;
   retract(run: Run): Promise<RetractResult>;
-  advanceWatermark(run: Run): Promise<void>;
   /** Kills database connections that earlier grants of the task may have left, wherever they run. */
   killSuperseded(run: Run): Promise<void>;
 }
@@ -180,7 +179,6 @@ export class TaskRunner {
       token: String(run.token),
       version: String(version),
     });
-    await steps.advanceWatermark(run);
     const { replaced, foundDone } = merged;
     return { ...figures, replaced, foundDone, result: TaskResult.TASK_RESULT_DONE };
   }
@@ -190,7 +188,6 @@ export class TaskRunner {
     const result = await this.#options.steps.retract(run);
     if (result === 'FENCED') return { result: TaskResult.TASK_RESULT_FENCED };
     if (result === 'FOLDED') return { result: TaskResult.TASK_RESULT_FOLDED };
-    await this.#options.steps.advanceWatermark(run);
     return { result: TaskResult.TASK_RESULT_RETRACTED };
   }
 

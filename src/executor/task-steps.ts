@@ -14,7 +14,6 @@ import { mergeContribution, type MergeResult } from './sink/merge.ts';
 import { retractContribution, type RetractResult } from './sink/retract.ts';
 import type { SinkGrant } from './sink/sink-epoch.ts';
 import type { SinkContext } from './sink/transaction.ts';
-import { advanceWatermark } from './sink/watermark.ts';
 import type { RunnerLog, TaskSteps } from './task-runner.ts';
 
 export interface TaskStepsOptions {
@@ -33,9 +32,6 @@ export function databaseSteps(options: TaskStepsOptions): TaskSteps {
     compute: (run) => compute(options, run),
     merge: (run, computed) => merge(options, run, computed),
     retract: (run) => retract(options, run),
-    advanceWatermark: async (run) => {
-      await advanceWatermark(sinkContext(options, run), grantOf(options, run.task), spanOf(run.task));
-    },
     killSuperseded: (run) => killSuperseded(options, run),
   };
 }

@@ -45,24 +45,24 @@ export class MergeModel {
   readonly #ledger = new Map<string, Ledger>();
   #foldedRows: readonly WeightedRow[] = [];
   #folded = 0;
-  #mark = 0;
+  #mark: ModelMark = { window: 0, holes: 0 };
 
   constructor(spans: readonly Span[], parts: number) {
     this.spans = spans;
     this.parts = parts;
   }
 
-  get folded(): number {
-    return this.#folded;
-  }
-
   merge(span: Span, part: number, token: bigint, rows: readonly WeightedRow[]): string {
     if (span.first <= this.#folded) return 'FOLDED';
     const ledger = this.#row(span, part);
-    if (ledger.applied === token) return 'DONE again';
+    if (ledger.applied === token) {
+      this.#raise();
+      return 'DONE again';
+    }
     if (ledger.floor > token) return 'FENCED';
     const replaced = ledger.applied !== 0n;
     Object.assign(ledger, { applied: token, floor: token, hole: false, rows });
+    this.#raise();
     return replaced ? 'DONE replaced' : 'DONE';
   }
 
@@ -71,21 +71,12 @@ export class MergeModel {
     const ledger = this.#row(span, part);
     if (ledger.floor > token) return 'FENCED';
     Object.assign(ledger, { applied: 0n, floor: token, hole: true, rows: [] });
+    this.#raise();
     return 'RETRACTED';
   }
 
-  advance(): ModelMark {
-    for (const span of this.spans) {
-      if (span.first !== this.#mark + 1) continue;
-      if (!this.#settled(span)) break;
-      this.#mark = span.last;
-    }
-    let holes = 0;
-    for (const span of this.spans) {
-      if (span.first > this.#mark || span.first <= this.#folded) continue;
-      for (let part = 0; part < this.parts; part += 1) if (this.#row(span, part).hole) holes += 1;
-    }
-    return { window: this.#mark, holes };
+  get mark(): ModelMark {
+    return this.#mark;
   }
 
   /**
@@ -93,7 +84,7 @@ export class MergeModel {
    * watermark.
    */
   nextFold(): Span | undefined {
-    return this.spans.find((span) => span.first === this.#folded + 1 && span.last <= this.#mark);
+    return this.spans.find((span) => span.first === this.#folded + 1 && span.last <= this.#mark.window);
   }
 
   /** Folded contributions become part of the report for good. */
@@ -115,6 +106,20 @@ export class MergeModel {
       );
       return cell === undefined ? [] : [cell];
     });
+  }
+
+  /** Whatever settles a task raises the mark over every span that is settled, without a gap. */
+  #raise(): void {
+    let { window } = this.#mark;
+    for (const span of this.spans) {
+      if (span.first !== window + 1) continue;
+      if (!this.#settled(span)) break;
+      window = span.last;
+    }
+    const holes = [...this.#ledger].filter(
+      ([key, ledger]) => ledger.hole && Number(key.split('/')[0]) <= window,
+    );
+    this.#mark = { window, holes: holes.length };
   }
 
   #settled(span: Span): boolean {

@@ -53,7 +53,6 @@ function bench(steps: Partial<TaskSteps>, slots = 2): Bench {
       compute: () => Promise.resolve(empty),
       merge: () => Promise.resolve({ result: 'DONE', replaced: false, foundDone: false }),
       retract: () => Promise.resolve('RETRACTED'),
-      advanceWatermark: () => Promise.resolve(),
       killSuperseded: (run) => {
         computed.push(run);
         return Promise.resolve();
@@ -176,22 +175,5 @@ describe('the task runner', () => {
     expect(await outcome(1)).toMatchObject({ errorCode: 'CANCELLED' });
     await runner.stop();
     expect(await outcome(3)).toMatchObject({ errorCode: 'CANCELLED' });
-  });
-
-  it('reports only after the watermark was offered the window', async () => {
-    const order: string[] = [];
-    const { runner, outcome } = bench({
-      merge: () => {
-        order.push('merged');
-        return Promise.resolve({ result: 'DONE', replaced: true, foundDone: false });
-      },
-      advanceWatermark: () => {
-        order.push('watermark');
-        return Promise.resolve();
-      },
-    });
-    runner.dispatch(taskOf(window(1), 1));
-    expect(await outcome(1)).toMatchObject({ replaced: true });
-    expect(order).toEqual(['merged', 'watermark']);
   });
 });

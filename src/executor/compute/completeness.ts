@@ -26,10 +26,13 @@ export async function checkComplete(
 ): Promise<void> {
   for (const window of input.windows) {
     const sealed = sealedShard(window, input.shard);
-    await checkMark(connection, input, window, sealed);
-    const rows = await countRows(connection, dialect, input, window);
-    if (rows !== sealed.rows) {
-      throw incomplete(input, window, `has ${rows} change rows, sealed were ${sealed.rows}`);
+    const [rows, checksum, found] = (await readMark(connection, dialect, input, window)) ?? [];
+    if (rows === undefined) throw incomplete(input, window, 'has no mark');
+    if (rows !== sealed.rows || checksum !== sealed.checksum) {
+      throw incomplete(input, window, `is marked with ${show(rows)} rows, checksum ${show(checksum)}`);
+    }
+    if (found !== sealed.rows) {
+      throw incomplete(input, window, `has ${show(found)} change rows, sealed were ${sealed.rows}`);
     }
   }
 }
@@ -42,41 +45,28 @@ export function sealedShard(window: SealedWindow, shard: string): SealedShard {
   );
 }
 
-async function checkMark(
-  connection: SqlConnection,
-  input: WindowsOfShard,
-  window: SealedWindow,
-  sealed: SealedShard,
-): Promise<void> {
-  const { rows } = await connection.query(
-    `SELECT _rows, _checksum FROM ${MARK_TABLE} WHERE _source = ? AND _epoch = ? AND _window = ?`,
-    [input.sourceId, window.epoch, window.window],
-  );
-  const mark = rows[0];
-  if (mark === undefined) throw incomplete(input, window, 'has no mark');
-  const [count, checksum] = mark;
-  if (count !== sealed.rows || checksum !== sealed.checksum) {
-    throw incomplete(input, window, `is marked with ${show(count)} rows, checksum ${show(checksum)}`);
-  }
-}
-
-async function countRows(
+/**
+ * Number and checksum of the mark, and the number of change rows that are really there; undefined without a
+ * mark.
+ */
+async function readMark(
   connection: SqlConnection,
   dialect: Dialect,
   input: WindowsOfShard,
   window: SealedWindow,
-): Promise<bigint> {
-  let total = 0n;
-  for (const { table, version } of window.schemaVersions) {
+): Promise<readonly SqlValue[] | undefined> {
+  const counts = window.schemaVersions.map(({ table, version }) => {
     const name = changeTable({ sourceId: input.sourceId, table, schemaVersion: version });
-    const { rows } = await connection.query(
-      `SELECT COUNT(*) FROM ${dialect.id(name)} ` +
-        'WHERE _source = ? AND _epoch = ? AND _day = ? AND _window = ?',
-      [input.sourceId, window.epoch, window.day, window.window],
-    );
-    total += rows[0]?.[0] as bigint;
-  }
-  return total;
+    const where = '_source = ? AND _epoch = ? AND _day = ? AND _window = ?';
+    return `(SELECT COUNT(*) FROM ${dialect.id(name)} WHERE ${where})`;
+  });
+  const of = [input.sourceId, window.epoch, window.day, window.window];
+  const { rows } = await connection.query(
+    `SELECT _rows, _checksum, ${counts.join(' + ')} FROM ${MARK_TABLE} ` +
+      'WHERE _source = ? AND _epoch = ? AND _window = ?',
+    [...counts.flatMap(() => of), input.sourceId, window.epoch, window.window],
+  );
+  return rows[0];
 }
 
 function incomplete(input: WindowsOfShard, window: SealedWindow, what: string): TidemarkError {

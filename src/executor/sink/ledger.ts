@@ -35,51 +35,30 @@ const spanParams = (span: LedgerSpan): (number | bigint)[] => [
   span.part,
 ];
 
-/** Locks the task's row until the transaction ends, and makes it first if there is none. */
+/**
+ * Locks the task's row until the transaction ends, and makes it first if there is none. The making is an
+ * upsert that changes nothing on a row that is there: it takes the exclusive lock at once, where INSERT
+ * IGNORE would take a shared one and two of them would deadlock.
+ */
 export async function lockLedgerRow(
   connection: SqlConnection,
   dialect: Dialect,
   span: LedgerSpan,
 ): Promise<LedgerRow> {
-  const found = await readLocked(connection, dialect, span);
-  if (found !== undefined) return found;
-  await insertRow(connection, dialect, span);
-  return must(await readLocked(connection, dialect, span), 'the ledger row that was just made');
-}
-
-async function readLocked(
-  connection: SqlConnection,
-  dialect: Dialect,
-  span: LedgerSpan,
-): Promise<LedgerRow | undefined> {
-  const { rows } = await connection.query(
-    `SELECT applied, floor_token, hole FROM ${LEDGER_TABLE} WHERE ${WHERE}${dialect.forUpdate}`,
-    spanParams(span),
-  );
-  const row = rows[0];
-  if (row === undefined) return undefined;
-  return { applied: asBigint(row[0]), floor: asBigint(row[1]), hole: asBigint(row[2]) === 1n };
-}
-
-/**
- * An upsert rather than INSERT IGNORE: on a row that another made meanwhile it takes the exclusive lock at
- * once.
- */
-async function insertRow(connection: SqlConnection, dialect: Dialect, span: LedgerSpan): Promise<void> {
   const key = ['report_id', 'generation', 'source_id', 'first_window', 'part'];
   const zeros = ['applied', 'floor_token', 'hole'];
   const facts = ['parts', 'last_window', 'covers_ms', 'position_text', 'reason'];
   const columns = [...key, ...zeros, ...facts];
   const source = `VALUES (${columns.map((column) => (zeros.includes(column) ? '0' : '?')).join(', ')})`;
-  const sql = dialect.upsert({ table: LEDGER_TABLE, columns, source, key, replace: ['parts'] });
-  await connection.query(sql, [
-    ...spanParams(span),
-    span.parts,
-    span.lastWindow,
-    span.coversMs,
-    span.position,
-    '',
-  ]);
+  const upsert = dialect.upsert({ table: LEDGER_TABLE, columns, source, key });
+  const { parts, lastWindow, coversMs, position } = span;
+  await connection.query(upsert, [...spanParams(span), parts, lastWindow, coversMs, position, '']);
+  const { rows } = await connection.query(
+    `SELECT applied, floor_token, hole FROM ${LEDGER_TABLE} WHERE ${WHERE}${dialect.forUpdate}`,
+    spanParams(span),
+  );
+  const [applied, floor, hole] = must(rows[0], 'the ledger row that was just made');
+  return { applied: asBigint(applied), floor: asBigint(floor), hole: asBigint(hole) === 1n };
 }
 
 /** Records that the contribution under `token` stands; from here on every older token is fenced. */

@@ -3,12 +3,13 @@
  * to the report before for what it adds now. Sent twice, late, or by two racing copies, it counts once.
  */
 import { assert, failpoint, mutated, type FencingToken } from '../../base/index.ts';
-import type { SqlConnection, SqlParam } from '../../sql/index.ts';
+import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
 import { lockLedgerRow, writeApplied, type LedgerSpan } from './ledger.ts';
 import { exchange, insertContribution, removeOlder } from './contribution.ts';
 import { checkSink, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
+import { raiseWatermark } from './watermark.ts';
 
 /**
  * What one span adds to a report, in the column order of its layout. Bounded by
@@ -44,30 +45,30 @@ export type MergeResult =
  */
 export async function mergeContribution(context: SinkContext, input: MergeInput): Promise<MergeResult> {
   assert(input.span.lastWindow >= input.span.firstWindow, 'a span has at least one window');
-  const result = await repeatable(context, `merge ${input.token}`, async (connection) => {
-    const merged = await mergeIn(connection, context, input);
-    if (merged.result === 'DONE') {
-      // The deliberate mistake commits the report first and the ledger on its own.
-      if (mutated('merge.ledgerOutsideTransaction')) {
-        await connection.commit();
-        await connection.begin('write');
-      }
-      await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
-      if (!merged.foundDone) await writeApplied(connection, input.span, input.token);
+  return repeatable(context, `merge ${input.token}`, async (connection) => {
+    const { dialect } = context.engine;
+    const folded = await checkSink(connection, dialect, input.grant, input.span);
+    const merged = await mergeIn(connection, dialect, input, folded);
+    if (merged.result !== 'DONE') return merged;
+    // The deliberate mistake commits the report first and the ledger on its own.
+    if (mutated('merge.ledgerOutsideTransaction')) {
+      await connection.commit();
+      await connection.begin('write');
     }
+    await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
+    if (!merged.foundDone) await writeApplied(connection, input.span, input.token);
+    await raiseWatermark(connection, dialect, input.span, folded);
     return merged;
   });
-  return result;
 }
 
 async function mergeIn(
   connection: SqlConnection,
-  context: SinkContext,
+  dialect: Dialect,
   input: MergeInput,
+  folded: number,
 ): Promise<MergeResult> {
-  const { dialect } = context.engine;
   const { span, token, layout } = input;
-  const folded = await checkSink(connection, dialect, input.grant, span);
   if (span.firstWindow <= folded && !mutated('merge.ignoreFoldMark')) return { result: 'FOLDED' };
   const ledger = await lockLedgerRow(connection, dialect, span);
   if (ledger.applied === token && !mutated('merge.reapplySameToken')) {

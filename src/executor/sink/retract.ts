@@ -9,6 +9,7 @@ import type { ReportLayout } from './layout.ts';
 import { lockLedgerRow, writeHole, type LedgerSpan } from './ledger.ts';
 import { checkSink, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
+import { raiseWatermark } from './watermark.ts';
 
 export interface RetractInput {
   readonly grant: SinkGrant;
@@ -42,6 +43,7 @@ export async function retractContribution(context: SinkContext, input: RetractIn
       await removeOlder(connection, dialect, layout, owner);
     }
     await writeHole(connection, span, { token, reason: input.reason });
+    await raiseWatermark(connection, dialect, span, folded);
     return 'RETRACTED';
   });
 }

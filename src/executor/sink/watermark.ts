@@ -3,11 +3,11 @@
  * report database. It is raised from the ledger alone and stops at the first window that is neither applied
  * nor a hole.
  */
-import { mutated } from '../../base/index.ts';
+import { must, mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
-import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
-import { checkSink, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
-import { inTransaction, repeatable, type SinkContext } from './transaction.ts';
+import type { Dialect, SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
+import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
+import { inTransaction } from './transaction.ts';
 import { asBigint, asText } from './values.ts';
 
 export interface Watermark {
@@ -50,41 +50,40 @@ export async function registerReport(engine: SqlEngine, scope: Scope, reportName
 /**
  * Raises the watermark as far as the ledger allows, and returns where it stands.
  *
- * Runs after each merge and before the task is reported as done, so that a window that the log knows as
- * done has been offered to the watermark.
- *
- * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, and those of the engine.
+ * It is the last step of the very transaction that settles a task: whatever the ledger holds has been
+ * offered to the watermark. Of two that settle neighbouring windows at once, the later one to get the
+ * watermark's row lock sees what the other has committed.
  */
-export async function advanceWatermark(
-  context: SinkContext,
-  grant: SinkGrant,
+export async function raiseWatermark(
+  connection: SqlConnection,
+  dialect: Dialect,
   scope: Scope,
+  folded: number,
 ): Promise<Watermark> {
-  const { dialect } = context.engine;
-  return repeatable(context, 'watermark', async (connection) => {
-    const folded = await checkSink(connection, dialect, grant, scope);
-    const { rows } = await connection.query(
-      `SELECT last_window, covers_ms, position_text FROM ${WATERMARK_TABLE} ` +
-        `WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
-      scopeParams(scope),
-    );
-    const standing = toMark(rows[0] ?? []);
-    const reached = await walk(connection, scope, { ...standing, window: Math.max(standing.window, folded) });
-    const holes = await countHoles(connection, scope, reached.window);
-    await connection.query(
-      `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, holes = ? ` +
-        `WHERE ${SCOPE_WHERE}`,
-      [reached.window, reached.coversMs, reached.position, holes, ...scopeParams(scope)],
-    );
-    return { ...reached, holes };
-  });
+  const { rows } = await connection.query(
+    `SELECT last_window, covers_ms, position_text, holes FROM ${WATERMARK_TABLE} ` +
+      `WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
+    scopeParams(scope),
+  );
+  const standing = toMark(must(rows[0], 'the watermark of a report that was prepared'));
+  const reached = await walk(connection, scope, { ...standing, window: Math.max(standing.window, folded) });
+  const holes = await countHoles(connection, scope, reached.window);
+  const raised = { ...reached, holes };
+  if (reached.window === standing.window && holes === standing.holes) return raised;
+  await connection.query(
+    `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, holes = ? ` +
+      `WHERE ${SCOPE_WHERE}`,
+    [reached.window, reached.coversMs, reached.position, holes, ...scopeParams(scope)],
+  );
+  return raised;
 }
 
 type Mark = Omit<Watermark, 'holes'>;
 
-function toMark(row: readonly SqlValue[]): Mark {
-  const [window, coversMs, position] = row;
+function toMark(row: readonly SqlValue[]): Watermark {
+  const [window, coversMs, position, holes] = row;
   return {
+    holes: Number(asBigint(holes)),
     window: Number(asBigint(window)),
     coversMs: Number(asBigint(coversMs)),
     position: asText(position),
@@ -105,7 +104,7 @@ interface WalkRow {
  * settled.
  */
 async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promise<Mark> {
-  let mark = from;
+  let mark: Mark = { window: from.window, coversMs: from.coversMs, position: from.position };
   for (;;) {
     const rows = await readAfter(connection, scope, mark.window);
     const before = mark.window;
