@@ -66,16 +66,25 @@ export const noFixedSleep: Rule = ({ path, lines }) => {
   );
 };
 
-export const shortFunctions: Rule = ({ path, text }) => {
-  if (!isCode(path)) return [];
-  const file = ts.createSourceFile(path, text, ts.ScriptTarget.ES2023, true);
+const parsed = new WeakMap<Source, ts.SourceFile>();
+
+function parse(source: Source): ts.SourceFile {
+  const file =
+    parsed.get(source) ?? ts.createSourceFile(source.path, source.text, ts.ScriptTarget.ES2023, true);
+  parsed.set(source, file);
+  return file;
+}
+
+export const shortFunctions: Rule = (source) => {
+  if (!isCode(source.path)) return [];
+  const file = parse(source);
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
-    if (ts.isFunctionLike(node) && 'body' in node && node.body !== undefined && !isSuite(node)) {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body !== undefined) {
       const first = file.getLineAndCharacterOfPosition(node.getStart()).line;
       const length = file.getLineAndCharacterOfPosition(node.end).line - first + 1;
-      if (length > FUNCTION_LINES_MAX) {
-        found.push(`${path}:${first + 1}: function of ${length} lines, ${FUNCTION_LINES_MAX} at most`);
+      if (length > FUNCTION_LINES_MAX && !isSuite(node)) {
+        found.push(`${source.path}:${first + 1}: function of ${length} lines, ${FUNCTION_LINES_MAX} at most`);
       }
     }
     ts.forEachChild(node, visit);
@@ -102,9 +111,10 @@ function declaresTests(node: ts.Node): boolean {
  * A comment alone does not handle an error: it is mapped to a code, rethrown, or ends the process. A
  * rejection that is dropped because somebody else gets it needs a comment that says who.
  */
-export const noEmptyCatch: Rule = ({ path, text, lines }) => {
+export const noEmptyCatch: Rule = (source) => {
+  const { path, lines } = source;
   if (!isCode(path)) return [];
-  const file = ts.createSourceFile(path, text, ts.ScriptTarget.ES2023, true);
+  const file = parse(source);
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
     const line = file.getLineAndCharacterOfPosition(node.end).line;
