@@ -4,7 +4,7 @@
  */
 import { assert, must, type LogIndex, type Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
-import { TermRuns } from './term-runs.ts';
+import type { TermRuns } from './term-runs.ts';
 
 export interface SliceLimit {
   readonly entries: number;

@@ -1,6 +1,7 @@
 /** The log's database on disk: LevelDB. Its errors are mapped to codes that name the folder and what to do. */
 import { Level } from 'level';
-import { TidemarkError, type ErrorCode } from '../../base/index.ts';
+import { TidemarkError, isTidemarkError, type ErrorCode } from '../../base/index.ts';
+import { checkLevelFolder } from './level-check/index.ts';
 import type { KeyRange, KeyValueBatch, KeyValueStore } from './key-value.ts';
 
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
@@ -13,10 +14,14 @@ type Database = Level<Uint8Array, Uint8Array>;
  * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
  */
 export async function openLevelKeyValue(folder: string): Promise<KeyValueStore> {
+  await checkFiles(folder);
   const db: Database = new Level(folder, {
     keyEncoding: 'view',
     valueEncoding: 'view',
     writeBufferSize: WRITE_BUFFER_BYTES,
+    // Entries are mostly text of users and could shrink, but every write would pay for it, and the check before
+    // the next open reads plain blocks.
+    compression: false,
   });
   try {
     await db.open();
@@ -24,6 +29,16 @@ export async function openLevelKeyValue(folder: string): Promise<KeyValueStore> 
     throw openError(error, folder);
   }
   return new LevelKeyValue(db, folder);
+}
+
+async function checkFiles(folder: string): Promise<void> {
+  try {
+    await checkLevelFolder(folder);
+  } catch (error) {
+    if (!isTidemarkError(error)) throw error;
+    const next = error.code === 'STORAGE_FAILED' ? DISK_NEXT : DAMAGED_NEXT;
+    throw new TidemarkError(error.code, `the log in ${folder}: ${error.message}`, { next, cause: error });
+  }
 }
 
 class LevelKeyValue implements KeyValueStore {
@@ -109,7 +124,7 @@ function openError(error: unknown, folder: string): TidemarkError {
   const damaged = codes.includes('LEVEL_CORRUPTION') || /corrupt|missing files|no such file/i.test(text);
   const code: ErrorCode = damaged ? 'DATA_CORRUPT' : 'STORAGE_FAILED';
   return new TidemarkError(code, `the log in ${folder} cannot be opened: ${text}`, {
-    next: damaged ? DAMAGED_NEXT : 'Look at the folder (rights, space, disk errors), then start again.',
+    next: damaged ? DAMAGED_NEXT : DISK_NEXT,
     cause: error,
   });
 }
@@ -120,6 +135,8 @@ function readError(error: unknown, folder: string): TidemarkError {
     cause: error,
   });
 }
+
+const DISK_NEXT = 'Look at the folder (rights, space, disk errors), then start again.';
 
 export const DAMAGED_NEXT =
   'Do not delete single files. Put the whole folder back from a copy made while the process was stopped, ' +

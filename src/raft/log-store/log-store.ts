@@ -88,12 +88,12 @@ interface Parts {
 
 async function createLog(parts: Parts): Promise<LogStore> {
   const { kv, witness, options } = parts;
-  let empty = true;
-  await kv.scan(EVERYTHING, () => {
-    empty = false;
+  const found: Uint8Array[] = [];
+  await kv.scan(EVERYTHING, (key) => {
+    found.push(key);
     return false;
   });
-  if (!empty) throw new TidemarkError('DATA_CORRUPT', 'there is a log, but not whose it is');
+  if (found.length > 0) throw new TidemarkError('DATA_CORRUPT', 'there is a log, but not whose it is');
   if (options.mustExist || (await witness.read()) > 0)
     throw new TidemarkError('DATA_CORRUPT', 'the log is gone: what this member voted is not known');
   const hardState: StoredHardState = {

@@ -35,7 +35,10 @@ export class MemoryDisk {
     const alive = (): boolean => this.#owner === owner;
     return {
       get: (key) => Promise.resolve(this.#current.get(nameOf(key))),
-      scan: (range, visit) => Promise.resolve(this.#scan(range, visit)),
+      scan: (range, visit) => {
+        this.#scan(range, visit);
+        return Promise.resolve();
+      },
       write: (batch, { sync }) => this.#write(batch, { sync, alive }),
       close: () => {
         if (alive()) this.#owner = undefined;

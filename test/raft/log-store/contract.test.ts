@@ -292,7 +292,7 @@ describe('files of LevelDB', () => {
     let noticed = 0;
     for (let run = 0; run < 40; run++) {
       const found = await damaged(`bit ${run}`, async (folder) => {
-        const path = await fileLike(folder, chance.pick([/\.log$/, /^MANIFEST/]));
+        const path = await fileLike(folder, chance.pick([/\.log$/, /\.ldb$/, /^MANIFEST/]));
         const bytes = await readFile(path);
         const at = chance.between(0, bytes.length - 1);
         bytes[at] = must(bytes[at], 'a byte') ^ (1 << chance.between(0, 7));

@@ -160,11 +160,11 @@ export class SimMember {
   /** A new log writes its identity when it is opened: virtual time has to pass for it. */
   async #whileTimePasses<T>(check: () => void, open: () => Promise<T>): Promise<T> {
     const { loop } = this.#parts;
-    let done = false;
+    const state = { done: false };
     const opened = open().finally(() => {
-      done = true;
+      state.done = true;
     });
-    for (let step = 0; !done && step < 1_000; step++) await loop.advance(1, check);
+    for (let step = 0; !state.done && step < 1_000; step++) await loop.advance(1, check);
     return opened;
   }
 }
