@@ -5,29 +5,15 @@
  * child process over its IPC channel with {@link TestBuildMessage}s, and hears of every hit by
  * {@link FailpointHit}. `TIDEMARK_MUTATIONS` (comma-separated) switches rules off from the start.
  */
-import { FAILPOINTS, MUTATIONS, type FailpointName, type MutationName } from './test-build-names.ts';
-
-/** `pause` holds until the failpoint is released or disarmed; `kill` is SIGKILL; `error` throws. */
-export type FailpointAction = 'pause' | 'kill' | 'error';
-
-export interface FailpointArm {
-  readonly name: FailpointName;
-  readonly action: FailpointAction;
-  /** Only a hit whose detail holds all these values counts. */
-  readonly match?: Readonly<Record<string, string>>;
-}
-
-export type TestBuildMessage =
-  | { readonly testBuild: 'arm'; readonly arm: FailpointArm }
-  | { readonly testBuild: 'release'; readonly name: FailpointName }
-  | { readonly testBuild: 'disarm'; readonly name: FailpointName };
-
-export interface FailpointHit {
-  readonly testBuild: 'hit';
-  readonly name: FailpointName;
-  readonly action: FailpointAction;
-  readonly detail: Readonly<Record<string, string>>;
-}
+import {
+  FAILPOINTS,
+  MUTATIONS,
+  type FailpointArm,
+  type FailpointHit,
+  type FailpointName,
+  type MutationName,
+  type TestBuildMessage,
+} from './test-build-names.ts';
 
 const armed = new Map<FailpointName, FailpointArm>();
 const held = new Map<FailpointName, (() => void)[]>();
@@ -83,11 +69,9 @@ export async function failpoint(
   await tell({ testBuild: 'hit', name, action: arm.action, detail });
   if (arm.action === 'kill') die();
   if (arm.action === 'error') throw new Error(`failpoint ${name}`);
-  if (arm.action === 'pause') {
-    await new Promise<void>((resume) => {
-      held.set(name, [...(held.get(name) ?? []), resume]);
-    });
-  }
+  await new Promise<void>((resume) => {
+    held.set(name, [...(held.get(name) ?? []), resume]);
+  });
 }
 
 export function failpointSync(name: FailpointName, detail: Readonly<Record<string, string>> = {}): void {
@@ -109,10 +93,9 @@ function take(name: FailpointName, detail: Readonly<Record<string, string>>): Fa
 /** The hit must have left the process before a `kill` ends it: the driver counts what really happened. */
 function tell(hit: FailpointHit): Promise<void> {
   for (const listener of listeners) listener(hit);
-  const { send } = process;
-  if (send === undefined || process.connected !== true) return Promise.resolve();
+  if (process.send === undefined || !process.connected) return Promise.resolve();
   return new Promise((resolve) => {
-    send.call(process, hit, undefined, undefined, () => {
+    process.send?.(hit, undefined, undefined, () => {
       resolve();
     });
   });

@@ -1,4 +1,7 @@
-/** Every failpoint and every mutation there is. A name that is not here does not compile. */
+/**
+ * Every failpoint and every mutation there is, and how a child process is told. A name that is not here
+ * does not compile.
+ */
 
 /** Places where the test build can hold, fail or kill a process. `area.moment`, in the order of the work. */
 export const FAILPOINTS = [
@@ -51,7 +54,39 @@ export const MUTATIONS = [
   'merge.skipKeepsContribution',
   'merge.floorNotRaised',
   'merge.watermarkSkipsHoles',
+  'coordinator.proposeOfOlderTerm',
+  'coordinator.welcomeWithoutRecheck',
+  'coordinator.heartbeatWithoutLeading',
+  'coordinator.foreignExecutorServed',
+  'coordinator.identityBeforeAdmission',
+  'sql.lostCommitIsFailure',
+  'sql.lockWaitKeepsTransaction',
+  'job.rowsOfAnyEpoch',
+  'job.textKeysNotBytes',
+  'job.roundSumsNotValues',
   'collector.cutInsideTransaction',
   'collector.rowsWithoutEpoch',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
+
+/** `pause` holds until the failpoint is released or disarmed; `kill` is SIGKILL; `error` throws. */
+export type FailpointAction = 'pause' | 'kill' | 'error';
+
+export interface FailpointArm {
+  readonly name: FailpointName;
+  readonly action: FailpointAction;
+  /** Only a hit whose detail holds all these values counts. */
+  readonly match?: Readonly<Record<string, string>>;
+}
+
+export type TestBuildMessage =
+  | { readonly testBuild: 'arm'; readonly arm: FailpointArm }
+  | { readonly testBuild: 'release'; readonly name: FailpointName }
+  | { readonly testBuild: 'disarm'; readonly name: FailpointName };
+
+export interface FailpointHit {
+  readonly testBuild: 'hit';
+  readonly name: FailpointName;
+  readonly action: FailpointAction;
+  readonly detail: Readonly<Record<string, string>>;
+}

@@ -7,4 +7,10 @@
  * module is not part of the published package.
  */
 export { failpoint, failpointSync, mutated } from '#test-build';
-export type { FailpointName, MutationName } from './test-build-names.ts';
+export type {
+  FailpointAction,
+  FailpointHit,
+  FailpointName,
+  MutationName,
+  TestBuildMessage,
+} from './test-build-names.ts';

@@ -1,6 +1,7 @@
 /**
- * The config file, `tidemark.yaml` in the working folder or `--config`. Keys are flags; a key at the top holds
- * for every command that has the flag, a key under the words of a command (`coordinator: start:`) for it alone.
+ * The config file, `tidemark.yaml` in the working folder or `--config`. Keys are flags; a key at the top
+ * holds for every command that has the flag, a key under the words of a command (`coordinator: start:`) for
+ * it alone.
  */
 import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';

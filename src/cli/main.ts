@@ -43,5 +43,6 @@ function askedForJson(words: readonly string[]): boolean {
 
 // A reader that has gone (`tidemark window list | head`) is no error of ours.
 process.stdout.on('error', () => process.exit(EXIT.ok));
-// Connections, timers and the channel to a parent may be open still; the result is written (pipes are synchronous).
+// Connections, timers and the channel to a parent may be open still; the result is written (pipes are
+// synchronous).
 process.exit(await main(process.argv.slice(2)));

@@ -1,6 +1,6 @@
 /**
- * One schema per command: each option is declared once and gives the flag, the environment variable, the key in
- * the config file, the default, the check and the help text. `dataFolder` is `--data-folder`,
+ * One schema per command: each option is declared once and gives the flag, the environment variable, the
+ * key in the config file, the default, the check and the help text. `dataFolder` is `--data-folder`,
  * `TIDEMARK_DATA_FOLDER` and `data-folder:`.
  */
 import { TidemarkError, formatAddress, parseAddress } from '../base/index.ts';

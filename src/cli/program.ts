@@ -42,7 +42,7 @@ export async function parseCommandLine(
     .demandCommand(1, 'a command is missing')
     .showHelpOnFail(false)
     .exitProcess(false)
-    .wrap(Math.min(110, process.stdout.columns ?? 110))
+    .wrap(Math.min(110, process.stdout.isTTY ? process.stdout.columns : 110))
     .fail((message: string, error: Error | undefined) => {
       throw error ?? usage(message, words, commands);
     })
@@ -114,7 +114,8 @@ function flagTexts(options: Options, raw: RawArguments): Record<string, string |
     Object.keys(options).map((name) => {
       const value = raw[name] ?? raw[kebab(name)];
       if (value === undefined || (Array.isArray(value) && value.length === 0)) return [name, undefined];
-      return [name, Array.isArray(value) ? value.map(String).join(',') : String(value as string | boolean)];
+      const texts = (Array.isArray(value) ? value : [value]) as (string | boolean)[];
+      return [name, texts.map(String).join(',')];
     }),
   );
 }

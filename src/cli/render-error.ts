@@ -1,4 +1,6 @@
-/** Shows an error: what failed, why, and what to do next. Three lines for people, one document for programs. */
+/**
+ * Shows an error: what failed, why, and what to do next. Three lines for people, one document for programs.
+ */
 import { AssertionError, ERRORS, toTidemarkError } from '../base/index.ts';
 import { toJson, type OutputFormat } from './output.ts';
 

@@ -21,9 +21,3 @@ export function formatTable<R>(rows: readonly R[], columns: readonly Column<R>[]
       .trimEnd();
   return [format(columns.map((column) => column.title)), ...cells.map(format)].join('\n');
 }
-
-/** Aligns `name  value` pairs, one per line. */
-export function formatPairs(pairs: readonly (readonly [string, string | number | bigint])[]): string {
-  const width = Math.max(...pairs.map(([name]) => name.length));
-  return pairs.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd()).join('\n');
-}

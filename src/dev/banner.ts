@@ -15,9 +15,8 @@ export interface BannerInput {
 export function bannerLines(input: BannerInput): string[] {
   const { folder, databases, endpoints, ephemeral } = input;
   const { coordinators, executors } = folder.settings;
-  const kept = ephemeral
-    ? `${folder.path} (removed at the end)`
-    : `${folder.path} (kept; ${folder.resumed ? 'an earlier run goes on' : 'the next run goes on from here'})`;
+  const goesOn = folder.resumed ? 'an earlier run goes on' : 'the next run goes on from here';
+  const kept = `${folder.path} (${ephemeral ? 'removed at the end' : `kept; ${goesOn}`})`;
   return [
     '',
     'Tidemark: a whole cluster on this machine, for trying it out; not for production',

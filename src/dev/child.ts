@@ -1,13 +1,20 @@
 /**
- * One process of the local cluster: started from the command line's own program, with a channel over which the
- * test build is driven and whose end is the child's end, and with its log lines both kept and read.
+ * One process of the local cluster: started from the command line's own program, with a channel over which
+ * the test build is driven and whose end is the child's end, and with its log lines both kept and read.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { TidemarkError, isErrorCode, must, sleep, systemClock } from '../base/index.ts';
-import type { FailpointHit, TestBuildMessage } from '../base/test-build-active.ts';
+import {
+  TidemarkError,
+  isErrorCode,
+  must,
+  sleep,
+  systemClock,
+  type FailpointHit,
+  type TestBuildMessage,
+} from '../base/index.ts';
 import type { Watchdog } from './watchdog.ts';
 
 export interface ChildSpec {

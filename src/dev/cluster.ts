@@ -1,7 +1,6 @@
 /** Three coordinators and two executors on this machine: starts, finds, restarts and ends them. */
 import { join } from 'node:path';
-import { TidemarkError, sleep, systemClock } from '../base/index.ts';
-import type { FailpointHit } from '../base/test-build-active.ts';
+import { TidemarkError, sleep, systemClock, type FailpointHit } from '../base/index.ts';
 import { Child, type ChildExit, type ChildListener } from './child.ts';
 import { openDoors, type CoordinatorDoors } from './coordinator-doors.ts';
 import type { DataFolder } from './data-folder.ts';

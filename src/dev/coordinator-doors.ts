@@ -77,7 +77,9 @@ function statusOf(client: ClientClient): Promise<StatusReply | undefined> {
   });
 }
 
-/** Opening a session is a change like any other, and harmless. Refusals and dead connections mean: not yet. */
+/**
+ * Opening a session is a change like any other, and harmless. Refusals and dead connections mean: not yet.
+ */
 function commitsChange(client: ClientClient): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const deadline = Date.now() + CHANGE_DEADLINE_MS;

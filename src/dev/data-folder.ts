@@ -67,7 +67,7 @@ export async function openDataFolder(
   }
   if (kept.engine !== engine) {
     throw new TidemarkError('CONFIG_INVALID', `${folder} holds a run on ${kept.engine} databases`, {
-      next: `Run ${kept.engine === 'mysql' ? 'with' : 'without'} --mysql, or choose another folder with --data.`,
+      next: `Run it ${kept.engine === 'mysql' ? 'with' : 'without'} --mysql, or choose another folder.`,
     });
   }
   return { path, settings: kept, resumed: true, unlock: await lock(folder, kept.guardPort) };

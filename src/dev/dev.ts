@@ -1,6 +1,5 @@
 /** `tidemark dev`: a whole cluster with a sample source, watched, disturbed and verified. */
-import { sleep, systemClock } from '../base/index.ts';
-import type { FailpointHit } from '../base/test-build-active.ts';
+import { sleep, systemClock, type FailpointHit } from '../base/index.ts';
 import type { TidemarkClient } from '../client/index.ts';
 import { inspectSource, openChangeSource, type ChangeSource } from '../collector/index.ts';
 import { JOB_FORMAT } from '../job/index.ts';
@@ -28,8 +27,8 @@ const WINDOWS_BEFORE_KILL = 3;
 const CRASHES_MAX = 10;
 
 /**
- * Runs until the duration is over or a signal comes, and resolves with what happened. Everything that it started
- * has then ended.
+ * Runs until the duration is over or a signal comes, and resolves with what happened. Everything that it
+ * started has then ended.
  * @throws TidemarkError whatever kept the cluster from starting, or ended a part of the run.
  */
 export async function runDev(options: DevOptions, { terminal }: { terminal: Terminal }): Promise<RunReport> {

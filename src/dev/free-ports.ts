@@ -4,8 +4,8 @@ import { TidemarkError } from '../base/index.ts';
 import type { Random } from './sample/index.ts';
 
 /**
- * Below the range from which systems take the near end of outgoing connections (Linux: 32768 on). A port of that
- * range could be taken by anyone's connection while its owner is being restarted.
+ * Below the range from which systems take the near end of outgoing connections (Linux: 32768 on). A port of
+ * that range could be taken by anyone's connection while its owner is being restarted.
  */
 const FIRST_PORT = 20_000;
 const LAST_PORT = 32_000;

@@ -6,7 +6,10 @@ import type { Screen } from './window-watch.ts';
 const WRITES_RESUME_WITHIN_MS = 30_000;
 const DOWN_MS = 2_000;
 
-/** Kills the leader (kill -9), waits until a change is committed again, restarts it. Returns the milliseconds. */
+/**
+ * Kills the leader (kill -9), waits until a change is committed again, restarts it. Returns the
+ * milliseconds.
+ */
 export async function killLeaderOnce(cluster: LocalCluster, screen: Screen): Promise<number> {
   const leader = await cluster.leader();
   leader.kill();

@@ -116,16 +116,15 @@ function textOf(facts: RunFacts, { verdict, problems, missing }: Judged): string
   const { verification, chaos, load, settled } = facts;
   const p50 = rounded(percentile(facts.freshnessMs, 50));
   const p99 = rounded(percentile(facts.freshnessMs, 99));
+  const slowest = Math.max(0, ...facts.writesResumedMs);
+  const resumed = slowest === 0 ? '' : `; writes resumed within ${slowest} ms at most`;
   const lines = [
     '',
     `load        ${load.changes} row changes in ${load.transactions} transactions, ` +
       `${achieved(facts)}/s (asked for ${facts.rate}/s), ${load.rolledBack} rolled back`,
     `windows     ${facts.mergedWindows} merged`,
     `freshness   p50 ${p50 ?? '-'} ms, p99 ${p99 ?? '-'} ms over ${facts.freshnessMs.length} markers`,
-    `leader      killed ${facts.writesResumedMs.length} times` +
-      (facts.writesResumedMs.length === 0
-        ? ''
-        : `; writes resumed within ${Math.max(...facts.writesResumedMs)} ms at most`),
+    `leader      killed ${facts.writesResumedMs.length} times${resumed}`,
   ];
   if (chaos !== undefined) {
     lines.push('chaos');

@@ -1,6 +1,6 @@
 /**
- * Before a comparison: the load has stopped; parked tasks are woken, and every window must have merged and every
- * report's watermark must include the last transaction of the source.
+ * Before a comparison: the load has stopped; parked tasks are woken, and every window must have merged and
+ * every report's watermark must include the last transaction of the source.
  */
 import { isTidemarkError, sleep, systemClock } from '../base/index.ts';
 import type { TidemarkClient } from '../client/index.ts';

@@ -1,7 +1,7 @@
 /**
- * Outlives `dev` by a few seconds. Children of a killed `dev` end by themselves when their channel to it closes,
- * but one that is stopped (SIGSTOP) cannot. This process holds the read end of a pipe from `dev` with lines
- * `+pid` and `-pid`; when the pipe ends it wakes what is left, and kills what does not end.
+ * Outlives `dev` by a few seconds. Children of a killed `dev` end by themselves when their channel to it
+ * closes, but one that is stopped (SIGSTOP) cannot. This process holds the read end of a pipe from `dev`
+ * with lines `+pid` and `-pid`; when the pipe ends it wakes what is left, and kills what does not end.
  */
 import { createInterface } from 'node:readline';
 

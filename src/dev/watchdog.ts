@@ -12,7 +12,8 @@ export interface Watchdog {
 export function startWatchdog(): Watchdog {
   const script = fileURLToPath(new URL('./watchdog-main.js', import.meta.url));
   const child = spawn(process.execPath, [script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
-  // Without the watchdog a run is still right; only a kill -9 of `dev` could then leave a stopped child behind.
+  // Without the watchdog a run is still right; only a kill -9 of `dev` could then leave a stopped child
+  // behind.
   child.stdin.on('error', () => child.stdin.destroy());
   child.unref();
   return {

@@ -1,4 +1,6 @@
-/** Shows each window once it has merged: one line that updates itself on a terminal, plain lines elsewhere. */
+/**
+ * Shows each window once it has merged: one line that updates itself on a terminal, plain lines elsewhere.
+ */
 import { isTidemarkError, sleep, systemClock } from '../base/index.ts';
 import type { WindowInfo } from '../wire/index.ts';
 

@@ -1,4 +1,6 @@
-/** The verifier must be able to say no: ten wrong cells are planted, one at a time, and each must be found. */
+/**
+ * The verifier must be able to say no: ten wrong cells are planted, one at a time, and each must be found.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,10 +61,10 @@ const PLANTED: readonly {
     column: 'smallest',
   },
   {
-    what: 'a zero for NULL',
+    what: 'values that count as NULL',
     table: 'country_hour_orders',
-    plant:
-      'UPDATE country_hour_orders SET tips = COALESCE(tips, 0), tipped = 0 WHERE rowid = (SELECT MIN(rowid) FROM country_hour_orders WHERE tips IS NOT NULL)',
+    plant: `UPDATE country_hour_orders SET tipped = 0
+      WHERE rowid = (SELECT MIN(rowid) FROM country_hour_orders WHERE tips IS NOT NULL)`,
     column: 'tipped',
   },
   {
@@ -74,13 +76,16 @@ const PLANTED: readonly {
   {
     what: 'a row too many',
     table: 'merchant_statement',
-    plant: `INSERT INTO merchant_statement SELECT merchant_id, business_day, 'gross ', size_band, entries, amount, largest FROM merchant_statement WHERE rowid = 1`,
+    plant: `INSERT INTO merchant_statement
+      SELECT merchant_id, business_day, 'gross ', size_band, entries, amount, largest
+      FROM merchant_statement WHERE rowid = 1`,
     column: '(row)',
   },
   {
     what: 'a key in other letters',
     table: 'tier_discounts',
-    plant: `UPDATE tier_discounts SET tier = 'GOLD' WHERE rowid = (SELECT MIN(rowid) FROM tier_discounts WHERE tier = 'gold')`,
+    plant: `UPDATE tier_discounts SET tier = 'GOLD'
+      WHERE rowid = (SELECT MIN(rowid) FROM tier_discounts WHERE tier = 'gold')`,
     column: '(row)',
   },
 ];
@@ -91,7 +96,10 @@ describe('the verifier', () => {
   let sink: SqlEngine;
   const run = (engine: SqlEngine, sql: string) => engine.use('test', (connection) => connection.query(sql));
 
-  /** The right reports, as plain tables of one file; the source's tables are there too, so that SQL can fill them. */
+  /**
+   * The right reports, as plain tables of one file; the source's tables are there too, so that SQL can fill
+   * them.
+   */
   const fill = async (table: string): Promise<void> => {
     const report = SAMPLE_REPORTS.find(({ name }) => name === table);
     await run(sink, `DROP TABLE IF EXISTS ${table}`);

@@ -16,7 +16,8 @@ export function wholeReportSql(report: SampleReport, dialect: Dialect): string {
     const column = dialect.id(name);
     return `${kind === 'avg' ? `${sumOf(column)} / COUNT(${column})` : `${kind}(${column})`} AS ${column}`;
   });
-  // MariaDB 10.11 does not see an outer common table expression from within an inner one: all go into one list.
+  // MariaDB 10.11 does not see an outer common table expression from within an inner one: all go into one
+  // list.
   const own = /^WITH\b/.test(report.sql) ? `,${report.sql.slice('WITH'.length)}` : ` ${report.sql}`;
   return `SELECT ${[keys, ...cells].join(', ')} FROM (WITH ${inputs.join(', ')}${own}) r GROUP BY ${keys}`;
 }

@@ -1,7 +1,7 @@
 /**
- * Drives the faults of `dev --chaos`: in each round of 30 s the four placed ones at least once, between and after
- * them kills and stops of random processes. One fault at a time, and all is running again before the next: a
- * minority of coordinators is all that a cluster of three can lose.
+ * Drives the faults of `dev --chaos`: in each round of 30 s the four placed ones at least once, between and
+ * after them kills and stops of random processes. One fault at a time, and all is running again before the
+ * next: a minority of coordinators is all that a cluster of three can lose.
  */
 import { isTidemarkError, sleep, systemClock } from '../../base/index.ts';
 import type { Child } from '../child.ts';
@@ -16,8 +16,9 @@ const DOWN_MAX_MS = 1_000;
 const READY_WITHIN_MS = 15_000;
 
 /**
- * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what no round has
- * brought about yet is still tried, for at most as long as a round: without all four the run would prove nothing.
+ * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what no round
+ * has brought about yet is still tried, for at most as long as a round: without all four the run would
+ * prove nothing.
  */
 export async function runChaos(context: ChaosContext): Promise<void> {
   const done = new Set<PlacedFault>();
@@ -37,7 +38,7 @@ async function runRound(context: ChaosContext, done: Set<PlacedFault>): Promise<
     if (fault === undefined) await randomFault(context);
     else if (!(await tryFault(context, fault, done))) waiting.push(fault);
     await sleep(systemClock, random.below(PAUSE_MAX_MS));
-    if (waiting.length > 0 && random.chance(40) && !signal.aborted) await randomFault(context);
+    if (waiting.length > 0 && random.chance(40)) await randomFault(context);
   }
 }
 
@@ -63,7 +64,8 @@ async function tolerateChange(run: () => Promise<boolean>): Promise<boolean> {
 }
 
 async function randomFault(context: ChaosContext): Promise<void> {
-  const { cluster, random } = context;
+  const { cluster, random, signal } = context;
+  if (signal.aborted) return;
   await untilReady(context);
   const child = cluster.children[random.below(cluster.children.length)];
   if (child === undefined || !child.running) return;

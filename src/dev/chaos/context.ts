@@ -1,5 +1,5 @@
 /** What every fault works with. */
-import type { FailpointHit } from '../../base/test-build-active.ts';
+import type { FailpointHit } from '../../base/index.ts';
 import type { SqlEngine } from '../../sql/index.ts';
 import type { ExecutorInfo, SourceInfo } from '../../wire/index.ts';
 import type { Child } from '../child.ts';

@@ -1,6 +1,7 @@
 /**
- * A stopped process that had begun a write transaction on an embedded database keeps its lock for as long as it is
- * stopped. MySQL ends such a connection by itself (short idle timeouts); a file has nobody who would.
+ * A stopped process that had begun a write transaction on an embedded database keeps its lock for as long
+ * as it is stopped. MySQL ends such a connection by itself (short idle timeouts); a file has nobody who
+ * would.
  */
 import { isTidemarkError } from '../../base/index.ts';
 import type { SqlEngine } from '../../sql/index.ts';

@@ -1,10 +1,8 @@
 /**
- * The four events of evidence rule 3, each placed by a failpoint and each counted only once its consequence was
- * seen. A fault that does not come about in time resolves to false and is tried again later.
+ * The four events of evidence rule 3, each placed by a failpoint and each counted only once its consequence
+ * was seen. A fault that does not come about in time resolves to false and is tried again later.
  */
-import { sleep, systemClock } from '../../base/index.ts';
-import type { FailpointName } from '../../base/index.ts';
-import type { FailpointAction } from '../../base/test-build-active.ts';
+import { sleep, systemClock, type FailpointAction, type FailpointName } from '../../base/index.ts';
 import { LEDGER_TABLE } from '../../job/index.ts';
 import type { Child } from '../child.ts';
 import type { ChaosContext, ChildHit } from './context.ts';
@@ -59,11 +57,15 @@ async function within(withinMs: number, check: () => Promise<boolean>): Promise<
   return false;
 }
 
-/** Resolves with whether a token above `token` was applied for the task `report/generation/first window/part`. */
+/**
+ * Resolves with whether a token above `token` was applied for the task `report/generation/first
+ * window/part`.
+ */
 async function mergedAbove({ reports }: ChaosContext, task: string, token: bigint): Promise<boolean> {
   const result = await reports.use('chaos', (connection) =>
     connection.query(
-      `SELECT applied FROM ${LEDGER_TABLE} WHERE report_id = ? AND generation = ? AND first_window = ? AND part = ?`,
+      `SELECT applied FROM ${LEDGER_TABLE} ` +
+        'WHERE report_id = ? AND generation = ? AND first_window = ? AND part = ?',
       task.split('/').map(Number),
     ),
   );
@@ -72,8 +74,8 @@ async function mergedAbove({ reports }: ChaosContext, task: string, token: bigin
 }
 
 /**
- * An executor computes a contribution and is stopped past its session; another one merges the next version; the
- * first wakes with its old token and submits its merge. It must change nothing: FENCED.
+ * An executor computes a contribution and is stopped past its session; another one merges the next version;
+ * the first wakes with its old token and submits its merge. It must change nothing: FENCED.
  */
 const heldMerge: PlacedFault = {
   name: 'executor held past its session',
@@ -111,7 +113,10 @@ const heldMerge: PlacedFault = {
   },
 };
 
-/** An executor dies after its merge committed and before it could say so; the next version replaces what it wrote. */
+/**
+ * An executor dies after its merge committed and before it could say so; the next version replaces what it
+ * wrote.
+ */
 const lostReport: PlacedFault = {
   name: 'executor killed between commit and report',
   async run(context) {

@@ -20,8 +20,8 @@ export async function suspendWithoutLock(context: ChaosContext, child: Child): P
 }
 
 /**
- * Stops the child for a while, whatever it holds. A lock that it keeps past its session ends the child: nothing
- * else could end that lock.
+ * Stops the child for a while, whatever it holds. A lock that it keeps past its session ends the child:
+ * nothing else could end that lock.
  */
 export async function suspendFor(context: ChaosContext, child: Child, forMs: number): Promise<void> {
   const { counts, say } = context;

@@ -1,4 +1,6 @@
-/** Writes the sample's job file: the very YAML that `tidemark apply -f` takes, with comments for its reader. */
+/**
+ * Writes the sample's job file: the very YAML that `tidemark apply -f` takes, with comments for its reader.
+ */
 import { Document } from 'yaml';
 import { SAMPLE_REPORTS } from './reports.ts';
 import { CAPTURED_TABLES } from './schema.ts';

@@ -6,7 +6,6 @@
 import type { EngineKind } from '../../sql/index.ts';
 
 export const CAPTURED_TABLES = ['orders', 'order_lines', 'refunds', 'markers'] as const;
-export const DIMENSION_TABLES = ['merchants', 'products'] as const;
 
 /** Returns the statements that make the sample's tables. Repeating them changes nothing. */
 export function sampleSchema(kind: EngineKind): readonly string[] {

@@ -74,15 +74,7 @@ export function createShop(
     };
     open.push(order);
     const tip = random.chance(40) ? random.below(500) : null;
-    tx.orders.push([
-      order.id,
-      order.merchant,
-      1 + random.below(CUSTOMERS),
-      'created',
-      amountOf(lines),
-      tip,
-      createdMs,
-    ]);
+    tx.orders.push(orderRow(order, 1 + random.below(CUSTOMERS), tip));
     for (const line of lines) tx.lines.push(lineRow(order, line));
     tx.changes += 1 + lines.length;
   };
@@ -133,6 +125,14 @@ function newLine(id: number, random: Random): Line {
     price: 100 + random.below(9_900),
     discount: random.chance(35) ? random.below(100) : null,
   };
+}
+
+function orderRow(
+  { id, merchant, status, lines, createdMs }: Order,
+  customer: number,
+  tip: number | null,
+): SqlParam[] {
+  return [id, merchant, customer, status, amountOf(lines), tip, createdMs];
 }
 
 function lineRow(order: Order, line: Line): SqlParam[] {

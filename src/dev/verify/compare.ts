@@ -21,7 +21,10 @@ export interface Comparison {
 /** A result as rows of named values. Averages of the expected side have `<name>:sum` and `<name>:count`. */
 type Row = ReadonlyMap<string, SqlValue>;
 
-/** Compares two results whose key columns are `keys`. Every column of the actual side but the keys is a cell. */
+/**
+ * Compares two results whose key columns are `keys`. Every column of the actual side but the keys is a
+ * cell.
+ */
 export function compareReport(input: {
   readonly report: string;
   readonly keys: readonly string[];
@@ -78,7 +81,10 @@ function cellEquals(want: Row, column: string, actual: SqlValue): boolean {
   return sum === null || count === 0n ? actual === null : averageEquals(BigInt(text(sum)), count, actual);
 }
 
-/** A decimal must be the exact quotient rounded half away from zero at its own scale; a float the nearest one. */
+/**
+ * A decimal must be the exact quotient rounded half away from zero at its own scale; a float the nearest
+ * one.
+ */
 export function averageEquals(sum: bigint, count: bigint, actual: SqlValue): boolean {
   if (actual === null || actual instanceof Uint8Array) return false;
   if (typeof actual === 'bigint') return actual * count === sum;

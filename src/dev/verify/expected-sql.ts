@@ -124,9 +124,10 @@ function overRefunds(day: Parts['day']): ExpectedReport {
 function statement({ day, div }: Pick<Parts, 'day' | 'div'>): ExpectedReport[] {
   const gross = 'll.quantity * ll.unit_price';
   const net = `(${gross} - COALESCE(ll.discount, 0))`;
-  const rate = `CASE WHEN mm.tier IN ('gold', 'Gold') THEN mm.commission_permille - 10 ELSE mm.commission_permille END`;
+  const rate = `mm.commission_permille - CASE WHEN mm.tier IN ('gold', 'Gold') THEN 10 ELSE 0 END`;
   const markup = 'll.quantity * ll.unit_price - ll.quantity * pp.list_price';
-  const band = `CASE WHEN ${gross} >= 10000 THEN 'large' WHEN ${gross} >= 1000 THEN 'medium' ELSE 'small' END`;
+  const band = `CASE WHEN ${gross} >= 10000 THEN 'large'
+    WHEN ${gross} >= 1000 THEN 'medium' ELSE 'small' END`;
   const entry = (label: string, value: string, largest: string, where: string): string =>
     `SELECT ll.merchant_id AS merchant_id, ${day('ll.created_ms')} AS business_day, ${label} AS entry,
       ${band} AS size_band, COUNT(*) AS entries, SUM(${value}) AS amount, MAX(${largest}) AS largest
