@@ -3,7 +3,7 @@
  * say becomes an operation (seal), an event for the scheduler (outcomes), or a note in memory (heartbeats).
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { LIMITS, TidemarkError, assertNever, isErrorCode } from '../base/index.ts';
+import { LIMITS, TidemarkError, assertNever, isErrorCode, mutated } from '../base/index.ts';
 import type { Clock, ErrorCode } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
@@ -115,7 +115,9 @@ async function admitExecutor(
   if (!leading || hello.leaderTerm > BigInt(term)) return undefined;
   const value = await register(options.proposer, hello);
   const now = options.status();
-  if (stream.closed || !now.leading || now.term !== term) return undefined;
+  if (stream.closed) return undefined;
+  const leadsStill = now.leading && now.term === term;
+  if (!leadsStill && !mutated('coordinator.welcomeWithoutRecheck')) return undefined;
   const link = new ExecutorLink({
     executorId: Number(value['executorId']),
     name: hello.name,
@@ -150,6 +152,7 @@ function welcome(options: ExecutorServiceOptions, link: ExecutorLink, sessionId:
 function checkHello(clusterId: string, hello: ExecutorHello): void {
   checkFormat(hello.format, EXECUTOR_FORMAT, "the executor's hello");
   if (hello.clusterId === '' || hello.clusterId === clusterId) return;
+  if (mutated('coordinator.foreignExecutorServed')) return;
   throw new TidemarkError(
     'CLUSTER_MISMATCH',
     `executor ${hello.name} works for cluster ${hello.clusterId}; this coordinator belongs to cluster ${clusterId}`,
@@ -220,7 +223,8 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
 /** A heartbeat is answered only while this node leads: the answer is what keeps the executor's session alive. */
 function hearHeartbeat(options: ExecutorServiceOptions, link: ExecutorLink, beat: ExecutorHeartbeat): void {
   const { leading, term } = options.status();
-  if (!leading || term !== link.term) return;
+  const leadsStill = leading && term === link.term;
+  if (!leadsStill && !mutated('coordinator.heartbeatWithoutLeading')) return;
   link.lastHeartbeatMs = options.clock.monotonicMs();
   link.running = new Set(beat.tasks.map(({ token }) => token.toString()));
   link.send({ $case: 'heartbeatReply', value: { sequence: beat.sequence } });

@@ -5,7 +5,7 @@
  * with the same cluster; a node without an identity never starts consensus and so never votes.
  */
 import { randomBytes } from 'node:crypto';
-import { TidemarkError, clusterId, memberId } from '../base/index.ts';
+import { TidemarkError, clusterId, memberId, mutated } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { Member } from '../raft/index.ts';
 import type { AdmitReply, AdmitRequest, Credentials, InitReply, InitRequest } from '../wire/index.ts';
@@ -58,14 +58,13 @@ async function init(options: InitialiserOptions, request: InitRequest): Promise<
   const plan = await makePlan(options, answers);
   for (const { asked, status } of answers) refuseForeign(asked, status.clusterId, plan.clusterId);
   await writeIdentity(options.folder, plan, PENDING_FILE);
+  if (mutated('coordinator.identityBeforeAdmission')) await becomeMember(options, plan);
   for (const member of plan.members) {
     if (member.id === plan.memberId) continue;
     await sendAdmit(options.credentials, member, plan);
     options.log.info({ member: member.id, peerAddress: member.peerAddress }, 'admitted');
   }
-  await writeIdentity(options.folder, plan);
-  await removePending(options.folder);
-  await options.begin(plan);
+  await becomeMember(options, plan);
   return {
     clusterId: plan.clusterId,
     members: plan.members.map(({ id, peerAddress, clientAddress }) => ({
@@ -74,6 +73,12 @@ async function init(options: InitialiserOptions, request: InitRequest): Promise<
       clientAddress,
     })),
   };
+}
+
+async function becomeMember(options: InitialiserOptions, plan: Identity): Promise<void> {
+  await writeIdentity(options.folder, plan);
+  await removePending(options.folder);
+  await options.begin(plan);
 }
 
 async function admit(options: InitialiserOptions, request: AdmitRequest): Promise<AdmitReply> {

@@ -145,32 +145,44 @@ function addRole(registry: Registry, node: () => ClusterNode | undefined): void 
 
 /** Counters that the parts keep themselves; they begin at 0 with the process, as Prometheus expects. */
 function addCounters(registry: Registry, node: () => ClusterNode | undefined): void {
-  const proposals = new Gauge({
+  addKeptCounter(registry, {
     name: 'tidemark_proposals_total',
     help: 'What this member proposed as the leader: entries, operations in them, and changes that failed.',
-    labelNames: ['kind'],
-    registers: [registry],
-    collect: () => {
-      const counters = node()?.proposer.counters;
-      for (const [kind, value] of Object.entries(counters ?? {})) proposals.set({ kind }, value);
-    },
+    label: 'kind',
+    read: () => Object.entries(node()?.proposer.counters ?? {}),
   });
-  const elections = new Gauge({
-    name: 'tidemark_raft_leader_changes_total',
-    help: 'Leader changes that this member has seen.',
-    registers: [registry],
-    collect: () => {
-      elections.set(node()?.leaderChanges() ?? 0);
-    },
-  });
-  const scheduler = new Gauge({
+  addKeptCounter(registry, {
     name: 'tidemark_scheduler_total',
     help: 'What the scheduler of this member has done as the leader, by event.',
-    labelNames: ['event'],
+    label: 'event',
+    read: () => Object.entries(node()?.scheduler.counters ?? {}),
+  });
+  addKeptCounter(registry, {
+    name: 'tidemark_raft_leader_changes_total',
+    help: 'Leader changes that this member has seen.',
+    label: undefined,
+    read: () => [['', node()?.leaderChanges() ?? 0]],
+  });
+}
+
+function addKeptCounter(
+  registry: Registry,
+  kept: {
+    readonly name: string;
+    readonly help: string;
+    readonly label: string | undefined;
+    readonly read: () => readonly (readonly [string, number])[];
+  },
+): void {
+  const { name, help, label } = kept;
+  const counter: Counter = new Counter({
+    name,
+    help,
+    labelNames: label === undefined ? [] : [label],
     registers: [registry],
     collect: () => {
-      for (const [event, value] of Object.entries(node()?.scheduler.counters ?? {}))
-        scheduler.set({ event }, value);
+      counter.reset();
+      for (const [key, value] of kept.read()) counter.inc(label === undefined ? {} : { [label]: key }, value);
     },
   });
 }

@@ -5,7 +5,7 @@
  * A proposal belongs to the term in which it was made: if the node lost and won leadership before the turn
  * ended, what was planned on the older view is refused with `NOT_LEADER` instead of being proposed.
  */
-import { LIMITS, TidemarkError, assert, isTidemarkError, must } from '../base/index.ts';
+import { LIMITS, TidemarkError, assert, isTidemarkError, must, mutated } from '../base/index.ts';
 import type { Clock } from '../base/index.ts';
 import type { RaftNode } from '../raft/index.ts';
 import { decodeReplies, encodeEntry, nextLogTime } from '../statemachine/index.ts';
@@ -55,7 +55,8 @@ export function createProposer(options: ProposerOptions): Proposer {
     const status = raft.status();
     const current: Waiting[] = [];
     for (const waiting of gathered) {
-      if (status.leading && waiting.term === status.term) current.push(waiting);
+      const sameTerm = waiting.term === status.term || mutated('coordinator.proposeOfOlderTerm');
+      if (status.leading && sameTerm) current.push(waiting);
       else waiting.reject(notLeader(status));
     }
     for (const group of inGroups(current)) send(group, status.term);

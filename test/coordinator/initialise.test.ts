@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { must } from '../../src/base/index.ts';
 import { connect } from '../../src/client/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { rule } from '../support/rule.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster;
@@ -53,7 +54,7 @@ describe('before init', () => {
 });
 
 describe('an init that was interrupted', () => {
-  test('is taken up again with the same cluster, and no one votes for it meanwhile', async () => {
+  rule('coordinator.identityBeforeAdmission', 'is taken up again, and no one votes meanwhile', async () => {
     // The third coordinator says it is reached where nobody listens yet: it cannot be admitted.
     const { port, free } = await reservePort();
     await cluster.stopOne(2);

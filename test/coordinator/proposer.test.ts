@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { rule } from '../support/rule.ts';
 import {
   LIMITS,
   TidemarkError,
@@ -135,13 +136,17 @@ describe('the proposer', () => {
     expect(codes).toEqual(['ok', 'MESSAGE_TOO_LARGE', 'BAD_REQUEST', 'ok']);
   });
 
-  test('refuses what was planned in an earlier term, though it leads again', async () => {
-    const node = new OneNode();
-    const planned = node.proposer.propose([wake]);
-    node.term += 2;
-    await expect(planned).rejects.toMatchObject({ code: 'NOT_LEADER' });
-    expect(node.entries).toEqual([]);
-  });
+  rule(
+    'coordinator.proposeOfOlderTerm',
+    'refuses what an earlier term planned, though it leads again',
+    async () => {
+      const node = new OneNode();
+      const planned = node.proposer.propose([wake]);
+      node.term += 2;
+      await expect(planned).rejects.toMatchObject({ code: 'NOT_LEADER' });
+      expect(node.entries).toEqual([]);
+    },
+  );
 
   test('on a follower says who leads and where', async () => {
     const node = new OneNode();
