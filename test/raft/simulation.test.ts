@@ -3,6 +3,7 @@ import {
   bridge,
   deafLeader,
   halfDeafFollower,
+  hangingDisk,
   returningFollower,
   wokenFollower,
   wokenLeader,
@@ -38,6 +39,7 @@ describe('placed faults', () => {
     ['a follower that hears nobody unseats nobody', halfDeafFollower],
     ['a bridge between two halves keeps its leader', bridge],
     ['a follower that was stopped does not campaign over unread heartbeats', wokenFollower],
+    ['a leader whose disk hangs gives way', hangingDisk],
     ['a leader that was stopped does not believe itself when it wakes', wokenLeader],
   ])('%s', async (_name, scenario) => {
     for (const seed of [1, 2, 3]) await scenario(seed);

@@ -14,6 +14,8 @@ export type Input =
   | { readonly type: 'tick' }
   /** The process was stalled for so long that its picture of the cluster may be old. */
   | { readonly type: 'stalled' }
+  /** This node should not lead any longer, for instance because its disk hangs. */
+  | { readonly type: 'step-down' }
   | { readonly type: 'message'; readonly from: MemberId; readonly message: Message }
   /** Appends these entries, in order; only while this node is the leader. */
   | { readonly type: 'propose'; readonly data: readonly Uint8Array[] }

@@ -137,6 +137,9 @@ export class RaftCore {
       case 'stalled':
         if (s.role === 'leader') onLeaderStalled(s);
         break;
+      case 'step-down':
+        if (s.role === 'leader') becomeFollower(s, s.term, undefined);
+        break;
       case 'message':
         onMessage(s, input.from, input.message);
         break;

@@ -50,6 +50,12 @@ export type CoreView = Pick<
 
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
 
+/**
+ * A leader whose disk hangs for this long gives way: its heartbeats would keep everyone waiting for it (hashicorp
+ * raft 503). Two whole elections could have been held in that time.
+ */
+const DISK_HANG_MS = 4 * ELECTION_MS;
+
 const DEFAULT_TUNING: DriverTuning = {
   appendLimit: { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax },
   tailBytes: LIMITS.raftTailBytesMax,
@@ -70,6 +76,7 @@ export class RaftDriver implements RaftNode {
   #state: 'running' | 'stopping' | 'dead' = 'running';
   #turnPlanned = false;
   #writing: Promise<void> | undefined;
+  #writeBeganMs: number | undefined;
   #published: RaftStatus | undefined;
   #leaderContacts = 0;
   #leaderContactMs: number | undefined;
@@ -117,6 +124,7 @@ export class RaftDriver implements RaftNode {
         this.#step({ type: 'stalled' });
       },
       onTick: () => {
+        this.#watchDisk();
         this.#step({ type: 'tick' });
       },
     });
@@ -256,7 +264,16 @@ export class RaftDriver implements RaftNode {
     this.#applier.kick();
   }
 
+  #watchDisk(): void {
+    const { clock, log } = this.#options;
+    const hangsMs = this.#writeBeganMs === undefined ? 0 : clock.monotonicMs() - this.#writeBeganMs;
+    if (hangsMs < DISK_HANG_MS || this.#core.role !== 'leader') return;
+    log.warn({ hangsMs: Math.round(hangsMs) }, 'the disk hangs: this node gives up the lead');
+    this.#step({ type: 'step-down' });
+  }
+
   async #write(queued: QueuedWrite): Promise<void> {
+    this.#writeBeganMs = this.#options.clock.monotonicMs();
     const detail = { member: String(this.#options.memberId), role: this.#core.role };
     try {
       await failpoint('raft.beforePersist', detail);
@@ -266,6 +283,7 @@ export class RaftDriver implements RaftNode {
       this.#fail(error);
       return;
     }
+    this.#writeBeganMs = undefined;
     if (this.#state !== 'running') return;
     this.#writes.complete();
     this.#outbox.add(queued.after);

@@ -22,6 +22,7 @@ export class MemoryDisk {
   #pending: PendingWrite[] = [];
   #owner: object | undefined;
   #witnessed = 0;
+  #broken = false;
 
   constructor(options: MemoryDiskOptions = {}) {
     this.#later = options.later ?? queueMicrotask;
@@ -80,6 +81,11 @@ export class MemoryDisk {
     return this.#pending.length;
   }
 
+  /** From now on every write fails. */
+  breakDown(): void {
+    this.#broken = true;
+  }
+
   /** Flips one bit of what is stored under `key`, as a failing disk does. */
   damage(key: Uint8Array, bit: number): void {
     const name = nameOf(key);
@@ -109,6 +115,7 @@ export class MemoryDisk {
     batch: KeyValueBatch,
     state: { readonly sync: boolean; readonly alive: () => boolean },
   ): Promise<void> {
+    if (this.#broken) return Promise.reject(new TidemarkError('STORAGE_FAILED', 'the disk is broken'));
     const write: PendingWrite = { batch };
     applyTo(this.#current, batch);
     this.#pending.push(write);

@@ -94,6 +94,25 @@ export async function wokenFollower(seed: number): Promise<void> {
   await simulation.mustRecover();
 }
 
+/** A leader whose disk hangs answers heartbeats all the same: it gives way, and writes go on without it. */
+export async function hangingDisk(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  leader.diskMs = 60_000;
+  simulation.load();
+  await simulation.until(10_000, 'another leader', () => {
+    simulation.load();
+    const now = simulation.leader();
+    return now !== undefined && now !== leader;
+  });
+  const before = simulation.acknowledged;
+  await simulation.until(2_000, 'writes under the other leader', () => {
+    simulation.load();
+    return simulation.acknowledged > before;
+  });
+  await simulation.advance(120_000);
+  await simulation.mustRecover();
+}
+
 /** A leader stopped for longer than an election is not `leading` when it wakes, not for one event. */
 export async function wokenLeader(seed: number): Promise<void> {
   const { simulation, leader } = await established(seed, 3);

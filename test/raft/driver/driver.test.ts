@@ -1,0 +1,134 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { LIMITS, isTidemarkError, must, type ErrorCode } from '../../../src/base/index.ts';
+import { armFailpoint, disarmFailpoint } from '../../../src/base/test-build-active.ts';
+import type { RaftDriver } from '../../../src/raft/driver/index.ts';
+import type { SimMember } from '../simulation/member.ts';
+import { Violation } from '../simulation/oracles.ts';
+import { Simulation } from '../simulation/simulation.ts';
+
+afterEach(() => {
+  disarmFailpoint('raft.beforePersist');
+  disarmFailpoint('raft.afterPersist');
+});
+
+const bytes = (text: string): Uint8Array => Buffer.from(text);
+const code = (wanted: ErrorCode) => expect.toSatisfy((error: unknown) => isTidemarkError(error, wanted));
+
+interface Led {
+  readonly simulation: Simulation;
+  readonly leader: SimMember;
+  readonly driver: RaftDriver;
+}
+
+async function led(size: number): Promise<Led> {
+  const simulation = new Simulation(1, size);
+  await simulation.startAll();
+  await simulation.until(5_000, 'a leader', () => simulation.leader() !== undefined);
+  const leader = must(simulation.leader(), 'leader');
+  return { simulation, leader, driver: must(leader.running, 'a running member').driver };
+}
+
+/** Watches a promise without waiting for it. */
+function watch(promise: Promise<unknown>): { result: unknown } {
+  const seen: { result: unknown } = { result: 'open' };
+  promise.then(
+    (value: unknown) => {
+      seen.result = value;
+    },
+    (error: unknown) => {
+      seen.result = error;
+    },
+  );
+  return seen;
+}
+
+describe('a proposal', () => {
+  test('that is too large is refused', async () => {
+    const { driver } = await led(1);
+    const large = new Uint8Array(LIMITS.raftEntryBytesMax + 1);
+    await expect(driver.propose(large)).rejects.toEqual(code('MESSAGE_TOO_LARGE'));
+  });
+
+  test('is refused while too many wait, and taken again when they are done', async () => {
+    const { simulation, leader, driver } = await led(1);
+    leader.diskMs = 200;
+    const waiting = Array.from({ length: LIMITS.raftProposalsQueuedMax }, (_, at) =>
+      driver.propose(bytes(`w${at}`)),
+    );
+    await expect(driver.propose(bytes('one more'))).rejects.toEqual(code('OVERLOADED'));
+    await simulation.advance(2_000);
+    await Promise.all(waiting);
+    const again = watch(driver.propose(bytes('again')));
+    await simulation.advance(2_000);
+    expect(again.result).toMatchObject({ reply: bytes('again') });
+  });
+
+  test('whose bytes are too many is refused', async () => {
+    const { driver } = await led(1);
+    const one = new Uint8Array(LIMITS.raftEntryBytesMax);
+    for (let at = 0; at < LIMITS.raftUncommittedBytesMax / one.length; at++) watch(driver.propose(one));
+    await expect(driver.propose(bytes('one more'))).rejects.toEqual(code('OVERLOADED'));
+  });
+
+  test('under way when the lead is lost has an unknown outcome; one that was not appended was refused', async () => {
+    const { simulation, leader, driver } = await led(3);
+    for (const { id } of simulation.members) simulation.network.block(id, leader.id);
+    await simulation.advance(10);
+    const underWay = watch(driver.propose(bytes('lost')));
+    const read = watch(driver.readIndex());
+    await simulation.advance(2_000);
+    expect(underWay.result).toEqual(code('OUTCOME_UNKNOWN'));
+    expect(read.result).toEqual(code('NOT_LEADER'));
+    await expect(driver.propose(bytes('late'))).rejects.toEqual(code('NOT_LEADER'));
+  });
+
+  test('gathered while the disk writes share the next write', async () => {
+    const { simulation, leader, driver } = await led(1);
+    leader.diskMs = 100;
+    const results = [watch(driver.propose(bytes('a')))];
+    await simulation.advance(10);
+    for (let at = 0; at < 50; at++) {
+      results.push(watch(driver.propose(bytes(`b${at}`))));
+      await simulation.advance(0.1);
+    }
+    // Two writes at their slowest: the first one's, and one for all others.
+    await simulation.advance(2 * 150);
+    for (const { result } of results) expect(result).toHaveProperty('index');
+  });
+});
+
+describe('the disk', () => {
+  test('that fails ends the node: nothing is answered, nothing is tried again', async () => {
+    const { simulation, leader, driver } = await led(1);
+    leader.disk.breakDown();
+    const proposal = watch(driver.propose(bytes('a')));
+    await expect(simulation.advance(100)).rejects.toBeInstanceOf(Violation);
+    expect(proposal.result).toEqual(code('OUTCOME_UNKNOWN'));
+    await expect(driver.propose(bytes('b'))).rejects.toEqual(code('STOPPING'));
+  });
+
+  test.each(['raft.beforePersist', 'raft.afterPersist'] as const)(
+    'held at %s holds the answer',
+    async (name) => {
+      const { simulation, driver } = await led(1);
+      armFailpoint({ name, action: 'pause' });
+      const proposal = watch(driver.propose(bytes('a')));
+      await simulation.advance(500);
+      expect(proposal.result).toBe('open');
+      disarmFailpoint(name);
+      await simulation.advance(500);
+      expect(proposal.result).toHaveProperty('index');
+    },
+  );
+});
+
+test('a node that stops refuses what is new and says what is unknown', async () => {
+  const { simulation, driver } = await led(1);
+  await simulation.advance(100);
+  const queued = watch(driver.propose(bytes('a')));
+  await driver.stop();
+  expect(queued.result).toEqual(code('STOPPING'));
+  await expect(driver.propose(bytes('b'))).rejects.toEqual(code('STOPPING'));
+  await expect(driver.readIndex()).rejects.toEqual(code('STOPPING'));
+  expect(driver.status().leading).toBe(false);
+});

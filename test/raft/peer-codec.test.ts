@@ -1,0 +1,114 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { TERM_MAX, encode, isTidemarkError, logIndex, memberId, term } from '../../src/base/index.ts';
+import type { Message } from '../../src/raft/core/index.ts';
+import { makeEntry, parseEntry } from '../../src/raft/entry.ts';
+import { checkHello, encodeHello } from '../../src/raft/grpc-transport/hello.ts';
+import { decodeFrame, encodeFrame } from '../../src/raft/peer-codec.ts';
+import { append, entriesOf } from './core/harness.ts';
+import { CLUSTER } from './support/grpc-cluster.ts';
+
+const index = fc.integer({ min: 0, max: 2 ** 40 }).map(logIndex);
+const terms = fc.integer({ min: 0, max: TERM_MAX }).map(term);
+const flag = fc.boolean();
+const round = fc.integer({ min: 0, max: 2 ** 50 });
+
+const message: fc.Arbitrary<Message> = fc.oneof(
+  fc.record({
+    type: fc.constantFrom('pre-vote' as const, 'vote' as const),
+    term: terms,
+    lastIndex: index,
+    lastTerm: terms,
+  }),
+  fc.record({
+    type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
+    term: terms,
+    granted: flag,
+  }),
+  fc.record({
+    type: fc.constant('append-reply' as const),
+    term: terms,
+    accepted: flag,
+    index,
+    hintIndex: index,
+    hintTerm: terms,
+  }),
+  fc.record({ type: fc.constant('heartbeat' as const), term: terms, commit: index, round }),
+  fc.record({ type: fc.constant('heartbeat-reply' as const), term: terms, round }),
+  fc
+    .array(fc.integer({ min: 3, max: 5 }), { maxLength: 5 })
+    .map((list) => append(7, { prev: [9, 2], commit: 4, terms: list.sort() })),
+);
+
+const coded = (error: unknown): boolean => isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN');
+
+describe('peer frames', () => {
+  test('give back every message', () => {
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 4 }), (messages) => {
+        expect(decodeFrame(encodeFrame(messages))).toEqual(messages);
+      }),
+    );
+  });
+
+  test('with a flipped bit are another frame or refused with a code, and entries are never altered', () => {
+    const sent = [append(7, { prev: [9, 2], commit: 4, terms: [3, 3, 5] })];
+    const frame = encodeFrame(sent);
+    const records = new Set(sent[0]?.entries.map(({ record }) => Buffer.from(record).toString('hex')));
+    for (let bit = 0; bit < frame.length * 8; bit++) {
+      const damaged = Uint8Array.from(frame);
+      damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      try {
+        for (const received of decodeFrame(damaged)) {
+          if (received.type !== 'append') continue;
+          for (const { record } of received.entries)
+            expect(records).toContain(Buffer.from(record).toString('hex'));
+        }
+      } catch (error) {
+        expect(error).toSatisfy(coded);
+      }
+    }
+  });
+
+  test.each([
+    ['no list', encode(1, 'hello')],
+    ['a message that is no list', encode(1, [7])],
+    ['an unknown kind', encode(1, [[99, 1]])],
+    ['a term above its bound', encode(1, [[8, TERM_MAX + 1, 0]])],
+    ['a missing field', encode(1, [[7, 1]])],
+    ['a later format', encode(2, [])],
+    [
+      'an entry in another’s place',
+      encode(1, [[5, 7, 8, 2, 0, entriesOf([3], 10, 2).map(({ record }) => record)]]),
+    ],
+  ])('with %s are refused with a code', (_what, frame) => {
+    expect(() => decodeFrame(frame)).toThrow(expect.toSatisfy(coded));
+  });
+});
+
+test('an entry of another format is refused, a damaged one told apart', () => {
+  const { record } = makeEntry({ index: logIndex(1), term: term(1), prevTerm: term(0) }, Buffer.from('x'));
+  const later = Uint8Array.from(record);
+  later[0] = 2;
+  expect(() => parseEntry(later)).toThrow(expect.objectContaining({ code: 'FORMAT_UNKNOWN' }));
+  expect(() => parseEntry(record.subarray(0, 9))).toThrow(expect.objectContaining({ code: 'DATA_CORRUPT' }));
+});
+
+describe('a hello', () => {
+  const expected = { clusterId: CLUSTER, memberId: memberId(2), isMember: (id: number) => id <= 3 };
+  const hello = { clusterId: CLUSTER, from: memberId(1), to: memberId(2), incarnation: 'a' };
+
+  test('of a member to this one is answered with its id', () => {
+    expect(checkHello(encodeHello(hello), expected)).toBe(1);
+  });
+
+  test.each([
+    ['of another cluster', { clusterId: 'ffffffffffffffffffffffffffffffff' }, 'CLUSTER_MISMATCH'],
+    ['meant for another member', { to: 3 }, 'MEMBER_MISMATCH'],
+    ['of a stranger', { from: 9 }, 'MEMBER_MISMATCH'],
+    ['of this member itself', { from: 2 }, 'MEMBER_MISMATCH'],
+  ])('%s is refused', (_what, change, code) => {
+    const bytes = encode(1, { ...hello, ...change });
+    expect(() => checkHello(bytes, expected)).toThrow(expect.objectContaining({ code }));
+  });
+});
