@@ -20,12 +20,14 @@ export interface CollectorHostOptions {
 interface Hosted {
   readonly epoch: bigint;
   readonly abort: AbortController;
-  readonly ended: Promise<void>;
+  readonly over: Promise<void>;
 }
 
 export class CollectorHost {
   readonly #options: CollectorHostOptions;
   readonly #hosted = new Map<bigint, Hosted>();
+  /** By source, how its newest collector here ended. */
+  readonly #ended = new Map<bigint, CollectorStopped>();
 
   constructor(options: CollectorHostOptions) {
     this.#options = options;
@@ -36,16 +38,21 @@ export class CollectorHost {
   }
 
   /**
-   * Starts a collector; one of an older epoch is stopped first. The same epoch again, or an older one,
-   * changes nothing.
+   * Starts a collector; one of an older epoch is stopped first. An epoch that was hosted here before is never
+   * started again: its rows must not be written twice, so the leader is told once more that it has ended.
    */
   start(order: StartCollector): void {
+    const ended = this.#ended.get(order.sourceId);
+    if (ended !== undefined && ended.epoch >= order.epoch) {
+      if (ended.epoch === order.epoch) this.#options.onStopped(ended);
+      return;
+    }
     const running = this.#hosted.get(order.sourceId);
     if (running !== undefined && running.epoch >= order.epoch) return;
     running?.abort.abort(new TidemarkError('STALE_EPOCH', `epoch ${order.epoch} was granted`));
     const abort = new AbortController();
-    const ended = this.#run(order, abort, running?.ended);
-    this.#hosted.set(order.sourceId, { epoch: order.epoch, abort, ended });
+    const over = this.#run(order, abort, running?.over);
+    this.#hosted.set(order.sourceId, { epoch: order.epoch, abort, over });
   }
 
   /** Stops collectors of this epoch or a lower one. */
@@ -59,7 +66,7 @@ export class CollectorHost {
   async stopAll(): Promise<void> {
     const all = [...this.#hosted.values()];
     for (const { abort } of all) abort.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
-    await Promise.all(all.map(({ ended }) => ended));
+    await Promise.all(all.map(({ over }) => over));
   }
 
   /** An assertion that fails in a collector is left unhandled on purpose: it ends the process. */
@@ -77,22 +84,20 @@ export class CollectorHost {
       error = toTidemarkError(caught);
     }
     if (this.#hosted.get(order.sourceId)?.epoch === order.epoch) this.#hosted.delete(order.sourceId);
-    if (abort.signal.aborted) return;
-    const stopped = { sourceId: order.sourceId, epoch: order.epoch };
-    this.#options.log.warn(
-      {
-        source: String(order.sourceId),
-        epoch: String(order.epoch),
-        code: error?.code,
-        error: error?.message,
-      },
-      'collector ended',
-    );
-    this.#options.onStopped({
-      ...stopped,
+    const stopped: CollectorStopped = {
+      sourceId: order.sourceId,
+      epoch: order.epoch,
       errorCode: error?.code ?? '',
       errorMessage: error?.message ?? '',
-    });
+    };
+    this.#ended.set(order.sourceId, stopped);
+    if (abort.signal.aborted) return;
+    const { code, message } = error ?? {};
+    this.#options.log.warn(
+      { source: String(order.sourceId), epoch: String(order.epoch), code, error: message },
+      'collector ended',
+    );
+    this.#options.onStopped(stopped);
   }
 
   async #collect(order: StartCollector, abort: AbortController): Promise<void> {

@@ -14,6 +14,7 @@ import {
 } from '../base/index.ts';
 import type { Prepare, PrepareOutcome, TaskOutcome, Validate } from '../wire/index.ts';
 import { Catalog } from './catalog.ts';
+import { checkCollector, checkPrepare, checkTask } from './check-messages.ts';
 import { CollectorHost } from './collector-host.ts';
 import { Databases, type DatabasesOptions } from './databases.ts';
 import { carryOutPrepare } from './prepare/prepare.ts';
@@ -54,6 +55,8 @@ export class Executor {
   readonly #session: Session;
   /** Tokens of prepare grants that are being carried out. */
   readonly #preparing = new Set<bigint>();
+  /** By source, what became of its newest one: none is carried out twice, since tasks may read its copies by then. */
+  readonly #prepared = new Map<bigint, PrepareOutcome>();
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
@@ -165,10 +168,11 @@ export class Executor {
         void this.#runner.cancel(message.value.task, message.value.token);
         return;
       case 'prepare':
+        checkPrepare(message.value);
         void this.#onPrepare(message.value);
         return;
       case 'startCollector':
-        this.#outbox.drop(collectorKey(message.value.sourceId));
+        checkCollector(message.value);
         this.#host.start(message.value);
         return;
       case 'stopCollector':
@@ -190,6 +194,7 @@ export class Executor {
    * again.
    */
   #onDispatch(task: Parameters<TaskRunner['dispatch']>[0]): void {
+    checkTask(task);
     const kept = this.#outbox.get(taskKey(task.task));
     if (kept?.$case === 'task' && kept.value.token === task.token) {
       this.#session.send(kept);
@@ -205,9 +210,9 @@ export class Executor {
   }
 
   async #onPrepare(prepare: Prepare): Promise<void> {
-    const kept = this.#outbox.get(prepareKey(prepare.sourceId));
-    if (kept?.$case === 'prepare' && kept.value.token === prepare.token) {
-      this.#session.send(kept);
+    const done = this.#prepared.get(prepare.sourceId);
+    if (done?.token === prepare.token) {
+      this.#tell(prepareKey(prepare.sourceId), { $case: 'prepare', value: done });
       return;
     }
     if (this.#preparing.has(prepare.token)) return;
@@ -226,6 +231,7 @@ export class Executor {
       value = { ...value, errorCode: known.code, errorMessage: known.message };
     }
     this.#preparing.delete(token);
+    this.#prepared.set(sourceId, value);
     this.#tell(prepareKey(sourceId), { $case: 'prepare', value });
   }
 

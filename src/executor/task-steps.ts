@@ -1,7 +1,7 @@
 /**
  * What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own.
  */
-import { asToken, must, type Clock } from '../base/index.ts';
+import { asToken, must, TidemarkError, type Clock } from '../base/index.ts';
 import type { Task } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { computeContribution, type Computed } from './compute/compute.ts';
@@ -50,12 +50,11 @@ async function killSuperseded(options: TaskStepsOptions, run: Run): Promise<void
   }
 }
 
-function compute({ catalog, databases, clusterId }: TaskStepsOptions, run: Run): Promise<Computed> {
+async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run: Run): Promise<Computed> {
   const { task } = run;
-  const shard = must(
-    catalog.topology(task.topologyVersion).shards[task.part],
-    `store shard of part ${task.part}`,
-  );
+  const shard = catalog.topology(task.topologyVersion).shards[task.part];
+  if (shard === undefined)
+    throw new TidemarkError('BAD_REQUEST', `there is no store shard for part ${task.part}`);
   const sourceId = Number(task.sourceId);
   return computeContribution({
     store: databases.engine(shard.database),

@@ -102,14 +102,17 @@ class World {
   }
 
   /** Starts a collector under a new epoch, from the very beginning; returns the epoch. */
-  startCollector(): bigint {
-    this.#grants += 1;
-    const epoch = token(this.#grants);
+  startCollector(epoch = this.#grant()): bigint {
     this.leader.say({
       $case: 'startCollector',
       value: { sourceId: 1n, epoch, leaderTerm: 3n, lastWindow: 0n, position: '', topologyVersion: 1 },
     });
     return epoch;
+  }
+
+  #grant(): bigint {
+    this.#grants += 1;
+    return token(this.#grants);
   }
 
   stopCollector(epoch: bigint): void {
@@ -273,6 +276,9 @@ describe.each(places)('an executor on %s', (place) => {
       await world.leader.hears('seal', (seal) => seal.request === request, 2);
       world.reply(request, 'STALE_EPOCH');
       expect(await world.leader.hears('collectorStopped')).toMatchObject({ epoch, errorCode: 'STALE_EPOCH' });
+      // Its rows must not be written twice: a leader that starts it again hears the same once more.
+      world.startCollector(epoch);
+      expect(await world.leader.hears('collectorStopped', () => true, 2)).toMatchObject({ epoch });
       await eventually(() => world.executor.hostedCollectors === 0, { withinMs: 5_000 });
     });
 

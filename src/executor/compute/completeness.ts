@@ -3,7 +3,7 @@
  * after them, and their number. A shard that lags, or that lost something, is an error with a code, never a
  * smaller result.
  */
-import { must, TidemarkError } from '../../base/index.ts';
+import { TidemarkError } from '../../base/index.ts';
 import { changeTable, MARK_TABLE, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
 import type { SealedShard, SealedWindow } from '../../wire/index.ts';
@@ -37,12 +37,11 @@ export async function checkComplete(
   }
 }
 
-/** What was sealed for one shard of a window. */
+/** What was sealed for one shard of a window. @throws TidemarkError `BAD_REQUEST` if nothing was. */
 export function sealedShard(window: SealedWindow, shard: string): SealedShard {
-  return must(
-    window.shards.find((candidate) => candidate.shard === shard),
-    `shard ${shard} in the seal of window ${window.window}`,
-  );
+  const sealed = window.shards.find((candidate) => candidate.shard === shard);
+  if (sealed !== undefined) return sealed;
+  throw new TidemarkError('BAD_REQUEST', `window ${window.window} was sealed without store shard ${shard}`);
 }
 
 /**

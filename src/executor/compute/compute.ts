@@ -95,7 +95,10 @@ function changingTable(input: ComputeInput): CapturedTable {
     `captured table ${changing.table}`,
   );
   const sealed = input.windows[0]?.schemaVersions.find((version) => version.table === table.table);
-  return { ...table, schemaVersion: must(sealed, `schema version of ${table.table}`).version };
+  if (sealed === undefined) {
+    throw new TidemarkError('BAD_REQUEST', `the window was sealed without a schema of ${table.table}`);
+  }
+  return { ...table, schemaVersion: sealed.version };
 }
 
 async function run(connection: SqlConnection, query: ContributionQuery, input: ComputeInput): Promise<Rows> {
