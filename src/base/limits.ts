@@ -49,6 +49,7 @@ export const LIMITS = {
   columnsPerTableMax: 1_000,
   windowsUnmergedMax: 100_000,
   windowsKeptMax: 1_000,
+  tasksKeptMax: 200_000,
   tasksWokenPerOperationMax: 1_000,
   tasksOpenMax: 20_000,
   applyGroupBytesMax: 128 * 1024,
@@ -105,4 +106,5 @@ assert(
   LIMITS.executorHeartbeatMs * 3 <= LIMITS.executorSuspectMs,
   'an executor is suspect after three lost heartbeats',
 );
+assert(LIMITS.tasksOpenMax * 2 <= LIMITS.tasksKeptMax, 'open tasks leave room for finished ones');
 assert(LIMITS.executorSuspectMs * 2 <= LIMITS.executorSessionMs, 'suspicion comes well before expiry');

@@ -27,8 +27,9 @@ export interface TableView<R> {
 
 /**
  * Tables and their keys. Numbers in keys are written so that byte order is number order (see keys.ts).
- * Tasks, also finished ones, are kept as long as their window; windows are dropped in order once they are
- * FINAL and more than `LIMITS.windowsKeptMax` newer ones are FINAL too.
+ * Tasks, also finished ones, are kept as long as their window. Windows are dropped in order once they are
+ * FINAL and more than `LIMITS.windowsKeptMax` newer ones are FINAL too, or more than `LIMITS.tasksKeptMax`
+ * tasks are kept.
  */
 export interface StateView {
   readonly appliedIndex: number;

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { parseToken, TERM_MAX, tokenTerm } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint, releaseFailpoint } from '../../src/base/test-build-active.ts';
 import { SCHEDULER_DEFAULTS, SCHEDULER_DEV, type SchedulerConfig } from '../../src/scheduler/index.ts';
 import { rule } from '../support/rule.ts';
@@ -57,6 +58,24 @@ describe('the loop', () => {
       collectorTakeovers: 0,
       refused: 0,
     });
+    await cluster.scheduler.stop();
+  });
+
+  it('keeps tokens above 2^53 exact from the grant to the end', async () => {
+    const cluster = new FakeCluster();
+    cluster.term = TERM_MAX - 2;
+    cluster.addExecutor('e0');
+    cluster.world.accept(jobOf());
+    cluster.lead();
+    await cluster.clock.advance(1_000);
+    seal(cluster, 3);
+    await cluster.clock.advance(1_000);
+    expect(allFinal(cluster)).toBe(true);
+    for (const { token } of cluster.sent) {
+      expect(tokenTerm(parseToken(token))).toBe(TERM_MAX - 1);
+      expect(BigInt(token)).toBeGreaterThan(2n ** 53n);
+    }
+    expect(new Set(cluster.sent.map(({ token }) => token)).size).toBe(cluster.sent.length);
     await cluster.scheduler.stop();
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
+import { isTooOld } from '../../src/statemachine/commands/windows.ts';
 import { rule } from '../support/rule.ts';
 import { finishOf, grantOf, jobOf, runningWorld, sealOf, type World } from './support/world.ts';
 
@@ -143,5 +144,14 @@ describe('the way of a window', () => {
     const gone = sealOf(world.source(), 1, { from: '', to: 'p1' });
     expect(world.refuse(gone)).toBe('WINDOW_GAP');
     expect(world.refuse(grantOf({ window: 1, executorId: 1 }))).toBe('UNKNOWN_TASK');
+  });
+
+  it('is dropped earlier when the tasks of all windows are too many, but never the last one', () => {
+    const { tasksKeptMax, windowsKeptMax } = LIMITS;
+    expect(isTooOld({ windowsFinal: 2, tasks: tasksKeptMax })).toBe(false);
+    expect(isTooOld({ windowsFinal: 2, tasks: tasksKeptMax + 1 })).toBe(true);
+    expect(isTooOld({ windowsFinal: 1, tasks: tasksKeptMax + 1 })).toBe(false);
+    expect(isTooOld({ windowsFinal: windowsKeptMax + 1, tasks: 0 })).toBe(false);
+    expect(isTooOld({ windowsFinal: windowsKeptMax + 2, tasks: 0 })).toBe(true);
   });
 });

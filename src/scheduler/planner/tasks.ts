@@ -3,7 +3,9 @@ import {
   idKey,
   reportsOf,
   taskRowKey,
+  windowPrefix,
   type ReportRecord,
+  type StateView,
   type TaskRecord,
   type WindowRecord,
 } from '../../statemachine/index.ts';
@@ -72,7 +74,7 @@ export function planPendingTasks(round: Round): void {
   const { view, config } = round.input;
   let room = Math.min(round.placement.freeTasks(), config.tasksOpenMax - view.openTasks.size);
   if (room <= 0) return;
-  for (const window of inTurns(view.pendingWindows.values())) {
+  for (const window of pendingInTurns(view)) {
     for (const identity of pendingTasksOf(round, window)) {
       if (round.full || room <= 0) return;
       const executorId = round.placement.takeForTask();
@@ -96,31 +98,28 @@ export function planPendingTasks(round: Round): void {
   }
 }
 
+/** How many windows with pending tasks are looked at per source and round. */
+const WINDOWS_PER_SOURCE_MAX = 256;
+
 /**
- * Windows come ordered by source; this takes the oldest of each source, then the second oldest of each, and
- * so on.
+ * The oldest window of each source, then the second oldest of each, and so on: one source never starves
+ * another.
  */
-function* inTurns(windows: Iterable<WindowRecord>): IterableIterator<WindowRecord> {
-  const bySource = new Map<number, WindowRecord[]>();
-  for (const window of windows) {
-    const queue = bySource.get(window.sourceId) ?? [];
-    if (queue.length < WINDOWS_PER_SOURCE_MAX) queue.push(window);
-    bySource.set(window.sourceId, queue);
-  }
-  for (let turn = 0; turn < WINDOWS_PER_SOURCE_MAX; turn++) {
-    let any = false;
-    for (const queue of bySource.values()) {
-      const window = queue[turn];
-      if (window === undefined) continue;
-      any = true;
-      yield window;
+function* pendingInTurns(view: StateView): IterableIterator<WindowRecord> {
+  let queues = [...view.sources.values()].map((source) =>
+    view.pendingWindows.withPrefix(windowPrefix(source.id)),
+  );
+  for (let turn = 0; turn < WINDOWS_PER_SOURCE_MAX && queues.length > 0; turn++) {
+    const left: typeof queues = [];
+    for (const queue of queues) {
+      const next = queue.next();
+      if (next.done === true) continue;
+      yield next.value;
+      left.push(queue);
     }
-    if (!any) return;
+    queues = left;
   }
 }
-
-/** How far ahead of the oldest window with pending tasks a source is granted. */
-const WINDOWS_PER_SOURCE_MAX = 256;
 
 function* pendingTasksOf(
   round: Round,

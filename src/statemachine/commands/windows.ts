@@ -150,15 +150,25 @@ function settleWindow(writer: StateWriter, window: WindowRecord, meta: ApplyMeta
   writer.sources.put(idKey(source.id), dropOldWindows(writer, source));
 }
 
-/** Drops the oldest windows that are FINAL while more than `windowsKeptMax` newer ones are FINAL too. */
+/**
+ * Whether the oldest window of a source goes, once it is FINAL: when enough newer ones of it are FINAL, or
+ * when the finished tasks of all sources together are too many to keep.
+ */
+export function isTooOld(kept: { readonly windowsFinal: number; readonly tasks: number }): boolean {
+  if (kept.windowsFinal <= 1) return false;
+  return kept.windowsFinal - 1 > LIMITS.windowsKeptMax || kept.tasks > LIMITS.tasksKeptMax;
+}
+
 function dropOldWindows(writer: StateWriter, source: SourceRecord): SourceRecord {
   let { windowsFinal } = source;
+  let tasks = writer.tasks.size;
   const old: WindowRecord[] = [];
   for (const window of writer.windows.withPrefix(windowPrefix(source.id))) {
-    if (window.state !== 'FINAL' || windowsFinal - 1 <= LIMITS.windowsKeptMax) break;
+    if (window.state !== 'FINAL' || !isTooOld({ windowsFinal, tasks })) break;
     if (old.length === DROPPED_PER_OPERATION_MAX) break;
     old.push(window);
     windowsFinal -= 1;
+    tasks -= window.tasksTotal;
   }
   for (const window of old) dropWindow(writer, window);
   return { ...source, windowsFinal };
