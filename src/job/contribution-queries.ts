@@ -15,7 +15,7 @@
  * Keys and multiset values come as they are stored (text as bytes). What SQL itself cannot refuse, {@link
  * readRows} does.
  */
-import { must } from '../base/index.ts';
+import { must, mutated } from '../base/index.ts';
 import { parseColumnType, type Dialect, type SqlParam } from '../sql/index.ts';
 import type { CapturedTable, CompiledReport, Measure, ReportInput } from './model.ts';
 import { changeTable, dimensionTable } from './table-names.ts';
@@ -184,10 +184,15 @@ function multisetQuery(
 /** The user's rows with keys and measures under fixed names, so that no name of theirs meets one of ours. */
 function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly string[]): string {
   const keys = report.keys.map(
-    ({ name, type }, at) => `${dialect.toStored(dialect.id(name), type)} AS key_${at}`,
+    ({ name, type }, at) => `${storedKey(dialect, dialect.id(name), type)} AS key_${at}`,
   );
   const rows = `SELECT ${[...keys, ...measures, '_w'].join(', ')} FROM ${dialect.id(REPORT_ROWS)}`;
   return `FROM (${rows}) AS typed_rows`;
+}
+
+/** Text as bytes: a collation would take `a` and `a ` for one key, and show whichever came first. */
+function storedKey(dialect: Dialect, name: string, type: string): string {
+  return mutated('job.textKeysNotBytes') ? name : dialect.toStored(name, type);
 }
 
 /**
@@ -196,7 +201,8 @@ function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly str
  */
 function summand(dialect: Dialect, measure: Measure): string {
   const name = dialect.id(measure.name);
-  return parseColumnType(measure.type).kind === 'DECIMAL' ? dialect.toStored(name, measure.type) : name;
+  const isDecimal = parseColumnType(measure.type).kind === 'DECIMAL';
+  return isDecimal && !mutated('job.roundSumsNotValues') ? dialect.toStored(name, measure.type) : name;
 }
 
 /** MySQL sums integers as DECIMAL; weights are small, so they are integers again. */
@@ -215,7 +221,8 @@ function storedInput(input: ContributionInput, part: ReportInput): InputText {
   const names = [...columns.map((column) => dialect.id(column.name)), dialect.id('_w')].join(', ');
   const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
   const runs = runsOf(input.windows);
-  const conditions = runs.map(() => '(_epoch = ? AND _day = ? AND _window BETWEEN ? AND ?)').join(' OR ');
+  const epoch = mutated('job.rowsOfAnyEpoch') ? '_epoch > 0 * ?' : '_epoch = ?';
+  const conditions = runs.map(() => `(${epoch} AND _day = ? AND _window BETWEEN ? AND ?)`).join(' OR ');
   const params = runs.flatMap(({ epoch, day, first, last }): SqlParam[] => [epoch, day, first, last]);
   return {
     alias: part.alias,

@@ -1,7 +1,7 @@
 /** One connection of the embedded engine: the near side of a worker thread (embedded-worker.ts). */
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
-import { assert, LIMITS, TidemarkError } from '../base/index.ts';
+import { assert, LIMITS, mutated, TidemarkError } from '../base/index.ts';
 import { embeddedDialect } from './embedded-dialect.ts';
 import { embeddedError, endsConnection, ROWS_MAX_CODE } from './embedded-errors.ts';
 import {
@@ -267,7 +267,7 @@ export class EmbeddedConnection implements SqlConnection {
 
   #lost(problem: string, sql: string | null): TidemarkError {
     const unknown = sql === 'COMMIT' || (sql !== null && !this.#inTransaction && !reads(sql));
-    const code = unknown ? 'DB_OUTCOME_UNKNOWN' : 'DB_UNREACHABLE';
+    const code = unknown && !mutated('sql.lostCommitIsFailure') ? 'DB_OUTCOME_UNKNOWN' : 'DB_UNREACHABLE';
     return new TidemarkError(code, `${this.#file}: ${problem}`);
   }
 }

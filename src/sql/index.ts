@@ -9,5 +9,5 @@ export { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
 export { mysqlDialect } from './mysql-dialect.ts';
 export { openMysql } from './mysql-engine.ts';
 export { mysqlError } from './mysql-errors.ts';
-export { dialectOf, openEngine } from './open-engine.ts';
+export { openEngine } from './open-engine.ts';
 export { textPosition, tokenize, type Token, type TokenKind } from './tokens.ts';

@@ -1,6 +1,6 @@
 /** One connection to MySQL or MariaDB, over mysql2's text protocol (see mysql-literals.ts for why). */
 import mysql from 'mysql2';
-import { assert, LIMITS, TidemarkError, toTidemarkError } from '../base/index.ts';
+import { assert, LIMITS, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
 import type { ConnectOptions, ResultSet, SqlConnection, SqlParam } from './engine.ts';
 import { insertBatches } from './insert-batches.ts';
 import type { MysqlTarget } from './mysql-address.ts';
@@ -155,7 +155,7 @@ export class MysqlConnection implements SqlConnection {
     if (lost) {
       this.#inTransaction = false;
       this.destroy();
-    } else if (error.code === 'DB_BUSY' && this.#inTransaction) {
+    } else if (error.code === 'DB_BUSY' && this.#inTransaction && !mutated('sql.lockWaitKeepsTransaction')) {
       // A lock wait timeout rolls back only its statement; the rest must not stay half done.
       this.#inTransaction = false;
       await this.#send('ROLLBACK').catch(() => {

@@ -120,8 +120,12 @@ export const mysqlDialect: Dialect = {
       `SESSION sql_mode = '${SQL_MODE}'`,
       'SESSION innodb_lock_wait_timeout = 5',
       'SESSION lock_wait_timeout = 10',
-      // Its default of 4 digits is part of what a division means.
+      // Servers may be set up otherwise; what a report's SQL means is not theirs to choose.
       'SESSION div_precision_increment = 4',
+      'SESSION default_week_format = 0',
+      "SESSION lc_time_names = 'en_US'",
+      'SESSION sql_auto_is_null = 0',
+      'SESSION sql_select_limit = 18446744073709551615',
     ].join(', '),
     'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
   ],

@@ -2,7 +2,7 @@
  * What the server or mysql2 says, as one of our codes. Numbers are those of MySQL and MariaDB (the
  * MariaDB ones begin at 1900 where they differ); the state class decides where no number is listed.
  */
-import { TidemarkError, type ErrorCode } from '../base/index.ts';
+import { mutated, TidemarkError, type ErrorCode } from '../base/index.ts';
 
 /** What mysql2 puts on its errors. */
 interface NativeError {
@@ -117,7 +117,8 @@ export function mysqlError(
 ): TidemarkError {
   if (error instanceof TidemarkError) return error;
   if (!isNative(error)) return new TidemarkError('DB_FAILED', `${where}: ${String(error)}`);
-  const code = state.lost && state.outcomeUnknown ? 'DB_OUTCOME_UNKNOWN' : codeOf(error, state.lost);
+  const unknown = state.lost && state.outcomeUnknown && !mutated('sql.lostCommitIsFailure');
+  const code = unknown ? 'DB_OUTCOME_UNKNOWN' : codeOf(error, state.lost);
   // mysql2 puts the whole statement on its errors: with the data in it, it has no place in a log.
   Reflect.deleteProperty(error, 'sql');
   const details: Record<string, string> = {};

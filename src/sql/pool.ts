@@ -98,6 +98,8 @@ export class Pool<C extends PooledConnection> {
       throw error;
     } finally {
       signal?.removeEventListener('abort', abort);
+      // Work that ended before the abort reached it keeps its result; only the kill is waited for.
+      await Promise.allSettled([aborting]);
       this.#used.delete(connection);
       this.#giveBack(connection);
     }

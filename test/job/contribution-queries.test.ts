@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setMutation } from '../../src/base/test-build-active.ts';
 import {
   changeTable,
   checkReport,
@@ -129,16 +130,27 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
   });
   afterAll(() => close());
 
+  const day = '2026-11-20';
+  const places = [
+    { epoch: EPOCH, day, window: 11 },
+    { epoch: EPOCH, day, window: 12 },
+    { epoch: EPOCH, day: '2026-11-21', window: 13 },
+    { epoch: LATER, day: '2026-11-21', window: 14 },
+  ];
+  const lines = places.map((_place, at) => randomLines(at + 1, 250));
+  const compute = async () => {
+    const { additive, multisets } = queriesOf(STATEMENT, places);
+    expect(multisets.map((multiset) => multiset.measure)).toEqual([4, 5]);
+    const [notes, largest] = await Promise.all(multisets.map(rowsOf));
+    return {
+      additive: toMap(await rowsOf(additive), 5),
+      notes: toWeights(notes ?? []),
+      largest: toWeights(largest ?? []),
+    };
+  };
+
   it('computes a report of a hundred lines as a naive program does', async () => {
     expect(STATEMENT.sql.split('\n').length).toBeGreaterThan(100);
-    const day = '2026-11-20';
-    const places = [
-      { epoch: EPOCH, day, window: 11 },
-      { epoch: EPOCH, day, window: 12 },
-      { epoch: EPOCH, day: '2026-11-21', window: 13 },
-      { epoch: LATER, day: '2026-11-21', window: 14 },
-    ];
-    const lines = places.map((_place, at) => randomLines(at + 1, 250));
     for (const [at, place] of places.entries()) await insertLines(place, lines[at] ?? []);
     // None of these belongs to the span: a deposed collector's, other windows', another day's rows.
     await insertLines({ epoch: DEPOSED, day, window: 12 }, randomLines(7, 20));
@@ -146,14 +158,19 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
     await insertLines({ epoch: EPOCH, day: '2026-11-21', window: 14 }, randomLines(9, 20));
 
     const expected = computeNaively(lines.flat());
-    const queries = queriesOf(STATEMENT, places);
-    expect(queries.multisets.map((multiset) => multiset.measure)).toEqual([4, 5]);
-    const [notes, largest] = queries.multisets;
-    expect(toMap(await rowsOf(queries.additive), 5)).toEqual(expected.additive);
-    expect(toWeights(notes === undefined ? [] : await rowsOf(notes))).toEqual(expected.notes);
-    expect(toWeights(largest === undefined ? [] : await rowsOf(largest))).toEqual(expected.largest);
+    expect(await compute()).toEqual(expected);
     expect(expected.additive.size).toBeGreaterThan(50);
     expect([...expected.additive.values()].some(([, , , sum]) => (sum ?? 0n) > 2n ** 53n)).toBe(true);
+  });
+
+  it.each(['job.rowsOfAnyEpoch', 'job.textKeysNotBytes'] as const)('would notice %s', async (rule) => {
+    setMutation(rule, true);
+    const broken = await compute().finally(() => {
+      setMutation(rule, false);
+    });
+    // SQLite compares text byte by byte anyway.
+    if (engine.kind === 'embedded' && rule === 'job.textKeysNotBytes') return;
+    expect(broken).not.toEqual(computeNaively(lines.flat()));
   });
 
   it('adds up over windows to what it gives for them together', async () => {
@@ -184,6 +201,26 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
     measures: [{ name: 'amount', kind: 'sum', type: 'BIGINT' }],
     sql: 'SELECT shop_id, price AS amount, _w FROM l',
     ...change,
+  });
+
+  it.each([false, true])('rounds decimals before it sums them (sums instead: %s)', async (broken) => {
+    if (engine.kind === 'embedded') return;
+    const report = simple({
+      measures: [{ name: 'amount', kind: 'sum', type: 'DECIMAL(20,2)' }],
+      sql: 'SELECT shop_id, price * 0.0015 AS amount, _w FROM l',
+    });
+    const sumsOf = async (windows: readonly WindowRef[]): Promise<bigint> => {
+      const rows = await rowsOf(queriesOf(report, windows).additive);
+      return rows.reduce((sum, row) => sum + BigInt(text(row[2]).replace('.', '')), 0n);
+    };
+    setMutation('job.roundSumsNotValues', broken);
+    try {
+      let parts = 0n;
+      for (const place of places) parts += await sumsOf([place]);
+      expect(parts === (await sumsOf(places))).toBe(!broken);
+    } finally {
+      setMutation('job.roundSumsNotValues', false);
+    }
   });
 
   it('refuses a key that is NULL', async () => {

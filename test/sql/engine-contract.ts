@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isTidemarkError, type ErrorCode } from '../../src/base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../src/sql/index.ts';
+import { setMutation } from '../../src/base/test-build-active.ts';
 import { eventually } from '../support/eventually.ts';
 
 export interface EngineFixture {
@@ -268,6 +269,14 @@ export function engineContract(open: () => Promise<EngineFixture>): void {
       ];
       third.destroy();
       expect([await writing, await reading]).toEqual(['DB_OUTCOME_UNKNOWN', 'DB_UNREACHABLE']);
+
+      setMutation('sql.lostCommitIsFailure', true);
+      const last = await engine.connect({ purpose: 'test' });
+      await last.begin('write');
+      const broken = codeOf(last.commit());
+      last.destroy();
+      expect(await broken).toBe('DB_UNREACHABLE');
+      setMutation('sql.lostCommitIsFailure', false);
     });
   });
 

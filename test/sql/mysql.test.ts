@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setMutation } from '../../src/base/test-build-active.ts';
 import { openMysql, type SqlConnection, type SqlEngine } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
@@ -86,7 +87,7 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     expect(await codeOf(run(sql))).toBe(code);
   });
 
-  it('maps a deadlock and a lock wait to DB_BUSY, with the whole transaction rolled back', async () => {
+  it('maps a deadlock to DB_BUSY', async () => {
     await run('CREATE OR REPLACE TABLE locks (id INT PRIMARY KEY, n INT)');
     await run('INSERT INTO locks VALUES (1, 0), (2, 0), (3, 0)');
     const [left, right] = await Promise.all([connect(), connect()]);
@@ -101,19 +102,33 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     await left.rollback();
     await right.rollback();
 
-    await left.begin('write');
-    await bump(left, 1);
-    await right.query('SET SESSION innodb_lock_wait_timeout = 1');
-    await right.begin('write');
-    await bump(right, 3);
-    expect(await codeOf(bump(right, 1))).toBe('DB_BUSY');
-    await left.commit();
-    // A lock wait rolls back only its statement; the engine must have rolled back the update of row 3 too.
-    await right.begin('write');
-    await right.commit();
-    expect((await run('SELECT n FROM locks ORDER BY id')).rows).toEqual([[1n], [0n], [0n]]);
     await Promise.all([left.close(), right.close()]);
   });
+
+  it.each([false, true])(
+    'rolls back all of a transaction that waited too long (rule off: %s)',
+    async (off) => {
+      await run('CREATE OR REPLACE TABLE waits (id INT PRIMARY KEY, n INT)');
+      await run('INSERT INTO waits VALUES (1, 0), (3, 0)');
+      const [left, right] = await Promise.all([connect(), connect()]);
+      const bump = (connection: SqlConnection, id: number) =>
+        connection.query('UPDATE waits SET n = n + 1 WHERE id = ?', [id]);
+      await left.begin('write');
+      await bump(left, 1);
+      await right.query('SET SESSION innodb_lock_wait_timeout = 1');
+      await right.begin('write');
+      await bump(right, 3);
+      setMutation('sql.lockWaitKeepsTransaction', off);
+      expect(await codeOf(bump(right, 1))).toBe('DB_BUSY');
+      setMutation('sql.lockWaitKeepsTransaction', false);
+      await left.commit();
+      // InnoDB itself rolls back only the statement that waited; row 3 would stay changed and locked.
+      if (off) await right.commit();
+      else await right.begin('write');
+      expect((await run('SELECT n FROM waits ORDER BY id')).rows).toEqual([[1n], [off ? 1n : 0n]]);
+      await Promise.all([left.close(), right.close()]);
+    },
+  );
 
   describe('a killed connection', () => {
     it('inside a transaction is DB_UNREACHABLE, and closed', async () => {
