@@ -134,7 +134,7 @@ class DevRun implements ClusterEvents {
     const load = runLoad(
       {
         source: databases.engines.source,
-        random: seededRandom(this.#options.seed),
+        seed: this.#options.seed,
         clock: systemClock,
         rate: this.#options.rate,
         signal: controller.signal,

@@ -9,7 +9,6 @@ import {
   SAMPLE_REPORTS,
   sampleSchema,
   seedDimensions,
-  seededRandom,
   type LoadTotals,
 } from '../../src/dev/sample/index.ts';
 import { averageEquals, compareReport, expectedReports } from '../../src/dev/verify/index.ts';
@@ -29,10 +28,7 @@ async function loadSample(source: SqlEngine, changes: number): Promise<LoadTotal
       return totals.changes >= changes;
     },
   } as AbortSignal;
-  await runLoad(
-    { source, random: seededRandom(7), clock: systemClock, rate: 20_000, signal: enough },
-    totals,
-  );
+  await runLoad({ source, seed: 7, clock: systemClock, rate: 20_000, signal: enough }, totals);
   return totals;
 }
 

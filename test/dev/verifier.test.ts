@@ -6,13 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/index.ts';
-import {
-  runLoad,
-  SAMPLE_REPORTS,
-  sampleSchema,
-  seedDimensions,
-  seededRandom,
-} from '../../src/dev/sample/index.ts';
+import { runLoad, SAMPLE_REPORTS, sampleSchema, seedDimensions } from '../../src/dev/sample/index.ts';
 import { verifyReports } from '../../src/dev/verify/index.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { wholeReportSql } from './whole-report.ts';
@@ -119,10 +113,7 @@ describe('the verifier', () => {
         return totals.changes >= 1_500;
       },
     } as AbortSignal;
-    await runLoad(
-      { source, random: seededRandom(3), clock: systemClock, rate: 20_000, signal: enough },
-      totals,
-    );
+    await runLoad({ source, seed: 3, clock: systemClock, rate: 20_000, signal: enough }, totals);
     for (const { name } of SAMPLE_REPORTS) await fill(name);
   });
   afterAll(async () => {

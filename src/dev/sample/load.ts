@@ -1,12 +1,13 @@
 /** Writes the shop's transactions to the source at a given rate, until it is stopped. */
-import { isTidemarkError, sleep, TidemarkError, type Clock } from '../../base/index.ts';
-import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
-import type { Random } from './random.ts';
-import { createShop, type Order, type Shop, type ShopTransaction } from './shop.ts';
+import { isTidemarkError, sleep, type Clock } from '../../base/index.ts';
+import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
+import { readShop, type Lane } from './open-orders.ts';
+import { seededRandom, type Random } from './random.ts';
+import type { Shop, ShopTransaction } from './shop.ts';
 
 export interface LoadOptions {
   readonly source: SqlEngine;
-  readonly random: Random;
+  readonly seed: number;
   readonly clock: Clock;
   /** Row changes per second to aim at. */
   readonly rate: number;
@@ -25,15 +26,34 @@ export interface LoadTotals {
 /** A database that refuses everything for this long ends the run. */
 const TROUBLE_MAX_MS = 30_000;
 const PAUSE_MS = 5;
+/** Above this many row changes per second the business runs several tills. */
+const RATE_PER_LANE = 400;
+const LANES_MAX = 4;
+const EVENTS_PER_TRANSACTION_MAX = 24;
 
 /**
- * Runs until `signal` aborts; then the transaction at hand is finished. `totals` is kept up to date.
+ * Runs until `signal` aborts; then the transactions at hand are finished. `totals` is kept up to date.
  * @throws TidemarkError of the database when nothing could be written for 30 s.
  */
 export async function runLoad(options: LoadOptions, totals: LoadTotals): Promise<void> {
+  // An embedded database has one writer at a time anyway.
+  const wanted = options.source.kind === 'mysql' ? Math.ceil(options.rate / RATE_PER_LANE) : 1;
+  const count = Math.min(LANES_MAX, wanted);
+  const lanes = Array.from({ length: count }, (_, index) => {
+    const random = seededRandom(options.seed * LANES_MAX + index);
+    return runLane({ ...options, rate: options.rate / count, random, lane: { index, count } }, totals);
+  });
+  await Promise.all(lanes);
+}
+
+interface LaneOptions extends LoadOptions {
+  readonly random: Random;
+  readonly lane: Lane;
+}
+
+async function runLane(options: LaneOptions, totals: LoadTotals): Promise<void> {
   const { clock, rate, signal, source } = options;
-  const events = Math.max(1, Math.min(24, Math.round(rate / 150)));
-  let shop = await loadShop(source, options.random);
+  let shop: Shop | undefined;
   let paceFrom = clock.monotonicMs();
   let paced = 0;
   let troubleSince: number | undefined;
@@ -49,33 +69,30 @@ export async function runLoad(options: LoadOptions, totals: LoadTotals): Promise
       paced = 0;
     }
     try {
-      const changes = await writeNext(options, shop, events, totals);
-      paced += changes;
+      shop ??= await readShop(source, options);
+      paced += await writeNext(options, shop, totals);
       troubleSince = undefined;
     } catch (error) {
       if (!isTidemarkError(error)) throw error;
       troubleSince ??= clock.monotonicMs();
       if (clock.monotonicMs() - troubleSince > TROUBLE_MAX_MS) throw error;
       totals.failed += 1;
-      await sleep(clock, 100);
       // Whether the transaction took effect does not matter to anyone but the model: it is read again.
-      shop = await loadShop(source, options.random);
+      shop = undefined;
+      await sleep(clock, 100);
     }
   }
 }
 
-async function writeNext(
-  { source, random, clock }: LoadOptions,
-  shop: Shop,
-  events: number,
-  totals: LoadTotals,
-): Promise<number> {
-  const now = clock.wallMs();
+async function writeNext(options: LaneOptions, shop: Shop, totals: LoadTotals): Promise<number> {
+  const { source, random, clock, rate } = options;
   if (random.chance(1)) {
-    await source.use('load', rollBackSome);
+    await source.use('load', (connection) => rollBackSome(connection, options.lane));
     totals.rolledBack += 1;
   }
-  const tx = shop.plan(events, now);
+  // Small transactions where the rate allows it: dozens a second.
+  const events = Math.max(1, Math.min(EVENTS_PER_TRANSACTION_MAX, Math.round(rate / 150)));
+  const tx = shop.plan(events, clock.wallMs());
   if (tx.changes === 0) return 0;
   await source.use('load', (connection) => write(connection, tx));
   totals.changes += tx.changes;
@@ -98,10 +115,11 @@ async function write(connection: SqlConnection, tx: ShopTransaction): Promise<vo
 }
 
 /** What is rolled back must never show in a report. */
-async function rollBackSome(connection: SqlConnection): Promise<void> {
+async function rollBackSome(connection: SqlConnection, { index, count }: Lane): Promise<void> {
   await connection.begin('write');
-  await connection.query('UPDATE orders SET amount = amount + 1000000 WHERE order_id % 50 = 0');
-  await connection.query('DELETE FROM refunds WHERE refund_id % 7 = 0');
+  const sql = 'UPDATE orders SET amount = amount + 1000000 WHERE order_id % ? = ? AND order_id % 50 = 0';
+  await connection.query(sql, [count, index]);
+  await connection.query('DELETE FROM refunds WHERE order_id % ? = ? AND refund_id % 7 = 0', [count, index]);
   await connection.rollback();
 }
 
@@ -117,68 +135,3 @@ const LINE_COLUMNS = [
   'created_ms',
 ];
 const REFUND_COLUMNS = ['refund_id', 'order_id', 'merchant_id', 'amount', 'reason', 'created_ms'];
-
-/** Reads what is open, so that a run on a kept folder goes on where the last one ended. */
-async function loadShop(source: SqlEngine, random: Random): Promise<Shop> {
-  return source.use('load', async (connection) => {
-    const lines = groupByOrder(
-      await read(
-        connection,
-        'SELECT order_id, line_id, product_id, quantity, unit_price, discount FROM order_lines',
-      ),
-      ([id, product, quantity, price, discount]) => ({
-        id: int(id),
-        product: int(product),
-        quantity: int(quantity),
-        price: int(price),
-        discount: discount === null ? null : int(discount),
-      }),
-    );
-    const refunds = groupByOrder(
-      await read(connection, 'SELECT order_id, refund_id, amount FROM refunds'),
-      ([id, amount]) => ({ id: int(id), amount: int(amount) }),
-    );
-    const rows = await read(
-      connection,
-      'SELECT order_id, merchant_id, status, created_ms FROM orders ORDER BY order_id',
-    );
-    const orders = rows.map(([id, merchant, status, createdMs]): Order => ({
-      id: int(id),
-      merchant: int(merchant),
-      status: String(status),
-      createdMs: int(createdMs),
-      lines: lines.get(int(id)) ?? [],
-      refunds: refunds.get(int(id)) ?? [],
-    }));
-    let lastId = 0;
-    for (const order of orders) {
-      lastId = Math.max(lastId, order.id, ...order.lines.map(byId), ...order.refunds.map(byId));
-    }
-    return createShop(random, { orders, lastId });
-  });
-}
-
-const byId = (item: { readonly id: number }): number => item.id;
-
-async function read(connection: SqlConnection, sql: string): Promise<readonly (readonly SqlValue[])[]> {
-  return (await connection.query(sql)).rows;
-}
-
-function groupByOrder<T>(
-  rows: readonly (readonly SqlValue[])[],
-  make: (values: readonly SqlValue[]) => T,
-): Map<number, T[]> {
-  const groups = new Map<number, T[]>();
-  for (const [order, ...values] of rows) {
-    const id = int(order);
-    const group = groups.get(id);
-    if (group === undefined) groups.set(id, [make(values)]);
-    else group.push(make(values));
-  }
-  return groups;
-}
-
-function int(value: SqlValue | undefined): number {
-  if (typeof value === 'bigint') return Number(value);
-  throw new TidemarkError('INTERNAL', 'the sample source holds a value that the sample never writes');
-}

@@ -50,16 +50,13 @@ const REASONS = ['damaged', 'Damaged', 'late', 'zu spät', 'wrong item', null] a
 export interface Shop {
   /** Plans one transaction of `events` business events. The model has then moved on. */
   plan(events: number, nowMs: number): ShopTransaction;
-  readonly openOrders: number;
 }
 
 export function createShop(
   random: Random,
-  state: { readonly orders: readonly Order[]; lastId: number },
+  { orders, nextId }: { readonly orders: readonly Order[]; readonly nextId: () => number },
 ): Shop {
-  const open: Order[] = [...state.orders];
-  let lastId = state.lastId;
-  const nextId = (): number => (lastId += 1);
+  const open: Order[] = [...orders];
 
   const place = (tx: ShopTransaction, nowMs: number): void => {
     const createdMs = nowMs - (random.chance(30) ? random.below(3 * 86_400_000) : 0);
@@ -110,9 +107,6 @@ export function createShop(
       const tx: ShopTransaction = { orders: [], lines: [], refunds: [], statements: [], changes: 0 };
       for (let done = 0; done < events; done += 1) event(tx, nowMs);
       return tx;
-    },
-    get openOrders() {
-      return open.length;
     },
   };
 }
