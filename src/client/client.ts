@@ -2,7 +2,14 @@
  * The client of a cluster: typed methods, one per call of the client service, with retries and sessions
  * behind them.
  */
-import { LIMITS, TidemarkError, isTidemarkError, systemClock, type Clock } from '../base/index.ts';
+import {
+  LIMITS,
+  TidemarkError,
+  isTidemarkError,
+  systemClock,
+  toTidemarkError,
+  type Clock,
+} from '../base/index.ts';
 import { ClientService, insecureCredentials } from '../wire/index.ts';
 import type {
   AppliedItem,
@@ -89,11 +96,15 @@ class EndpointClient implements TidemarkClient {
     this.#settings = settings;
   }
 
-  init(clientAddresses: readonly string[]): Promise<InitReply> {
-    // Not redirected: who is asked becomes the first member, and nobody leads yet.
+  async init(clientAddresses: readonly string[]): Promise<InitReply> {
+    // Not redirected: who is asked becomes a member first, and nobody leads yet.
     const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
     const { preferred } = this.#endpoints;
-    return this.#endpoints.call(preferred, ClientService.init, request, this.#settings.deadlineMs);
+    try {
+      return await this.#endpoints.call(preferred, ClientService.init, request, this.#settings.deadlineMs);
+    } catch (error) {
+      throw initFailed(preferred, error);
+    }
   }
 
   status(): Promise<EndpointStatus[]> {
@@ -107,6 +118,8 @@ class EndpointClient implements TidemarkClient {
       method: ClientService.apply,
       request: { ...id, jobYaml, dryRun },
       kind: dryRun ? 'read' : 'numbered',
+      // An executor checks the job against its databases first.
+      slow: true,
     }));
     return reply.items;
   }
@@ -195,4 +208,15 @@ class EndpointClient implements TidemarkClient {
     );
     return this.#session;
   }
+}
+
+/** An init may be given again, whatever came of it; what is missing from a broken connection is where it went. */
+function initFailed(address: string, error: unknown): TidemarkError {
+  const known = toTidemarkError(error);
+  if (!(known.cause instanceof Error) || !isTidemarkError(known, 'NO_LEADER', 'OUTCOME_UNKNOWN'))
+    return known;
+  return new TidemarkError(known.code, `the coordinator at ${address} does not answer: ${known.message}`, {
+    next: 'Start it, or correct its address, and give the command again.',
+    cause: known,
+  });
 }

@@ -12,8 +12,10 @@ export interface LeaderCall<Request, Reply> {
   readonly name: string;
   readonly method: UnaryMethod<Request, Reply>;
   readonly request: Request;
-  /** `read` changes nothing; `numbered` carries (session, sequence); `once` must not be sent twice. */
-  readonly kind: 'read' | 'numbered' | 'once';
+  /** `read` changes nothing; `numbered` is a change that carries (session, sequence). Both may be repeated. */
+  readonly kind: 'read' | 'numbered';
+  /** The leader itself waits for others before it answers, for seconds maybe. @default false */
+  readonly slow?: boolean;
 }
 
 export interface LeaderCallOptions {
@@ -22,8 +24,12 @@ export interface LeaderCallOptions {
   readonly deadlineMs: number;
 }
 
-/** A read that a stopped leader holds is asked elsewhere after this long. */
-const READ_ATTEMPT_MS = 2_000;
+/** A request that a stopped leader holds is sent elsewhere after this long. */
+const ATTEMPT_MS = 2_000;
+/** Hints followed at once, one after the other; two nodes that name each other must not be asked in a circle. */
+const HINTS_AT_ONCE_MAX = 2;
+/** With less time left no attempt begins: cut off half way it would turn a clear answer into an unknown one. */
+const ATTEMPT_LEAST_MS = 100;
 const PAUSE_FIRST_MS = 20;
 const PAUSE_MAX_MS = 250;
 /** Codes of retry advice `later` that pass by themselves within seconds; others are the caller's decision. */
@@ -41,30 +47,30 @@ export async function callLeader<Request, Reply>(
   const endsAt = clock.monotonicMs() + options.deadlineMs;
   let maybeDone = false;
   let pauseMs = PAUSE_FIRST_MS;
+  let hints = 0;
   for (;;) {
     const leftMs = endsAt - clock.monotonicMs();
     const address = endpoints.preferred;
     let failure: TidemarkError;
     try {
-      const withinMs = call.kind === 'read' ? Math.min(READ_ATTEMPT_MS, leftMs) : leftMs;
-      return await endpoints.call(address, call.method, call.request, withinMs);
+      const attemptMs = call.slow === true ? Math.max(ATTEMPT_MS, leftMs / 2) : ATTEMPT_MS;
+      return await endpoints.call(address, call.method, call.request, Math.min(attemptMs, leftMs));
     } catch (error) {
       failure = toTidemarkError(error);
     }
-    if (failure.code === 'OUTCOME_UNKNOWN' && call.kind !== 'read') {
-      maybeDone = true;
-      if (call.kind === 'once') throw outcomeUnknown(options, call.name, failure);
-    }
+    if (failure.code === 'OUTCOME_UNKNOWN' && call.kind === 'numbered') maybeDone = true;
     if (!mayRepeat(failure)) throw failure;
     if (failure.code !== 'OVERLOADED' && failure.code !== 'NO_EXECUTOR') {
       endpoints.prefer(failure.details['leader'], address);
     }
-    if (endsAt - clock.monotonicMs() <= pauseMs) throw await gaveUp(options, { call, failure, maybeDone });
+    if (endsAt - clock.monotonicMs() <= pauseMs + ATTEMPT_LEAST_MS)
+      throw await gaveUp(options, { call, failure, maybeDone });
     // A hint is followed at once; everything else is given a moment, for an election takes one.
-    if (failure.details['leader'] === undefined) {
-      await sleep(clock, pauseMs);
-      pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS);
-    }
+    hints = failure.details['leader'] === undefined ? 0 : hints + 1;
+    if (hints > 0 && hints <= HINTS_AT_ONCE_MAX) continue;
+    await sleep(clock, pauseMs);
+    pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS);
+    hints = 0;
   }
 }
 
@@ -76,7 +82,7 @@ function mayRepeat(failure: TidemarkError): boolean {
 async function gaveUp(
   options: LeaderCallOptions,
   end: {
-    readonly call: { readonly name: string; readonly kind: string };
+    readonly call: { readonly name: string };
     readonly failure: TidemarkError;
     readonly maybeDone: boolean;
   },

@@ -57,7 +57,7 @@ function isAnswered(view: StateView, as: Proposing): boolean {
 
 /** Lets one connected executor check and compile the job; another one is asked if the first goes away meanwhile. */
 async function compile(links: ExecutorLinks, jobYaml: string): Promise<string> {
-  for (const link of links.connected().slice(0, VALIDATORS_MAX)) {
+  for (const link of links.live().slice(0, VALIDATORS_MAX)) {
     const outcome = await link.validate(jobYaml, LIMITS.clientDeadlineMs);
     if (outcome !== undefined) return readOutcome(outcome);
   }

@@ -7,7 +7,7 @@ import type { Clock } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import { startRaftNode } from '../raft/index.ts';
 import type { PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
-import { createScheduler } from '../scheduler/index.ts';
+import { SCHEDULER_DEFAULTS, createScheduler } from '../scheduler/index.ts';
 import type { Scheduler, SchedulerConfig, SchedulerEvent } from '../scheduler/index.ts';
 import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
 import type { FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
@@ -16,6 +16,7 @@ import type { DataFolder } from './data-folder.ts';
 import { ExecutorLinks } from './executor-links.ts';
 import { redirect, serveExecutor } from './executor-service.ts';
 import type { Identity } from './identity.ts';
+import { Leadership } from './leadership.ts';
 import { createProposer } from './proposer.ts';
 
 export interface ClusterNodeOptions {
@@ -86,6 +87,8 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
   const links = new ExecutorLinks({
     view,
     clusterId: identity.clusterId,
+    clock,
+    taskDeadlineMs: options.scheduler.taskDeadlineMs ?? SCHEDULER_DEFAULTS.taskDeadlineMs,
     log: log.child({ component: 'executors' }),
   });
   const leadsIn = (term: number): boolean => status().leading && status().term === term;
@@ -99,14 +102,16 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
     config: options.scheduler,
     onFatal: options.onFatal,
   });
-  leadership.begin(raft.status(), {
+  leadership.begin(status(), {
     onLeader: (term) => {
       log.info({ term }, 'this coordinator leads');
       scheduler.onLeader(term);
     },
+    onPaused: () => {
+      scheduler.onFollower();
+    },
     onFollower: () => {
       log.info({ term: status().term }, 'this coordinator leads no more');
-      scheduler.onFollower();
       links.redirectAll(redirect(status()));
     },
   });
@@ -147,42 +152,4 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
       await state.close();
     },
   };
-}
-
-interface LeadershipHandlers {
-  readonly onLeader: (term: number) => void;
-  readonly onFollower: () => void;
-}
-
-/** Turns the stream of raft statuses into the two moments that matter, each told once. */
-class Leadership {
-  changes = 0;
-  #handlers: LeadershipHandlers | undefined;
-  #term = 0;
-  #leaderId: number | undefined;
-
-  get leads(): boolean {
-    return this.#term !== 0;
-  }
-
-  begin(status: RaftStatus, handlers: LeadershipHandlers): void {
-    this.#handlers = handlers;
-    this.follow(status);
-  }
-
-  follow(status: RaftStatus): void {
-    if (status.leaderId !== undefined && status.leaderId !== this.#leaderId) {
-      this.#leaderId = status.leaderId;
-      this.changes += 1;
-    }
-    if (this.#handlers === undefined) return;
-    const term = status.leading ? status.term : 0;
-    if (term === this.#term) return;
-    if (this.#term !== 0) {
-      this.#term = 0;
-      this.#handlers.onFollower();
-    }
-    this.#term = term;
-    if (term !== 0) this.#handlers.onLeader(term);
-  }
 }

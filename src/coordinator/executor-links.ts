@@ -1,5 +1,5 @@
 /** All executor streams of this leader, and the scheduler's way to send work on them. */
-import { LIMITS, TidemarkError, parseToken } from '../base/index.ts';
+import { LIMITS, TidemarkError, parseToken, type Clock } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { ExecutorObservation, ExecutorPort } from '../scheduler/index.ts';
 import { idKey, type SourceRecord, type StateView, type TaskRecord } from '../statemachine/index.ts';
@@ -10,6 +10,9 @@ import { collectorWork, prepareWork, taskWork, type WorkContext } from './work-m
 export interface ExecutorLinksOptions {
   readonly view: () => StateView;
   readonly clusterId: string;
+  readonly clock: Clock;
+  /** Milliseconds that executors are told a task may take. */
+  readonly taskDeadlineMs: number;
   readonly log: Logger;
 }
 
@@ -32,12 +35,17 @@ export class ExecutorLinks implements ExecutorPort {
     return this.#links.get(executorId);
   }
 
-  /** Links whose stream is open, the least busy first. */
-  connected(): ExecutorLink[] {
-    const open = [...this.#links.values()].filter((link) => link.connected);
+  /** Links whose stream is open and not silent, the least busy first. */
+  live(): ExecutorLink[] {
+    const heardAfter = this.#options.clock.monotonicMs() - LIMITS.executorSuspectMs;
+    const open = this.connected().filter((link) => link.lastHeartbeatMs >= heardAfter);
     return open.sort(
       (one, other) => one.running.size - other.running.size || one.executorId - other.executorId,
     );
+  }
+
+  connected(): ExecutorLink[] {
+    return [...this.#links.values()].filter((link) => link.connected);
   }
 
   /** Ends every stream: this node leads no more. */
@@ -123,6 +131,7 @@ export class ExecutorLinks implements ExecutorPort {
   }
 
   #context(link: ExecutorLink): WorkContext {
-    return { view: this.#options.view(), leaderTerm: link.term, clusterId: this.#options.clusterId };
+    const { view, clusterId, taskDeadlineMs } = this.#options;
+    return { view: view(), leaderTerm: link.term, clusterId, taskDeadlineMs };
   }
 }

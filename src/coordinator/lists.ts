@@ -1,8 +1,15 @@
 /** The lists that people read, made from one view of the replicated state. Every list has a bound. */
 import { LIMITS, TidemarkError, parseToken } from '../base/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
-import { idKey, taskRowKey, windowKey } from '../statemachine/index.ts';
-import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
+import { idKey, taskKey, taskRowKey, taskWindowPrefix, windowKey } from '../statemachine/index.ts';
+import type {
+  ReportRecord,
+  SourceRecord,
+  StateView,
+  TaskIdentity,
+  TaskRecord,
+  WindowRecord,
+} from '../statemachine/index.ts';
 import type {
   ExecutorInfo,
   ListTasksRequest,
@@ -16,6 +23,7 @@ import type {
 const WINDOWS_SHOWN = 20;
 const TASKS_SHOWN = 100;
 const SHOWN_MAX = 10_000;
+const TASKS_LOOKED_AT_MAX = 100_000;
 
 export function listSources(view: StateView): SourceInfo[] {
   return [...view.sources.values()].map((source) => ({
@@ -107,21 +115,38 @@ function windowInfo(source: SourceRecord, record: WindowRecord): WindowInfo {
   };
 }
 
+/** Newest windows first; at most a bounded number of tasks is looked at. */
 export function listTasks(view: StateView, request: ListTasksRequest): TaskInfo[] {
   const limit = bounded(request.limit, TASKS_SHOWN);
   const found: TaskInfo[] = [];
-  if (request.state !== 'pending') {
-    for (const task of view.tasks.values()) {
-      if (found.length >= limit) return found;
+  let looked = 0;
+  for (const window of windowsDownwards(view)) {
+    if (request.state === '' || request.state === 'pending') {
+      for (const task of pendingTasks(view, window)) {
+        if (found.length >= limit) return found;
+        found.push(task);
+      }
+    }
+    if (request.state === 'pending') continue;
+    for (const task of view.tasks.withPrefix(taskWindowPrefix(window))) {
+      looked += 1;
+      if (found.length >= limit || looked > TASKS_LOOKED_AT_MAX) return found;
       if (request.state === '' || task.state === request.state) found.push(taskInfo(view, task));
     }
   }
-  if (request.state !== '' && request.state !== 'pending') return found;
-  for (const task of pendingTasks(view)) {
-    if (found.length >= limit) return found;
-    found.push(task);
-  }
   return found;
+}
+
+/** Numbers of windows that may have tasks, of all sources together. */
+function* windowsDownwards(view: StateView): Generator<number> {
+  const sources = [...view.sources.values()];
+  const newest = Math.max(0, ...sources.map(({ lastWindow }) => lastWindow));
+  for (let window = newest; window > 0; window -= 1) {
+    const kept = sources.some(({ id }) => view.windows.get(windowKey(id, window)) !== undefined);
+    // Windows are dropped in order, so that there is none below the first that no source has.
+    if (!kept) return;
+    yield window;
+  }
 }
 
 function taskInfo(view: StateView, task: TaskRecord): TaskInfo {
@@ -141,31 +166,32 @@ function taskInfo(view: StateView, task: TaskRecord): TaskInfo {
 }
 
 /** A task is pending when its window is sealed and no version of it was ever granted. */
-function* pendingTasks(view: StateView): Generator<TaskInfo> {
-  for (const source of view.sources.values()) {
-    for (let window = source.mergedWindow + 1; window <= source.lastWindow; window += 1) {
-      for (const report of view.reports.values()) {
-        if (report.sourceId !== source.id || report.firstWindow > window) continue;
-        for (let part = 0; part < report.parts; part += 1) {
-          const identity = { reportId: report.id, generation: report.generation, firstWindow: window, part };
-          if (view.tasks.get(taskRowKey(identity)) !== undefined) continue;
-          yield {
-            task: `${report.id}/${report.generation}/${window}/${part}`,
-            report: report.name,
-            firstWindow: BigInt(window),
-            lastWindow: BigInt(window),
-            part,
-            version: 0,
-            token: 0n,
-            state: 'pending',
-            executorId: 0n,
-            reason: '',
-            attempts: 0,
-          };
-        }
-      }
+function* pendingTasks(view: StateView, window: number): Generator<TaskInfo> {
+  for (const report of view.reports.values()) {
+    const source = view.sources.get(idKey(report.sourceId));
+    if (source === undefined || window <= source.mergedWindow || window > source.lastWindow) continue;
+    if (window < report.firstWindow) continue;
+    for (let part = 0; part < report.parts; part += 1) {
+      const identity = { reportId: report.id, generation: report.generation, firstWindow: window, part };
+      if (view.tasks.get(taskRowKey(identity)) === undefined) yield pendingTask(report, identity);
     }
   }
+}
+
+function pendingTask(report: ReportRecord, identity: TaskIdentity): TaskInfo {
+  return {
+    task: taskKey(identity),
+    report: report.name,
+    firstWindow: BigInt(identity.firstWindow),
+    lastWindow: BigInt(identity.firstWindow),
+    part: identity.part,
+    version: 0,
+    token: 0n,
+    state: 'pending',
+    executorId: 0n,
+    reason: '',
+    attempts: 0,
+  };
 }
 
 export function listExecutors(

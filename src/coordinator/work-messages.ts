@@ -1,5 +1,5 @@
 /** Turns records of the replicated state into the messages that executors get, and names what they refer to. */
-import { LIMITS, must, parseToken } from '../base/index.ts';
+import { must, parseToken } from '../base/index.ts';
 import { idKey, windowKey } from '../statemachine/index.ts';
 import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
 import { TaskKind } from '../wire/index.ts';
@@ -15,6 +15,7 @@ export interface WorkContext {
   readonly view: StateView;
   readonly leaderTerm: number;
   readonly clusterId: string;
+  readonly taskDeadlineMs: number;
 }
 
 /**
@@ -51,7 +52,7 @@ export function taskWork(
     sinkEpoch: parseToken(task.sinkEpoch),
     kind: task.purpose === 'merge' ? TaskKind.TASK_KIND_MERGE : TaskKind.TASK_KIND_RETRACT,
     windows: windows.map(sealedWindow),
-    deadlineMs: LIMITS.taskDeadlineMs,
+    deadlineMs: context.taskDeadlineMs,
     superseded: superseded.map(parseToken),
     prepared: parseToken(prepare.token),
     topologyVersion: must(windows[0], 'first window').topologyVersion,

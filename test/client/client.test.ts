@@ -58,6 +58,13 @@ describe('where a request goes', () => {
     expect(at(0).asked).toHaveLength(2);
   });
 
+  test('to and fro between two that name each other, not in a busy circle', async () => {
+    at(0).answer = () => refuse('NOT_LEADER', at(1).address);
+    at(1).answer = () => refuse('NOT_LEADER', at(0).address);
+    await expect(client(500).listSources()).rejects.toMatchObject({ code: 'NO_LEADER' });
+    expect(at(0).asked.length + at(1).asked.length).toBeLessThan(40);
+  });
+
   test('elsewhere when the one asked says nothing, if it is a read', async () => {
     at(0).answer = () => 'silence';
     at(1).answer = () => SOURCES;

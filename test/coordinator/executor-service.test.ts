@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { clusterId, logIndex, memberId, must, term } from '../../src/base/index.ts';
+import { LIMITS, clusterId, logIndex, memberId, must, term, type Clock } from '../../src/base/index.ts';
 import { ExecutorLinks } from '../../src/coordinator/executor-links.ts';
 import { serveExecutor } from '../../src/coordinator/executor-service.ts';
 import type { Proposer } from '../../src/coordinator/proposer.ts';
@@ -36,6 +36,7 @@ class StreamEnd extends EventEmitter {
   }
 }
 
+const clock: Clock = { monotonicMs: () => nowMs, wallMs: () => 0, after: () => () => undefined };
 let leading: boolean;
 let present: number;
 let registered: (() => void) | undefined;
@@ -54,7 +55,13 @@ function reset(): void {
   events = [];
   nowMs = 1_000;
   const log = createLogger({ role: 'test', level: 'silent' });
-  links = new ExecutorLinks({ view: () => new MemoryState(), clusterId: CLUSTER, log });
+  links = new ExecutorLinks({
+    view: () => new MemoryState(),
+    clusterId: CLUSTER,
+    clock,
+    taskDeadlineMs: 10_000,
+    log,
+  });
 }
 
 function status(): RaftStatus {
@@ -91,7 +98,6 @@ const proposer: Proposer = {
 function serve(): StreamEnd {
   const stream = new StreamEnd();
   const log = createLogger({ role: 'test', level: 'silent' });
-  const clock = { monotonicMs: () => nowMs, wallMs: () => 0, after: () => () => undefined };
   serveExecutor(
     {
       clusterId: CLUSTER,
@@ -188,10 +194,17 @@ describe('a leader on a stream', () => {
     say(stream, heartbeat(1n));
     const observation = must(links.observe().get(7), 'observation');
     expect(observation).toMatchObject({ connected: true, connectedSinceMs: 1_000, lastHeartbeatMs: 1_400 });
+    expect(links.live()).toHaveLength(1);
     expect([...observation.running]).toEqual([(2n ** 62n + 1n).toString()]);
     stream.emit('cancelled');
     expect(links.observe().get(7)).toMatchObject({ connected: false, running: new Set() });
     expect(events.map(({ type }) => type)).toEqual(['executor-changed', 'executor-changed']);
+  });
+
+  test('that is silent too long is not asked to check a job', async () => {
+    await welcomed();
+    nowMs += LIMITS.executorSuspectMs + 1;
+    expect([links.connected().length, links.live().length]).toEqual([1, 0]);
   });
 
   test('settles a validation that waits on a stream that ends', async () => {

@@ -270,7 +270,7 @@ describe('applying a job', () => {
   afterAll(stop);
 
   test('without an executor: NO_EXECUTOR', async () => {
-    const client = cluster.client({ deadlineMs: 300 });
+    const client = cluster.client({ deadlineMs: 2_000 });
     await expect(client.apply(JOB_YAML)).rejects.toMatchObject({ code: 'NO_EXECUTOR' });
   });
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TidemarkError, must } from '../../src/base/index.ts';
 import { startCoordinator, type CoordinatorOptions } from '../../src/coordinator/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
@@ -7,11 +7,11 @@ import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster;
 
-beforeEach(async () => {
+beforeAll(async () => {
   cluster = await TestCluster.formed(1);
 });
 
-afterEach(async () => {
+afterAll(async () => {
   await cluster.stop();
 });
 
