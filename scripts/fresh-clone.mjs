@@ -1,5 +1,5 @@
-// Measures what a stranger waits for: from `git clone`, with an empty package cache, to the first merged window of
-// `npm start`. Prints seconds by step. Needs a package registry; leaves nothing behind.
+// Measures what a stranger waits for: from `git clone`, with an empty package cache, to the first merged
+// window of `npm start`. Prints seconds by step. Needs a package registry; leaves nothing behind.
 //   npm run measure:fresh-clone
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -72,7 +72,8 @@ const DEPTH_MAX = 64;
 
 /**
  * msgpackr writes integers above 2^32 as floats; a BigInt of the same value is written as a 64-bit integer.
- * What needs no change is returned as it is: most values need none, and copying them costs as much as packing.
+ * What needs no change is returned as it is: most values need none, and copying them costs as much as
+ * packing.
  */
 function normalize(value: Encodable): unknown {
   if (typeof value === 'number') {

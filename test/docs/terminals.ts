@@ -37,7 +37,9 @@ export class Terminals {
     return new Terminals(folder, { ...process.env, ...environment });
   }
 
-  /** Types the commands: in a terminal of their own if they stay open, else to their end. Each must succeed. */
+  /**
+   * Types the commands: in a terminal of their own if they stay open, else to their end. Each must succeed.
+   */
   async type(commands: string): Promise<void> {
     if (STAYS_OPEN.test(commands)) await this.open(commands);
     else await this.run(commands);
