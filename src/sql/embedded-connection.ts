@@ -99,7 +99,10 @@ export class EmbeddedConnection implements SqlConnection {
     this.#exited = this.#watch();
   }
 
-  /** @throws TidemarkError `ENGINE_MISSING`, `DB_UNREACHABLE`, `DATA_CORRUPT`, `DB_BUSY`, `CANCELLED`. */
+  /**
+   * The signal counts only while it opens.
+   * @throws TidemarkError `ENGINE_MISSING`, `DB_UNREACHABLE`, `DATA_CORRUPT`, `DB_BUSY`, `CANCELLED`.
+   */
   static async open(file: string, options: ConnectOptions): Promise<EmbeddedConnection> {
     const { signal } = options;
     if (signal?.aborted === true) throw new TidemarkError('CANCELLED', `${file}: cancelled`);
@@ -108,14 +111,16 @@ export class EmbeddedConnection implements SqlConnection {
       connection.destroy();
     };
     signal?.addEventListener('abort', abort, { once: true });
-    void connection.#exited.then(() => signal?.removeEventListener('abort', abort));
     try {
       for (const setting of embeddedDialect.sessionSettings) await connection.query(setting);
       if (options.readOnly === true) await connection.query('PRAGMA query_only = 1');
       return connection;
     } catch (error) {
       connection.destroy();
-      throw error;
+      if (!isAborted(signal)) throw error;
+      throw new TidemarkError('CANCELLED', `${file}: cancelled`, { cause: error });
+    } finally {
+      signal?.removeEventListener('abort', abort);
     }
   }
 
@@ -314,4 +319,9 @@ function workerValue(value: SqlParam): WorkerValue {
     default:
       return value === null ? null : new Uint8Array(value);
   }
+}
+
+/** Asks anew: the compiler takes an earlier answer for the last one. */
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
 }

@@ -42,8 +42,14 @@ class EmbeddedEngine implements SqlEngine {
     });
   }
 
-  connect(options: ConnectOptions): Promise<SqlConnection> {
-    return this.#open(options);
+  async connect(options: ConnectOptions): Promise<SqlConnection> {
+    const connection = await this.#open(options);
+    const abort = (): void => {
+      connection.destroy();
+    };
+    options.signal?.addEventListener('abort', abort, { once: true });
+    void connection.gone.then(() => options.signal?.removeEventListener('abort', abort));
+    return connection;
   }
 
   use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {

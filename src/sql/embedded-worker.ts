@@ -70,7 +70,8 @@ type Result = NonNullable<WorkerReply['result']>;
 /** What the thread runs. It may name nothing outside itself but globals and types. */
 export class EmbeddedWorker {
   // No static members: the compiler would put a name beside the class for them.
-  readonly #statementsMax = 200;
+  readonly #statementsMax = 100;
+  readonly #cachedTextMax = 32 * 1024;
   /** The library's own wait for a lock; short, so that a request to end is seen soon. */
   readonly #nativeWaitMs = 50;
   readonly #port: MessagePort;
@@ -155,7 +156,10 @@ export class EmbeddedWorker {
     if (found !== undefined) return found;
     const statement = this.#open().prepare(sql);
     if (this.#statements.size >= this.#statementsMax) this.#statements.clear();
-    const repeats = /^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|COMMIT|ROLLBACK)\b/i.test(sql);
+    // An insert of many rows is a long text; a hundred of them are a few MB.
+    const repeats =
+      sql.length <= this.#cachedTextMax &&
+      /^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|BEGIN|COMMIT|ROLLBACK)\b/i.test(sql);
     if (repeats) this.#statements.set(sql, statement);
     return statement;
   }

@@ -37,24 +37,33 @@ export class MysqlConnection implements SqlConnection {
     });
   }
 
-  /** @throws TidemarkError `DB_UNREACHABLE`, `DB_ACCESS`, `DB_BUSY` (too many connections), `CANCELLED`. */
+  /**
+   * The signal counts only while it opens.
+   * @throws TidemarkError `DB_UNREACHABLE`, `DB_ACCESS`, `DB_BUSY` (too many connections), `CANCELLED`.
+   */
   static async open(target: MysqlTarget, options: ConnectOptions): Promise<MysqlConnection> {
     const { signal } = options;
     const native = await connectNative(target, options);
     const connection = new MysqlConnection(native, target.label);
+    const abort = (): void => {
+      connection.destroy();
+    };
+    signal?.addEventListener('abort', abort, { once: true });
+    // A server that was stopped after its handshake must not keep the caller for ever.
+    const deadline = setTimeout(abort, CONNECT_TIMEOUT_MS);
     try {
       for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
       await connection.query(`SET SESSION wait_timeout = ${options.idleSeconds ?? IDLE_SECONDS}`);
       if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');
+      return connection;
     } catch (error) {
       connection.destroy();
-      throw error;
+      if (!isAborted(signal)) throw error;
+      throw new TidemarkError('CANCELLED', `${target.label}: cancelled`, { cause: error });
+    } finally {
+      clearTimeout(deadline);
+      signal?.removeEventListener('abort', abort);
     }
-    if (signal?.aborted === true) {
-      connection.destroy();
-      throw new TidemarkError('CANCELLED', `${target.label}: cancelled`);
-    }
-    return connection;
   }
 
   get usable(): boolean {
@@ -234,4 +243,9 @@ function connectNative(target: MysqlTarget, options: ConnectOptions): Promise<my
 /** What fails is told by the callback of the call that failed, or found by the next one. */
 function ignoreHere(): void {
   return;
+}
+
+/** Asks anew: the compiler takes an earlier answer for the last one. */
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
 }

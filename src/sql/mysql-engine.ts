@@ -15,6 +15,7 @@ const POOLED_IDLE_SECONDS = 15;
 const POOL_IDLE_MS = 8_000;
 
 const KILL_DEADLINE_MS = 10_000;
+const KILL_GRACE_MS = 1_000;
 const KILL_POLL_MS = 10;
 /** "Unknown thread id": the connection has gone already. */
 const NO_SUCH_THREAD = '1094';
@@ -72,9 +73,14 @@ class MysqlEngine implements SqlEngine {
     if (!/^\d+$/.test(connectionId))
       throw new TidemarkError('DB_FAILED', `not a connection id: ${connectionId}`);
     const side = await MysqlConnection.open(this.#target, { purpose: 'kill' });
+    // Also when the server stops answering in between.
+    const deadline = setTimeout(() => {
+      side.destroy();
+    }, KILL_DEADLINE_MS + KILL_GRACE_MS);
     try {
       await this.#killFrom(side, connectionId);
     } finally {
+      clearTimeout(deadline);
       await side.close();
     }
   }

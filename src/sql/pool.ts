@@ -54,7 +54,7 @@ export class Pool<C extends PooledConnection> {
   ): Promise<T> {
     await this.#admit(signal);
     try {
-      const connection = this.#take() ?? (await this.#options.connect({ purpose }));
+      const connection = this.#take() ?? (await this.#connect(purpose, signal));
       return await this.#run(connection, work, signal, onAbort);
     } finally {
       this.#leave();
@@ -103,6 +103,10 @@ export class Pool<C extends PooledConnection> {
       this.#used.delete(connection);
       this.#giveBack(connection);
     }
+  }
+
+  #connect(purpose: string, signal: AbortSignal | undefined): Promise<C> {
+    return this.#options.connect(signal === undefined ? { purpose } : { purpose, signal });
   }
 
   #giveBack(connection: C): void {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -78,6 +78,17 @@ describe('the embedded engine', () => {
     await engine.close();
   });
 
+  it('can drop a table after a statement over it has failed half way', async () => {
+    const engine = engineOn('half.db');
+    await engine.use('test', async (connection) => {
+      await connection.query('CREATE TABLE t (n INTEGER)');
+      await connection.insertRows('t', ['n'], [[1n], [2n], [-(2n ** 63n)]]);
+      expect(await codeOf(connection.query('SELECT abs(n) FROM t'))).toBe('VALUE_RANGE');
+      await connection.query('DROP TABLE t');
+    });
+    await engine.close();
+  });
+
   it('refuses text with a zero character, which the library would cut off', async () => {
     const engine = engineOn('zero.db');
     expect(await codeOf(engine.use('test', (connection) => connection.query('SELECT ?', ['a\0b'])))).toBe(
@@ -111,6 +122,25 @@ describe('the embedded engine', () => {
   });
 
   describe('in a process of its own', () => {
+    it('says which package is missing', async () => {
+      const copy = join(folder, 'without-libsql');
+      const built = join(process.cwd(), await builtCli(), '../..');
+      await mkdir(join(copy, 'node_modules'), { recursive: true });
+      for (const part of ['base', 'sql'])
+        await cp(join(built, part), join(copy, 'dist', part), { recursive: true });
+      await cp(join(built, '../package.json'), join(copy, 'package.json'));
+      for (const name of ['msgpackr', 'mysql2']) {
+        await symlink(join(built, '../node_modules', name), join(copy, 'node_modules', name));
+      }
+      const code = `const { openEmbedded } = await import('./dist/sql/index.js');
+        const engine = openEmbedded({ kind: 'embedded', file: 'x.db' });
+        await engine.connect({ purpose: 'test' }).catch((error) => process.stdout.write(error.code));`;
+      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
+        cwd: copy,
+      });
+      expect(stdout).toBe('ENGINE_MISSING');
+    });
+
     const script = async (body: string): Promise<string> => {
       const sql = join(process.cwd(), await builtCli(), '../../sql/index.js');
       const file = JSON.stringify(join(folder, 'process.db'));

@@ -226,6 +226,21 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
       expect(await tryIt(openAt((url) => (url.username = 'nobody')))).toBe('DB_ACCESS');
     });
 
+    it('tells a missing privilege, and a limit of the account from a refusal', async () => {
+      await run("CREATE OR REPLACE USER few@'%' IDENTIFIED BY 'pw' WITH MAX_USER_CONNECTIONS 1");
+      await run(`GRANT SELECT ON ${database.name}.* TO few@'%'`);
+      const few = openAt((url) => {
+        url.username = 'few';
+        url.password = 'pw';
+      });
+      const first = await few.connect({ purpose: 'test' });
+      expect(await codeOf(few.connect({ purpose: 'test' }))).toBe('DB_BUSY');
+      expect(await codeOf(first.query('CREATE TABLE forbidden (n INT)'))).toBe('DB_ACCESS');
+      expect((await first.query('SELECT 1')).rows).toEqual([[1n]]);
+      await first.close();
+      await run("DROP USER few@'%'");
+    });
+
     it('names an unknown database', async () => {
       expect(await tryIt(openAt((url) => (url.pathname = '/no_such_database')))).toBe('DB_FAILED');
     });
