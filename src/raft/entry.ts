@@ -1,10 +1,11 @@
 /**
- * One log entry and its record: the bytes that the leader makes once and that every log and every peer
- * frame carries unchanged. The checksum covers the rest, so that a record that was damaged or put in another's
- * place is noticed wherever it is read next. Index and term name an entry for good (paper, section 5.3), so the
- * term of the entry before chains the log: a lost overwrite of an old entry breaks the chain.
+ * One log entry and its record: the bytes that the leader makes once and that every log and every peer frame
+ * carries unchanged. The checksum covers the rest, so that a record that was damaged or put in another's
+ * place is noticed wherever it is read next. Index and term name an entry for good (paper, section 5.3), so
+ * the term of the entry before chains the log: a lost overwrite of an old entry breaks the chain.
  *
- * Record, big-endian: format (1 byte), CRC-32 of what follows (4), index (6), term (4), term before (4), data.
+ * Record, big-endian: format (1 byte), CRC-32 of what follows (4), index (6), term (4), term before (4),
+ * data.
  */
 import { crc32 } from 'node:zlib';
 import {

@@ -1,7 +1,7 @@
 /**
  * Peer frames: one format byte and a msgpack list of messages, each a list that begins with its kind. Entries
- * travel as the records that the leader made. Everything is checked on arrival: a peer of another version or a
- * damaged frame is told apart from consensus before it can reach the core.
+ * travel as the records that the leader made. Everything is checked on arrival: a peer of another version or
+ * a damaged frame is told apart from consensus before it can reach the core.
  */
 import {
   TERM_MAX,

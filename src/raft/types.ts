@@ -18,7 +18,10 @@ export interface RaftStatus {
   readonly term: Term;
   /** The leader as far as this node knows; undefined while there is none. */
   readonly leaderId: MemberId | undefined;
-  /** True only on a leader whose own no-op is committed and applied and which heard a quorum within the election timeout. */
+  /**
+   * True only on a leader whose own no-op is committed and applied and which heard a quorum within the
+   * election timeout.
+   */
   readonly leading: boolean;
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
@@ -58,7 +61,10 @@ export interface RaftOptions {
   readonly initialMembers: readonly Member[];
   /** Folder of the log; one process at a time. */
   readonly folder: string;
-  /** True once this member has run before: an empty folder is then refused, since its votes are gone. @default false */
+  /**
+   * True once this member has run before: an empty folder is then refused, since its votes are gone. @default
+   * false
+   */
   readonly mustExist?: boolean;
   readonly transport: PeerTransport;
   readonly stateMachine: ReplicatedStateMachine;
@@ -93,11 +99,17 @@ export interface RaftNode {
    * @throws TidemarkError `NOT_LEADER`, `OVERLOADED`, `STOPPING`.
    */
   readIndex(): Promise<LogIndex>;
-  /** Orderly stop: closes the log after what is in flight is settled. The transport stays open: its maker closes it. */
+  /**
+   * Orderly stop: closes the log after what is in flight is settled. The transport stays open: its maker
+   * closes it.
+   */
   stop(): Promise<void>;
 }
 
-/** Sends frames to peers, best effort: a frame may be lost, never altered. Frames to one peer keep their order. */
+/**
+ * Sends frames to peers, best effort: a frame may be lost, never altered. Frames to one peer keep their
+ * order.
+ */
 export interface PeerTransport {
   send(to: MemberId, frame: Uint8Array): void;
   /** Set once by the driver. `from` was authenticated by the transport. */

@@ -5,13 +5,14 @@ import {
   halfDeafFollower,
   hangingDisk,
   returningFollower,
+  strandedLeader,
   wokenFollower,
   wokenLeader,
 } from './simulation/scenarios.ts';
 import { simulate } from './simulation/simulation.ts';
 
 /** A longer search: `TIDEMARK_SIM_SEEDS=1000 npx vitest run test/raft/simulation.test.ts`. */
-const SEEDS = Number(process.env['TIDEMARK_SIM_SEEDS'] ?? 10);
+const SEEDS = Number(process.env['TIDEMARK_SIM_SEEDS'] ?? 8);
 const FIRST = Number(process.env['TIDEMARK_SIM_FIRST'] ?? 1);
 const VIRTUAL_MS = 20_000;
 
@@ -39,6 +40,7 @@ describe('placed faults', () => {
     ['a follower that hears nobody unseats nobody', halfDeafFollower],
     ['a bridge between two halves keeps its leader', bridge],
     ['a follower that was stopped does not campaign over unread heartbeats', wokenFollower],
+    ['nobody reads from a leader that was stopped and cut off', strandedLeader],
     ['a leader whose disk hangs gives way', hangingDisk],
     ['a leader that was stopped does not believe itself when it wakes', wokenLeader],
   ])('%s', async (_name, scenario) => {

@@ -1,8 +1,8 @@
 /**
- * Knows how much of what the core holds is on disk. Writes complete in the order in which they were asked for,
- * but a later one may replace entries of one that is still under way: so an entry counts as durable only when
- * no outstanding write touches it or anything before it. (An acknowledgement of an old write would otherwise
- * vouch for entries that replaced what it wrote.)
+ * Knows how much of what the core holds is on disk. Writes complete in the order in which they were asked
+ * for, but a later one may replace entries of one that is still under way: so an entry counts as durable only
+ * when no outstanding write touches it or anything before it. (An acknowledgement of an old write would
+ * otherwise vouch for entries that replaced what it wrote.)
  */
 import { assert, logIndex, type LogIndex } from '../../base/index.ts';
 

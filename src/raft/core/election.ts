@@ -1,6 +1,7 @@
 /**
- * Elections: pre-vote (thesis, section 9.6), vote (paper, section 5.2 and 5.4.1), and the refusal of both while a
- * leader is heard (thesis, section 6.2). A vote is on disk before it leaves, the candidate's own included.
+ * Elections: pre-vote (thesis, section 9.6), vote (paper, section 5.2 and 5.4.1), and the refusal of both
+ * while a leader is heard (thesis, section 6.2). A vote is on disk before it leaves, the candidate's own
+ * included.
  */
 import {
   logIndex,

@@ -55,7 +55,9 @@ export class LogView {
     }
   }
 
-  /** Returns entries from `first` on, at least one if there is one, or undefined if `first` is not in memory. */
+  /**
+   * Returns entries from `first` on, at least one if there is one, or undefined if `first` is not in memory.
+   */
   slice(first: LogIndex, limit: SliceLimit): readonly Entry[] | undefined {
     if (first > this.lastIndex) return [];
     const start = first - this.#tailFirst;

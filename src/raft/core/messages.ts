@@ -1,7 +1,8 @@
 /**
- * What members say to each other. Two unions say when a message may leave its node: an {@link ImmediateMessage}
- * promises nothing about the disk; a {@link DurableMessage} may leave only after every write that was asked for
- * before it is on disk (paper, figure 2: "updated on stable storage before responding to RPCs").
+ * What members say to each other. Two unions say when a message may leave its node: an {@link
+ * ImmediateMessage} promises nothing about the disk; a {@link DurableMessage} may leave only after every
+ * write that was asked for before it is on disk (paper, figure 2: "updated on stable storage before
+ * responding to RPCs").
  */
 import type { LogIndex, MemberId, Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
@@ -71,7 +72,9 @@ export interface HeartbeatReply {
   readonly round: number;
 }
 
-/** A reply to a heartbeat may go at once only while the replier's term is durable; else it waits like a vote. */
+/**
+ * A reply to a heartbeat may go at once only while the replier's term is durable; else it waits like a vote.
+ */
 export type ImmediateMessage = PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply;
 export type DurableMessage = Vote | VoteReply | AppendReply | HeartbeatReply;
 export type Message = ImmediateMessage | DurableMessage;

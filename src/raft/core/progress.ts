@@ -2,8 +2,8 @@
 import { logIndex, type LogIndex } from '../../base/index.ts';
 
 /**
- * `probe`: where the follower's log meets the leader's is not known yet. `replicate`: everything up to `match`
- * is equal and durable there, and `next` is the entry after it.
+ * `probe`: where the follower's log meets the leader's is not known yet. `replicate`: everything up to
+ * `match` is equal and durable there, and `next` is the entry after it.
  *
  * In both there is one append under way at a time; what is proposed meanwhile goes with the next one.
  */

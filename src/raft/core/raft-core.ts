@@ -6,8 +6,8 @@
  *  1. Inputs are given one at a time, never from within a step.
  *  2. Writes (`persist`) reach the disk in the order of their sequence, each as a whole; several may be one
  *     write. `persisted` is given when they are durable, and never before.
- *  3. `sendNow` may leave at once. `sendAfterDurable` leaves only when every write asked for so far is durable,
- *     the one of the same step included.
+ *  3. `sendNow` may leave at once. `sendAfterDurable` leaves only when every write asked for so far is
+ *     durable, the one of the same step included.
  *  4. A write that fails ends the process: nothing is sent, nothing is tried again.
  *  5. Messages may be lost, late, doubled and out of order, but not altered, and `from` is who sent them.
  *  6. A tick that comes late is one tick. Before it is given, what has already arrived is given.
@@ -108,7 +108,9 @@ export class RaftCore {
     return this.#s.role === 'leader' ? this.#s.ownTermIndex : logIndex(0);
   }
 
-  /** True on a leader that has committed an entry of its own term and has proven itself since its last stall. */
+  /**
+   * True on a leader that has committed an entry of its own term and has proven itself since its last stall.
+   */
   get established(): boolean {
     return this.#s.role === 'leader' && this.#s.commit >= this.#s.ownTermIndex && this.#s.reads.proven;
   }
@@ -191,7 +193,9 @@ function onMessage(s: CoreState, from: MemberId, message: Message): void {
   else dispatch(s, from, message);
 }
 
-/** Tells whether the message is to be handled. Neither kind of pre-vote message brings a new term in itself. */
+/**
+ * Tells whether the message is to be handled. Neither kind of pre-vote message brings a new term in itself.
+ */
 function enterLaterTerm(s: CoreState, from: MemberId, message: Message): boolean {
   if (message.type === 'pre-vote') return true;
   if (message.type === 'pre-vote-reply' && message.granted) return true;

@@ -22,7 +22,9 @@ import { ReadRounds } from './read-rounds.ts';
 export interface CoreConfig {
   readonly id: MemberId;
   readonly voters: VoterSet;
-  /** Ticks without a leader after which a voter may begin an election; the real timeout is drawn from [n, 2n). */
+  /**
+   * Ticks without a leader after which a voter may begin an election; the real timeout is drawn from [n, 2n).
+   */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
   /** What one append carries at most. */
@@ -135,7 +137,9 @@ export function castVote(s: CoreState, vote: MemberId | undefined): void {
   s.collected.hardStateChanged = true;
 }
 
-/** Steps down, or learns of a term or a leader. The election timer is left alone: only its owners reset it. */
+/**
+ * Steps down, or learns of a term or a leader. The election timer is left alone: only its owners reset it.
+ */
 export function becomeFollower(s: CoreState, term: Term, leaderId: MemberId | undefined): void {
   if (term > s.term) enterTerm(s, term, undefined);
   s.role = 'follower';

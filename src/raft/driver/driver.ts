@@ -51,8 +51,8 @@ export type CoreView = Pick<
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
 
 /**
- * A leader whose disk hangs for this long gives way: its heartbeats would keep everyone waiting for it (hashicorp
- * raft 503). Two whole elections could have been held in that time.
+ * A leader whose disk hangs for this long gives way: its heartbeats would keep everyone waiting for it
+ * (hashicorp raft 503). Two whole elections could have been held in that time.
  */
 const DISK_HANG_MS = 4 * ELECTION_MS;
 
@@ -202,7 +202,7 @@ export class RaftDriver implements RaftNode {
     const total = this.#store.bytes + this.#proposals.bytes + bytes;
     if (entries < LIMITS.raftLogEntriesMax && total <= LIMITS.raftLogBytesMax) return undefined;
     return new TidemarkError('LOG_FULL', `the log holds ${entries} entries and ${total} bytes`, {
-      next: 'This version keeps its whole log. Start a new cluster, or wait for the version that compacts it.',
+      next: 'This version keeps its whole log: start a new cluster, or use a version that compacts it.',
     });
   }
 

@@ -1,4 +1,6 @@
-/** Proposals from the call until they are applied: gathered per turn, appended together, answered in order. */
+/**
+ * Proposals from the call until they are applied: gathered per turn, appended together, answered in order.
+ */
 import { LIMITS, TidemarkError, assert, type LogIndex, type Term } from '../../base/index.ts';
 import type { CommittedEntry, ProposeResult } from '../types.ts';
 

@@ -52,7 +52,7 @@ async function startOnStore(store: LogStore, options: RaftOptions): Promise<Raft
       'DATA_CORRUPT',
       `the log in ${options.folder} ends at entry ${store.lastIndex}, but entry ${appliedIndex} was applied`,
       {
-        next: 'Log and state must come from the same moment: put the whole data folder back, not a part of it.',
+        next: 'Log and state belong together: put the whole data folder back, not a part of it.',
       },
     );
   }

@@ -1,7 +1,8 @@
 /**
  * The clock of the core. After a stall Node runs due timers before it reads what waits in its sockets, so a
- * follower that wakes would campaign although heartbeats lie unread: a tick is therefore given two turns of the
- * event loop after its timer, when what had arrived has been read. A late tick is one tick; it is never made up for.
+ * follower that wakes would campaign although heartbeats lie unread: a tick is therefore given two turns of
+ * the event loop after its timer, when what had arrived has been read. A late tick is one tick; it is never
+ * made up for.
  */
 import type { Cancel, Clock } from '../../base/index.ts';
 
@@ -46,7 +47,8 @@ export class Ticker {
 
   /**
    * True while the last tick is so old that the process must have been stalled. The monotonic clock stands
-   * still while the machine sleeps, so the wall clock is asked too; a jump of it costs one proof, nothing else.
+   * still while the machine sleeps, so the wall clock is asked too; a jump of it costs one proof, nothing
+   * else.
    */
   get stalled(): boolean {
     return this.#gapMs() > this.#parts.stallMs;

@@ -1,6 +1,6 @@
 /**
- * One write under way, and one that gathers what is asked for meanwhile: group commit without a timer. Messages
- * that promise durability wait for the last write asked for before them.
+ * One write under way, and one that gathers what is asked for meanwhile: group commit without a timer.
+ * Messages that promise durability wait for the last write asked for before them.
  */
 import { assert, mutated, type LogIndex } from '../../base/index.ts';
 import type { DurableMessage, Envelope, HardState, Persist } from '../core/index.ts';

@@ -1,4 +1,6 @@
-/** Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself. */
+/**
+ * Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself.
+ */
 import { randomBytes } from 'node:crypto';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 import { LIMITS, assert, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';

@@ -24,7 +24,8 @@ export interface ExpectedHello {
 
 /**
  * Returns the member that speaks.
- * @throws TidemarkError `BAD_REQUEST`, `FORMAT_UNKNOWN`, `DATA_CORRUPT`, `CLUSTER_MISMATCH`, `MEMBER_MISMATCH`.
+ * @throws TidemarkError `BAD_REQUEST`, `FORMAT_UNKNOWN`, `DATA_CORRUPT`, `CLUSTER_MISMATCH`,
+ * `MEMBER_MISMATCH`.
  */
 export function checkHello(payload: Uint8Array, expected: ExpectedHello): MemberId {
   const value = decode(HELLO_FORMAT, payload, 'the first frame of a peer');

@@ -1,4 +1,6 @@
-/** The accepting side: one stream per peer, read only after its hello was checked; a newer one replaces it. */
+/**
+ * The accepting side: one stream per peer, read only after its hello was checked; a newer one replaces it.
+ */
 import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
 import { TidemarkError, isTidemarkError, type MemberId } from '../../base/index.ts';
 import { toServiceError, type PeerFrame, type PeerFramesEnd } from '../../wire/index.ts';

@@ -1,4 +1,6 @@
-/** The log's database on disk: LevelDB. Its errors are mapped to codes that name the folder and what to do. */
+/**
+ * The log's database on disk: LevelDB. Its errors are mapped to codes that name the folder and what to do.
+ */
 import { Level } from 'level';
 import { TidemarkError, isTidemarkError, type ErrorCode } from '../../base/index.ts';
 import { checkLevelFolder } from './level-check/index.ts';
@@ -19,8 +21,8 @@ export async function openLevelKeyValue(folder: string): Promise<KeyValueStore> 
     keyEncoding: 'view',
     valueEncoding: 'view',
     writeBufferSize: WRITE_BUFFER_BYTES,
-    // Entries are mostly text of users and could shrink, but every write would pay for it, and the check before
-    // the next open reads plain blocks.
+    // Entries are mostly text of users and could shrink, but every write would pay for it, and the check
+    // before the next open reads plain blocks.
     compression: false,
   });
   try {

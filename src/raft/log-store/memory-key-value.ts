@@ -1,6 +1,6 @@
 /**
- * A disk in memory that loses what was not synced: for the simulator and the contract suite. The disk outlives
- * the stores that are opened on it, as a folder outlives processes.
+ * A disk in memory that loses what was not synced: for the simulator and the contract suite. The disk
+ * outlives the stores that are opened on it, as a folder outlives processes.
  */
 import { TidemarkError, must } from '../../base/index.ts';
 import type { KeyRange, KeyValueBatch, KeyValueStore } from './key-value.ts';

@@ -1,7 +1,7 @@
 /**
- * A witness to what the log's database must hold: the number of its writes, in a file of its own, written after
- * each of them is durable. LevelDB drops a damaged or cut-off end of its own log without a word; then the database
- * counts fewer writes than its witness, and does not open.
+ * A witness to what the log's database must hold: the number of its writes, in a file of its own, written
+ * after each of them is durable. LevelDB drops a damaged or cut-off end of its own log without a word; then
+ * the database counts fewer writes than its witness, and does not open.
  *
  * The witness is never synced: it may fall behind after a loss of power, and then vouches for less, but it is
  * never ahead of what was durable. So a process that was killed, and any single file that was cut off, rolled

@@ -170,7 +170,10 @@ export function sent(effects: Effects): readonly (readonly [to: number, message:
   return [...effects.sendNow, ...effects.sendAfterDurable].map(({ to, message }) => [to, message]);
 }
 
-/** Carries every message between cores, with disks that are always done, until nobody says anything more. Returns the rounds. */
+/**
+ * Carries every message between cores, with disks that are always done, until nobody says anything more.
+ * Returns the rounds.
+ */
 export function settle(
   cores: readonly TestCore[],
   first: readonly (readonly [from: number, effects: Effects])[],

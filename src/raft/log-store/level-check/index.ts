@@ -1,6 +1,6 @@
 /**
- * Checks the files of a LevelDB database before it is opened. LevelDB never checks its own tables as classic-level
- * opens it: damaged ones give wrong values, or end the process from within (design, section 3).
+ * Checks the files of a LevelDB database before it is opened. LevelDB never checks its own tables as
+ * classic-level opens it: damaged ones give wrong values, or end the process from within (design, section 3).
  */
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,8 +10,8 @@ import { checkTable } from './table-file.ts';
 import { filesInUse } from './version-edits.ts';
 
 /**
- * Reads every file that the next open would read, and compares all of it with its checksums. A folder without a
- * database passes. Files are left as they are.
+ * Reads every file that the next open would read, and compares all of it with its checksums. A folder without
+ * a database passes. Files are left as they are.
  * @throws TidemarkError `DATA_CORRUPT` naming the file.
  */
 export async function checkLevelFolder(folder: string): Promise<void> {

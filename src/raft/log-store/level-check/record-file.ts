@@ -1,8 +1,9 @@
 /**
- * LevelDB's log format, of its write-ahead logs and its manifest (leveldb, doc/log_format.md): blocks of 32 KiB,
- * in them pieces of records, each with checksum (4 bytes), length (2) and kind (1).
+ * LevelDB's log format, of its write-ahead logs and its manifest (leveldb, doc/log_format.md): blocks of 32
+ * KiB, in them pieces of records, each with checksum (4 bytes), length (2) and kind (1).
  *
- * A last piece that the file's end cuts off is what a crash leaves behind. LevelDB drops it, and so does this.
+ * A last piece that the file's end cuts off is what a crash leaves behind. LevelDB drops it, and so does
+ * this.
  */
 import { TidemarkError } from '../../../base/index.ts';
 import { maskedCrc32c } from './crc32c.ts';

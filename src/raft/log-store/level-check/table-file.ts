@@ -1,7 +1,7 @@
 /**
- * LevelDB's table format (leveldb, doc/table_format.md): blocks, each followed by its compression (1 byte) and its
- * checksum (4), and a footer with the places of two of them. Every byte of a table but its padding is covered by
- * the checksum of a block, and the blocks lie without a gap.
+ * LevelDB's table format (leveldb, doc/table_format.md): blocks, each followed by its compression (1 byte)
+ * and its checksum (4), and a footer with the places of two of them. Every byte of a table but its padding is
+ * covered by the checksum of a block, and the blocks lie without a gap.
  */
 import { TidemarkError } from '../../../base/index.ts';
 import { maskedCrc32c } from './crc32c.ts';
@@ -51,7 +51,10 @@ function blockAt(file: Buffer, { offset, size }: Block): Buffer {
   return file.subarray(offset, end);
 }
 
-/** The values of an index block are places of blocks. At its end lie restart points, 4 bytes each, and their count. */
+/**
+ * The values of an index block are places of blocks. At its end lie restart points, 4 bytes each, and their
+ * count.
+ */
 function handlesIn(block: Buffer): readonly Block[] {
   if (block.length < 4) throw new TidemarkError('DATA_CORRUPT', 'an index is cut off');
   const restarts = block.readUInt32LE(block.length - 4);
