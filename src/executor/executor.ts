@@ -120,9 +120,10 @@ export class Executor {
 
   /** Says goodbye, ends all work, and closes every connection. */
   async stop(): Promise<void> {
-    await Promise.all([this.#host.stopAll(), this.#runner.stop()]);
+    // Goodbye first: the leader moves the work on, and what is cut off below does not count as failed attempts.
     this.#stop.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
     await this.#running;
+    await Promise.all([this.#host.stopAll(), this.#runner.stop()]);
     await this.#databases.close();
   }
 

@@ -11,6 +11,7 @@ import type { ClusterKnowledge, SessionOptions } from './protocol.ts';
 
 const BACKOFF_MIN_MS = 50;
 const BACKOFF_MAX_MS = 500;
+const FAILURES_PER_LINE = 20;
 
 export class Session {
   readonly #options: SessionOptions;
@@ -18,6 +19,8 @@ export class Session {
   readonly #known: ClusterKnowledge = { clusterId: '', leaderTerm: 0n };
   #connection: Connection | undefined;
   #failures = 0;
+  /** The code of the failure that was logged last. */
+  #told = '';
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -56,6 +59,7 @@ export class Session {
     const connection = new Connection(address, this.#options, this.#known, {
       onWelcome: (welcome) => {
         this.#failures = 0;
+        this.#told = '';
         this.#addresses.prefer(address);
         this.#options.log.info(
           { coordinator: address, executorId: String(welcome.executorId), term: String(welcome.leaderTerm) },
@@ -86,8 +90,11 @@ export class Session {
     this.#failures += 1;
     this.#addresses.failed(address);
     const error = end.error ?? new TidemarkError('NOT_LEADER', 'the coordinator ended the stream');
+    // Several times a second for as long as there is no leader: the first of a kind is told, and then a few.
+    if (this.#told === error.code && this.#failures % FAILURES_PER_LINE !== 0) return;
+    this.#told = error.code;
     this.#options.log.warn(
-      { coordinator: address, code: error.code, error: error.message },
+      { coordinator: address, code: error.code, error: error.message, failures: this.#failures },
       'no stream to the leader',
     );
   }
