@@ -23,6 +23,7 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   sourceRetryBaseMs: 1_000,
   sourceRetryCapMs: 30_000,
   tasksPerSlot: 2,
+  holeRetentionMs: 24 * 60 * 60 * 1_000,
   operationsPerRoundMax: 256,
   tasksOpenMax: LIMITS.tasksOpenMax,
 };

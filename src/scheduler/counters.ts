@@ -13,6 +13,8 @@ export interface SchedulerCounters {
   tasksParked: number;
   /** Tasks sent on the way to DEAD. */
   tasksDead: number;
+  /** Tasks that retention made permanent holes. */
+  tasksSkipped: number;
   outcomesFenced: number;
   /** Outcomes of versions or epochs that were not current any more; dropped. */
   outcomesStale: number;
@@ -34,6 +36,7 @@ export function newCounters(): SchedulerCounters {
     tasksFinished: 0,
     tasksParked: 0,
     tasksDead: 0,
+    tasksSkipped: 0,
     outcomesFenced: 0,
     outcomesStale: 0,
     collectorGrants: 0,
@@ -68,6 +71,9 @@ export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
     case 'fenced':
     case 'sink-epoch':
       countBump(counters);
+      return;
+    case 'skipped':
+      counters.tasksSkipped += 1;
       return;
     case 'finished':
       counters.tasksFinished += 1;

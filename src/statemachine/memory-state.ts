@@ -88,6 +88,7 @@ export class MemoryState implements StateWriter, StateView {
   appliedTerm = 0;
 
   readonly #openTasks = new SortedTable<TaskRecord>();
+  readonly #deadTasks = new SortedTable<TaskRecord>();
   readonly #pendingWindows = new SortedTable<WindowRecord>();
   readonly #cluster = new TrackedTable<ClusterRecord>('cluster');
   readonly #topology = new TrackedTable<TopologyRecord>('topology');
@@ -104,6 +105,8 @@ export class MemoryState implements StateWriter, StateView {
   readonly tasks = new TrackedTable<TaskRecord>('task', (key, task) => {
     if (task?.state === 'ASSIGNED' || task?.state === 'PARKED') this.#openTasks.set(key, task);
     else this.#openTasks.delete(key);
+    if (task?.state === 'DEAD') this.#deadTasks.set(key, task);
+    else this.#deadTasks.delete(key);
   });
 
   readonly #tables: readonly TrackedTable<object>[] = [
@@ -130,6 +133,10 @@ export class MemoryState implements StateWriter, StateView {
 
   get openTasks(): TableView<TaskRecord> {
     return this.#openTasks;
+  }
+
+  get deadTasks(): TableView<TaskRecord> {
+    return this.#deadTasks;
   }
 
   get pendingWindows(): TableView<WindowRecord> {

@@ -45,6 +45,8 @@ export interface StateView {
   readonly tasks: TableView<TaskRecord>;
   /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */
   readonly openTasks: TableView<TaskRecord>;
+  /** Derived: tasks that are DEAD, oldest window first. */
+  readonly deadTasks: TableView<TaskRecord>;
   /** Derived: windows with tasks that were never granted, by source and number. */
   readonly pendingWindows: TableView<WindowRecord>;
   /**

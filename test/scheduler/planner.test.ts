@@ -266,6 +266,35 @@ describe('the ladder', () => {
     expect(task()).toMatchObject({ version: 2, attempts: 0 });
   });
 
+  it('makes the hole of a dead or parked task permanent when its retention is over', () => {
+    const { leader, task, fail } = failingTask(2);
+    leader.world.seal();
+    leader.settle();
+    fail('KEY_NULL');
+    leader.settle();
+    leader.round(outcomeOf(task(), { result: 'RETRACTED' }));
+    leader.world.accept({
+      type: 'task.park',
+      v: 1,
+      key: '1/1/2/0',
+      version: 1,
+      delayMs: leader.config.holeRetentionMs,
+      reason: 'DB_BUSY',
+    });
+    leader.pass(leader.config.holeRetentionMs - 1);
+    leader.settle();
+    expect(leader.world.window(1)?.state).toBe('MERGED');
+    leader.pass(1);
+    expect(causes(leader.round())).toEqual(['woken', 'skipped']);
+    expect(task().state).toBe('SKIPPED');
+    expect(leader.world.window(1)).toMatchObject({ state: 'FINAL', holes: ['1/1/1/0'] });
+    leader.settle();
+    const parked = leader.world.task('1/1/2/0');
+    expect(parked).toMatchObject({ purpose: 'SKIPPED', version: 2 });
+    leader.round(outcomeOf(parked, { result: 'RETRACTED' }));
+    expect(leader.world.window(2)).toMatchObject({ state: 'FINAL', holes: ['1/1/2/0'] });
+  });
+
   it('keeps the outcomes that are beyond the bound of a round for the next', () => {
     const leader = startedLeader(jobOf({ shop: ['a', 'b', 'c'] }), 2, {
       config: { operationsPerRoundMax: 2 },

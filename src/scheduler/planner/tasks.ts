@@ -3,6 +3,7 @@ import {
   idKey,
   reportsOf,
   taskRowKey,
+  windowKey,
   windowPrefix,
   type ReportRecord,
   type StateView,
@@ -20,9 +21,34 @@ export function planOpenTasks(round: Round): void {
     if (round.decidedTasks.has(task.key)) continue;
     if (task.state === 'ASSIGNED') planAssigned(round, task);
     else if (wakesLeft > 0 && task.wakeAtMs <= round.input.now.logTimeMs) {
-      if (!round.grantAgain(task, { cause: 'woken', failedAttempt: false, avoid: task.executorId })) continue;
-      wakesLeft -= 1;
+      if (wake(round, task)) wakesLeft -= 1;
     }
+  }
+}
+
+/** Another try, or, past the retention, a retraction that ends in a permanent hole. */
+function wake(round: Round, task: TaskRecord): boolean {
+  const options = { cause: 'woken', failedAttempt: false, avoid: task.executorId } as const;
+  if (!isPastRetention(round, task)) return round.grantAgain(task, options);
+  return round.grantAgain(task, { ...options, purpose: 'SKIPPED' });
+}
+
+function isPastRetention(round: Round, task: TaskRecord): boolean {
+  const { view, now, config } = round.input;
+  const sealedMs = view.windows.get(windowKey(task.sourceId, task.firstWindow))?.sealedMs;
+  return sealedMs !== undefined && now.logTimeMs - sealedMs >= config.holeRetentionMs;
+}
+
+/** Dead tasks hold their windows until the retention is over; then the hole is permanent (design 6.10). */
+export function planDeadTasks(round: Round): void {
+  for (const task of round.input.view.deadTasks.values()) {
+    // The oldest come first: behind the first one that is young enough all of its source are.
+    if (round.full || !isPastRetention(round, task)) return;
+    const { key, version, token } = task;
+    round.operations.push({
+      cause: 'skipped',
+      operation: { type: 'task.finish', v: 1, key, version, token, state: 'SKIPPED' },
+    });
   }
 }
 

@@ -26,6 +26,10 @@ export interface PlannerConfig {
   readonly sourceRetryCapMs: number;
   /** Tasks granted to an executor at once, per slot: the second one waits there, so that no slot idles. */
   readonly tasksPerSlot: number;
+  /**
+   * A task that is DEAD or PARKED this long after its window was sealed is skipped: the hole is permanent.
+   */
+  readonly holeRetentionMs: number;
   readonly operationsPerRoundMax: number;
   /** No first grants while this many tasks are assigned or parked. */
   readonly tasksOpenMax: number;
@@ -89,6 +93,7 @@ export type Cause =
   | 'executor-gone'
   | 'sink-epoch'
   | 'dead'
+  | 'skipped'
   | 'finished'
   | 'parked'
   | 'executor-expired'

@@ -84,7 +84,10 @@ function versionRefusal(input: GrantTask, current: TaskRecord | undefined): Refu
   return undefined;
 }
 
-/** Ends a task. Only its current version may, under its token; repeating it answers as at first. */
+/**
+ * Ends a task. Only its current version may, under its token; repeating it answers as at first. A task that
+ * is DEAD may still become SKIPPED (design 6.10): its hole is permanent then, and its window can be FINAL.
+ */
 export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: ApplyMeta): OperationResult {
   const task = writer.tasks.get(taskRowKeyOf(input.key));
   if (task === undefined) return refuse('UNKNOWN_TASK', `task ${input.key} is not known`);
@@ -94,6 +97,7 @@ export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: Ap
   }
   if (!isOpen(task)) {
     if (task.state === input.state) return accept({ key: task.key });
+    if (task.state === 'DEAD' && input.state === 'SKIPPED') return skipDead(writer, task, meta);
     return refuse('TASK_FINISHED', `task ${task.key} is ${task.state}`);
   }
   if (!mayBecome(task, input.state)) {
@@ -103,6 +107,16 @@ export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: Ap
   writer.tasks.put(taskRowKey(finished), finished);
   const hole = input.state === 'DONE' ? 'remove' : 'add';
   followTask(writer, { task: finished, open: -1, granted: false, hole }, meta);
+  return accept({ key: task.key });
+}
+
+/**
+ * A dead task's contribution is removed and its hole recorded already: skipping it makes that final, no more.
+ */
+function skipDead(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): OperationResult {
+  const skipped: TaskRecord = { ...task, state: 'SKIPPED' };
+  writer.tasks.put(taskRowKey(skipped), skipped);
+  followTask(writer, { task: skipped, open: 0, granted: false, hole: 'keep' }, meta);
   return accept({ key: task.key });
 }
 

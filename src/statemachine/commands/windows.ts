@@ -119,7 +119,9 @@ export function followTask(writer: StateWriter, change: WindowChange, meta: Appl
     tasksGranted: window.tasksGranted + (change.granted ? 1 : 0),
     holes,
   };
-  if (change.open === -1 && next.tasksOpen === 0) settleWindow(writer, next, meta);
+  // A window that is MERGED comes by again when a dead task of it is skipped: it may be FINAL then.
+  const settles = next.tasksOpen === 0 && (change.open === -1 || window.state === 'MERGED');
+  if (settles) settleWindow(writer, next, meta);
   else writer.windows.put(key, next);
 }
 
@@ -137,7 +139,7 @@ function settleWindow(writer: StateWriter, window: WindowRecord, meta: ApplyMeta
   writer.windows.put(windowKey(window.sourceId, window.window), {
     ...window,
     state: dead ? 'MERGED' : 'FINAL',
-    mergedMs: meta.logTimeMs,
+    mergedMs: window.state === 'MERGED' ? window.mergedMs : meta.logTimeMs,
   });
   let source = must(writer.sources.get(idKey(window.sourceId)), 'source of a window');
   let mergedWindow = source.mergedWindow;

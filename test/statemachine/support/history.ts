@@ -129,6 +129,10 @@ function randomTaskOperation(random: Random, state: MemoryState): Operation {
   const window = random.pick([...state.pendingWindows.values()])?.window ?? 1;
   const report = random.pick([...state.reports.values()])?.id ?? 1;
   const draw = random.below(12);
+  const dead = random.pick([...state.deadTasks.values()]);
+  if (dead !== undefined && random.below(6) === 0) {
+    return random.below(2) === 0 ? finishOf(dead, 'SKIPPED') : { type: 'task.wake', v: 1, keys: [dead.key] };
+  }
   if (task === undefined || draw < 4) return grantOf({ window, report, executorId });
   const version = task.version + (random.below(10) === 0 ? 2 : 1);
   if (draw === 4) return grantOf({ window: task.firstWindow, report: task.reportId, executorId, version });
