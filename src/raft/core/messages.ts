@@ -1,7 +1,7 @@
 /**
- * What members say to each other. Two unions say when a message may leave its node: an {@link
- * ImmediateMessage} promises nothing about the disk; a {@link DurableMessage} may leave only after every
- * write that was asked for before it is on disk (paper, figure 2: "updated on stable storage before
+ * What members say to each other. Two unions say when a message may leave its node: an
+ * {@link ImmediateMessage} promises nothing about the disk; a {@link DurableMessage} may leave only after
+ * every write that was asked for before it is on disk (paper, figure 2: "updated on stable storage before
  * responding to RPCs").
  */
 import type { LogIndex, MemberId, Term } from '../../base/index.ts';
