@@ -3,6 +3,7 @@ import { TidemarkError, must } from '../../src/base/index.ts';
 import { startCoordinator, type CoordinatorOptions } from '../../src/coordinator/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
 import { insecureCredentials } from '../../src/wire/index.ts';
+import { eventually } from '../support/eventually.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster;
@@ -15,8 +16,11 @@ afterAll(async () => {
   await cluster.stop();
 });
 
+let folders = 0;
+
+/** Each start has a folder of its own, unless the test names one. */
 const options = (over: Partial<CoordinatorOptions>): CoordinatorOptions => ({
-  dataFolder: `${cluster.folder}/other`,
+  dataFolder: `${cluster.folder}/other-${(folders += 1)}`,
   peer: { listen: '127.0.0.1:0' },
   client: { listen: '127.0.0.1:0' },
   credentials: insecureCredentials(),
@@ -73,8 +77,9 @@ describe('starting a coordinator is refused', () => {
   });
 
   test('and then neither the folder nor a port stays taken', async () => {
-    await refusal({ http: { listen: cluster.at(0).clientAddress } });
-    const started = await startCoordinator(options({}));
+    const dataFolder = `${cluster.folder}/refused`;
+    await refusal({ dataFolder, http: { listen: cluster.at(0).clientAddress } });
+    const started = await startCoordinator(options({ dataFolder }));
     await started.stop();
   });
 });
@@ -104,8 +109,14 @@ describe('health and metrics', () => {
 
   test('a member that leads is live and ready, check by check', async () => {
     expect(await get('/livez')).toEqual({ status: 200, text: 'ok\n' });
-    const ready = await get('/readyz?verbose');
-    expect(ready).toEqual({ status: 200, text: '[+]cluster ok\n[+]raft ok\n[+]apply ok\nok\n' });
+    const ready = await eventually(
+      async () => {
+        const answer = await get('/readyz?verbose');
+        return answer.status === 200 && answer;
+      },
+      { withinMs: 5_000, what: 'a leader that has proved itself' },
+    );
+    expect(ready.text).toBe('[+]cluster ok\n[+]raft ok\n[+]apply ok\nok\n');
   });
 
   test('the metrics tell role, term, log and event loop', async () => {
