@@ -45,6 +45,10 @@ export class PeerLink {
     this.#parts = parts;
   }
 
+  get queuedBytes(): number {
+    return this.#queueBytes;
+  }
+
   send(frame: Uint8Array): void {
     if (this.#closed) return;
     this.#queue.push(frame);

@@ -12,7 +12,8 @@ afterEach(() => {
 });
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
-const code = (wanted: ErrorCode) => expect.toSatisfy((error: unknown) => isTidemarkError(error, wanted));
+const code = (wanted: ErrorCode): unknown =>
+  expect.toSatisfy((error: unknown) => isTidemarkError(error, wanted));
 
 interface Led {
   readonly simulation: Simulation;

@@ -14,6 +14,8 @@ export interface SimMemberParts {
   readonly chance: Chance;
   readonly network: SimNetwork;
   readonly tuning: DriverTuning;
+  /** False: the build that must fail (evidence.md, rule 1). */
+  readonly sync: boolean;
   readonly onStatus: (id: MemberId, status: RaftStatus) => void;
   readonly onFatal: (id: MemberId, error: unknown) => void;
 }
@@ -83,7 +85,7 @@ export class SimMember {
         memberId: id,
         folder: `member ${id}`,
         mustExist: false,
-        sync: true,
+        sync: this.#parts.sync,
       }),
     );
     const transport = {

@@ -1,6 +1,6 @@
 /**
- * What must hold after every single event of a simulated run. The oracles look at cores, disks and frames; they
- * share no rule with the code that they judge.
+ * What must hold after every single event of a simulated run. The oracles look at cores, disks and frames;
+ * they share no rule with the code that they judge.
  */
 import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
 import type { CommittedEntry, RaftStatus } from '../../../src/raft/index.ts';

@@ -94,6 +94,22 @@ export async function wokenFollower(seed: number): Promise<void> {
   await simulation.mustRecover();
 }
 
+/** A leader that was stopped and cut off wakes while another leads: nobody reads old state from it. */
+export async function strandedLeader(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 3);
+  leader.stall(4_000);
+  for (const { id } of others(simulation, leader.id)) {
+    simulation.network.block(id, leader.id);
+    simulation.network.block(leader.id, id);
+  }
+  const woken = simulation.loop.nowMs + 4_100;
+  while (simulation.loop.nowMs < woken + 500) {
+    await simulation.advance(10);
+    simulation.load();
+  }
+  await simulation.mustRecover();
+}
+
 /** A leader whose disk hangs answers heartbeats all the same: it gives way, and writes go on without it. */
 export async function hangingDisk(seed: number): Promise<void> {
   const { simulation, leader } = await established(seed, 3);

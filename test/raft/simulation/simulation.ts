@@ -33,7 +33,7 @@ export class Simulation {
   /** The highest index that any client knows of: a read that begins now must see it. */
   #floor = 0;
 
-  constructor(seed: number, size: number) {
+  constructor(seed: number, size: number, sync = true) {
     this.chance = new Chance(seed);
     this.network = new SimNetwork(this.loop, this.chance);
     const members: readonly Member[] = Array.from({ length: size }, (_, at) => ({
@@ -54,6 +54,7 @@ export class Simulation {
           chance: this.chance,
           network: this.network,
           tuning,
+          sync,
           onStatus: (member, status) => {
             this.terms.add(status.role === 'leader' ? status.term : 0);
             this.oracles.status(member, status);
@@ -149,9 +150,9 @@ export class Simulation {
 }
 
 /** Runs one seed: faults of every kind for `ms`, then recovery. Never throws for a violation. */
-export async function simulate(seed: number, ms: number): Promise<SimulationResult> {
+export async function simulate(seed: number, ms: number, sync = true): Promise<SimulationResult> {
   const size = seed % 3 === 0 ? 5 : 3;
-  const simulation = new Simulation(seed, size);
+  const simulation = new Simulation(seed, size, sync);
   let violation: string | undefined;
   try {
     await simulation.startAll();

@@ -1,0 +1,146 @@
+import { Server } from '@grpc/grpc-js';
+import { afterEach, expect, test } from 'vitest';
+import {
+  LIMITS,
+  clusterId,
+  memberId,
+  systemClock,
+  type ClusterId,
+  type MemberId,
+} from '../../src/base/index.ts';
+import { createGrpcPeerTransport, type GrpcPeerTransport } from '../../src/raft/index.ts';
+import { PeerService, insecureCredentials, type PeerServer } from '../../src/wire/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { PeerLink } from '../../src/raft/grpc-transport/peer-link.ts';
+import { CLUSTER, quiet } from './support/grpc-cluster.ts';
+
+const OTHER = clusterId('ffffffffffffffffffffffffffffffff');
+
+interface Side {
+  readonly transport: GrpcPeerTransport;
+  readonly server: Server;
+  readonly received: string[];
+  readonly warnings: unknown[];
+  readonly port: number;
+}
+
+const open: Side[] = [];
+const addresses = new Map<MemberId, string>();
+
+afterEach(async () => {
+  for (const side of open.splice(0)) await close(side);
+  addresses.clear();
+});
+
+async function close({ transport, server }: Side): Promise<void> {
+  await transport.close();
+  server.forceShutdown();
+}
+
+async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promise<Side> {
+  const credentials = insecureCredentials().peer;
+  const warnings: unknown[] = [];
+  const received: string[] = [];
+  const transport = createGrpcPeerTransport({
+    clusterId: cluster,
+    memberId: memberId(id),
+    addressOf: (peer) => addresses.get(peer),
+    credentials: credentials.channel,
+    clock: systemClock,
+    log: { info: () => undefined, warn: (fields) => warnings.push(fields['code']) },
+  });
+  transport.onFrame((from, frame) => received.push(`${from}:${Buffer.from(frame).toString()}`));
+  const server = new Server();
+  const service: PeerServer = {
+    frames: (call, callback) => {
+      transport.service.frames(call, callback);
+    },
+    admit: (_call, callback) => {
+      callback(null, { format: 1 });
+    },
+  };
+  server.addService(PeerService, service);
+  const bound = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${port}`, credentials.server, (error, at) => {
+      if (error === null) resolve(at);
+      else reject(error);
+    });
+  });
+  addresses.set(memberId(id), `127.0.0.1:${bound}`);
+  const side = { transport, server, received, warnings, port: bound };
+  open.push(side);
+  return side;
+}
+
+const send = (side: Side, to: number, text: string): void => {
+  side.transport.send(memberId(to), Buffer.from(text));
+};
+
+test('frames arrive in order and under the name of who sent them', async () => {
+  const [one, two] = [await start(1), await start(2)];
+  const texts = Array.from({ length: 300 }, (_, at) => `f${at}`);
+  for (const text of texts) send(one, 2, text);
+  send(two, 1, 'back');
+  await eventually(() => two.received.length === texts.length && one.received.length === 1, {
+    withinMs: 10_000,
+  });
+  expect(two.received).toEqual(texts.map((text) => `1:${text}`));
+  expect(one.received).toEqual(['2:back']);
+});
+
+test('a peer that was away is dialled again', async () => {
+  const [one, two] = [await start(1), await start(2)];
+  send(one, 2, 'before');
+  await eventually(() => two.received.length === 1, { withinMs: 10_000 });
+  open.splice(open.indexOf(two), 1);
+  await close(two);
+  await eventually(
+    () => {
+      send(one, 2, 'into nothing');
+      return one.warnings.length > 0;
+    },
+    { withinMs: 10_000 },
+  );
+  const again = await start(2, CLUSTER, two.port);
+  await eventually(
+    () => {
+      send(one, 2, 'after');
+      return again.received.includes('1:after');
+    },
+    { withinMs: 10_000 },
+  );
+});
+
+test('a peer of another cluster, or another member than meant, is turned away and hears why', async () => {
+  const one = await start(1);
+  const foreign = await start(2, OTHER);
+  send(one, 2, 'secret');
+  await eventually(() => one.warnings.includes('CLUSTER_MISMATCH'), { withinMs: 10_000 });
+  const three = await start(3);
+  addresses.set(memberId(2), `127.0.0.1:${three.port}`);
+  await eventually(
+    () => {
+      send(one, 2, 'secret');
+      return three.warnings.includes('MEMBER_MISMATCH');
+    },
+    { withinMs: 10_000 },
+  );
+  expect([...foreign.received, ...three.received]).toEqual([]);
+});
+
+test('what waits for a peer that cannot be reached is bounded', () => {
+  const link = new PeerLink({
+    to: memberId(2),
+    address: () => '127.0.0.1:1',
+    credentials: insecureCredentials().peer.channel,
+    hello: Buffer.from('hello'),
+    clock: systemClock,
+    log: quiet,
+  });
+  const frame = Buffer.alloc(LIMITS.peerFrameBytesMax);
+  for (let at = 0; at < 64; at++) link.send(frame);
+  expect(link.queuedBytes).toBeGreaterThan(0);
+  expect(link.queuedBytes).toBeLessThanOrEqual(LIMITS.peerQueueBytesMax);
+  link.close();
+  expect(link.queuedBytes).toBe(0);
+});

@@ -1,0 +1,110 @@
+import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import {
+  clusterId,
+  isTidemarkError,
+  memberId,
+  must,
+  systemClock,
+  type ErrorCode,
+} from '../../src/base/index.ts';
+import { startRaftNode, type RaftNode, type RaftOptions } from '../../src/raft/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { EchoStateMachine } from './support/echo-state-machine.ts';
+import { CLUSTER, quiet } from './support/grpc-cluster.ts';
+
+let folder = '';
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-start-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+function optionsFor(changes: Partial<RaftOptions> = {}): RaftOptions {
+  return {
+    clusterId: CLUSTER,
+    memberId: memberId(1),
+    initialMembers: [{ id: memberId(1), peerAddress: '', clientAddress: '' }],
+    folder: join(folder, 'log'),
+    transport: { send: () => undefined, onFrame: () => undefined, close: () => Promise.resolve() },
+    stateMachine: new EchoStateMachine(),
+    clock: systemClock,
+    log: quiet,
+    onStatus: () => undefined,
+    onFatal: () => undefined,
+    ...changes,
+  };
+}
+
+async function leading(options: RaftOptions): Promise<RaftNode> {
+  const node = await startRaftNode(options);
+  await eventually(() => node.status().leading, { withinMs: 5_000 });
+  return node;
+}
+
+/** Runs a member long enough to have a log of a few entries. */
+async function logOf(options: RaftOptions): Promise<void> {
+  const node = await leading(options);
+  for (const text of ['a', 'b', 'c']) await node.propose(Buffer.from(text));
+  await node.stop();
+}
+
+const coded = (code: ErrorCode): unknown =>
+  expect.toSatisfy((error: unknown) => {
+    return isTidemarkError(error, code) && error.next !== undefined && error.message.includes(folder);
+  });
+
+test('a second node on the same folder is refused, and the first goes on', async () => {
+  const node = await leading(optionsFor());
+  await expect(startRaftNode(optionsFor())).rejects.toEqual(coded('DATA_IN_USE'));
+  await node.propose(Buffer.from('still here'));
+  await node.stop();
+});
+
+test('a folder of another cluster or member is refused', async () => {
+  await logOf(optionsFor());
+  const other = clusterId('ffffffffffffffffffffffffffffffff');
+  await expect(startRaftNode(optionsFor({ clusterId: other }))).rejects.toEqual(
+    coded('DATA_OF_OTHER_CLUSTER'),
+  );
+});
+
+test('a file that was cut off is refused', async () => {
+  await logOf(optionsFor());
+  const names = await readdir(join(folder, 'log'));
+  await truncate(
+    join(
+      folder,
+      'log',
+      must(
+        names.find((name) => name.endsWith('.log')),
+        'a log file',
+      ),
+    ),
+    50,
+  );
+  await expect(startRaftNode(optionsFor())).rejects.toEqual(coded('DATA_CORRUPT'));
+});
+
+test('a log that ends before what was applied is refused, and so is an empty one', async () => {
+  const stateMachine = new EchoStateMachine();
+  await logOf(optionsFor({ stateMachine }));
+  const elsewhere = join(folder, 'empty');
+  await expect(startRaftNode(optionsFor({ stateMachine, folder: elsewhere }))).rejects.toEqual(
+    coded('DATA_CORRUPT'),
+  );
+  await expect(startRaftNode(optionsFor({ folder: join(folder, 'none'), mustExist: true }))).rejects.toEqual(
+    coded('DATA_CORRUPT'),
+  );
+});
+
+test('what was applied before is not applied again', async () => {
+  const stateMachine = new EchoStateMachine();
+  await logOf(optionsFor({ stateMachine }));
+  const node = await leading(optionsFor({ stateMachine }));
+  await node.propose(Buffer.from('d'));
+  expect(stateMachine.texts).toEqual(['a', 'b', 'c', 'd']);
+  await node.stop();
+});
