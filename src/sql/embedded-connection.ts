@@ -16,8 +16,6 @@ import type { ConnectOptions, ResultColumn, ResultSet, SqlConnection, SqlParam }
 import { insertBatches } from './insert-batches.ts';
 import { assertBound, statementShape } from './statement-shape.ts';
 
-/** How long a statement or a BEGIN waits for another writer before `DB_BUSY`. */
-const BUSY_WAIT_MS = 5_000;
 /** How long the exit of the process waits for a call that is under way. */
 const EXIT_WAIT_MS = 5_000;
 /** SQLite's bound for placeholders in one statement (sqlite.org/limits.html, 9). */
@@ -75,7 +73,7 @@ export class EmbeddedConnection implements SqlConnection {
   #inTransaction = false;
   #closed = false;
 
-  private constructor(file: string) {
+  private constructor(file: string, lockWaitMs: number) {
     connections += 1;
     this.id = `${process.pid}-${connections}`;
     this.#file = file;
@@ -86,7 +84,7 @@ export class EmbeddedConnection implements SqlConnection {
       file,
       shared,
       states: WORKER_STATE,
-      busyWaitMs: BUSY_WAIT_MS,
+      busyWaitMs: lockWaitMs,
       rowsMax: LIMITS.sqlRowsPerFetchMax,
       tooMany: ROWS_MAX_CODE,
     };
@@ -100,13 +98,14 @@ export class EmbeddedConnection implements SqlConnection {
   }
 
   /**
-   * The signal counts only while it opens.
+   * The signal counts only while it opens. `lockWaitMs` is how long a statement or BEGIN waits for another
+   * writer.
    * @throws TidemarkError `ENGINE_MISSING`, `DB_UNREACHABLE`, `DATA_CORRUPT`, `DB_BUSY`, `CANCELLED`.
    */
-  static async open(file: string, options: ConnectOptions): Promise<EmbeddedConnection> {
+  static async open(file: string, options: ConnectOptions, lockWaitMs: number): Promise<EmbeddedConnection> {
     const { signal } = options;
     if (signal?.aborted === true) throw new TidemarkError('CANCELLED', `${file}: cancelled`);
-    const connection = new EmbeddedConnection(file);
+    const connection = new EmbeddedConnection(file, lockWaitMs);
     const abort = (): void => {
       connection.destroy();
     };

@@ -6,13 +6,9 @@
 import { LIMITS, TidemarkError } from '../base/index.ts';
 import { EmbeddedConnection } from './embedded-connection.ts';
 import { embeddedDialect } from './embedded-dialect.ts';
+import { LOCK_WAIT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { Pool } from './pool.ts';
-
-export interface EngineOptions {
-  /** Connections that `use` may have open at a time. */
-  readonly poolMax?: number;
-}
 
 /** An idle thread costs a few MB, so it goes after a while. */
 const IDLE_MS = 30_000;
@@ -22,23 +18,25 @@ export function openEmbedded(
   address: Extract<DatabaseAddress, { kind: 'embedded' }>,
   options: EngineOptions = {},
 ): SqlEngine {
-  return new EmbeddedEngine(address.file, options.poolMax ?? LIMITS.sqlPoolMax);
+  return new EmbeddedEngine(address.file, options);
 }
 
 class EmbeddedEngine implements SqlEngine {
   readonly kind = 'embedded';
   readonly dialect = embeddedDialect;
   readonly #file: string;
+  readonly #lockWaitMs: number;
   readonly #pool: Pool<EmbeddedConnection>;
   readonly #connections = new Map<string, EmbeddedConnection>();
 
-  constructor(file: string, max: number) {
+  constructor(file: string, options: EngineOptions) {
     this.#file = file;
+    this.#lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
     this.#pool = new Pool({
       label: file,
-      max,
+      max: options.poolMax ?? LIMITS.sqlPoolMax,
       idleMs: IDLE_MS,
-      connect: (options) => this.#open(options),
+      connect: (how) => this.#open(how),
     });
   }
 
@@ -78,7 +76,7 @@ class EmbeddedEngine implements SqlEngine {
   }
 
   async #open(options: ConnectOptions): Promise<EmbeddedConnection> {
-    const connection = await EmbeddedConnection.open(this.#file, options);
+    const connection = await EmbeddedConnection.open(this.#file, options, this.#lockWaitMs);
     this.#connections.set(connection.id, connection);
     void connection.gone.then(() => this.#connections.delete(connection.id));
     return connection;

@@ -3,7 +3,8 @@
  */
 export * from './column-types.ts';
 export { embeddedDialect } from './embedded-dialect.ts';
-export { openEmbedded, type EngineOptions } from './embedded-engine.ts';
+export { openEmbedded } from './embedded-engine.ts';
+export type { EngineOptions } from './engine-options.ts';
 export * from './engine.ts';
 export { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
 export { mysqlDialect } from './mysql-dialect.ts';

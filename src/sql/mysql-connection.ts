@@ -13,6 +13,10 @@ import { statementShape } from './statement-shape.ts';
 const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_SECONDS = 60;
 
+export interface MysqlConnectOptions extends ConnectOptions {
+  readonly lockWaitMs: number;
+}
+
 /** What leaves it open whether it took effect if the connection is lost meanwhile. */
 type Effect = 'none' | 'commit' | 'write';
 
@@ -41,7 +45,7 @@ export class MysqlConnection implements SqlConnection {
    * The signal counts only while it opens.
    * @throws TidemarkError `DB_UNREACHABLE`, `DB_ACCESS`, `DB_BUSY` (too many connections), `CANCELLED`.
    */
-  static async open(target: MysqlTarget, options: ConnectOptions): Promise<MysqlConnection> {
+  static async open(target: MysqlTarget, options: MysqlConnectOptions): Promise<MysqlConnection> {
     const { signal } = options;
     const native = await connectNative(target, options);
     const connection = new MysqlConnection(native, target.label);
@@ -53,7 +57,11 @@ export class MysqlConnection implements SqlConnection {
     const deadline = setTimeout(abort, CONNECT_TIMEOUT_MS);
     try {
       for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
-      await connection.query(`SET SESSION wait_timeout = ${options.idleSeconds ?? IDLE_SECONDS}`);
+      const lockWait = Math.max(1, Math.ceil(options.lockWaitMs / 1_000));
+      const idle = options.idleSeconds ?? IDLE_SECONDS;
+      await connection.query(
+        `SET SESSION wait_timeout = ${idle}, SESSION innodb_lock_wait_timeout = ${lockWait}`,
+      );
       if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');
       return connection;
     } catch (error) {

@@ -118,7 +118,6 @@ export const mysqlDialect: Dialect = {
       'SET NAMES utf8mb4 COLLATE utf8mb4_bin',
       "SESSION time_zone = '+00:00'",
       `SESSION sql_mode = '${SQL_MODE}'`,
-      'SESSION innodb_lock_wait_timeout = 5',
       'SESSION lock_wait_timeout = 10',
       // Servers may be set up otherwise; what a report's SQL means is not theirs to choose.
       'SESSION div_precision_increment = 4',

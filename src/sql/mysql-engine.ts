@@ -1,6 +1,6 @@
 /** MySQL and MariaDB. MariaDB 10.11 is what tests run on. */
 import { LIMITS, sleep, systemClock, TidemarkError } from '../base/index.ts';
-import type { EngineOptions } from './embedded-engine.ts';
+import { LOCK_WAIT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
 import { MysqlConnection } from './mysql-connection.ts';
@@ -25,27 +25,29 @@ export function openMysql(
   address: Extract<DatabaseAddress, { kind: 'mysql' }>,
   options: EngineOptions = {},
 ): SqlEngine {
-  return new MysqlEngine(parseMysqlUrl(address.url), options.poolMax ?? LIMITS.sqlPoolMax);
+  return new MysqlEngine(parseMysqlUrl(address.url), options);
 }
 
 class MysqlEngine implements SqlEngine {
   readonly kind = 'mysql';
   readonly dialect = mysqlDialect;
   readonly #target: MysqlTarget;
+  readonly #lockWaitMs: number;
   readonly #pool: Pool<MysqlConnection>;
 
-  constructor(target: MysqlTarget, max: number) {
+  constructor(target: MysqlTarget, options: EngineOptions) {
     this.#target = target;
+    this.#lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
     this.#pool = new Pool({
       label: target.label,
-      max,
+      max: options.poolMax ?? LIMITS.sqlPoolMax,
       idleMs: POOL_IDLE_MS,
-      connect: (options) => MysqlConnection.open(target, { ...options, idleSeconds: POOLED_IDLE_SECONDS }),
+      connect: (how) => this.#open({ ...how, idleSeconds: POOLED_IDLE_SECONDS }),
     });
   }
 
   async connect(options: ConnectOptions): Promise<SqlConnection> {
-    const connection = await MysqlConnection.open(this.#target, options);
+    const connection = await this.#open(options);
     const { signal } = options;
     signal?.addEventListener(
       'abort',
@@ -72,7 +74,7 @@ class MysqlEngine implements SqlEngine {
   async kill(connectionId: string): Promise<void> {
     if (!/^\d+$/.test(connectionId))
       throw new TidemarkError('DB_FAILED', `not a connection id: ${connectionId}`);
-    const side = await MysqlConnection.open(this.#target, { purpose: 'kill' });
+    const side = await this.#open({ purpose: 'kill' });
     // Also when the server stops answering in between.
     const deadline = setTimeout(() => {
       side.destroy();
@@ -83,6 +85,10 @@ class MysqlEngine implements SqlEngine {
       clearTimeout(deadline);
       await side.close();
     }
+  }
+
+  #open(options: ConnectOptions): Promise<MysqlConnection> {
+    return MysqlConnection.open(this.#target, { ...options, lockWaitMs: this.#lockWaitMs });
   }
 
   close(): Promise<void> {

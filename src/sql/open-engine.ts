@@ -1,5 +1,6 @@
 import { assertNever } from '../base/index.ts';
-import { openEmbedded, type EngineOptions } from './embedded-engine.ts';
+import { openEmbedded } from './embedded-engine.ts';
+import type { EngineOptions } from './engine-options.ts';
 import type { DatabaseAddress, SqlEngine } from './engine.ts';
 import { openMysql } from './mysql-engine.ts';
 

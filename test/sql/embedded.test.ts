@@ -27,7 +27,7 @@ describe('the embedded engine', () => {
   });
 
   it('lets one writer wait for another, then gives up with DB_BUSY and no transaction', async () => {
-    const engine = engineOn('busy.db');
+    const engine = openEmbedded({ kind: 'embedded', file: join(folder, 'busy.db') }, { lockWaitMs: 300 });
     const [first, second] = await Promise.all([1, 2].map(() => engine.connect({ purpose: 'test' })));
     await first?.query('CREATE TABLE t (n INTEGER)');
     await first?.begin('write');
