@@ -259,6 +259,19 @@ describe('the ladder', () => {
     expect(causes(leader.round())).toEqual(['parked']);
   });
 
+  it("takes a gone executor's tasks over although the others are full: those may wait for its locks", () => {
+    const leader = startedLeader(jobOf(), 2, { slots: 2 });
+    for (let i = 0; i < 20; i++) leader.world.seal();
+    leader.settle();
+    const left = [...leader.world.state.openTasks.values()].filter(({ executorId }) => executorId === 2);
+    expect(left).toHaveLength(4);
+    leader.round({ type: 'executor-goodbye', executorId: 2 });
+    leader.settle();
+    for (const { key } of left) expect(leader.world.task(key)).toMatchObject({ executorId: 1, version: 2 });
+    // First grants wait until there is room again.
+    expect(leader.world.state.openTasks.size).toBe(8);
+  });
+
   it('gives every open task of a sink a new version under its new epoch', () => {
     const { leader, task } = failingTask(2);
     leader.world.accept({ type: 'sink.grant', v: 1, sinkId: 1 });

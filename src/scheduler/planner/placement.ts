@@ -4,6 +4,9 @@
 import type { StateView } from '../../statemachine/index.ts';
 import type { Liveness } from './liveness.ts';
 
+/** How many times an executor's room may be filled when it takes over what others left. */
+const TAKEOVER_STRETCH = 2;
+
 interface Room {
   readonly executorId: number;
   readonly tasksMax: number;
@@ -48,9 +51,14 @@ export class Placement {
     if (room !== undefined) room.tasks += tasks;
   }
 
-  /** Takes room for a task, elsewhere than at `avoid` if there is an elsewhere; undefined if all are full. */
-  takeForTask(avoid?: number): number | undefined {
-    const free = this.#rooms.filter((room) => room.tasks < room.tasksMax);
+  /**
+   * Takes room for a task, elsewhere than at `avoid` if there is an elsewhere; undefined if all are full. A task that
+   * takes over from a version that may hold locks goes beyond the room: what fills it may be waiting for those locks,
+   * and the dispatch is what frees them.
+   */
+  takeForTask(avoid?: number, takesOver = false): number | undefined {
+    const stretch = takesOver ? TAKEOVER_STRETCH : 1;
+    const free = this.#rooms.filter((room) => room.tasks < room.tasksMax * stretch);
     const room = least(free, avoid, (candidate) => candidate.tasks / candidate.tasksMax);
     if (room !== undefined) room.tasks += 1;
     return room?.executorId;

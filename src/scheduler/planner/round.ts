@@ -46,7 +46,7 @@ export class Round {
       readonly reason?: string;
     },
   ): boolean {
-    const executorId = this.placement.takeForTask(options.avoid);
+    const executorId = this.placement.takeForTask(options.avoid, task.state === 'ASSIGNED');
     if (executorId === undefined) return false;
     if (task.state === 'ASSIGNED') this.placement.add(task.executorId, -1);
     this.decidedTasks.add(task.key);
