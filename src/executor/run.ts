@@ -9,6 +9,8 @@ export class Run {
   readonly task: Task;
   readonly token: FencingToken;
   phase: Phase = 'waiting';
+  /** Resolves when connections that earlier grants of the task left were looked for and killed. */
+  cleared: Promise<void> = Promise.resolve();
   readonly #abort = new AbortController();
   readonly #connections = new Map<string, SqlEngine>();
 

@@ -176,4 +176,35 @@ describe('the task runner', () => {
     await runner.stop();
     expect(await outcome(3)).toMatchObject({ errorCode: 'CANCELLED' });
   });
+
+  it('kills what earlier grants left before there is a slot: the slots may wait for it', async () => {
+    const cleared: number[] = [];
+    let unlock: (() => void) | undefined;
+    const locked = new Promise<void>((resolve) => {
+      unlock = resolve;
+    });
+    const { runner, outcome } = bench(
+      {
+        killSuperseded: (run) => {
+          cleared.push(run.task.version);
+          if (run.task.version === 2) unlock?.();
+          return run.task.version === 3
+            ? Promise.reject(new TidemarkError('DB_BUSY', 'x'))
+            : Promise.resolve();
+        },
+        merge: async () => {
+          await locked;
+          return { result: 'DONE', replaced: false, foundDone: false };
+        },
+      },
+      1,
+    );
+    runner.dispatch(taskOf(window(1), 1));
+    runner.dispatch(taskOf(window(2), 2));
+    runner.dispatch(taskOf(window(3), 3));
+    for (const version of [1, 2, 3]) {
+      expect(await outcome(version)).toMatchObject({ result: TaskResult.TASK_RESULT_DONE });
+    }
+    expect(cleared).toEqual([1, 2, 3]);
+  });
 });
