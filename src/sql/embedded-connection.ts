@@ -15,6 +15,7 @@ import {
 import type { ConnectOptions, ResultColumn, ResultSet, SqlConnection, SqlParam } from './engine.ts';
 import { insertBatches } from './insert-batches.ts';
 import { assertBound, statementShape } from './statement-shape.ts';
+import { type EndTurn, POLL_MS, type WriterTurns } from './writer-turns.ts';
 
 /** How long the exit of the process waits for a call that is under way. */
 const EXIT_WAIT_MS = 5_000;
@@ -22,6 +23,13 @@ const EXIT_WAIT_MS = 5_000;
 const VARIABLES_MAX = 32_000;
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
+
+export interface EmbeddedOptions {
+  /** How long a statement or BEGIN waits for another process's writer, milliseconds. */
+  readonly lockWaitMs: number;
+  /** Shared by all connections of this process to the file. */
+  readonly turns: WriterTurns;
+}
 
 interface Waiting {
   readonly sql: string | null;
@@ -70,11 +78,14 @@ export class EmbeddedConnection implements SqlConnection {
   readonly #waiting = new Map<number, Waiting>();
   readonly #exited: Promise<void>;
   #next = 1;
+  readonly #turns: WriterTurns;
+  #endTurn: EndTurn | undefined;
   #inTransaction = false;
   #closed = false;
 
-  private constructor(file: string, lockWaitMs: number) {
+  private constructor(file: string, how: EmbeddedOptions) {
     connections += 1;
+    this.#turns = how.turns;
     this.id = `${process.pid}-${connections}`;
     this.#file = file;
     const shared = new SharedArrayBuffer(4);
@@ -84,7 +95,8 @@ export class EmbeddedConnection implements SqlConnection {
       file,
       shared,
       states: WORKER_STATE,
-      busyWaitMs: lockWaitMs,
+      busyWaitMs: how.lockWaitMs,
+      pollMs: POLL_MS,
       rowsMax: LIMITS.sqlRowsPerFetchMax,
       tooMany: ROWS_MAX_CODE,
     };
@@ -98,14 +110,17 @@ export class EmbeddedConnection implements SqlConnection {
   }
 
   /**
-   * The signal counts only while it opens. `lockWaitMs` is how long a statement or BEGIN waits for another
-   * writer.
+   * The signal counts only while it opens.
    * @throws TidemarkError `ENGINE_MISSING`, `DB_UNREACHABLE`, `DATA_CORRUPT`, `DB_BUSY`, `CANCELLED`.
    */
-  static async open(file: string, options: ConnectOptions, lockWaitMs: number): Promise<EmbeddedConnection> {
+  static async open(
+    file: string,
+    options: ConnectOptions,
+    how: EmbeddedOptions,
+  ): Promise<EmbeddedConnection> {
     const { signal } = options;
     if (signal?.aborted === true) throw new TidemarkError('CANCELLED', `${file}: cancelled`);
-    const connection = new EmbeddedConnection(file, lockWaitMs);
+    const connection = new EmbeddedConnection(file, how);
     const abort = (): void => {
       connection.destroy();
     };
@@ -162,9 +177,25 @@ export class EmbeddedConnection implements SqlConnection {
 
   async begin(mode: 'write' | 'snapshot'): Promise<void> {
     assert(!this.#inTransaction, 'transactions do not nest');
-    await this.#run(mode === 'write' ? 'BEGIN IMMEDIATE' : 'BEGIN', []);
+    if (mode === 'write') {
+      await this.#beginWrite();
+      return;
+    }
+    await this.#run('BEGIN', []);
     // BEGIN alone takes no snapshot yet; the first read does.
-    if (mode === 'snapshot') await this.#run('SELECT COUNT(*) FROM sqlite_master', []);
+    await this.#run('SELECT COUNT(*) FROM sqlite_master', []);
+  }
+
+  async #beginWrite(): Promise<void> {
+    this.#assertOpen();
+    const endTurn = await this.#turns.take();
+    this.#endTurn = endTurn;
+    try {
+      await this.#run('BEGIN IMMEDIATE', []);
+    } catch (error) {
+      endTurn();
+      throw error;
+    }
   }
 
   async commit(): Promise<void> {
@@ -245,6 +276,8 @@ export class EmbeddedConnection implements SqlConnection {
       this.#worker.once('exit', () => {
         live.delete(this.#state);
         this.#closed = true;
+        // Only now is the lock of a dropped connection surely gone.
+        this.#endTurn?.();
         this.#failAll(problem);
         resolve();
       });
@@ -257,6 +290,7 @@ export class EmbeddedConnection implements SqlConnection {
     this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker.unref();
     this.#inTransaction = reply.inTransaction;
+    if (!reply.inTransaction && waiting.sql !== 'BEGIN IMMEDIATE') this.#endTurn?.();
     if (reply.error !== undefined) {
       waiting.reject(embeddedError(reply.error, this.#file));
     } else if (reply.result !== undefined) {

@@ -9,6 +9,7 @@ import { embeddedDialect } from './embedded-dialect.ts';
 import { LOCK_WAIT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { Pool } from './pool.ts';
+import { WriterTurns } from './writer-turns.ts';
 
 /** An idle thread costs a few MB, so it goes after a while. */
 const IDLE_MS = 30_000;
@@ -27,6 +28,7 @@ class EmbeddedEngine implements SqlEngine {
   readonly #file: string;
   readonly #lockWaitMs: number;
   readonly #pool: Pool<EmbeddedConnection>;
+  readonly #turns = new WriterTurns();
   readonly #connections = new Map<string, EmbeddedConnection>();
 
   constructor(file: string, options: EngineOptions) {
@@ -76,7 +78,10 @@ class EmbeddedEngine implements SqlEngine {
   }
 
   async #open(options: ConnectOptions): Promise<EmbeddedConnection> {
-    const connection = await EmbeddedConnection.open(this.#file, options, this.#lockWaitMs);
+    const connection = await EmbeddedConnection.open(this.#file, options, {
+      lockWaitMs: this.#lockWaitMs,
+      turns: this.#turns,
+    });
     this.#connections.set(connection.id, connection);
     void connection.gone.then(() => this.#connections.delete(connection.id));
     return connection;

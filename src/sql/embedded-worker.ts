@@ -24,6 +24,8 @@ export interface WorkerInput {
   readonly states: typeof WORKER_STATE;
   /** How long a statement waits for another connection's lock. */
   readonly busyWaitMs: number;
+  /** How often it asks for a lock that another holds. */
+  readonly pollMs: number;
   readonly rowsMax: number;
   /** The code of a result with more rows. */
   readonly tooMany: string;
@@ -72,8 +74,6 @@ export class EmbeddedWorker {
   // No static members: the compiler would put a name beside the class for them.
   readonly #statementsMax = 100;
   readonly #cachedTextMax = 32 * 1024;
-  /** The library's own wait for a lock; short, so that a request to end is seen soon. */
-  readonly #nativeWaitMs = 50;
   readonly #port: MessagePort;
   readonly #input: WorkerInput;
   readonly #state: Int32Array;
@@ -131,7 +131,7 @@ export class EmbeddedWorker {
       } catch (error) {
         const busy = /^SQLITE_(?:BUSY|LOCKED)/.test((error as { code?: string }).code ?? '');
         const again = busy && this.#database?.inTransaction !== true && performance.now() < deadline;
-        if (!again || Atomics.wait(this.#state, 0, calling, 5) === 'not-equal') throw error;
+        if (!again || Atomics.wait(this.#state, 0, calling, this.#input.pollMs) === 'not-equal') throw error;
       }
     }
   }
@@ -167,7 +167,7 @@ export class EmbeddedWorker {
   #open(): Database {
     if (this.#database === undefined) {
       const LibraryClass = this.#load(this.#input.library) as Library;
-      this.#database = new LibraryClass(this.#input.file, { timeout: this.#nativeWaitMs });
+      this.#database = new LibraryClass(this.#input.file, { timeout: 0 });
       this.#database.defaultSafeIntegers(true);
     }
     return this.#database;

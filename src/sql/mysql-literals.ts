@@ -3,7 +3,7 @@
  * prepared statement sends every JS number as DOUBLE and a 64-bit integer as a string: `_w * ?` would not
  * be exact any more. mysql2's own formatter replaces every `?`, also inside strings; this one does not.
  */
-import { assert, TidemarkError } from '../base/index.ts';
+import { TidemarkError } from '../base/index.ts';
 import type { SqlParam } from './engine.ts';
 import { assertBound, statementShape } from './statement-shape.ts';
 
@@ -50,7 +50,6 @@ export function literal(value: SqlParam): string {
 function numberLiteral(value: number): string {
   if (Number.isSafeInteger(value)) return value.toString();
   if (!Number.isFinite(value)) throw new TidemarkError('VALUE_RANGE', `${value} is not a number in SQL`);
-  assert(!Number.isInteger(value) || Math.abs(value) > 2 ** 63, 'an integer above 2^53 is given as a bigint');
   // The exponent makes it a DOUBLE; without one MySQL reads a DECIMAL.
   return value.toExponential();
 }

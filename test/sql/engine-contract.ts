@@ -1,4 +1,5 @@
 /** What every SQL engine must do, whatever stands behind it. Run by embedded.test.ts and mysql.test.ts. */
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isTidemarkError, type ErrorCode } from '../../src/base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../src/sql/index.ts';
@@ -119,6 +120,26 @@ export function engineContract(open: () => Promise<EngineFixture>): void {
         `SELECT ${bytes}, ${dialect.fromStored(bytes, 'TEXT(9)')} FROM (SELECT 'é😀' AS t) AS x`,
       );
       expect([Buffer.from(rows[0]?.[0] as Uint8Array).toString(), rows[0]?.[1]]).toEqual(['é😀', 'é😀']);
+    });
+
+    it('keeps whatever is thrown at it', async () => {
+      const text = fc.string({ unit: 'binary', maxLength: 40 }).filter((value) => !value.includes('\0'));
+      const row = fc.record({
+        n: fc.bigInt({ min: INT64_MIN, max: INT64_MAX }),
+        t: fc.oneof(text, fc.stringMatching(/^[?'"`\\;#*/ -]{0,20}$/)),
+        b: fc.uint8Array({ maxLength: 40 }),
+        d: fc.double({ noNaN: true, noDefaultInfinity: true }).filter((value) => !Object.is(value, -0)),
+      });
+      const rows = fc.sample(row, { numRuns: 500, seed: 20261121 });
+      await engine.use('test', (connection) =>
+        connection.insertRows(
+          'cells',
+          ['id', 'n', 't', 'b', 'd'],
+          rows.map(({ n, t, b, d }, at) => [at, n, t, b, d]),
+        ),
+      );
+      const { rows: found } = await run('SELECT n, t, b, d FROM cells ORDER BY id');
+      expect(found.map(([n, t, b, d]) => ({ n, t, b: Uint8Array.from(b as Uint8Array), d }))).toEqual(rows);
     });
 
     it('leaves question marks in strings, names and comments alone', async () => {
