@@ -38,9 +38,16 @@ export async function runDev(options: DevOptions, { terminal }: { terminal: Term
   try {
     return await run.run(endings);
   } finally {
-    for (const end of endings.toReversed()) await end();
+    await endAll(endings);
     stops.close();
   }
+}
+
+/** Ends everything, last first. One end that fails keeps no other from being made; the first failure is thrown. */
+async function endAll(endings: Endings): Promise<void> {
+  const failures: unknown[] = [];
+  for (const end of endings.toReversed()) await end().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }
 
 class DevRun implements ClusterEvents {
@@ -221,6 +228,7 @@ class DevRun implements ClusterEvents {
           this.#screen.line(line);
         },
         signal: faults.signal,
+        interrupted: this.#stops.signal,
       });
       this.#background.start('faults', chaos);
     }

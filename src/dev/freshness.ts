@@ -10,6 +10,10 @@ import type { SqlEngine } from '../sql/index.ts';
 const MARKER_EVERY_MS = 200;
 const LOOK_EVERY_MS = 20;
 const PENDING_MAX = 1_000;
+/** About half an hour of markers; what is older counts no more. */
+const SAMPLES_MAX = 10_000;
+/** Markers that stay in the source. */
+const MARKERS_KEPT = 100;
 
 export interface FreshnessOptions {
   readonly source: SqlEngine;
@@ -28,7 +32,7 @@ export class FreshnessMeter {
   readonly #options: FreshnessOptions;
   readonly #samplesMs: number[] = [];
   #pending: Marker[] = [];
-  #written = 0;
+  readonly #ids: number[] = [];
 
   constructor(options: FreshnessOptions) {
     this.#options = options;
@@ -60,15 +64,15 @@ export class FreshnessMeter {
         await tolerateDatabase(async () => {
           await source.use('marker', async (connection) => {
             await connection.begin('write');
-            const id = systemClock.wallMs() * 16 + (this.#written % 16);
-            await connection.query('INSERT INTO markers (marker_id, sent_ms) VALUES (?, ?)', [
-              id,
-              systemClock.wallMs(),
-            ]);
+            const now = systemClock.wallMs();
+            const id = Math.max(now, 1 + (this.#ids.at(-1) ?? 0));
+            await connection.query('INSERT INTO markers (marker_id, sent_ms) VALUES (?, ?)', [id, now]);
+            const old = this.#ids.length < MARKERS_KEPT ? undefined : this.#ids.shift();
+            if (old !== undefined) await connection.query('DELETE FROM markers WHERE marker_id = ?', [old]);
             await connection.commit();
+            this.#ids.push(id);
           });
           const committedMs = systemClock.monotonicMs();
-          this.#written += 1;
           const { position } = await changes.head();
           this.#pending.push({ committedMs, position });
         });
@@ -89,6 +93,7 @@ export class FreshnessMeter {
           const [{ position, committedMs }] = this.#pending as [Marker];
           if (!positions.every((reached) => includes(changes, reached, position))) return;
           this.#samplesMs.push(now - committedMs);
+          if (this.#samplesMs.length > SAMPLES_MAX) this.#samplesMs.shift();
           this.#pending.shift();
         }
       });

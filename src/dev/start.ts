@@ -37,6 +37,7 @@ export async function openDatabases(
   });
   endings.push(() => folder.unlock());
   if (options.ephemeral) endings.push(() => removeDataFolder(folder));
+  if (options.mysqlUrl !== undefined && !options.mysql) say('--mysql-url is not used without --mysql');
   const databases = options.mysql
     ? await openMysqlDatabases(await serverUrl(options, folder, endings, say), folder.settings.id)
     : openEmbeddedDatabases(folder);

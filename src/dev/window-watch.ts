@@ -57,6 +57,8 @@ export class WindowWatch {
     if (!this.#started && this.#options.resumed) for (const window of merged) this.#shown.add(nameOf(window));
     this.#started = true;
     for (const window of merged) if (!this.#shown.has(nameOf(window))) this.#show(window);
+    const listed = new Set(windows.map(nameOf));
+    for (const name of this.#shown) if (!listed.has(name)) this.#shown.delete(name);
     const next = windows.findLast((window) => window.state === 'SEALED');
     if (next !== undefined) {
       this.#options.screen.live(

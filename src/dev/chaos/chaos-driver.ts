@@ -24,8 +24,10 @@ export async function runChaos(context: ChaosContext): Promise<void> {
   const done = new Set<PlacedFault>();
   while (!context.signal.aborted) await runRound(context, done);
   const deadline = systemClock.monotonicMs() + ROUND_MS;
-  while (done.size < PLACED_FAULTS.length && systemClock.monotonicMs() < deadline) {
-    for (const fault of PLACED_FAULTS.filter((one) => !done.has(one))) await tryFault(context, fault, done);
+  for (let at = 0; done.size < PLACED_FAULTS.length && systemClock.monotonicMs() < deadline; at += 1) {
+    const fault = PLACED_FAULTS[at % PLACED_FAULTS.length];
+    if (context.interrupted.aborted) return;
+    if (fault !== undefined && !done.has(fault)) await tryFault(context, fault, done);
   }
 }
 

@@ -36,5 +36,8 @@ export interface ChaosContext {
   /** Milliseconds from each leader kill until a change was committed again. */
   readonly writesResumedMs: number[];
   readonly say: (line: string) => void;
+  /** Aborted when no new round is to begin. */
   readonly signal: AbortSignal;
+  /** Aborted when not even what is missing is to be tried any more: somebody pressed Ctrl-C. */
+  readonly interrupted: AbortSignal;
 }

@@ -13,7 +13,7 @@ export interface PlacedFault {
   run(context: ChaosContext): Promise<boolean>;
 }
 
-const HIT_WITHIN_MS = 6_000;
+const HIT_WITHIN_MS = 10_000;
 const CONSEQUENCE_WITHIN_MS = 15_000;
 const RESTART_AFTER_MS = 300;
 const LOOK_EVERY_MS = 50;
