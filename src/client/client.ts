@@ -210,7 +210,9 @@ class EndpointClient implements TidemarkClient {
   }
 }
 
-/** An init may be given again, whatever came of it; what is missing from a broken connection is where it went. */
+/**
+ * An init may be given again, whatever came of it; what is missing from a broken connection is where it went.
+ */
 function initFailed(address: string, error: unknown): TidemarkError {
   const known = toTidemarkError(error);
   if (!(known.cause instanceof Error) || !isTidemarkError(known, 'NO_LEADER', 'OUTCOME_UNKNOWN'))

@@ -12,7 +12,9 @@ export interface LeaderCall<Request, Reply> {
   readonly name: string;
   readonly method: UnaryMethod<Request, Reply>;
   readonly request: Request;
-  /** `read` changes nothing; `numbered` is a change that carries (session, sequence). Both may be repeated. */
+  /**
+   * `read` changes nothing; `numbered` is a change that carries (session, sequence). Both may be repeated.
+   */
   readonly kind: 'read' | 'numbered';
   /** The leader itself waits for others before it answers, for seconds maybe. @default false */
   readonly slow?: boolean;
@@ -26,9 +28,13 @@ export interface LeaderCallOptions {
 
 /** A request that a stopped leader holds is sent elsewhere after this long. */
 const ATTEMPT_MS = 2_000;
-/** Hints followed at once, one after the other; two nodes that name each other must not be asked in a circle. */
+/**
+ * Hints followed at once, one after the other; two nodes that name each other must not be asked in a circle.
+ */
 const HINTS_AT_ONCE_MAX = 2;
-/** With less time left no attempt begins: cut off half way it would turn a clear answer into an unknown one. */
+/**
+ * With less time left no attempt begins: cut off half way it would turn a clear answer into an unknown one.
+ */
 const ATTEMPT_LEAST_MS = 100;
 const PAUSE_FIRST_MS = 20;
 const PAUSE_MAX_MS = 250;

@@ -55,7 +55,10 @@ function isAnswered(view: StateView, as: Proposing): boolean {
   return session?.replies.some(({ sequence }) => sequence === as.sequence) ?? false;
 }
 
-/** Lets one connected executor check and compile the job; another one is asked if the first goes away meanwhile. */
+/**
+ * Lets one connected executor check and compile the job; another one is asked if the first goes away
+ * meanwhile.
+ */
 async function compile(links: ExecutorLinks, jobYaml: string): Promise<string> {
   for (const link of links.live().slice(0, VALIDATORS_MAX)) {
     const outcome = await link.validate(jobYaml, LIMITS.clientDeadlineMs);

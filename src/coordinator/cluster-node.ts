@@ -43,7 +43,8 @@ export interface ClusterNode extends ClusterFace {
 
 /**
  * Opens the state and the log and takes part in the cluster from then on.
- * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_IN_USE`, `DATA_OF_OTHER_CLUSTER`, `STORAGE_FAILED`.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_IN_USE`, `DATA_OF_OTHER_CLUSTER`,
+ * `STORAGE_FAILED`.
  */
 export async function startClusterNode(options: ClusterNodeOptions): Promise<ClusterNode> {
   const { identity, folder, clock, log } = options;

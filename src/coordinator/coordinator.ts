@@ -38,8 +38,8 @@ const CLOSE_GRACE_MS = 500;
 
 /**
  * Starts a coordinator on its folder.
- * @throws TidemarkError `DATA_IN_USE`, `DATA_OF_OTHER_CLUSTER`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `PORT_IN_USE`,
- * `CONFIG_INVALID`, `STORAGE_FAILED`. Nothing is left listening or locked then.
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_OF_OTHER_CLUSTER`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`,
+ * `PORT_IN_USE`, `CONFIG_INVALID`, `STORAGE_FAILED`. Nothing is left listening or locked then.
  */
 export async function startCoordinator(options: CoordinatorOptions): Promise<RunningCoordinator> {
   const folder = await openDataFolder(options.dataFolder);

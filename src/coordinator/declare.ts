@@ -30,7 +30,10 @@ export function declaration(compiledJson: string): DeclareJob {
   };
 }
 
-/** Reads what an executor compiled; both run the same code, so that anything else is a mistake or another version. */
+/**
+ * Reads what an executor compiled; both run the same code, so that anything else is a mistake or another
+ * version.
+ */
 function readCompiledJob(json: string): CompiledJob {
   let job: CompiledJob;
   try {
@@ -52,7 +55,7 @@ function sinkOf(job: CompiledJob, source: string): string {
   if (names.size > 1) {
     throw new TidemarkError(
       'JOB_UNSUPPORTED',
-      `the reports on source ${source} are in ${names.size} databases (${[...names].join(', ')}); this version allows one`,
+      `reports on source ${source} are in several databases (${[...names].join(', ')}); one is allowed`,
       { next: 'Put all reports of one source into one database.' },
     );
   }

@@ -1,4 +1,6 @@
-/** A gRPC server on one address of one authority: limits, authorisation and coded errors for all its methods. */
+/**
+ * A gRPC server on one address of one authority: limits, authorisation and coded errors for all its methods.
+ */
 import { lookup } from 'node:dns/promises';
 import {
   Server,

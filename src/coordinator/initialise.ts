@@ -29,7 +29,10 @@ export interface InitialiserOptions {
 }
 
 export interface Initialiser {
-  /** @throws TidemarkError `ALREADY_INITIALIZED`, `BAD_REQUEST`, `MEMBER_MISMATCH`, or what another node answered. */
+  /**
+   * @throws TidemarkError `ALREADY_INITIALIZED`, `BAD_REQUEST`, `MEMBER_MISMATCH`, or what another node
+   * answered.
+   */
   init(request: InitRequest): Promise<InitReply>;
   /** @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`. */
   admit(request: AdmitRequest): Promise<AdmitReply>;
@@ -89,7 +92,7 @@ async function admit(options: InitialiserOptions, request: AdmitRequest): Promis
   if (own?.peerAddress !== peerAddress || own.clientAddress !== clientAddress) {
     throw new TidemarkError(
       'MEMBER_MISMATCH',
-      `admitted as member ${identity.memberId} at ${own?.peerAddress ?? 'no address'}, but this node is at ${peerAddress}`,
+      `admitted as member ${identity.memberId} at ${own?.peerAddress ?? 'no address'}, not at ${peerAddress}`,
       { next: 'Check that each coordinator advertises an address of its own.' },
     );
   }
@@ -133,7 +136,10 @@ async function askAll(
   return answers;
 }
 
-/** The plan of an interrupted init is taken up again if it was for the same coordinators; else a new one is made. */
+/**
+ * The plan of an interrupted init is taken up again if it was for the same coordinators; else a new one is
+ * made.
+ */
 async function makePlan(
   options: InitialiserOptions,
   answers: readonly CoordinatorAnswer[],
@@ -155,7 +161,7 @@ function refuseForeign(asked: string, found: string, planned: string): void {
 
 function alreadyInitialised(who: string, cluster: string): TidemarkError {
   return new TidemarkError('ALREADY_INITIALIZED', `${who} belongs to cluster ${cluster} already`, {
-    next: 'Look at it with: tidemark cluster status. To begin anew, start coordinators on empty data folders.',
+    next: 'See tidemark cluster status. To begin anew, start coordinators on empty data folders.',
   });
 }
 

@@ -11,7 +11,9 @@ import type { Logger } from '../ops/index.ts';
 import type { SchedulerConfig } from '../scheduler/index.ts';
 import type { Credentials } from '../wire/index.ts';
 
-/** Where to listen, and under which address others reach it (by default the same). `host:port`, `[v6]:port`. */
+/**
+ * Where to listen, and under which address others reach it (by default the same). `host:port`, `[v6]:port`.
+ */
 export interface ListenOptions {
   readonly listen: string;
   readonly advertise?: string | undefined;

@@ -1,4 +1,6 @@
-/** Turns records of the replicated state into the messages that executors get, and names what they refer to. */
+/**
+ * Turns records of the replicated state into the messages that executors get, and names what they refer to.
+ */
 import { must, parseToken } from '../base/index.ts';
 import { idKey, windowKey } from '../statemachine/index.ts';
 import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
@@ -67,7 +69,9 @@ export function taskWork(
   return { message, definitions };
 }
 
-/** Makes the message that lets an executor prepare tables; undefined without a current grant or sink epoch. */
+/**
+ * Makes the message that lets an executor prepare tables; undefined without a current grant or sink epoch.
+ */
 export function prepareWork(context: WorkContext, source: SourceRecord): Work<Prepare> | undefined {
   const { view } = context;
   const sink = view.sinks.get(idKey(source.sinkId));

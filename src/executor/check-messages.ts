@@ -1,6 +1,6 @@
 /**
- * Checks what a leader says before it is believed: numbers that fit, tokens that can be tokens, windows that are the
- * ones named. A message that fails here ends the stream with a code and changes nothing.
+ * Checks what a leader says before it is believed: numbers that fit, tokens that can be tokens, windows that
+ * are the ones named. A message that fails here ends the stream with a code and changes nothing.
  */
 import { TidemarkError, TOKEN_MAX } from '../base/index.ts';
 import { TaskKind, type Prepare, type StartCollector, type Task } from '../wire/index.ts';

@@ -55,7 +55,10 @@ export class Executor {
   readonly #session: Session;
   /** Tokens of prepare grants that are being carried out. */
   readonly #preparing = new Set<bigint>();
-  /** By source, what became of its newest one: none is carried out twice, since tasks may read its copies by then. */
+  /**
+   * By source, what became of its newest one: none is carried out twice, since tasks may read its copies by
+   * then.
+   */
   readonly #prepared = new Map<bigint, PrepareOutcome>();
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -120,7 +123,8 @@ export class Executor {
 
   /** Says goodbye, ends all work, and closes every connection. */
   async stop(): Promise<void> {
-    // Goodbye first: the leader moves the work on, and what is cut off below does not count as failed attempts.
+    // Goodbye first: the leader moves the work on, and what is cut off below does not count as failed
+    // attempts.
     this.#stop.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
     await this.#running;
     await Promise.all([this.#host.stopAll(), this.#runner.stop()]);

@@ -1,4 +1,6 @@
-/** The built program as it is typed: help, versions, wrong input; each wrong input ends in one coded error. */
+/**
+ * The built program as it is typed: help, versions, wrong input; each wrong input ends in one coded error.
+ */
 import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';

@@ -10,7 +10,11 @@ describe('errors', () => {
 
   it('say what, why and what next', () => {
     expect(renderError(error, 'table')).toBe(
-      `error PORT_IN_USE: 127.0.0.1:7401 is taken\nwhy   ${ERRORS.PORT_IN_USE.meaning}\nnext  Choose another.`,
+      [
+        'error PORT_IN_USE: 127.0.0.1:7401 is taken',
+        `why   ${ERRORS.PORT_IN_USE.meaning}`,
+        'next  Choose another.',
+      ].join('\n'),
     );
   });
 

@@ -35,7 +35,7 @@ const WOKEN: Answer = { reply: { woken: 3 } };
 const SOURCES: Answer = { reply: { sources: [] } };
 
 describe('where a request goes', () => {
-  test('to the first endpoint, and on to the leader that it names; the next one goes there at once', async () => {
+  test('to the first endpoint, then to the leader that it names; the next one goes there at once', async () => {
     at(0).answer = () => refuse('NOT_LEADER', at(1).address);
     at(1).answer = () => SOURCES;
     const made = client(5_000, [at(0).address]);
@@ -146,7 +146,7 @@ describe('when the deadline passes', () => {
     await expect(client(400).retryTasks()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });
 
-  test('a change that was surely not carried out is NO_LEADER, and each endpoint says what was found', async () => {
+  test('a change surely not carried out is NO_LEADER, and each endpoint says what was found', async () => {
     const status = { clusterId: 'ab', role: 'follower', term: 12n, leaderId: 2n, leaderContactMs: 41_000n };
     at(0).answer = (method) => {
       if (method !== 'status') return refuse('NOT_LEADER');

@@ -91,7 +91,9 @@ export class TestCluster {
     slot.running = undefined;
   }
 
-  /** Waits until one coordinator leads, has proved it, and all running ones follow it; returns its position. */
+  /**
+   * Waits until one coordinator leads, has proved it, and all running ones follow it; returns its position.
+   */
   leader(): Promise<number> {
     return eventually(
       async () => {

@@ -52,7 +52,7 @@ export const noConsole: Rule = ({ path, lines }) => {
 export const noFocusedTests: Rule = ({ path, lines }) => {
   if (!path.endsWith('.test.ts')) return [];
   // `skipIf` is for suites that need a server; npm test ends non-zero when one of them did not run.
-  const pattern = /\b(it|test|describe)\s*\.\s*(only|skip|todo|fails)\b|\bretry\s*:/;
+  const pattern = /\b(it|test|describe)\s*\.\s*(only|skip|todo|fails)\b|\bretry\s*:\s*\d/;
   return lines.flatMap((line, index) =>
     pattern.test(line) ? [`${path}:${index + 1}: focused, skipped or retried test`] : [],
   );

@@ -52,9 +52,9 @@ export class Placement {
   }
 
   /**
-   * Takes room for a task, elsewhere than at `avoid` if there is an elsewhere; undefined if all are full. A task that
-   * takes over from a version that may hold locks goes beyond the room: what fills it may be waiting for those locks,
-   * and the dispatch is what frees them.
+   * Takes room for a task, elsewhere than at `avoid` if there is an elsewhere; undefined if all are full. A
+   * task that takes over from a version that may hold locks goes beyond the room: what fills it may be
+   * waiting for those locks, and the dispatch is what frees them.
    */
   takeForTask(avoid?: number, takesOver = false): number | undefined {
     const stretch = takesOver ? TAKEOVER_STRETCH : 1;
