@@ -43,6 +43,9 @@ export interface TaskRunnerOptions {
   readonly log: RunnerLog;
 }
 
+/** A task that took this long is worth a line, in milliseconds. */
+const SLOW_MS = 2_000;
+
 type Ended = Partial<TaskOutcome> & Pick<TaskOutcome, 'result'>;
 
 export class TaskRunner {
@@ -250,11 +253,14 @@ export class TaskRunner {
     });
   }
 
-  /** What fencing and replacing did is rare and worth a line; a plain merge is not. */
-  #note(run: Run, { result, replaced = false, foundDone = false }: Ended): void {
-    const plain = result === TaskResult.TASK_RESULT_DONE && !replaced && !foundDone;
+  /** What fencing and replacing did is rare and worth a line, and so is a slow task; a plain merge is not. */
+  #note(run: Run, ended: Ended): void {
+    const { result, replaced = false, foundDone = false, computeMs = 0, mergeMs = 0, rowsOut = 0n } = ended;
+    const slow = computeMs + mergeMs >= SLOW_MS;
+    const plain = result === TaskResult.TASK_RESULT_DONE && !replaced && !foundDone && !slow;
     if (plain || result === TaskResult.TASK_RESULT_FAILED) return;
-    const fields = this.#fields(run, { result: resultName(result), replaced, foundDone });
+    const figures = { computeMs, mergeMs, rowsOut: Number(rowsOut) };
+    const fields = this.#fields(run, { result: resultName(result), replaced, foundDone, ...figures });
     this.#options.log.info(fields, 'task ended');
   }
 
