@@ -75,19 +75,14 @@ export class LocalCluster implements ChildListener {
   }
 
   /**
-   * Starts the coordinators and resolves when all answer.
+   * Starts all processes and resolves when every coordinator answers; executors dial until they find a leader.
    * @throws TidemarkError the error that a process ended with, `NO_LEADER` when one does not answer.
    */
-  async startCoordinators(): Promise<void> {
-    for (const child of this.coordinators) child.start();
+  async start(): Promise<void> {
+    for (const child of this.children) child.start();
     await this.waitUntil('every coordinator answers', async () =>
       (await this.doors.statuses()).every((status) => status !== undefined),
     );
-  }
-
-  /** Starts the executors; from now on a process that ends by itself is started again. */
-  startExecutors(): void {
-    for (const child of this.executors) child.start();
   }
 
   /** From now on a process that ends by itself is started again and reported as a crash. */

@@ -79,6 +79,7 @@ class DevRun implements ClusterEvents {
       this.#screen.line(line);
     });
     const load = this.#startLoad(opened.databases);
+    this.#screen.line('starting three coordinators and two executors');
     endings.push(load.stop);
     const { chaos } = this.#options;
     const started = { ...opened, ...(await startCluster(opened, { events: this, chaos, endings })) };

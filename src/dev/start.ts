@@ -75,7 +75,7 @@ export async function startCluster(
   const { environment } = databases;
   const cluster = new LocalCluster({ folder, testBuild: chaos, environment, events });
   endings.push(() => cluster.stop());
-  await cluster.startCoordinators();
+  await cluster.start();
   const client = connect({ endpoints: cluster.endpoints, name: 'dev' });
   endings.push(() => {
     client.close();
@@ -83,7 +83,6 @@ export async function startCluster(
   });
   const statuses = await cluster.doors.statuses();
   if (statuses.some((status) => status?.clusterId === '')) await client.init(cluster.endpoints);
-  cluster.startExecutors();
   await cluster.leader();
   const job = sampleJobFile(databases.refs);
   await writeFile(join(folder.path, 'job.yaml'), job);
