@@ -136,6 +136,7 @@ test('what waits for a peer that cannot be reached is bounded', () => {
     hello: Buffer.from('hello'),
     clock: systemClock,
     log: quiet,
+    onClosed: () => undefined,
   });
   const frame = Buffer.alloc(LIMITS.peerFrameBytesMax);
   for (let at = 0; at < 64; at++) link.send(frame);

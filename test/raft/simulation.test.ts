@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   bridge,
   deafLeader,
+  endedLeader,
   halfDeafFollower,
   hangingDisk,
   returningFollower,
@@ -40,10 +41,11 @@ describe('placed faults', () => {
     ['a follower that hears nobody unseats nobody', halfDeafFollower],
     ['a bridge between two halves keeps its leader', bridge],
     ['a follower that was stopped does not campaign over unread heartbeats', wokenFollower],
+    ['a leader whose process ends is followed within half a second', endedLeader],
     ['nobody reads from a leader that was stopped and cut off', strandedLeader],
     ['a leader whose disk hangs gives way', hangingDisk],
     ['a leader that was stopped does not believe itself when it wakes', wokenLeader],
   ])('%s', async (_name, scenario) => {
-    for (const seed of [1, 2, 3]) await scenario(seed);
+    for (const seed of [1, 2, 3, 4]) await scenario(seed);
   });
 });

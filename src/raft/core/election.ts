@@ -25,6 +25,21 @@ import {
   type CoreState,
 } from './state.ts';
 
+/** Between two members that both saw their leader end, so that the second finds the first elected. */
+const GONE_STAGGER_TICKS = 2;
+
+/**
+ * The leader's process has ended: its lease is released, and the next ticks bring the election (design, section 3).
+ * If it was a mistake, the leader's next message ends it, or an election is held for nothing.
+ */
+export function onPeerGone(s: CoreState, id: MemberId): void {
+  if (s.role !== 'follower' || s.leaderId !== id) return;
+  s.leaderId = undefined;
+  const survivors = s.config.voters.ids.filter((voter) => voter !== id);
+  const waitTicks = 1 + GONE_STAGGER_TICKS * survivors.indexOf(s.config.id);
+  s.electionElapsed = Math.max(s.electionElapsed, s.electionTimeout - waitTicks);
+}
+
 /** The election timer is due: asks whether an election could be won, without touching the term. */
 export function beginPreVote(s: CoreState): void {
   if (mutated('raft.noPreVote')) {

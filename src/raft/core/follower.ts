@@ -1,5 +1,6 @@
 /** What a follower does with its leader's messages (paper, figure 2, AppendEntries). */
 import {
+  TidemarkError,
   assert,
   logIndex,
   mutated,
@@ -75,9 +76,18 @@ function refuse(s: CoreState, from: MemberId, message: Append): void {
   });
 }
 
+/** A leader tells a follower to commit only what that follower said is on its disk. */
+function lostEntries(acknowledged: LogIndex, lastIndex: LogIndex): TidemarkError {
+  const text = `this member acknowledged entry ${acknowledged}, but its log ends at ${lastIndex}`;
+  return new TidemarkError('DATA_CORRUPT', text, {
+    next: 'Its folder was rolled back or lost synced writes: it must not vote. Replace this member.',
+  });
+}
+
 /** Answers at once even while the disk is slow, unless the term itself is not on disk yet. */
 export function onHeartbeat(s: CoreState, from: MemberId, message: Heartbeat): void {
   followLeader(s, from);
+  if (message.commit > s.log.lastIndex) throw lostEntries(message.commit, s.log.lastIndex);
   commitTo(s, message.commit);
   const termDurable = s.durability.hardStateDurable && !s.collected.hardStateChanged;
   const send = termDurable ? sendNow : sendAfterDurable;

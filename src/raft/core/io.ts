@@ -16,6 +16,8 @@ export type Input =
   | { readonly type: 'stalled' }
   /** This node should not lead any longer, for instance because its disk hangs. */
   | { readonly type: 'step-down' }
+  /** The process of this member has ended, as far as its connections tell. */
+  | { readonly type: 'peer-gone'; readonly id: MemberId }
   | { readonly type: 'message'; readonly from: MemberId; readonly message: Message }
   /** Appends these entries, in order; only while this node is the leader. */
   | { readonly type: 'propose'; readonly data: readonly Uint8Array[] }

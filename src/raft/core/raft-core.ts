@@ -15,7 +15,7 @@
  *  8. `propose` and `read` are given only while `role` is 'leader'. The caller bounds them.
  *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
  * 10. Entries up to `applicableIndex` are applied in order, each once; they never change.
- * 11. A throw is a broken invariant: the process ends.
+ * 11. A throw is a broken invariant or a log that lost what it held: the process ends.
  */
 import {
   assertNever,
@@ -31,6 +31,7 @@ import type { Role } from '../types.ts';
 import {
   beginPreVote,
   onHardStateDurable,
+  onPeerGone,
   onPreVote,
   onPreVoteReply,
   onVote,
@@ -141,6 +142,9 @@ export class RaftCore {
         break;
       case 'step-down':
         if (s.role === 'leader') becomeFollower(s, s.term, undefined);
+        break;
+      case 'peer-gone':
+        onPeerGone(s, input.id);
         break;
       case 'message':
         onMessage(s, input.from, input.message);

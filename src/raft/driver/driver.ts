@@ -131,6 +131,9 @@ export class RaftDriver implements RaftNode {
     options.transport.onFrame((from, frame) => {
       this.#onFrame(from, frame);
     });
+    options.transport.onPeerGone?.((id) => {
+      this.#step({ type: 'peer-gone', id });
+    });
     this.#ticker.start();
   }
 

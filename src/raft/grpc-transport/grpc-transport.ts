@@ -6,6 +6,7 @@ import type { ChannelCredentials } from '@grpc/grpc-js';
 import { LIMITS, assert, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
 import type { PeerServer } from '../../wire/index.ts';
 import type { PeerTransport, RaftLogger } from '../types.ts';
+import { DeathWatch } from './death-watch.ts';
 import { encodeHello } from './hello.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { PeerLink } from './peer-link.ts';
@@ -31,13 +32,28 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
   const incarnation = randomBytes(8).toString('hex');
   const links = new Map<MemberId, PeerLink>();
   const isMember = (id: MemberId): boolean => addressOf(id) !== undefined;
-  const inbox = new PeerInbox({ clusterId, memberId, isMember }, log);
+  let onGone: (id: MemberId) => void = () => undefined;
+  const inbox = new PeerInbox({ clusterId, memberId, isMember }, log, (from) => {
+    watch.streamClosed(from);
+  });
+  const watch = new DeathWatch({
+    addressOf,
+    connected: (id) => inbox.has(id) || links.get(id)?.connected === true,
+    onGone: (id) => {
+      log.info({ peer: id }, 'the process of a peer has ended');
+      onGone(id);
+    },
+  });
   const linkTo = (to: MemberId): PeerLink => {
     const known = links.get(to);
     if (known !== undefined) return known;
     assert(to !== memberId && links.size < LIMITS.membersMax, () => `no peer ${to}`);
     const hello = encodeHello({ clusterId, from: memberId, to, incarnation });
-    const link = new PeerLink({ to, address: () => addressOf(to), credentials, hello, clock, log });
+    const onClosed = (): void => {
+      watch.streamClosed(to);
+    };
+    const address = (): string | undefined => addressOf(to);
+    const link = new PeerLink({ to, address, credentials, hello, clock, log, onClosed });
     links.set(to, link);
     return link;
   };
@@ -53,7 +69,11 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
     onFrame(handler) {
       inbox.onFrame(handler);
     },
+    onPeerGone(handler) {
+      onGone = handler;
+    },
     close() {
+      watch.close();
       for (const link of links.values()) link.close();
       inbox.close();
       return Promise.resolve();

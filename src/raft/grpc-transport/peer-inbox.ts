@@ -16,13 +16,19 @@ interface Inbound {
 export class PeerInbox {
   readonly #expected: ExpectedHello;
   readonly #log: RaftLogger;
+  readonly #onClosed: (from: MemberId) => void;
   readonly #streams = new Map<MemberId, Inbound>();
   #handler: FrameHandler | undefined;
   #closed = false;
 
-  constructor(expected: ExpectedHello, log: RaftLogger) {
+  constructor(expected: ExpectedHello, log: RaftLogger, onClosed: (from: MemberId) => void) {
     this.#expected = expected;
     this.#log = log;
+    this.#onClosed = onClosed;
+  }
+
+  has(from: MemberId): boolean {
+    return this.#streams.has(from);
   }
 
   onFrame(handler: FrameHandler): void {
@@ -35,8 +41,10 @@ export class PeerInbox {
     const end = (error: TidemarkError | undefined): void => {
       if (ended) return;
       ended = true;
-      if (from !== undefined && this.#streams.get(from)?.end === end) this.#streams.delete(from);
       callback(error === undefined ? null : toServiceError(error), {});
+      if (from === undefined || this.#streams.get(from)?.end !== end) return;
+      this.#streams.delete(from);
+      this.#onClosed(from);
     };
     call.on('error', () => {
       end(new TidemarkError('CANCELLED', 'the stream failed'));

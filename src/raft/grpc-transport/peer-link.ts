@@ -22,6 +22,7 @@ export interface PeerLinkParts {
   readonly hello: Uint8Array;
   readonly clock: Clock;
   readonly log: RaftLogger;
+  readonly onClosed: () => void;
 }
 
 interface Connection {
@@ -43,6 +44,10 @@ export class PeerLink {
 
   constructor(parts: PeerLinkParts) {
     this.#parts = parts;
+  }
+
+  get connected(): boolean {
+    return this.#connection !== undefined;
   }
 
   get queuedBytes(): number {
@@ -126,6 +131,7 @@ export class PeerLink {
       this.#redial = undefined;
     });
     this.#pauseMs = Math.min(this.#pauseMs * 2, LIMITS.peerRedialMaxMs);
+    this.#parts.onClosed();
   }
 
   #forget(): void {

@@ -99,6 +99,13 @@ export class SimMember {
           });
         });
       },
+      onPeerGone: (hear: (gone: MemberId) => void): void => {
+        network.attachMourner(id, (gone) => {
+          this.#inLife(life, 'rest', () => {
+            hear(gone);
+          });
+        });
+      },
       close: () => Promise.resolve(),
     };
     const driver = new RaftDriver({

@@ -18,6 +18,7 @@ export class SimNetwork {
   readonly #chance: Chance;
   readonly #blocked = new Set<string>();
   readonly #receivers = new Map<MemberId, Receive>();
+  readonly #mourners = new Map<MemberId, (id: MemberId) => void>();
   #onWire: (from: MemberId, to: MemberId, frame: Uint8Array) => void = () => undefined;
 
   constructor(loop: SimLoop, chance: Chance) {
@@ -28,6 +29,15 @@ export class SimNetwork {
   attach(id: MemberId, receive: Receive | undefined): void {
     if (receive === undefined) this.#receivers.delete(id);
     else this.#receivers.set(id, receive);
+  }
+
+  attachMourner(id: MemberId, hear: (gone: MemberId) => void): void {
+    this.#mourners.set(id, hear);
+  }
+
+  /** Tells a member that another's process has ended, rightly or not. */
+  announceEnd(to: MemberId, gone: MemberId): void {
+    this.#loop.after(this.#chance.between(1, 40), () => this.#mourners.get(to)?.(gone));
   }
 
   /** Sees every frame that leaves a member, also those that are lost on the way. */

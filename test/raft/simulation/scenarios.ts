@@ -94,6 +94,16 @@ export async function wokenFollower(seed: number): Promise<void> {
   await simulation.mustRecover();
 }
 
+/** A leader whose process ends is followed within half a second; each survivor sees the end for itself. */
+export async function endedLeader(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, seed % 2 === 0 ? 3 : 5);
+  await simulation.advance(200);
+  leader.crash();
+  for (const { id } of others(simulation, leader.id)) simulation.network.announceEnd(id, leader.id);
+  await simulation.until(500, 'another leader', () => simulation.leader() !== undefined);
+  await simulation.mustRecover();
+}
+
 /** A leader that was stopped and cut off wakes while another leads: nobody reads old state from it. */
 export async function strandedLeader(seed: number): Promise<void> {
   const { simulation, leader } = await established(seed, 3);
@@ -125,7 +135,9 @@ export async function hangingDisk(seed: number): Promise<void> {
     simulation.load();
     return simulation.acknowledged > before;
   });
-  await simulation.advance(120_000);
+  // The write that hangs takes a minute and a half at most.
+  leader.diskMs = 1;
+  await simulation.advance(90_000);
   await simulation.mustRecover();
 }
 

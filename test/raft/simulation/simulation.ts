@@ -190,7 +190,7 @@ async function fault(simulation: Simulation): Promise<void> {
   const { chance, network, members } = simulation;
   const ids = members.map(({ id }) => id);
   const victim = chance.hits(0.5) ? (simulation.leader() ?? chance.pick(members)) : chance.pick(members);
-  switch (chance.between(0, 10)) {
+  switch (chance.between(0, 11)) {
     case 0:
     case 1:
     case 2:
@@ -213,7 +213,11 @@ async function fault(simulation: Simulation): Promise<void> {
       for (const from of ids) for (const to of ids) if (chance.hits(0.3)) network.block(from, to);
       return;
     case 8:
+      // A mistake of the death watch: it may cost an election, never safety.
+      for (const id of ids) if (chance.hits(0.5)) network.announceEnd(id, victim.id);
+      return;
     case 9:
+    case 10:
       network.heal();
       return;
     default:
@@ -232,6 +236,7 @@ function crash(simulation: Simulation, victim: SimMember): void {
     if (member.running === undefined) continue;
     member.crash();
     simulation.crashes++;
+    for (const { id } of members) if (chance.hits(0.7)) simulation.network.announceEnd(id, member.id);
   }
 }
 
