@@ -63,7 +63,9 @@ export function serveExecutor(options: ExecutorServiceOptions, call: Stream): vo
     onClosed(error) {
       if (link === undefined) return;
       link.closed();
-      options.log.info({ executor: link.executorId, name: link.name, err: error }, 'executor stream ended');
+      const { executorId, name } = link;
+      const reason = { code: error?.code, error: error?.message };
+      options.log.info({ executor: executorId, name, ...reason }, 'executor stream ended');
       options.onEvent({ type: 'executor-changed', executorId: link.executorId });
     },
   });

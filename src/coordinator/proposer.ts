@@ -134,19 +134,21 @@ function createStamp(options: ProposerOptions): (term: number) => number {
   };
 }
 
-/** Splits by the number of operations an entry may hold; an item is never split. */
+/** Splits by the number of operations an entry may hold; an item, which may have none at all, is never split. */
 function inGroups(waiting: readonly Waiting[]): Waiting[][] {
   const groups: Waiting[][] = [];
-  let operations: number = LIMITS.opsPerEntryMax;
+  let group: Waiting[] = [];
+  let operations = 0;
   for (const one of waiting) {
     operations += one.item.operations.length;
     if (operations > LIMITS.opsPerEntryMax) {
-      groups.push([]);
+      groups.push(group);
+      group = [];
       operations = one.item.operations.length;
     }
-    must(groups.at(-1), 'group').push(one);
+    group.push(one);
   }
-  return groups;
+  return group.length === 0 ? groups : [...groups, group];
 }
 
 function overloaded(waiting: number): TidemarkError {

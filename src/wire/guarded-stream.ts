@@ -8,7 +8,7 @@ import { fromServiceError, toServiceError } from './service-error.ts';
 
 /** What server and client streams of grpc-js have in common, as far as it is used here. */
 interface DuplexLike {
-  on(event: string, listener: (...args: never[]) => void): unknown;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
   emit(event: 'error', error: Error): boolean;
   write(message: never): boolean;
   end(): unknown;
@@ -50,17 +50,17 @@ export function guardStream<In, Out>(stream: DuplexLike, handlers: StreamHandler
     if (stream.cancel !== undefined) stream.cancel();
     else stream.emit('error', toServiceError(error));
   };
-  stream.on('data', (message: In) => {
+  stream.on('data', (message) => {
     if (closed) return;
     try {
-      handlers.onMessage(message);
+      handlers.onMessage(message as In);
     } catch (error) {
       // A broken invariant of ours is not the other side's fault: it goes to the process's last handler.
       if (error instanceof AssertionError) throw error;
       fail(error);
     }
   });
-  stream.on('error', (error: unknown) => {
+  stream.on('error', (error) => {
     close(fromServiceError(error));
   });
   stream.on('end', () => {

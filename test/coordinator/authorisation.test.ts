@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest';
+import { formatAddress } from '../../src/base/index.ts';
 import { ACCESS, authorise } from '../../src/coordinator/authorisation.ts';
-import { ClientService, ExecutorService, PeerService } from '../../src/wire/index.ts';
+import { bindServer, createServer } from '../../src/coordinator/grpc-server.ts';
+import {
+  ClientService,
+  ExecutorService,
+  PeerClient,
+  PeerService,
+  fromServiceError,
+  insecureCredentials,
+} from '../../src/wire/index.ts';
 
 const methodsOf = (service: Readonly<Record<string, { readonly path: string }>>): string[] =>
   Object.values(service).map(({ path }) => path);
@@ -34,5 +43,24 @@ describe('the authorisation table', () => {
         authorise(path, 'client');
       }).toThrow(expect.objectContaining({ code: 'UNAUTHORIZED' }) as Error);
     }
+  });
+
+  test('stands before every handler: a service on the wrong port is never reached', async () => {
+    let reached = 0;
+    const server = createServer('client');
+    server.addService(PeerService, {
+      frames: () => (reached += 1),
+      admit: () => (reached += 1),
+    });
+    const credentials = insecureCredentials();
+    const bound = await bindServer(server, { host: '127.0.0.1', port: 0 }, 'client', credentials.client);
+    const client = new PeerClient(formatAddress(bound.address), credentials.peer.channel);
+    const error = await new Promise<unknown>((resolve) => {
+      client.admit({ format: 1, clusterId: '', memberId: 1n, members: [] }, resolve);
+    });
+    client.close();
+    await bound.close(0);
+    expect(fromServiceError(error).code).toBe('UNAUTHORIZED');
+    expect(reached).toBe(0);
   });
 });

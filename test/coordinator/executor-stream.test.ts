@@ -1,9 +1,17 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { TaskResult } from '../../src/wire/index.ts';
-import type { PrepareOutcome, SealRequest, Task, TaskOutcome } from '../../src/wire/index.ts';
+import { ClientClient, TaskResult, insecureCredentials } from '../../src/wire/index.ts';
+import type {
+  ApplyReply,
+  ApplyRequest,
+  OpenSessionReply,
+  PrepareOutcome,
+  SealRequest,
+  Task,
+  TaskOutcome,
+} from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { TestCluster } from './cluster-harness.ts';
-import { FakeExecutor, JOB_YAML } from './fake-executor.ts';
+import { COMPILED, FakeExecutor, JOB_YAML } from './fake-executor.ts';
 
 let cluster: TestCluster;
 let executors: FakeExecutor[];
@@ -290,5 +298,36 @@ describe('applying a job', () => {
     await client.apply(JOB_YAML);
     const again = await client.apply(JOB_YAML);
     expect(new Set(again.map(({ action }) => action))).toEqual(new Set(['unchanged']));
+  });
+
+  test('twice under one session and sequence: the first answer again, though nothing is left to do', async () => {
+    const executor = dial(await cluster.leader()).hello();
+    await executor.next('welcome');
+    const raw = new ClientClient(cluster.at(0).clientAddress, insecureCredentials().client.channel);
+    const { sessionId } = await new Promise<OpenSessionReply>((resolve, reject) => {
+      raw.openSession({ name: 'by hand' }, (error, reply) => {
+        if (error === null) resolve(reply);
+        else reject(error);
+      });
+    });
+    const apply = (body: ApplyRequest): Promise<ApplyReply> =>
+      new Promise((resolve, reject) => {
+        raw.apply(body, (error, reply) => {
+          if (error === null) resolve(reply);
+          else reject(error);
+        });
+      });
+    executor.compiled = {
+      ...COMPILED,
+      reports: COMPILED.reports.map((report) => ({ ...report, sql: `${report.sql} WHERE o.id > 0` })),
+    };
+    const request = { sessionId, sequence: 1n, jobYaml: JOB_YAML, dryRun: false };
+    const first = await apply(request);
+    // The repetition needs no executor and no job: the log has the answer.
+    executor.close();
+    const again = await apply({ ...request, jobYaml: '' });
+    raw.close();
+    expect(again).toEqual(first);
+    expect(first.items).toContainEqual(expect.objectContaining({ kind: 'report', action: 'changed' }));
   });
 });

@@ -14,6 +14,8 @@ const HEARTBEAT_MS = 200;
 export class FakeExecutor {
   readonly received: Body[] = [];
   closed = false;
+  /** What it makes of every job file that it is asked to check. */
+  compiled: CompiledJob = COMPILED;
   error: TidemarkError | undefined;
   /** Tokens that its heartbeats say it works on. */
   running: { task: string; token: bigint }[] = [];
@@ -109,7 +111,7 @@ export class FakeExecutor {
         errorCode: '',
         errorMessage: '',
         errorNext: '',
-        compiledJson: JSON.stringify(COMPILED),
+        compiledJson: JSON.stringify(this.compiled),
       },
     });
   }

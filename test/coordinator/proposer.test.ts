@@ -175,6 +175,14 @@ describe('the proposer', () => {
     expect(node.proposer.counters.failed).toBe(2);
   });
 
+  test('takes an item without operations: so a repeated request asks for its first answer', async () => {
+    const node = new OneNode();
+    await node.proposer.propose([open('client')]);
+    const as = { session: 1, sequence: 1 };
+    const first = await node.proposer.propose([open('made by the request')], as);
+    expect(await node.proposer.propose([], as)).toEqual(first);
+  });
+
   test('a numbered request of a session runs once', async () => {
     const node = new OneNode();
     await node.proposer.propose([open('client')]);
