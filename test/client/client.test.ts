@@ -35,7 +35,7 @@ const WOKEN: Answer = { reply: { woken: 3 } };
 const SOURCES: Answer = { reply: { sources: [] } };
 
 describe('where a request goes', () => {
-  test('to the first endpoint, then to the leader that it names; the next one goes there at once', async () => {
+  test('to the first endpoint, then to the leader that it names; the next goes there at once', async () => {
     at(0).answer = () => refuse('NOT_LEADER', at(1).address);
     at(1).answer = () => SOURCES;
     const made = client(5_000, [at(0).address]);
