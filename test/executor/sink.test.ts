@@ -188,6 +188,35 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
       ).toEqual(names.toSorted().map((name) => [name, BigInt(windows), total]));
     });
 
+    it('lets racing copies of a version and the next version end in the next version, once', async () => {
+      const windows = 12;
+      await registerReport(sink.engine, spanOf(650, 1), 'sales');
+      const merge = (window: number, version: number): ReturnType<typeof mergeContribution> =>
+        mergeContribution(sink.context, {
+          grant: sink.grant,
+          layout: sink.layout,
+          span: spanOf(650, window),
+          token: token(20_000 + window * 10 + version),
+          contribution: contributionOf(650, [{ ...one('ada'), amount: BigInt(version) }]),
+        });
+      const race = async (window: number): Promise<void> => {
+        const [copy, other, next] = await Promise.all([merge(window, 1), merge(window, 1), merge(window, 2)]);
+        expect(next).toMatchObject({ result: 'DONE', foundDone: false });
+        const counted = [copy, other].filter((merged) => merged.result === 'DONE' && !merged.foundDone);
+        // Either the older version was in time, then the next one replaced it, or it was fenced.
+        expect(next).toMatchObject({ replaced: counted.length === 1 });
+        expect(counted.length).toBeLessThanOrEqual(1);
+      };
+      await Promise.all(Array.from({ length: windows }, (_, index) => race(index + 1)));
+      const count = BigInt(windows);
+      expect(await read(sink.engine, 'SELECT n, total, low FROM sales WHERE case_no = 650')).toEqual([
+        [count, 2n * count, 2n],
+      ]);
+      expect(await read(sink.engine, 'SELECT last_window FROM tm_watermark WHERE source_id = 650')).toEqual([
+        [count],
+      ]);
+    });
+
     it('refuses a sum that outgrows 64 bits, and changes nothing', async () => {
       await registerReport(sink.engine, spanOf(700, 1), 'sales');
       const merge = (window: number): Promise<unknown> =>
