@@ -13,7 +13,7 @@ import { notLeader } from './coded-error.ts';
 import { declaration } from './declare.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import type { Proposer, Proposing } from './proposer.ts';
-import { safeNumber } from './seal-request.ts';
+import { safeNumber } from './safe-number.ts';
 
 export interface ApplyContext {
   readonly status: () => RaftStatus;

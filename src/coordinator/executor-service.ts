@@ -24,7 +24,8 @@ import { ExecutorLink, type Send } from './executor-link.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import { checkFormat } from './grpc-server.ts';
 import type { Proposer } from './proposer.ts';
-import { readSeal, safeNumber } from './seal-request.ts';
+import { safeNumber } from './safe-number.ts';
+import { readSeal } from './seal-request.ts';
 
 export const EXECUTOR_FORMAT = 1;
 

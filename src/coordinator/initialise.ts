@@ -13,6 +13,7 @@ import { askStatus, sendAdmit, type CoordinatorAnswer } from './ask-coordinator.
 import type { ExpectedMember } from './data-folder.ts';
 import { checkFormat } from './grpc-server.ts';
 import { PENDING_FILE, readIdentity, removePending, writeIdentity, type Identity } from './identity.ts';
+import { safeNumber } from './safe-number.ts';
 
 export const INIT_FORMAT = 1;
 const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
@@ -172,9 +173,9 @@ function readAdmission(request: AdmitRequest): Identity {
   }
   return {
     clusterId: clusterId(text),
-    memberId: memberId(Number(request.memberId)),
+    memberId: memberId(safeNumber(request.memberId, 'member id')),
     members: request.members.map((member) => ({
-      id: memberId(Number(member.memberId)),
+      id: memberId(safeNumber(member.memberId, 'member id')),
       peerAddress: member.peerAddress,
       clientAddress: member.clientAddress,
     })),

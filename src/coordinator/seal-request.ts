@@ -2,6 +2,7 @@
 import { TidemarkError } from '../base/index.ts';
 import type { SealWindow } from '../statemachine/index.ts';
 import type { SealRequest } from '../wire/index.ts';
+import { safeNumber } from './safe-number.ts';
 
 /** @throws TidemarkError `BAD_REQUEST` when a number cannot be one. */
 export function readSeal(request: SealRequest): SealWindow {
@@ -25,10 +26,4 @@ export function readSeal(request: SealRequest): SealWindow {
       checksum,
     })),
   };
-}
-
-/** Turns a number of the wire into one of JavaScript, refusing what would be rounded. */
-export function safeNumber(value: bigint, what: string): number {
-  if (value >= 0n && value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
-  throw new TidemarkError('BAD_REQUEST', `${what} is out of range: ${value}`);
 }

@@ -2,6 +2,12 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { must } from '../../src/base/index.ts';
 import { connect } from '../../src/client/index.ts';
+import {
+  PeerClient,
+  fromServiceError,
+  insecureCredentials,
+  type AdmitRequest,
+} from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
 import { TestCluster } from './cluster-harness.ts';
@@ -42,6 +48,47 @@ describe('cluster init is refused, and changes nothing,', () => {
       const client = cluster.client({ endpoints: [address] });
       await expect(client.init(cluster.addresses)).rejects.toMatchObject({ code: 'ALREADY_INITIALIZED' });
     }
+  });
+});
+
+describe('an admission', () => {
+  const admit = async (request: AdmitRequest): Promise<string> => {
+    const client = new PeerClient(cluster.at(0).peerAddress, insecureCredentials().peer.channel);
+    const error = await new Promise<unknown>((resolve) => {
+      client.admit(request, resolve);
+    });
+    client.close();
+    return error === null ? '' : fromServiceError(error).code;
+  };
+  const valid = (): AdmitRequest => {
+    const { peerAddress, clientAddress } = cluster.at(0);
+    return {
+      format: 1,
+      clusterId: 'ab'.repeat(16),
+      memberId: 1n,
+      members: [{ memberId: 1n, peerAddress, clientAddress }],
+    };
+  };
+
+  test('that is not one is refused and changes nothing', async () => {
+    const [member] = valid().members;
+    const wrong: readonly (readonly [Partial<AdmitRequest>, string])[] = [
+      [{ format: 2 }, 'FORMAT_UNKNOWN'],
+      [{ clusterId: 'no cluster' }, 'BAD_REQUEST'],
+      [{ members: [] }, 'BAD_REQUEST'],
+      [{ memberId: 2n ** 60n }, 'BAD_REQUEST'],
+      [{ memberId: 2n }, 'MEMBER_MISMATCH'],
+      [{ members: [{ ...must(member, 'member'), peerAddress: 'elsewhere:1' }] }, 'MEMBER_MISMATCH'],
+    ];
+    for (const [over, code] of wrong) expect(await admit({ ...valid(), ...over })).toBe(code);
+    expect(cluster.at(0).status().clusterId).toBe('');
+  });
+
+  test('may be repeated, but not by another cluster', async () => {
+    expect(await admit(valid())).toBe('');
+    expect(await admit(valid())).toBe('');
+    expect(await admit({ ...valid(), clusterId: 'cd'.repeat(16) })).toBe('ALREADY_INITIALIZED');
+    expect(cluster.at(0).status().clusterId).toBe('ab'.repeat(16));
   });
 });
 
