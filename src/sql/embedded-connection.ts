@@ -79,6 +79,7 @@ export class EmbeddedConnection implements SqlConnection {
   readonly #exited: Promise<void>;
   #next = 1;
   readonly #turns: WriterTurns;
+  readonly #lockWaitMs: number;
   #endTurn: EndTurn | undefined;
   #inTransaction = false;
   #closed = false;
@@ -86,6 +87,7 @@ export class EmbeddedConnection implements SqlConnection {
   private constructor(file: string, how: EmbeddedOptions) {
     connections += 1;
     this.#turns = how.turns;
+    this.#lockWaitMs = how.lockWaitMs;
     this.id = `${process.pid}-${connections}`;
     this.#file = file;
     const shared = new SharedArrayBuffer(4);
@@ -188,7 +190,7 @@ export class EmbeddedConnection implements SqlConnection {
 
   async #beginWrite(): Promise<void> {
     this.#assertOpen();
-    const endTurn = await this.#turns.take();
+    const endTurn = await this.#turns.take(this.#lockWaitMs);
     this.#endTurn = endTurn;
     try {
       await this.#run('BEGIN IMMEDIATE', []);
@@ -237,6 +239,8 @@ export class EmbeddedConnection implements SqlConnection {
           : error;
       }
       if (error.code === 'DB_BUSY' && before && this.#inTransaction) await this.#send('ROLLBACK', []);
+      // The statement that gave up stays active in the library, which offers no way to reset it.
+      else if (error.code === 'DB_BUSY') this.destroy();
       throw error;
     }
   }

@@ -125,9 +125,12 @@ export class EmbeddedWorker {
   #runPatiently(sql: string, params: readonly WorkerValue[]): Result {
     const { calling } = this.#input.states;
     const deadline = performance.now() + this.#input.busyWaitMs;
+    // One that found the database locked stays active until it runs again, and then bars changes of the schema.
+    let statement: Statement | undefined;
     for (;;) {
       try {
-        return this.#run(sql, params);
+        statement ??= this.#prepared(sql);
+        return this.#run(statement, params);
       } catch (error) {
         const busy = /^SQLITE_(?:BUSY|LOCKED)/.test((error as { code?: string }).code ?? '');
         const again = busy && this.#database?.inTransaction !== true && performance.now() < deadline;
@@ -136,9 +139,8 @@ export class EmbeddedWorker {
     }
   }
 
-  #run(sql: string, params: readonly WorkerValue[]): Result {
+  #run(statement: Statement, params: readonly WorkerValue[]): Result {
     const { rowsMax, tooMany } = this.#input;
-    const statement = this.#prepared(sql);
     if (!statement.reader) return { columns: [], rows: [], changes: statement.run(params).changes };
     const rows: WorkerValue[][] = [];
     for (const row of statement.raw(true).iterate(params)) {
