@@ -1,3 +1,4 @@
+import { createServer, type AddressInfo } from 'node:net';
 import { Server } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
 import {
@@ -11,6 +12,7 @@ import {
 import { createGrpcPeerTransport, type GrpcPeerTransport } from '../../src/raft/index.ts';
 import { PeerService, insecureCredentials, type PeerServer } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { DeathWatch } from '../../src/raft/grpc-transport/death-watch.ts';
 import { PeerLink } from '../../src/raft/grpc-transport/peer-link.ts';
 import { CLUSTER, quiet } from './support/grpc-cluster.ts';
 
@@ -144,4 +146,34 @@ test('what waits for a peer that cannot be reached is bounded', () => {
   expect(link.queuedBytes).toBeLessThanOrEqual(LIMITS.peerQueueBytesMax);
   link.close();
   expect(link.queuedBytes).toBe(0);
+});
+
+test('a peer whose process has ended is told from one that only closed its streams', async () => {
+  const listener = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const { port } = listener.address() as AddressInfo;
+  const gone: number[] = [];
+  let connected = true;
+  const watch = new DeathWatch({
+    addressOf: () => `127.0.0.1:${port}`,
+    connected: () => connected,
+    onGone: (id) => gone.push(id),
+  });
+  let probes = 0;
+  listener.on('connection', () => probes++);
+  watch.streamClosed(memberId(2));
+  connected = false;
+  // The address still answers: it is asked, once, and nobody is declared gone.
+  watch.streamClosed(memberId(2));
+  watch.streamClosed(memberId(2));
+  await eventually(() => probes === 1, { withinMs: 5_000 });
+  await new Promise((resolve) => listener.close(resolve));
+  await eventually(
+    () => {
+      watch.streamClosed(memberId(2));
+      return gone.length > 0;
+    },
+    { withinMs: 5_000 },
+  );
+  expect([probes, gone]).toEqual([1, [2]]);
 });

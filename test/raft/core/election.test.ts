@@ -171,3 +171,45 @@ test('a node of a later term tells an old leader so', () => {
     expect([to, reply?.term]).toEqual([2, 5]);
   }
 });
+
+describe('when the leader’s process has ended', () => {
+  function orphan(id: number): TestCore {
+    const core = new TestCore({ id, term: 3 });
+    core.receive(1, heartbeat(3));
+    core.persisted();
+    return core;
+  }
+
+  test('its lease is released at once, and the survivors begin one after the other', () => {
+    const [two, three] = [orphan(2), orphan(3)];
+    expect(sent(two.receive(3, preVote(4)))).toEqual([
+      [3, { type: 'pre-vote-reply', term: 3, granted: false }],
+    ]);
+    for (const core of [two, three]) core.step({ type: 'peer-gone', id: M(1) });
+    expect(sent(two.receive(3, preVote(4)))).toEqual([
+      [3, { type: 'pre-vote-reply', term: 4, granted: true }],
+    ]);
+    expect([ticksUntilPreVote(two), ticksUntilPreVote(three)]).toEqual([1, 3]);
+  });
+
+  test('its next message takes the mistake back', () => {
+    const core = orphan(2);
+    core.step({ type: 'peer-gone', id: M(1) });
+    core.receive(1, heartbeat(3));
+    expect(sent(core.receive(3, preVote(4)))).toEqual([
+      [3, { type: 'pre-vote-reply', term: 3, granted: false }],
+    ]);
+    expect(ticksUntilPreVote(core)).toBeGreaterThanOrEqual(ELECTION_TICKS);
+  });
+
+  test('the end of another member changes nothing', () => {
+    const core = orphan(2);
+    core.step({ type: 'peer-gone', id: M(3) });
+    expect(ticksUntilPreVote(core)).toBeGreaterThanOrEqual(ELECTION_TICKS);
+  });
+});
+
+test('a follower that lost entries which it acknowledged ends itself', () => {
+  const core = new TestCore({ log: [1, 1] });
+  expect(() => core.receive(2, heartbeat(2, 3))).toThrow(expect.objectContaining({ code: 'DATA_CORRUPT' }));
+});

@@ -3,6 +3,7 @@
  * they share no rule with the code that they judge.
  */
 import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
+import type { HardState } from '../../../src/raft/core/index.ts';
 import type { CommittedEntry, RaftStatus } from '../../../src/raft/index.ts';
 import {
   HARD_STATE_KEY,
@@ -26,7 +27,8 @@ export class Oracles {
   readonly #members: readonly SimMember[];
   readonly #leaderOfTerm = new Map<number, MemberId>();
   readonly #votes = new Map<string, MemberId>();
-  readonly #durableTerm = new Map<MemberId, number>();
+  /** Per link: frames of one turn leave in an order of peers, not of time. */
+  readonly #promisedTerm = new Map<string, number>();
   /** Terms of each member's log, as seen after the last event. */
   readonly #shadows = new Map<MemberId, number[]>();
   /** Every entry that ever was in a log: what it held, and the term of the entry before it. */
@@ -90,10 +92,18 @@ export class Oracles {
       if (type === 'vote-reply' && message.granted) this.#vote(from, term, to);
       if (type === 'append-reply' && message.accepted) this.#mustBeDurable(from, message.index);
       if (type !== 'vote' && type !== 'vote-reply' && type !== 'append-reply') continue;
-      const before = this.#durableTerm.get(from) ?? 0;
-      if (term < before) this.fail(`member ${from} speaks of term ${term} after ${before}`);
-      this.#durableTerm.set(from, Math.max(before, term));
+      const link = `${from}>${to}`;
+      const before = this.#promisedTerm.get(link) ?? 0;
+      if (term < before) this.fail(`member ${from} tells ${to} of term ${term} after ${before}`);
+      this.#promisedTerm.set(link, term);
+      if ((this.#hardStateOf(from)?.term ?? 0) < term)
+        this.fail(`member ${from} speaks of term ${term} too early`);
     }
+  }
+
+  #hardStateOf(id: MemberId): HardState | undefined {
+    const stored = this.#diskOf(id).durable(HARD_STATE_KEY);
+    return stored === undefined ? undefined : decodeHardState(stored);
   }
 
   #vote(voter: MemberId, term: number, candidate: MemberId): void {
@@ -103,8 +113,7 @@ export class Oracles {
       this.fail(`member ${voter} voted for ${before} and ${candidate} in term ${term}`);
     }
     this.#votes.set(key, candidate);
-    const stored = this.#diskOf(voter).durable(HARD_STATE_KEY);
-    const hardState = stored === undefined ? undefined : decodeHardState(stored);
+    const hardState = this.#hardStateOf(voter);
     if (hardState?.term === term ? hardState.vote !== candidate : (hardState?.term ?? 0) < term) {
       this.fail(`member ${voter} votes for ${candidate} in term ${term} before its disk knows`);
     }
