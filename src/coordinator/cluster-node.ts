@@ -80,59 +80,41 @@ interface Parts {
   readonly leadership: Leadership;
 }
 
-function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): ClusterNode {
+function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
   const { identity, clock, log } = options;
+  const { state, raft, leadership } = parts;
   const view = (): StateView => state.view();
   const status = (): RaftStatus => raft.status();
   const proposer = createProposer({ raft, clock, appliedLogTimeMs: () => view().cluster.logTimeMs });
+  const executorLog = log.child({ component: 'executors' });
   const links = new ExecutorLinks({
     view,
     clusterId: identity.clusterId,
     clock,
     taskDeadlineMs: options.scheduler.taskDeadlineMs ?? SCHEDULER_DEFAULTS.taskDeadlineMs,
-    log: log.child({ component: 'executors' }),
+    log: executorLog,
   });
-  const leadsIn = (term: number): boolean => status().leading && status().term === term;
   const scheduler = createScheduler({
     ports: {
       executors: links,
-      state: { propose: (operations) => proposer.propose(operations), view, leadsIn },
+      state: {
+        propose: (operations) => proposer.propose(operations),
+        view,
+        leadsIn: (term) => status().leading && status().term === term,
+      },
     },
     clock,
     log: log.child({ component: 'scheduler' }),
     config: options.scheduler,
     onFatal: options.onFatal,
   });
-  leadership.begin(status(), {
-    onLeader: (term) => {
-      log.info({ term }, 'this coordinator leads');
-      scheduler.onLeader(term);
-    },
-    onPaused: () => {
-      scheduler.onFollower();
-    },
-    onFollower: () => {
-      log.info({ term: status().term }, 'this coordinator leads no more');
-      links.redirectAll(redirect(status()));
-    },
-  });
-  const stopListening = state.onApplied(() => {
-    if (!leadership.leads) return;
-    links.dropExpired();
-    scheduler.event({ type: 'state-changed' });
-  });
-  const executorService = {
-    clusterId: identity.clusterId,
-    status,
-    proposer,
-    links,
-    clock,
-    log: log.child({ component: 'executors' }),
-    onEvent: (event: SchedulerEvent): void => {
-      scheduler.event(event);
-    },
-    onOutcome: options.onOutcome,
+  const stopListening = connect(parts, { links, scheduler, log });
+  const onEvent = (event: SchedulerEvent): void => {
+    scheduler.event(event);
   };
+  const { clusterId } = identity;
+  const { onOutcome } = options;
+  const service = { clusterId, status, proposer, links, clock, log: executorLog, onEvent, onOutcome };
   return {
     identity,
     raft,
@@ -143,7 +125,7 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
     scheduler,
     leaderChanges: () => leadership.changes,
     serve: (call) => {
-      serveExecutor(executorService, call);
+      serveExecutor(service, call);
     },
     async stop() {
       stopListening();
@@ -153,4 +135,29 @@ function wire(options: ClusterNodeOptions, { state, raft, leadership }: Parts): 
       await state.close();
     },
   };
+}
+
+/** Tells scheduler and streams what consensus and the state machine tell; returns what ends the latter. */
+function connect(
+  { state, raft, leadership }: Parts,
+  { links, scheduler, log }: { links: ExecutorLinks; scheduler: Scheduler; log: Logger },
+): () => void {
+  leadership.begin(raft.status(), {
+    onLeader: (term) => {
+      log.info({ term }, 'this coordinator leads');
+      scheduler.onLeader(term);
+    },
+    onPaused: () => {
+      scheduler.onFollower();
+    },
+    onFollower: () => {
+      log.info({ term: raft.status().term }, 'this coordinator leads no more');
+      links.redirectAll(redirect(raft.status()));
+    },
+  });
+  return state.onApplied(() => {
+    if (!leadership.leads) return;
+    links.dropExpired();
+    scheduler.event({ type: 'state-changed' });
+  });
 }

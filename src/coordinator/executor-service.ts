@@ -106,7 +106,7 @@ async function greet(
   return undefined;
 }
 
-/** Registers the executor in the log; undefined if this node does not lead, or not in the same term afterwards. */
+/** Registers the executor in the log; undefined if this node does not lead in one term throughout. */
 async function admitExecutor(
   options: ExecutorServiceOptions,
   stream: GuardedStream<ToExecutor>,
@@ -158,7 +158,7 @@ function checkHello(clusterId: string, hello: ExecutorHello): void {
   if (mutated('coordinator.foreignExecutorServed')) return;
   throw new TidemarkError(
     'CLUSTER_MISMATCH',
-    `executor ${hello.name} works for cluster ${hello.clusterId}; this coordinator belongs to cluster ${clusterId}`,
+    `executor ${hello.name} works for cluster ${hello.clusterId}, this coordinator for ${clusterId}`,
     { next: 'Start the executor anew, or correct its list of coordinators.' },
   );
 }
@@ -223,7 +223,7 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
   }
 }
 
-/** A heartbeat is answered only while this node leads: the answer is what keeps the executor's session alive. */
+/** A heartbeat is answered only while this node leads: the answer keeps the executor's session alive. */
 function hearHeartbeat(options: ExecutorServiceOptions, link: ExecutorLink, beat: ExecutorHeartbeat): void {
   const { leading, term } = options.status();
   const leadsStill = leading && term === link.term;
@@ -260,7 +260,7 @@ const RESULTS: ReadonlyMap<TaskResult, OutcomeResult> = new Map<TaskResult, Outc
   [TaskResult.TASK_RESULT_RETRACTED, 'RETRACTED'],
 ]);
 
-/** Every seal request is answered, also with the reason why it is not known: the collector repeats it then. */
+/** Every seal request is answered, also when its outcome is not known: the collector repeats it then. */
 async function seal(
   options: ExecutorServiceOptions,
   link: ExecutorLink,
@@ -284,7 +284,7 @@ async function seal(
   });
 }
 
-/** Reads an error code that an executor sent; one that this version does not know counts as a mistake of ours. */
+/** Reads an error code of an executor; one that this version does not know counts as a mistake of ours. */
 function readCode(text: string): ErrorCode | '' {
   if (text === '') return '';
   return isErrorCode(text) ? text : 'INTERNAL';

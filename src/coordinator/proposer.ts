@@ -5,7 +5,15 @@
  * A proposal belongs to the term in which it was made: if the node lost and won leadership before the turn
  * ended, what was planned on the older view is refused with `NOT_LEADER` instead of being proposed.
  */
-import { LIMITS, TidemarkError, assert, isTidemarkError, must, mutated } from '../base/index.ts';
+import {
+  AssertionError,
+  LIMITS,
+  TidemarkError,
+  assert,
+  isTidemarkError,
+  must,
+  mutated,
+} from '../base/index.ts';
 import type { Clock } from '../base/index.ts';
 import type { RaftNode } from '../raft/index.ts';
 import { decodeReplies, encodeEntry, nextLogTime } from '../statemachine/index.ts';
@@ -19,7 +27,7 @@ export interface ProposerOptions {
   readonly appliedLogTimeMs: () => number;
 }
 
-/** Who proposes: a session's numbered request is applied once however often it is sent. Absent: the leader itself. */
+/** Who proposes: a session's numbered request is applied once, however often it is sent. */
 export interface Proposing {
   readonly session: number;
   readonly sequence: number;
@@ -43,34 +51,65 @@ interface Waiting {
 }
 
 export function createProposer(options: ProposerOptions): Proposer {
-  const { raft, clock } = options;
-  const stamp = createStamp(options);
-  const counters = { entries: 0, operations: 0, failed: 0 };
-  let queue: Waiting[] = [];
-  let unanswered = 0;
+  return new TurnProposer(options);
+}
 
-  const flush = (): void => {
-    const gathered = queue;
-    queue = [];
-    const status = raft.status();
+class TurnProposer implements Proposer {
+  readonly counters = { entries: 0, operations: 0, failed: 0 };
+  readonly #options: ProposerOptions;
+  readonly #stamp: (term: number) => number;
+  #queue: Waiting[] = [];
+  #unanswered = 0;
+
+  constructor(options: ProposerOptions) {
+    this.#options = options;
+    this.#stamp = createStamp(options);
+  }
+
+  propose(operations: readonly Operation[], as?: Proposing): Promise<readonly OperationResult[]> {
+    const status = this.#options.raft.status();
+    if (!status.leading) return Promise.reject(notLeader(status));
+    if (this.#unanswered >= LIMITS.raftProposalsQueuedMax)
+      return Promise.reject(overloaded(this.#unanswered));
+    if (operations.length > LIMITS.opsPerEntryMax) return Promise.reject(tooMany(operations.length));
+    this.counters.operations += operations.length;
+    this.#unanswered += 1;
+    const item = { session: as?.session ?? 0, sequence: as?.sequence ?? 0, operations };
+    const result = new Promise<readonly OperationResult[]>((resolve, reject) => {
+      this.#queue.push({ item, term: status.term, resolve, reject });
+    });
+    if (this.#queue.length === 1) {
+      setImmediate(() => {
+        this.#flush();
+      });
+    }
+    return result.finally(() => {
+      this.#unanswered -= 1;
+    });
+  }
+
+  #flush(): void {
+    const gathered = this.#queue;
+    this.#queue = [];
+    const status = this.#options.raft.status();
     const current: Waiting[] = [];
     for (const waiting of gathered) {
       const sameTerm = waiting.term === status.term || mutated('coordinator.proposeOfOlderTerm');
       if (status.leading && sameTerm) current.push(waiting);
       else waiting.reject(notLeader(status));
     }
-    for (const group of inGroups(current)) send(group, status.term);
-  };
+    for (const group of inGroups(current)) this.#send(group, status.term);
+  }
 
   /**
    * What cannot be one entry, because it is too large or because one operation is malformed, is halved until
    * the item at fault stands alone and is refused alone.
    */
-  const send = (group: readonly Waiting[], term: number): void => {
+  #send(group: readonly Waiting[], term: number): void {
+    const items = group.map(({ item }) => item);
     let data: Uint8Array;
     try {
-      const items = group.map(({ item }) => item);
-      data = encodeEntry({ logTimeMs: stamp(term), wallMs: clock.wallMs(), items });
+      data = encodeEntry({ logTimeMs: this.#stamp(term), wallMs: this.#options.clock.wallMs(), items });
     } catch (error) {
       if (!isTidemarkError(error)) throw error;
       if (group.length === 1) {
@@ -78,45 +117,26 @@ export function createProposer(options: ProposerOptions): Proposer {
         return;
       }
       const half = Math.ceil(group.length / 2);
-      send(group.slice(0, half), term);
-      send(group.slice(half), term);
+      this.#send(group.slice(0, half), term);
+      this.#send(group.slice(half), term);
       return;
     }
-    void commit(group, data);
-  };
+    void this.#commit(group, data);
+  }
 
-  const commit = async (group: readonly Waiting[], data: Uint8Array): Promise<void> => {
-    counters.entries += 1;
+  async #commit(group: readonly Waiting[], data: Uint8Array): Promise<void> {
+    this.counters.entries += 1;
     try {
-      const { reply } = await raft.propose(data);
+      const { reply } = await this.#options.raft.propose(data);
       const replies = decodeReplies(reply);
       assert(replies.length === group.length, 'an entry answers each of its items');
       for (const [position, { resolve }] of group.entries()) resolve(must(replies[position], 'reply'));
     } catch (error) {
-      counters.failed += group.length;
+      if (error instanceof AssertionError) throw error;
+      this.counters.failed += group.length;
       for (const { reject } of group) reject(error);
     }
-  };
-
-  return {
-    counters,
-    propose(operations, as) {
-      const status = raft.status();
-      if (!status.leading) return Promise.reject(notLeader(status));
-      if (unanswered >= LIMITS.raftProposalsQueuedMax) return Promise.reject(overloaded(unanswered));
-      if (operations.length > LIMITS.opsPerEntryMax) return Promise.reject(tooMany(operations.length));
-      counters.operations += operations.length;
-      unanswered += 1;
-      const item = { session: as?.session ?? 0, sequence: as?.sequence ?? 0, operations };
-      const result = new Promise<readonly OperationResult[]>((resolve, reject) => {
-        queue.push({ item, term: status.term, resolve, reject });
-      });
-      if (queue.length === 1) setImmediate(flush);
-      return result.finally(() => {
-        unanswered -= 1;
-      });
-    },
-  };
+  }
 }
 
 /**
@@ -134,7 +154,7 @@ function createStamp(options: ProposerOptions): (term: number) => number {
   };
 }
 
-/** Splits by the number of operations an entry may hold; an item, which may have none at all, is never split. */
+/** Splits by the number of operations an entry may hold; an item, which may have none, is never split. */
 function inGroups(waiting: readonly Waiting[]): Waiting[][] {
   const groups: Waiting[][] = [];
   let group: Waiting[] = [];

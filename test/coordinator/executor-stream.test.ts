@@ -300,7 +300,7 @@ describe('applying a job', () => {
     expect(new Set(again.map(({ action }) => action))).toEqual(new Set(['unchanged']));
   });
 
-  test('twice under one session and sequence: the first answer again, though nothing is left to do', async () => {
+  test('twice under one session and sequence: the first answer again', async () => {
     const executor = dial(await cluster.leader()).hello();
     await executor.next('welcome');
     const raw = new ClientClient(cluster.at(0).clientAddress, insecureCredentials().client.channel);

@@ -1,4 +1,4 @@
-/** An executor that does no work by itself: it speaks the protocol over real gRPC, and the test decides the rest. */
+/** An executor that does no work: it speaks the protocol over real gRPC, and the test decides the rest. */
 import { JOB_FORMAT, type CompiledJob } from '../../src/job/index.ts';
 import { CHANNEL_OPTIONS, ExecutorClient, guardStream, insecureCredentials } from '../../src/wire/index.ts';
 import type { ExecutorHello, FromExecutor, GuardedStream, ToExecutor } from '../../src/wire/index.ts';

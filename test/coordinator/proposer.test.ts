@@ -97,7 +97,7 @@ describe('the proposer', () => {
     ]);
   });
 
-  test('stamps log time from the state it found, plus monotonic time since it leads; a new term begins anew', async () => {
+  test('stamps log time: the state it found plus monotonic time since; a new term begins anew', async () => {
     const node = new OneNode();
     await node.proposer.propose([wake]);
     node.nowMs += 250.7;
