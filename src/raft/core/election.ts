@@ -27,6 +27,8 @@ import {
 
 /** Between two members that both saw their leader end, so that the second finds the first elected. */
 const GONE_STAGGER_TICKS = 2;
+/** Whoever grants a pre-vote lets the other one go first for so long: two candidates of one term split the vote. */
+const YIELD_TICKS = 6;
 
 /**
  * The leader's process has ended: its lease is released, and the next ticks bring the election (design, section 3).
@@ -91,9 +93,12 @@ function decideElection(s: CoreState): void {
   else if (outcome === 'lost') becomeFollower(s, s.term, undefined);
 }
 
-/** Answers without changing term, vote, timer or lease, whatever the answer is. */
+/** Answers without changing term, vote or lease, whatever the answer is. */
 export function onPreVote(s: CoreState, from: MemberId, message: PreVote): void {
   const granted = message.term > s.term && !inLease(s) && isUpToDate(s, message.lastIndex, message.lastTerm);
+  if (granted && s.role === 'follower') {
+    s.electionElapsed = Math.min(s.electionElapsed, s.electionTimeout - YIELD_TICKS);
+  }
   sendNow(s, from, { type: 'pre-vote-reply', term: granted ? message.term : s.term, granted });
 }
 

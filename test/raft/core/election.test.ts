@@ -186,10 +186,16 @@ describe('when the leader’s process has ended', () => {
       [3, { type: 'pre-vote-reply', term: 3, granted: false }],
     ]);
     for (const core of [two, three]) core.step({ type: 'peer-gone', id: M(1) });
+    expect([ticksUntilPreVote(two), ticksUntilPreVote(three)]).toEqual([1, 3]);
+  });
+
+  test('whoever grants a pre-vote lets the other one go first', () => {
+    const two = orphan(2);
+    two.step({ type: 'peer-gone', id: M(1) });
     expect(sent(two.receive(3, preVote(4)))).toEqual([
       [3, { type: 'pre-vote-reply', term: 4, granted: true }],
     ]);
-    expect([ticksUntilPreVote(two), ticksUntilPreVote(three)]).toEqual([1, 3]);
+    expect(ticksUntilPreVote(two)).toBe(6);
   });
 
   test('its next message takes the mistake back', () => {
