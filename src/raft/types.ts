@@ -114,7 +114,10 @@ export interface PeerTransport {
   send(to: MemberId, frame: Uint8Array): void;
   /** Set once by the driver. `from` was authenticated by the transport. */
   onFrame(handler: (from: MemberId, frame: Uint8Array) => void): void;
-  /** Calls back when a peer's process has surely ended, where the transport can tell. A mistake costs an election. */
+  /**
+   * Calls back when a peer's process has surely ended, where the transport can tell. A mistake costs an
+   * election.
+   */
   onPeerGone?(handler: (id: MemberId) => void): void;
   close(): Promise<void>;
 }

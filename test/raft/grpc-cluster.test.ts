@@ -12,7 +12,7 @@ afterEach(async () => {
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-test('three members over sockets and files agree, survive the leader, and keep all over a restart', async () => {
+test('three members over sockets and files agree, survive the leader, keep all over a restart', async () => {
   cluster = await GrpcCluster.start(3);
   const first = await cluster.leader();
   const replies = await Promise.all(

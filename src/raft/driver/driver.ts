@@ -6,13 +6,12 @@
  */
 import {
   LIMITS,
-  TidemarkError,
   failpoint,
   isTidemarkError,
   logIndex,
-  type ErrorCode,
   type LogIndex,
   type MemberId,
+  type TidemarkError,
 } from '../../base/index.ts';
 import { RaftCore, VoterSet, type Input, type LoadRequest, type SliceLimit } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
@@ -23,6 +22,8 @@ import { Applier } from './applier.ts';
 import { Outbox } from './outbox.ts';
 import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
+import { logFull, notLeader, stopping, unknownOutcome } from './refusals.ts';
+import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
 import { WriteQueue, type QueuedWrite } from './write-queue.ts';
 
@@ -68,6 +69,7 @@ export class RaftDriver implements RaftNode {
   readonly #core: RaftCore;
   readonly #tuning: DriverTuning;
   readonly #applier: Applier;
+  readonly #standing: Standing;
   readonly #ticker: Ticker;
   readonly #outbox: Outbox;
   readonly #writes = new WriteQueue();
@@ -77,9 +79,6 @@ export class RaftDriver implements RaftNode {
   #turnPlanned = false;
   #writing: Promise<void> | undefined;
   #writeBeganMs: number | undefined;
-  #published: RaftStatus | undefined;
-  #leaderContacts = 0;
-  #leaderContactMs: number | undefined;
 
   constructor(parts: DriverParts) {
     const { options, store, seed, laterTurn } = parts;
@@ -114,6 +113,8 @@ export class RaftDriver implements RaftNode {
         this.#fail(error);
       },
     });
+    const appliedIndex = (): LogIndex => this.#applier.appliedIndex;
+    this.#standing = new Standing({ core: this.#core, options, appliedIndex });
     this.#ticker = new Ticker({
       clock: options.clock,
       tickMs: LIMITS.raftTickMs,
@@ -138,21 +139,7 @@ export class RaftDriver implements RaftNode {
   }
 
   status(): RaftStatus {
-    const core = this.#core;
-    const leads = core.established && this.#applier.appliedIndex >= core.ownTermIndex;
-    return {
-      clusterId: this.#options.clusterId,
-      memberId: this.#options.memberId,
-      role: core.role,
-      term: core.term,
-      leaderId: core.leaderId,
-      leading: leads && this.#state === 'running' && !this.#ticker.stalled,
-      commitIndex: core.commitIndex,
-      appliedIndex: this.#applier.appliedIndex,
-      lastIndex: core.lastIndex,
-      members: this.#options.initialMembers,
-      leaderContactMs: this.#sinceLeaderContact(),
-    };
+    return this.#standing.status(this.#state === 'running' && !this.#ticker.stalled);
   }
 
   /** For observers: the oracles of the simulator look at the very core that runs. */
@@ -180,32 +167,22 @@ export class RaftDriver implements RaftNode {
     if (this.#state !== 'running') return;
     this.#state = 'stopping';
     this.#ticker.stop();
-    const stopping = new TidemarkError('STOPPING', 'this node is stopping');
-    this.#proposals.failAll(stopping, unknownOutcome('this node stopped'));
-    this.#reads.failAll(stopping);
+    this.#proposals.failAll(stopping(), unknownOutcome('this node stopped'));
+    this.#reads.failAll(stopping());
     await this.#writing;
     await this.#applier.stop();
     await this.#store.close();
   }
 
   #refusal(): TidemarkError | undefined {
-    if (this.#state !== 'running') return new TidemarkError('STOPPING', 'this node is stopping');
-    return this.#core.role === 'leader' ? undefined : this.#notLeader();
-  }
-
-  #notLeader(): TidemarkError {
-    const { leaderId } = this.#core;
-    const leader = this.#options.initialMembers.find((member) => member.id === leaderId);
-    const details = leader === undefined ? {} : { leader: leader.clientAddress, leaderId: String(leader.id) };
-    return new TidemarkError('NOT_LEADER', `member ${this.#options.memberId} does not lead`, { details });
+    if (this.#state !== 'running') return stopping();
+    return this.#core.role === 'leader' ? undefined : notLeader(this.#options, this.#core.leaderId);
   }
 
   #logFull(bytes: number): TidemarkError | undefined {
-    const entries = this.#core.lastIndex + this.#proposals.queued;
-    const total = this.#store.bytes + this.#proposals.bytes + bytes;
-    if (entries < LIMITS.raftLogEntriesMax && total <= LIMITS.raftLogBytesMax) return undefined;
-    return new TidemarkError('LOG_FULL', `the log holds ${entries} entries and ${total} bytes`, {
-      next: 'This version keeps its whole log: start a new cluster, or use a version that compacts it.',
+    return logFull({
+      entries: this.#core.lastIndex + this.#proposals.queued,
+      bytes: this.#store.bytes + this.#proposals.bytes + bytes,
     });
   }
 
@@ -233,7 +210,6 @@ export class RaftDriver implements RaftNode {
       for (const request of effects.loads) void this.#load(request);
       for (const read of effects.confirmedReads) this.#reads.confirmed(read);
       this.#reads.applied(this.#applier.appliedIndex);
-      this.#noteLeaderContact();
       this.#publish();
     } catch (error) {
       this.#fail(error);
@@ -314,37 +290,19 @@ export class RaftDriver implements RaftNode {
     this.#publish();
   }
 
-  #noteLeaderContact(): void {
-    if (this.#core.leaderContacts === this.#leaderContacts) return;
-    this.#leaderContacts = this.#core.leaderContacts;
-    this.#leaderContactMs = this.#options.clock.monotonicMs();
-  }
-
-  #sinceLeaderContact(): number | undefined {
-    if (this.#core.role === 'leader') return 0;
-    if (this.#leaderContactMs === undefined) return undefined;
-    return this.#options.clock.monotonicMs() - this.#leaderContactMs;
-  }
-
-  /** Tells of every change of role, term, leader or standing in the turn in which it happened. */
+  /** Tells of every change in the turn in which it happened. */
   #publish(): void {
-    const before = this.#published;
-    const core = this.#core;
-    const changedOffice = before?.role !== core.role || before.term !== core.term;
-    if (before?.role === 'leader' && changedOffice) this.#failLeadership();
-    const leading = core.established && this.#applier.appliedIndex >= core.ownTermIndex;
-    if (!changedOffice && before.leaderId === core.leaderId && before.leading === leading) return;
-    const now = { ...this.status(), leading };
-    this.#published = now;
-    if (changedOffice || before.leaderId !== now.leaderId) {
-      this.#options.log.info({ role: now.role, term: now.term, leader: now.leaderId }, 'raft status');
+    const change = this.#standing.change();
+    if (change === undefined) return;
+    const { now, leadLost } = change;
+    if (leadLost) {
+      const refused = notLeader(this.#options, now.leaderId);
+      this.#proposals.failAll(refused, unknownOutcome('this node lost the lead'));
+      this.#reads.failUnconfirmed(refused);
     }
+    const { role, term, leaderId, leading } = now;
+    this.#options.log.info({ role, term, leader: leaderId, leading }, 'raft status');
     this.#options.onStatus(now);
-  }
-
-  #failLeadership(): void {
-    this.#proposals.failAll(this.#notLeader(), unknownOutcome('this node lost the lead'));
-    this.#reads.failUnconfirmed(this.#notLeader());
   }
 
   /** The disk failed or an invariant broke: nothing more is sent, answered or tried. The process ends. */
@@ -354,12 +312,7 @@ export class RaftDriver implements RaftNode {
     this.#ticker.stop();
     const unknown = unknownOutcome('this node failed');
     this.#proposals.failAll(unknown, unknown);
-    this.#reads.failAll(new TidemarkError('STOPPING', 'this node failed'));
+    this.#reads.failAll(stopping('this node failed'));
     this.#options.onFatal(error);
   }
-}
-
-function unknownOutcome(text: string): TidemarkError {
-  const code: ErrorCode = 'OUTCOME_UNKNOWN';
-  return new TidemarkError(code, `${text} before the entry was applied`);
 }

@@ -1,7 +1,8 @@
 /**
- * Tells a process that has ended from one that is silent (design, section 3): when every stream with a peer has
- * closed, its address is dialled once more, plainly. A refused connection means that nobody listens there. A
- * stopped process, a busy one and a cut network do not refuse; they are left to the election timeout.
+ * Tells a process that has ended from one that is silent (design, section 3): when every stream with a peer
+ * has closed, its address is dialled once more, plainly. A refused connection means that nobody listens
+ * there. A stopped process, a busy one and a cut network do not refuse; they are left to the election
+ * timeout.
  */
 import { connect } from 'node:net';
 import { isTidemarkError, parseAddress, type MemberId } from '../../base/index.ts';

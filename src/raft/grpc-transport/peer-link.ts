@@ -1,6 +1,7 @@
 /**
  * The stream to one peer. It is dialled when there is something to send, and again after a growing pause when
- * it breaks. What waits for it is bounded: the oldest frames go first, since consensus sends anew whatever matters.
+ * it breaks. What waits for it is bounded: the oldest frames go first, since consensus sends anew whatever
+ * matters.
  */
 import type { ChannelCredentials, ClientWritableStream } from '@grpc/grpc-js';
 import {

@@ -71,7 +71,7 @@ describe('a proposal', () => {
     await expect(driver.propose(bytes('one more'))).rejects.toEqual(code('OVERLOADED'));
   });
 
-  test('under way when the lead is lost has an unknown outcome; one that was not appended was refused', async () => {
+  test('under way when the lead is lost has an unknown outcome; not appended, it was refused', async () => {
     const { simulation, leader, driver } = await led(3);
     for (const { id } of simulation.members) simulation.network.block(id, leader.id);
     await simulation.advance(10);

@@ -25,7 +25,9 @@ interface Life {
   readonly state: EchoStateMachine;
 }
 
-/** One member: its disk outlives its lives; each life runs the product's driver, core, codec and log store. */
+/**
+ * One member: its disk outlives its lives; each life runs the product's driver, core, codec and log store.
+ */
 export class SimMember {
   readonly id: MemberId;
   readonly disk: MemoryDisk;
@@ -53,7 +55,10 @@ export class SimMember {
     return this.#life;
   }
 
-  /** Messages, timers and turns of this life, or of none once it is over; held back while the process is stopped. */
+  /**
+   * Messages, timers and turns of this life, or of none once it is over; held back while the process is
+   * stopped.
+   */
   #inLife(life: number, kind: 'timers' | 'rest', run: () => void): void {
     if (life !== this.#lives) return;
     if (this.#held === undefined) {
@@ -137,7 +142,10 @@ export class SimMember {
     this.#life = { driver, state };
   }
 
-  /** Power is lost. Some of the unsynced writes may have reached the disk; the state machine's are lost likewise. */
+  /**
+   * Power is lost. Some of the unsynced writes may have reached the disk; the state machine's are lost
+   * likewise.
+   */
   crash(): void {
     const { chance, network } = this.#parts;
     const life = must(this.#life, 'a running member');

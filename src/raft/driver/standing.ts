@@ -1,0 +1,74 @@
+/** Where this node stands: its status as others see it, and what of it has changed. */
+import type { LogIndex } from '../../base/index.ts';
+import type { RaftCore } from '../core/index.ts';
+import type { RaftOptions, RaftStatus } from '../types.ts';
+
+export interface StandingParts {
+  readonly core: RaftCore;
+  readonly options: RaftOptions;
+  readonly appliedIndex: () => LogIndex;
+}
+
+export interface StandingChange {
+  readonly now: RaftStatus;
+  /** This node led until now, in an earlier term or role. */
+  readonly leadLost: boolean;
+}
+
+export class Standing {
+  readonly #parts: StandingParts;
+  #told: RaftStatus | undefined;
+  #contacts = 0;
+  #contactMs: number | undefined;
+
+  constructor(parts: StandingParts) {
+    this.#parts = parts;
+  }
+
+  /** `awake` is false while this node cannot vouch for itself: it stops, or was stalled. */
+  status(awake: boolean): RaftStatus {
+    const { core, options, appliedIndex } = this.#parts;
+    return {
+      clusterId: options.clusterId,
+      memberId: options.memberId,
+      role: core.role,
+      term: core.term,
+      leaderId: core.leaderId,
+      leading: awake && this.#leads,
+      commitIndex: core.commitIndex,
+      appliedIndex: appliedIndex(),
+      lastIndex: core.lastIndex,
+      members: options.initialMembers,
+      leaderContactMs: this.#sinceContact(),
+    };
+  }
+
+  /** Returns what to tell after a change of role, term, leader or `leading` since it was last asked. */
+  change(): StandingChange | undefined {
+    this.#noteContact();
+    const { core } = this.#parts;
+    const before = this.#told;
+    const office = before?.role !== core.role || before.term !== core.term;
+    if (!office && before.leaderId === core.leaderId && before.leading === this.#leads) return undefined;
+    this.#told = this.status(true);
+    return { now: this.#told, leadLost: office && before?.role === 'leader' };
+  }
+
+  get #leads(): boolean {
+    const { core, appliedIndex } = this.#parts;
+    return core.established && appliedIndex() >= core.ownTermIndex;
+  }
+
+  #noteContact(): void {
+    const { core, options } = this.#parts;
+    if (core.leaderContacts === this.#contacts) return;
+    this.#contacts = core.leaderContacts;
+    this.#contactMs = options.clock.monotonicMs();
+  }
+
+  #sinceContact(): number | undefined {
+    const { core, options } = this.#parts;
+    if (core.role === 'leader') return 0;
+    return this.#contactMs === undefined ? undefined : options.clock.monotonicMs() - this.#contactMs;
+  }
+}
