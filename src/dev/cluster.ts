@@ -75,7 +75,8 @@ export class LocalCluster implements ChildListener {
   }
 
   /**
-   * Starts all processes and resolves when every coordinator answers; executors dial until they find a leader.
+   * Starts all processes and resolves when every coordinator answers; executors dial until they find a
+   * leader.
    * @throws TidemarkError the error that a process ended with, `NO_LEADER` when one does not answer.
    */
   async start(): Promise<void> {

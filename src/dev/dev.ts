@@ -43,7 +43,10 @@ export async function runDev(options: DevOptions, { terminal }: { terminal: Term
   }
 }
 
-/** Ends everything, last first. One end that fails keeps no other from being made; the first failure is thrown. */
+/**
+ * Ends everything, last first. One end that fails keeps no other from being made; the first failure is
+ * thrown.
+ */
 async function endAll(endings: Endings): Promise<void> {
   const failures: unknown[] = [];
   for (const end of endings.toReversed()) await end().catch((error: unknown) => failures.push(error));

@@ -125,7 +125,8 @@ export class EmbeddedWorker {
   #runPatiently(sql: string, params: readonly WorkerValue[]): Result {
     const { calling } = this.#input.states;
     const deadline = performance.now() + this.#input.busyWaitMs;
-    // One that found the database locked stays active until it runs again, and then bars changes of the schema.
+    // One that found the database locked stays active until it runs again, and then bars changes of the
+    // schema.
     let statement: Statement | undefined;
     for (;;) {
       try {

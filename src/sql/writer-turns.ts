@@ -1,6 +1,6 @@
 /**
- * Turns at an embedded file's one write lock. SQLite lets waiting writers poll, the newest with the same chance
- * as the oldest; a process with several writers would mostly compete with itself. So within a process
+ * Turns at an embedded file's one write lock. SQLite lets waiting writers poll, the newest with the same
+ * chance as the oldest; a process with several writers would mostly compete with itself. So within a process
  * they queue here and one of them polls. Between two turns there is a pause, longer than another process's
  * poll, so that the other process gets its turn too.
  */

@@ -1,4 +1,6 @@
-/** What a run is worth: passed only if everything asked for was seen; a run in which nothing bit is unknown. */
+/**
+ * What a run is worth: passed only if everything asked for was seen; a run in which nothing bit is unknown.
+ */
 import { describe, expect, it } from 'vitest';
 import { newCounts, REQUIRED_EVENTS, type ChaosCounts } from '../../src/dev/chaos/index.ts';
 import { percentile } from '../../src/dev/freshness.ts';
