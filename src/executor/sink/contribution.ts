@@ -74,16 +74,17 @@ export async function insertContribution(
 /**
  * Adds (new - old contribution) to the report, in key order, so that merges that meet on the same rows wait
  * for each other instead of deadlocking. Rows that become empty stay: another window's merge may come late
- * and need their sums.
+ * and need their sums. `older` tells whether there is an old contribution at all.
  */
 export async function exchange(
   connection: SqlConnection,
   dialect: Dialect,
   layout: ReportLayout,
   owner: ContributionOwner,
+  older: boolean,
 ): Promise<void> {
   for (const pair of pairsOf(layout)) {
-    await addDifference(connection, dialect, pair, owner);
+    await (older ? addDifference : addNew)(connection, dialect, pair, owner);
     if (mutated('merge.deleteEmptyRows') && pair.sums.includes(ROW_COUNT)) {
       await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE ${ROW_COUNT} = 0`);
     }
@@ -91,6 +92,21 @@ export async function exchange(
       await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE weight <= 0`);
     }
   }
+}
+
+/** The common case: each key stands once, already in key order, since the contribution's primary key ends in it. */
+async function addNew(
+  connection: SqlConnection,
+  dialect: Dialect,
+  pair: Pair,
+  owner: ContributionOwner,
+): Promise<void> {
+  const columns = [...pair.keys, ...pair.sums];
+  const source =
+    `SELECT ${columns.map((column) => `c.${column}`).join(', ')} FROM ${dialect.id(pair.contributions)} AS c ` +
+    `WHERE ${OWNED} AND token = ? ORDER BY ${pair.keys.map((key) => `c.${key}`).join(', ')}`;
+  const sql = dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums });
+  await connection.query(sql, [...ownedBy(owner), owner.token]);
 }
 
 async function addDifference(

@@ -77,8 +77,8 @@ async function mergeIn(
   if (ledger.floor > token && !mutated('merge.ignoreFloor')) return { result: 'FENCED' };
   const owner = { sourceId: span.sourceId, firstWindow: span.firstWindow, part: span.part, token };
   await insertContribution(connection, layout, owner, input.contribution);
-  await exchange(connection, dialect, layout, owner);
   const replaced = ledger.applied !== 0n;
+  await exchange(connection, dialect, layout, owner, replaced);
   if (replaced) await removeOlder(connection, dialect, layout, owner);
   return { result: 'DONE', replaced, foundDone: false };
 }

@@ -39,7 +39,7 @@ export async function retractContribution(context: SinkContext, input: RetractIn
       const { sourceId, firstWindow, part } = span;
       // Nothing lies under token 0, so the difference is the standing contribution with its sign turned.
       const owner = { sourceId, firstWindow, part, token: 0n };
-      await exchange(connection, dialect, layout, owner);
+      await exchange(connection, dialect, layout, owner, true);
       await removeOlder(connection, dialect, layout, owner);
     }
     await writeHole(connection, span, { token, reason: input.reason });
