@@ -27,12 +27,15 @@ import {
 
 /** Between two members that both saw their leader end, so that the second finds the first elected. */
 const GONE_STAGGER_TICKS = 2;
-/** Whoever grants a pre-vote lets the other one go first for so long: two candidates of one term split the vote. */
+/**
+ * Whoever grants a pre-vote lets the other one go first for so long: two candidates of one term split the vote.
+ * It is shorter than any election timeout, so that one who asks again and again in vain holds nobody up.
+ */
 const YIELD_TICKS = 6;
 
 /**
- * The leader's process has ended: its lease is released, and the next ticks bring the election (design, section 3).
- * If it was a mistake, the leader's next message ends it, or an election is held for nothing.
+ * The leader's process has ended: its lease is released, and the next ticks bring the election (design,
+ * section 3). If it was a mistake, the leader's next message ends it, or an election is held for nothing.
  */
 export function onPeerGone(s: CoreState, id: MemberId): void {
   if (s.role !== 'follower' || s.leaderId !== id) return;
