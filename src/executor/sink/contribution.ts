@@ -94,7 +94,10 @@ export async function exchange(
   }
 }
 
-/** The common case: each key stands once, already in key order, since the contribution's primary key ends in it. */
+/**
+ * The common case: each key stands once, already in key order, since the contribution's primary key ends in
+ * it.
+ */
 async function addNew(
   connection: SqlConnection,
   dialect: Dialect,
@@ -103,7 +106,8 @@ async function addNew(
 ): Promise<void> {
   const columns = [...pair.keys, ...pair.sums];
   const source =
-    `SELECT ${columns.map((column) => `c.${column}`).join(', ')} FROM ${dialect.id(pair.contributions)} AS c ` +
+    `SELECT ${columns.map((column) => `c.${column}`).join(', ')} ` +
+    `FROM ${dialect.id(pair.contributions)} AS c ` +
     `WHERE ${OWNED} AND token = ? ORDER BY ${pair.keys.map((key) => `c.${key}`).join(', ')}`;
   const sql = dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums });
   await connection.query(sql, [...ownedBy(owner), owner.token]);

@@ -28,8 +28,9 @@ import {
 /** Between two members that both saw their leader end, so that the second finds the first elected. */
 const GONE_STAGGER_TICKS = 2;
 /**
- * Whoever grants a pre-vote lets the other one go first for so long: two candidates of one term split the vote.
- * It is shorter than any election timeout, so that one who asks again and again in vain holds nobody up.
+ * Whoever grants a pre-vote lets the other one go first for so long: two candidates of one term split the
+ * vote. It is shorter than any election timeout, so that one who asks again and again in vain holds nobody
+ * up.
  */
 const YIELD_TICKS = 6;
 
