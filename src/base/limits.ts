@@ -61,7 +61,6 @@ export const LIMITS = {
   slotsPerExecutorMax: 64,
   tasksPerDispatchMax: 64,
   contributionRowsMax: 200_000,
-  mergeStatementRowsMax: 500,
   mergeRetriesMax: 8,
   computeRetriesMax: 3,
   dimensionRowsMax: 1_000_000,
