@@ -71,7 +71,7 @@ const PLANTED: readonly {
     what: 'a row too many',
     table: 'merchant_statement',
     plant: `INSERT INTO merchant_statement
-      SELECT merchant_id, business_day, 'gross ', size_band, entries, amount, largest
+      SELECT merchant_id, business_day, 'gross ', size_band, entries, amount, average
       FROM merchant_statement WHERE rowid = 1`,
     column: '(row)',
   },

@@ -75,7 +75,7 @@ SELECT
   size_band,
   1 AS entries,
   gross AS amount,
-  gross AS largest,
+  gross AS average,
   _w
 FROM billed
 UNION ALL
@@ -86,7 +86,7 @@ SELECT
   size_band,
   1 AS entries,
   0 - discount AS amount,
-  discount AS largest,
+  0 - discount AS average,
   _w
 FROM billed
 WHERE discount > 0
@@ -98,7 +98,7 @@ SELECT
   size_band,
   1 AS entries,
   tax AS amount,
-  tax AS largest,
+  tax AS average,
   _w
 FROM billed
 WHERE country <> 'US'
@@ -110,7 +110,7 @@ SELECT
   size_band,
   1 AS entries,
   0 - commission AS amount,
-  commission AS largest,
+  0 - commission AS average,
   _w
 FROM billed
 UNION ALL
@@ -121,7 +121,7 @@ SELECT
   size_band,
   1 AS entries,
   quantity * (unit_price - list_price) AS amount,
-  quantity * (unit_price - list_price) AS largest,
+  quantity * (unit_price - list_price) AS average,
   _w
 FROM billed
 WHERE unit_price <> list_price`;

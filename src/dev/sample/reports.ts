@@ -164,7 +164,7 @@ FROM r JOIN m ON m.merchant_id = r.merchant_id`,
     name: 'merchant_statement',
     inputs: { l: { changes: 'order_lines' }, p: PRODUCT, m: MERCHANT },
     keys: { merchant_id: 'BIGINT', business_day: 'BIGINT', entry: 'TEXT(24)', size_band: 'TEXT(8)' },
-    measures: { entries: of('count'), amount: of('sum'), largest: of('max') },
+    measures: { entries: of('count'), amount: of('sum'), average: of('avg') },
     sql: MERCHANT_STATEMENT_SQL,
   },
 ];

@@ -24,7 +24,7 @@ export function expectedReports(kind: EngineKind): readonly ExpectedReport[] {
   return [
     ...overOrders({ day, div, average }),
     ...overLines({ average }),
-    ...statement({ day, div }),
+    ...statement({ day, div, average }),
     overRefunds(day),
   ];
 }
@@ -121,16 +121,16 @@ function overRefunds(day: Parts['day']): ExpectedReport {
 }
 
 /** One statement per kind of entry; their rows are the report's rows together (no key is in two of them). */
-function statement({ day, div }: Pick<Parts, 'day' | 'div'>): ExpectedReport[] {
+function statement({ day, div, average }: Parts): ExpectedReport[] {
   const gross = 'll.quantity * ll.unit_price';
   const net = `(${gross} - COALESCE(ll.discount, 0))`;
   const rate = `mm.commission_permille - CASE WHEN mm.tier IN ('gold', 'Gold') THEN 10 ELSE 0 END`;
   const markup = 'll.quantity * ll.unit_price - ll.quantity * pp.list_price';
   const band = `CASE WHEN ${gross} >= 10000 THEN 'large'
     WHEN ${gross} >= 1000 THEN 'medium' ELSE 'small' END`;
-  const entry = (label: string, value: string, largest: string, where: string): string =>
+  const entry = (label: string, value: string, where: string): string =>
     `SELECT ll.merchant_id AS merchant_id, ${day('ll.created_ms')} AS business_day, ${label} AS entry,
-      ${band} AS size_band, COUNT(*) AS entries, SUM(${value}) AS amount, MAX(${largest}) AS largest
+      ${band} AS size_band, COUNT(*) AS entries, SUM(${value}) AS amount, ${average('average', value)}
       FROM order_lines ll, products pp, merchants mm
       WHERE pp.product_id = ll.product_id AND mm.merchant_id = ll.merchant_id AND ${where}
       GROUP BY ll.merchant_id, ${day('ll.created_ms')}, ${band}`;
@@ -141,12 +141,12 @@ function statement({ day, div }: Pick<Parts, 'day' | 'div'>): ExpectedReport[] {
       report: 'merchant_statement',
       keys: ['merchant_id', 'business_day', 'entry', 'size_band'],
       sql: [
-        entry(`'gross'`, gross, gross, '1 = 1'),
-        entry(`'discount'`, '-ll.discount', 'll.discount', 'll.discount > 0'),
-        entry(`'tax'`, tax, tax, `NOT mm.country = 'US'`),
-        entry(`'commission'`, `-(${commission})`, commission, '1 = 1'),
-        entry(`'above list'`, markup, markup, 'll.unit_price > pp.list_price'),
-        entry(`'below list'`, markup, markup, 'll.unit_price < pp.list_price'),
+        entry(`'gross'`, gross, '1 = 1'),
+        entry(`'discount'`, '-ll.discount', 'll.discount > 0'),
+        entry(`'tax'`, tax, `NOT mm.country = 'US'`),
+        entry(`'commission'`, `-(${commission})`, '1 = 1'),
+        entry(`'above list'`, markup, 'll.unit_price > pp.list_price'),
+        entry(`'below list'`, markup, 'll.unit_price < pp.list_price'),
       ].join('\nUNION ALL\n'),
     },
   ];
