@@ -4,7 +4,6 @@
 import { isTidemarkError, LIMITS, sleep, type Clock } from '../../base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { withMarker } from '../marker.ts';
-import { inTurn } from './turns.ts';
 
 /** What a transaction needs to know of the work that it belongs to. */
 export interface SinkContext {
@@ -66,19 +65,17 @@ export async function repeatable<T>(
   for (let attempt = 1; ; attempt += 1) {
     let connectionId: string | undefined;
     try {
-      return await inTurn(context.engine, () =>
-        context.engine.use(purpose, async (connection) => {
-          connectionId = connection.id;
-          const untrack = context.track(connection.id);
-          try {
-            return await withMarker(context.engine, connection, context.marker, () =>
-              inTransaction(connection, () => body(connection)),
-            );
-          } finally {
-            untrack();
-          }
-        }),
-      );
+      return await context.engine.use(purpose, async (connection) => {
+        connectionId = connection.id;
+        const untrack = context.track(connection.id);
+        try {
+          return await withMarker(context.engine, connection, context.marker, () =>
+            inTransaction(connection, () => body(connection)),
+          );
+        } finally {
+          untrack();
+        }
+      });
     } catch (error) {
       if (isTidemarkError(error, 'DB_OUTCOME_UNKNOWN')) unknown = error;
       if (!mayRepeat(error)) throw error;
