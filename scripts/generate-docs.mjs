@@ -48,10 +48,10 @@ ${table(['Code', 'Meaning', 'Retry', 'Exit code', 'gRPC status'], rows)}
 
 async function rulesPage() {
   const files = (paths) => paths.map((path) => `\`${path}\``).join('<br>');
-  const rows = (await ruleMap()).map(({ name, switchedIn, tests, shared }) => [
+  const rows = (await ruleMap()).map(({ name, switchedIn, named }) => [
     `\`${name}\``,
     files(switchedIn),
-    files([...tests, ...shared]),
+    files(named),
   ]);
   return `# Rules and their tests
 

@@ -41,7 +41,7 @@ const switchesItself = (file, name) => {
   return /\bsetMutation\(|\brule\(/.test(text) && text.includes(name);
 };
 
-async function judge({ name, switchedIn, tests }) {
+async function judge({ name, switchedIn, named, tests }) {
   if (switchedIn.length === 0) return [false, 'no rule in src asks for it'];
   if (tests.length === 0) return [false, 'no test names it'];
   if (!(await soundTests(tests))) return [false, 'its tests fail as they are'];
