@@ -100,6 +100,11 @@ function decideElection(s: CoreState): void {
 /** Answers without changing term, vote or lease, whatever the answer is. */
 export function onPreVote(s: CoreState, from: MemberId, message: PreVote): void {
   const granted = message.term > s.term && !inLease(s) && isUpToDate(s, message.lastIndex, message.lastTerm);
+  // Two that ask each other at once would both be granted and split the vote: the lower id goes on alone.
+  if (granted && s.role === 'pre-candidate' && from < s.config.id) {
+    becomeFollower(s, s.term, undefined);
+    s.electionElapsed = s.electionTimeout;
+  }
   if (granted && s.role === 'follower') {
     s.electionElapsed = Math.min(s.electionElapsed, s.electionTimeout - YIELD_TICKS);
   }

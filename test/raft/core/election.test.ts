@@ -198,6 +198,24 @@ describe('when the leader’s process has ended', () => {
     expect(ticksUntilPreVote(two)).toBe(6);
   });
 
+  test('of two that ask each other at once, the lower id goes on alone', () => {
+    const [two, three] = [orphan(2), orphan(3)];
+    for (const core of [two, three]) {
+      core.step({ type: 'peer-gone', id: M(1) });
+      ticksUntilPreVote(core);
+    }
+    for (const [core, other] of [
+      [two, 3],
+      [three, 2],
+    ] as const) {
+      expect(sent(core.receive(other, preVote(4)))).toEqual([
+        [other, { type: 'pre-vote-reply', term: 4, granted: true }],
+      ]);
+    }
+    expect([two.core.role, three.core.role]).toEqual(['pre-candidate', 'follower']);
+    expect(ticksUntilPreVote(three)).toBe(6);
+  });
+
   test('its next message takes the mistake back', () => {
     const core = orphan(2);
     core.step({ type: 'peer-gone', id: M(1) });
