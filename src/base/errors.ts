@@ -87,6 +87,7 @@ export const ERRORS = {
     GRPC.unavailable,
   ),
   NO_LEADER: row('No leader answered in time.', 'later', EXIT.unavailable, GRPC.unavailable),
+  TRANSFER_FAILED: row('The lead was not handed over.', 'later', EXIT.tryAgain, GRPC.aborted),
   OUTCOME_UNKNOWN: row(
     'It is not known whether the change took effect.',
     'same-request-id',

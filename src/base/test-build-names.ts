@@ -27,6 +27,8 @@ export const MUTATIONS = [
   'raft.readIndexWithoutQuorum',
   'raft.readIndexBeforeOwnTermCommit',
   'raft.commitBeyondVerified',
+  'raft.transferWithoutCatchUp',
+  'raft.transferTakesProposals',
   'state.sessionNotDeduplicated',
   'state.tokenFromTermOnly',
   'state.sealWithoutChain',

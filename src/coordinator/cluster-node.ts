@@ -3,7 +3,7 @@
  * wired to each other and to the executor streams. Leadership begins and ends here for all of them.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import type { Clock } from '../base/index.ts';
+import { isTidemarkError, type Clock } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import { startRaftNode } from '../raft/index.ts';
 import type { PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
@@ -128,6 +128,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
       serveExecutor(service, call);
     },
     async stop() {
+      await handOver(raft, log);
       stopListening();
       await scheduler.stop();
       links.redirectAll(redirect(status()));
@@ -135,6 +136,17 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
       await state.close();
     },
   };
+}
+
+/** Before anything else ends: executors and clients are then sent straight to who leads next. */
+async function handOver(raft: RaftNode, log: Logger): Promise<void> {
+  if (raft.status().role !== 'leader') return;
+  try {
+    await raft.transferLeadership();
+  } catch (error) {
+    if (!isTidemarkError(error)) throw error;
+    log.info({ code: error.code, error: error.message }, 'the lead was not handed over');
+  }
 }
 
 /** Tells scheduler and streams what consensus and the state machine tell; returns what ends the latter. */

@@ -29,6 +29,7 @@ const KINDS = {
   'append-reply': 6,
   heartbeat: 7,
   'heartbeat-reply': 8,
+  'timeout-now': 9,
 } as const satisfies Record<Message['type'], number>;
 
 const NAMES = new Map<unknown, Message['type']>(
@@ -50,8 +51,9 @@ function toList(message: Message): readonly Encodable[] {
   const head = [KINDS[message.type], message.term];
   switch (message.type) {
     case 'pre-vote':
-    case 'vote':
       return [...head, message.lastIndex, message.lastTerm];
+    case 'vote':
+      return [...head, message.lastIndex, message.lastTerm, message.transfer];
     case 'pre-vote-reply':
     case 'vote-reply':
       return [...head, message.granted];
@@ -65,6 +67,8 @@ function toList(message: Message): readonly Encodable[] {
       return [...head, message.commit, message.round];
     case 'heartbeat-reply':
       return [...head, message.round];
+    case 'timeout-now':
+      return head;
     default:
       return assertNever(message, 'message to encode');
   }
@@ -76,8 +80,9 @@ function fromList(value: unknown): Message {
   const term = fields.term();
   switch (type) {
     case 'pre-vote':
-    case 'vote':
       return { type, term, lastIndex: fields.index(), lastTerm: fields.term() };
+    case 'vote':
+      return { type, term, lastIndex: fields.index(), lastTerm: fields.term(), transfer: fields.flag() };
     case 'pre-vote-reply':
     case 'vote-reply':
       return { type, term, granted: fields.flag() };
@@ -96,6 +101,8 @@ function fromList(value: unknown): Message {
       return { type, term, commit: fields.index(), round: fields.number() };
     case 'heartbeat-reply':
       return { type, term, round: fields.number() };
+    case 'timeout-now':
+      return { type, term };
     case undefined:
       throw new TidemarkError('FORMAT_UNKNOWN', 'a peer sent a message of a kind that is not known');
     default:

@@ -100,8 +100,15 @@ export interface RaftNode {
    */
   readIndex(): Promise<LogIndex>;
   /**
-   * Orderly stop: closes the log after what is in flight is settled. The transport stays open: its maker
-   * closes it.
+   * Hands the lead to `to`, or to the voter that is nearest. Meanwhile proposals and reads wait; if it fails,
+   * they go on here. Resolves when this node follows another.
+   *
+   * @throws TidemarkError `NOT_LEADER`, `TRANSFER_FAILED` (this node leads on), `STOPPING`.
+   */
+  transferLeadership(to?: MemberId): Promise<void>;
+  /**
+   * Orderly stop: a leader hands over first, if it can; then the log is closed after what is in flight is
+   * settled. The transport stays open: its maker closes it.
    */
   stop(): Promise<void>;
 }

@@ -15,11 +15,19 @@ const round = fc.integer({ min: 0, max: 2 ** 50 });
 
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
-    type: fc.constantFrom('pre-vote' as const, 'vote' as const),
+    type: fc.constant('pre-vote' as const),
     term: terms,
     lastIndex: index,
     lastTerm: terms,
   }),
+  fc.record({
+    type: fc.constant('vote' as const),
+    term: terms,
+    lastIndex: index,
+    lastTerm: terms,
+    transfer: flag,
+  }),
+  fc.record({ type: fc.constant('timeout-now' as const), term: terms }),
   fc.record({
     type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
     term: terms,

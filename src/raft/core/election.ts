@@ -69,7 +69,12 @@ function decidePreVote(s: CoreState): void {
   else if (outcome === 'lost') becomeFollower(s, s.term, undefined);
 }
 
-function beginElection(s: CoreState): void {
+/** The leader hands over: no pre-vote, since it is asked for by the very one whom a pre-vote protects. */
+export function onTimeoutNow(s: CoreState, from: MemberId): void {
+  if (s.role === 'follower' && s.leaderId === from) beginElection(s, true);
+}
+
+function beginElection(s: CoreState, transfer = false): void {
   becomeFollower(s, s.term, undefined);
   enterTerm(s, s.term + 1, s.config.id);
   s.role = 'candidate';
@@ -80,6 +85,7 @@ function beginElection(s: CoreState): void {
       term: s.term,
       lastIndex: s.log.lastIndex,
       lastTerm: s.log.lastTerm,
+      transfer,
     });
   }
 }

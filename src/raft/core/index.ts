@@ -12,6 +12,7 @@ export type {
   Message,
   PreVote,
   PreVoteReply,
+  TimeoutNow,
   Vote,
   VoteReply,
 } from './messages.ts';

@@ -16,6 +16,8 @@ export type Input =
   | { readonly type: 'stalled' }
   /** This node should not lead any longer, for instance because its disk hangs. */
   | { readonly type: 'step-down' }
+  /** Hands the lead to this voter, or to the one that is nearest; only while this node is the leader. */
+  | { readonly type: 'transfer'; readonly to: MemberId | undefined }
   /** The process of this member has ended, as far as its connections tell. */
   | { readonly type: 'peer-gone'; readonly id: MemberId }
   | { readonly type: 'message'; readonly from: MemberId; readonly message: Message }

@@ -7,6 +7,7 @@ import type { Entry } from '../entry.ts';
 import type { LoadRequest } from './io.ts';
 import type { AppendReply, HeartbeatReply } from './messages.ts';
 import { Progress } from './progress.ts';
+import { ageTransfer, pursueTransfer } from './transfer.ts';
 import { appendOwn, becomeFollower, commitTo, peers, sendNow, type CoreState } from './state.ts';
 
 const NO_OP = new Uint8Array(0);
@@ -36,6 +37,7 @@ export function onLeaderTick(s: CoreState): void {
     becomeFollower(s, s.term, undefined);
     return;
   }
+  if (ageTransfer(s)) onLeaderStalled(s);
   s.heartbeatElapsed++;
   if (s.heartbeatElapsed < s.config.heartbeatTicks) return;
   s.heartbeatElapsed = 0;
@@ -109,6 +111,7 @@ export function onAppendReply(s: CoreState, from: MemberId, message: AppendReply
     const retryAfter = s.log.lastAtMost(message.hintIndex, message.hintTerm);
     if (!progress.refused(message.index, retryAfter)) return;
   }
+  pursueTransfer(s, from);
   replicate(s, from, progress);
 }
 
@@ -119,6 +122,7 @@ export function onHeartbeatReply(s: CoreState, from: MemberId, message: Heartbea
   confirmReads(s);
   // A follower that answers heartbeats but not the append under way has probably not got it.
   if ((progress.appendTicks ?? 0) >= s.config.electionTicks / 2) progress.appendTicks = undefined;
+  pursueTransfer(s, from);
   replicate(s, from, progress);
 }
 

@@ -27,6 +27,14 @@ export interface Vote {
   readonly term: Term;
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** The leader itself asked for this election: who hears that leader may vote all the same. */
+  readonly transfer: boolean;
+}
+
+/** The leader asks its follower, who has all of its log, to campaign at once (thesis, section 3.10). */
+export interface TimeoutNow {
+  readonly type: 'timeout-now';
+  readonly term: Term;
 }
 
 export interface VoteReply {
@@ -75,7 +83,7 @@ export interface HeartbeatReply {
 /**
  * A reply to a heartbeat may go at once only while the replier's term is durable; else it waits like a vote.
  */
-export type ImmediateMessage = PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply;
+export type ImmediateMessage = PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply | TimeoutNow;
 export type DurableMessage = Vote | VoteReply | AppendReply | HeartbeatReply;
 export type Message = ImmediateMessage | DurableMessage;
 

@@ -12,12 +12,14 @@
  *  5. Messages may be lost, late, doubled and out of order, but not altered, and `from` is who sent them.
  *  6. A tick that comes late is one tick. Before it is given, what has already arrived is given.
  *  7. After a stall `stalled` is given before the next tick.
- *  8. `propose` and `read` are given only while `role` is 'leader'. The caller bounds them.
+ *  8. `propose`, `read` and `transfer` are given only while `role` is 'leader', the first two not while
+ *     there is a `transferee`. The caller bounds them.
  *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
  * 10. Entries up to `applicableIndex` are applied in order, each once; they never change.
  * 11. A throw is a broken invariant or a log that lost what it held: the process ends.
  */
 import {
+  assert,
   assertNever,
   logIndex,
   must,
@@ -34,6 +36,7 @@ import {
   onPeerGone,
   onPreVote,
   onPreVoteReply,
+  onTimeoutNow,
   onVote,
   onVoteReply,
 } from './election.ts';
@@ -62,6 +65,8 @@ import {
   type CoreStart,
   type CoreState,
 } from './state.ts';
+
+import { beginTransfer } from './transfer.ts';
 
 const WHOLE: SliceLimit = { entries: Infinity, bytes: Infinity };
 
@@ -110,10 +115,18 @@ export class RaftCore {
   }
 
   /**
-   * True on a leader that has committed an entry of its own term and has proven itself since its last stall.
+   * True on a leader that has committed an entry of its own term, has proven itself since its last stall and
+   * is not about to hand over.
    */
   get established(): boolean {
-    return this.#s.role === 'leader' && this.#s.commit >= this.#s.ownTermIndex && this.#s.reads.proven;
+    const s = this.#s;
+    const leads = s.role === 'leader' && s.transfer === undefined;
+    return leads && s.commit >= s.ownTermIndex && s.reads.proven;
+  }
+
+  /** Whom the lead is being handed to: nothing new is begun meanwhile. */
+  get transferee(): MemberId | undefined {
+    return this.#s.transfer?.to;
   }
 
   /** Grows with every message of a current leader. */
@@ -142,6 +155,10 @@ export class RaftCore {
         break;
       case 'step-down':
         if (s.role === 'leader') becomeFollower(s, s.term, undefined);
+        break;
+      case 'transfer':
+        assert(s.role === 'leader', 'only a leader hands over the lead');
+        beginTransfer(s, input.to);
         break;
       case 'peer-gone':
         onPeerGone(s, input.id);
@@ -203,7 +220,7 @@ function onMessage(s: CoreState, from: MemberId, message: Message): void {
 function enterLaterTerm(s: CoreState, from: MemberId, message: Message): boolean {
   if (message.type === 'pre-vote') return true;
   if (message.type === 'pre-vote-reply' && message.granted) return true;
-  if (message.type === 'vote' && inLease(s)) return false;
+  if (message.type === 'vote' && inLease(s) && !message.transfer) return false;
   const leads = message.type === 'append' || message.type === 'heartbeat';
   becomeFollower(s, message.term, leads ? from : undefined);
   return true;
@@ -226,6 +243,7 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
     case 'heartbeat-reply':
     case 'pre-vote-reply':
     case 'vote-reply':
+    case 'timeout-now':
       return;
     default:
       assertNever(message, 'message of an older term');
@@ -257,6 +275,9 @@ function dispatch(s: CoreState, from: MemberId, message: Message): void {
       return;
     case 'heartbeat-reply':
       onHeartbeatReply(s, from, message);
+      return;
+    case 'timeout-now':
+      onTimeoutNow(s, from);
       return;
     default:
       assertNever(message, 'message');

@@ -15,6 +15,7 @@ import type { ConfirmedRead, HardState, LoadRequest } from './io.ts';
 import type { LogView, SliceLimit } from './log-view.ts';
 import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
 import type { Progress } from './progress.ts';
+import type { Transfer } from './transfer.ts';
 import type { VoterSet } from './quorum.ts';
 import { RandomSequence } from './random.ts';
 import { ReadRounds } from './read-rounds.ts';
@@ -76,6 +77,8 @@ export interface CoreState {
   readonly progress: Map<MemberId, Progress>;
   /** The leader's no-op: the first entry of its own term. */
   ownTermIndex: LogIndex;
+  /** The lead is being handed over: nothing new is begun. */
+  transfer: Transfer | undefined;
   collected: Collected;
 }
 
@@ -112,6 +115,7 @@ export function newState(config: CoreConfig, start: CoreStart): CoreState {
     votes: new Map(),
     progress: new Map(),
     ownTermIndex: logIndex(0),
+    transfer: undefined,
     collected: newCollected(),
   };
   resetElectionTimer(state);
@@ -146,6 +150,7 @@ export function becomeFollower(s: CoreState, term: Term, leaderId: MemberId | un
   s.leaderId = leaderId;
   s.votes.clear();
   s.progress.clear();
+  s.transfer = undefined;
   s.reads.drop();
 }
 

@@ -9,6 +9,7 @@ import {
   failpoint,
   isTidemarkError,
   logIndex,
+  mutated,
   type LogIndex,
   type MemberId,
   type TidemarkError,
@@ -19,6 +20,7 @@ import type { LogStore } from '../log-store/index.ts';
 import { decodeFrame } from '../peer-codec.ts';
 import type { ProposeResult, RaftNode, RaftOptions, RaftStatus } from '../types.ts';
 import { Applier } from './applier.ts';
+import { Handover } from './handover.ts';
 import { Outbox } from './outbox.ts';
 import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
@@ -72,6 +74,7 @@ export class RaftDriver implements RaftNode {
   readonly #standing: Standing;
   readonly #ticker: Ticker;
   readonly #outbox: Outbox;
+  readonly #handover: Handover;
   readonly #writes = new WriteQueue();
   readonly #proposals = new Proposals();
   readonly #reads = new PendingReads();
@@ -102,6 +105,7 @@ export class RaftDriver implements RaftNode {
         appliedIndex: logIndex(options.stateMachine.appliedIndex),
       },
     );
+    this.#handover = new Handover(this.#core, LIMITS.raftElectionTicks);
     this.#applier = new Applier({
       core: this.#core,
       store,
@@ -127,6 +131,7 @@ export class RaftDriver implements RaftNode {
       onTick: () => {
         this.#watchDisk();
         this.#step({ type: 'tick' });
+        this.#handover.tick();
       },
     });
     options.transport.onFrame((from, frame) => {
@@ -163,15 +168,35 @@ export class RaftDriver implements RaftNode {
     return result;
   }
 
+  transferLeadership(to?: MemberId): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#handover.start(to, () => {
+      this.#step({ type: 'transfer', to });
+    });
+  }
+
   async stop(): Promise<void> {
+    if (this.#core.role === 'leader') await this.#giveUpLead();
     if (this.#state !== 'running') return;
     this.#state = 'stopping';
     this.#ticker.stop();
     this.#proposals.failAll(stopping(), unknownOutcome('this node stopped'));
     this.#reads.failAll(stopping());
+    this.#handover.fail(stopping());
     await this.#writing;
     await this.#applier.stop();
     await this.#store.close();
+  }
+
+  /** Whoever is left would wait for an election otherwise. Without anybody to lead, stopping goes on. */
+  async #giveUpLead(): Promise<void> {
+    try {
+      await this.transferLeadership();
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error;
+      this.#options.log.warn({ code: error.code, error: error.message }, 'the lead was not handed over');
+    }
   }
 
   #refusal(): TidemarkError | undefined {
@@ -211,6 +236,7 @@ export class RaftDriver implements RaftNode {
       for (const read of effects.confirmedReads) this.#reads.confirmed(read);
       this.#reads.applied(this.#applier.appliedIndex);
       this.#publish();
+      this.#handover.look();
     } catch (error) {
       this.#fail(error);
       return;
@@ -231,11 +257,13 @@ export class RaftDriver implements RaftNode {
   #endTurn(): void {
     if (this.#state !== 'running') return;
     const core = this.#core;
-    if (core.role === 'leader' && this.#proposals.queued > 0) {
+    const begins =
+      core.role === 'leader' && (core.transferee === undefined || mutated('raft.transferTakesProposals'));
+    if (begins && this.#proposals.queued > 0) {
       const data = this.#proposals.takeQueued(logIndex(core.lastIndex + 1), core.term);
       this.#step({ type: 'propose', data });
     }
-    const read = core.role === 'leader' ? this.#reads.begin() : undefined;
+    const read = begins ? this.#reads.begin() : undefined;
     if (read !== undefined) this.#step({ type: 'read', id: read });
     this.#outbox.flush();
     const next = this.#writes.begin();
@@ -313,6 +341,7 @@ export class RaftDriver implements RaftNode {
     const unknown = unknownOutcome('this node failed');
     this.#proposals.failAll(unknown, unknown);
     this.#reads.failAll(stopping('this node failed'));
+    this.#handover.fail(stopping('this node failed'));
     this.#options.onFatal(error);
   }
 }

@@ -4,6 +4,7 @@ import { ELECTION_TICKS, I, M, T, TestCore, append, heartbeat, sent } from './ha
 
 const vote = (term: number, lastIndex = 0, lastTerm = 0): Message => ({
   type: 'vote',
+  transfer: false,
   term: T(term),
   lastIndex: I(lastIndex),
   lastTerm: T(lastTerm),

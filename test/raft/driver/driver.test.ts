@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { LIMITS, isTidemarkError, must, type ErrorCode } from '../../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint } from '../../../src/base/test-build-active.ts';
 import type { RaftDriver } from '../../../src/raft/driver/index.ts';
+import { rule } from '../../support/rule.ts';
 import type { SimMember } from '../simulation/member.ts';
 import { Violation } from '../simulation/oracles.ts';
 import { Simulation } from '../simulation/simulation.ts';
@@ -132,4 +133,51 @@ test('a node that stops refuses what is new and says what is unknown', async () 
   await expect(driver.propose(bytes('b'))).rejects.toEqual(code('STOPPING'));
   await expect(driver.readIndex()).rejects.toEqual(code('STOPPING'));
   expect(driver.status().leading).toBe(false);
+});
+
+describe('handing over the lead', () => {
+  test('takes a few round trips; what was proposed meanwhile was refused or is committed', async () => {
+    const { simulation, leader, driver } = await led(3);
+    const before = watch(driver.propose(bytes('before')));
+    await simulation.advance(10);
+    const moved = watch(driver.transferLeadership());
+    const meanwhile = watch(driver.propose(bytes('meanwhile')));
+    await simulation.advance(50);
+    expect(moved.result).toBeUndefined();
+    expect(before.result).toHaveProperty('index');
+    expect(meanwhile.result).toEqual(code('NOT_LEADER'));
+    await simulation.advance(50);
+    expect(must(simulation.leader(), 'another leader').id).not.toBe(leader.id);
+  });
+
+  rule('raft.transferTakesProposals', 'holds back proposals and reads until it has failed', async () => {
+    const { simulation, leader, driver } = await led(3);
+    const [target, other] = simulation.members.filter(({ id }) => id !== leader.id);
+    simulation.network.block(leader.id, must(target, 'target').id);
+    const moved = watch(driver.transferLeadership(target?.id));
+    const proposal = watch(driver.propose(bytes('a')));
+    const read = watch(driver.readIndex());
+    await simulation.advance(300);
+    expect([proposal.result, read.result, moved.result]).toEqual(['open', 'open', 'open']);
+    expect(driver.status().leading).toBe(false);
+    await simulation.advance(700);
+    expect(moved.result).toEqual(code('TRANSFER_FAILED'));
+    expect(proposal.result).toHaveProperty('index');
+    expect(read.result).not.toBe('open');
+    expect(simulation.leader()?.id).toBe(leader.id);
+    expect(other?.running?.driver.core.term).toBe(driver.core.term);
+  });
+
+  test('to nobody is refused', async () => {
+    const { driver } = await led(1);
+    await expect(driver.transferLeadership()).rejects.toEqual(code('TRANSFER_FAILED'));
+  });
+
+  test('comes first when a leader stops', async () => {
+    const { simulation, leader, driver } = await led(3);
+    const stopped = watch(driver.stop());
+    await simulation.advance(100);
+    expect(stopped.result).toBeUndefined();
+    expect(must(simulation.leader(), 'another leader').id).not.toBe(leader.id);
+  });
 });

@@ -99,9 +99,9 @@ export class GrpcCluster {
   async stopMember(id: MemberId): Promise<void> {
     const member = must(this.running.get(id), `member ${id}`);
     this.running.delete(id);
+    await member.node.stop();
     await member.transport.close();
     member.server.forceShutdown();
-    await member.node.stop();
   }
 
   leader(withinMs = 10_000): Promise<RunningMember> {
