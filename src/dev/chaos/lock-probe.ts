@@ -3,20 +3,40 @@
  * as it is stopped. MySQL ends such a connection by itself (short idle timeouts); a file has nobody who
  * would.
  */
-import { isTidemarkError } from '../../base/index.ts';
+import { isTidemarkError, sleep, systemClock } from '../../base/index.ts';
 import type { SqlEngine } from '../../sql/index.ts';
 
-/** Tells whether someone holds the write lock of an embedded database now. Never true for a server. */
-export async function isWriteLocked(engine: SqlEngine): Promise<boolean> {
-  if (engine.kind !== 'embedded') return false;
+export interface LockProbe {
+  /** Whether the write lock could not be had in time. Never true for a server. */
+  readonly locked: boolean;
+  /** Resolves when the probe itself is over, which is after whoever holds the lock lets go, or some seconds. */
+  readonly over: Promise<void>;
+}
+
+/** Tells whether someone holds the write lock of an embedded database for longer than `withinMs`. */
+export async function probeWriteLock(engine: SqlEngine, withinMs: number): Promise<LockProbe> {
+  if (engine.kind !== 'embedded') return { locked: false, over: Promise.resolve() };
+  const had = takeWriteLock(engine);
+  const inTime = new AbortController();
+  const tooLong = sleep(systemClock, withinMs, inTime.signal).then(
+    () => true,
+    () => false,
+  );
+  const locked = await Promise.race([had.then((free) => !free), tooLong]);
+  inTime.abort(new Error('answered in time'));
+  return { locked, over: had.then(() => undefined) };
+}
+
+/** Takes the lock and gives it back; false if it was not to be had for as long as the engine waits. */
+async function takeWriteLock(engine: SqlEngine): Promise<boolean> {
   try {
     await engine.use('lock probe', async (connection) => {
       await connection.begin('write');
       await connection.rollback();
     });
-    return false;
+    return true;
   } catch (error) {
-    if (isTidemarkError(error, 'DB_BUSY')) return true;
+    if (isTidemarkError(error, 'DB_BUSY')) return false;
     throw error;
   }
 }

@@ -2,19 +2,23 @@
 import { LIMITS, sleep, systemClock } from '../../base/index.ts';
 import type { Child } from '../child.ts';
 import type { ChaosContext } from './context.ts';
-import { isWriteLocked } from './lock-probe.ts';
+import { probeWriteLock, type LockProbe } from './lock-probe.ts';
 
-const TRIES_MAX = 3;
-const LET_GO_MS = 30;
+const TRIES_MAX = 12;
+const LET_GO_MAX_MS = 150;
 const LOOK_EVERY_MS = 100;
+/** Longer than merges of others that take their turn meanwhile; short, because it stops everyone's. */
+const LOCKED_MS = 400;
 
 /** Stops the child at a moment when no write lock is left behind; false (and running) when there was none. */
 export async function suspendWithoutLock(context: ChaosContext, child: Child): Promise<boolean> {
   for (let tries = 0; tries < TRIES_MAX; tries += 1) {
     child.suspend();
-    if (!(await anyLocked(context))) return true;
+    const probes = await probeAll(context);
+    if (probes.every(({ locked }) => !locked)) return true;
     child.resume();
-    await sleep(systemClock, LET_GO_MS);
+    for (const { over } of probes) await over;
+    await sleep(systemClock, context.random.below(LET_GO_MAX_MS));
   }
   return false;
 }
@@ -29,19 +33,20 @@ export async function suspendFor(context: ChaosContext, child: Child, forMs: num
   child.suspend();
   while (systemClock.monotonicMs() - stopped < forMs) {
     await sleep(systemClock, LOOK_EVERY_MS);
-    const pastSession = systemClock.monotonicMs() - stopped > LIMITS.executorSessionMs;
-    if (pastSession && (await anyLocked(context))) {
-      say(`chaos: ${child.name} is stopped and holds a database's write lock past its session; killed`);
-      counts.lockHoldersKilled += 1;
-      child.kill();
-      await child.exited;
-      child.start();
-      return;
-    }
+    if (systemClock.monotonicMs() - stopped < LIMITS.executorSessionMs) continue;
+    const probes = await probeAll(context);
+    if (probes.every(({ locked }) => !locked)) continue;
+    say(`chaos: ${child.name} is stopped and holds a database's write lock past its session; killed`);
+    counts.lockHoldersKilled += 1;
+    child.kill();
+    await child.exited;
+    child.start();
+    for (const { over } of probes) await over;
+    return;
   }
   child.resume();
 }
 
-async function anyLocked({ reports, store }: ChaosContext): Promise<boolean> {
-  return (await isWriteLocked(reports)) || (await isWriteLocked(store));
+function probeAll({ reports, store }: ChaosContext): Promise<LockProbe[]> {
+  return Promise.all([reports, store].map((engine) => probeWriteLock(engine, LOCKED_MS)));
 }
