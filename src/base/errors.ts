@@ -187,6 +187,12 @@ export const ERRORS = {
   NO_EXECUTOR: row('No executor is connected.', 'later', EXIT.unavailable, GRPC.unavailable),
 
   // Job files.
+  STATE_FULL: row(
+    'The table of keys has reached its bound; deletes are still taken.',
+    'never',
+    EXIT.failed,
+    GRPC.resourceExhausted,
+  ),
   JOB_SYNTAX: row('The job file is not valid YAML.', 'never', EXIT.badInput, GRPC.invalidArgument),
   JOB_INVALID: row('The job file does not follow its schema.', 'never', EXIT.badInput, GRPC.invalidArgument),
   JOB_UNSUPPORTED: row(

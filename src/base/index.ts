@@ -9,5 +9,6 @@ export * from './codec.ts';
 export * from './errors.ts';
 export * from './fencing-token.ts';
 export * from './ids.ts';
+export * from './key-value-batch.ts';
 export * from './limits.ts';
 export * from './test-build.ts';

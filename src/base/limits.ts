@@ -61,6 +61,25 @@ export const LIMITS = {
   slotsPerExecutorMax: 64,
   tasksPerDispatchMax: 64,
   contributionRowsMax: 200_000,
+
+  // Key-value commands.
+  /** Namespace and key together. */
+  keyBytesMax: 1_024,
+  keyValueBytesMax: 64 * 1024,
+  keyValueKeysMax: 2_000_000,
+  /** Keys and values of the whole table, which is held in memory. */
+  keyValueTableBytesMax: 512 * 1024 * 1024,
+  /** What a client gathers in one turn and numbers as one request. */
+  keyValueWritesPerBatchMax: 512,
+  keyValueBatchBytesMax: 256 * 1024,
+  /** Requests of one client that are not answered yet; writes and reads each. */
+  keyValueBatchesOutstandingMax: 6,
+  keyValueQueuedMax: 16_384,
+  /** What one stream may have unanswered on the server; above it the stream ends. */
+  keyValueRequestsPerStreamMax: 64,
+  keyValueReadBytesMax: 1024 * 1024,
+  /** A stream that answers nothing for this long is given up for another coordinator. */
+  keyValueSilenceMs: 1_000,
   mergeRetriesMax: 8,
   computeRetriesMax: 3,
   dimensionRowsMax: 1_000_000,
@@ -107,3 +126,16 @@ assert(
 );
 assert(LIMITS.tasksOpenMax * 2 <= LIMITS.tasksKeptMax, 'open tasks leave room for finished ones');
 assert(LIMITS.executorSuspectMs * 2 <= LIMITS.executorSessionMs, 'suspicion comes well before expiry');
+assert(
+  LIMITS.keyValueBatchesOutstandingMax * LIMITS.keyValueWritesPerBatchMax * 20 <= LIMITS.sessionReplyBytesMax,
+  'a session keeps the answers of all unanswered batches (at most 20 bytes a write)',
+);
+assert(
+  2 * LIMITS.keyValueBatchesOutstandingMax <= LIMITS.keyValueRequestsPerStreamMax,
+  'a client in order never meets the bound of its stream',
+);
+assert(
+  LIMITS.keyBytesMax + LIMITS.keyValueBytesMax + 1_024 <= LIMITS.keyValueBatchBytesMax,
+  'one write fits one batch',
+);
+assert(LIMITS.keyValueBatchBytesMax * 2 <= LIMITS.opBytesMax, 'one batch fits one operation');

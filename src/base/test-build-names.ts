@@ -32,6 +32,7 @@ export const MUTATIONS = [
   'state.sessionNotDeduplicated',
   'state.tokenFromTermOnly',
   'state.sealWithoutChain',
+  'state.compareIgnored',
   'state.sealOfDeposedEpoch',
   'state.doneOfOldVersion',
   'state.digestIgnoresDeletes',

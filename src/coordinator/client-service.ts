@@ -53,7 +53,7 @@ export function createClientService(options: ClientServiceOptions): ClientServer
     openSession: unary(({ name }) =>
       onCluster(async ({ proposer }) => {
         const value = await proposeOne(proposer, { type: 'session.open', v: 1, name });
-        return { sessionId: BigInt(value['sessionId'] ?? 0) };
+        return { sessionId: BigInt(Number(value['sessionId'])) };
       }),
     ),
     apply: unary((request) =>

@@ -7,6 +7,7 @@ import { SINGLE_KEY } from './commands/keys.ts';
 import type {
   ClusterRecord,
   ExecutorRecord,
+  KeyValueRecord,
   ReportRecord,
   SessionRecord,
   SinkRecord,
@@ -34,6 +35,9 @@ const EMPTY_CLUSTER: ClusterRecord = {
   ids: { session: 0, executor: 0, source: 0, sink: 0, report: 0 },
 };
 
+/** Hears of every row that comes, changes or goes, with the one before it. */
+type Follow<R> = (key: string, row: R | undefined, before: R | undefined) => void;
+
 /** A table that remembers which of its keys changed. */
 class TrackedTable<R extends object> implements TableWriter<R> {
   readonly name: string;
@@ -41,9 +45,9 @@ class TrackedTable<R extends object> implements TableWriter<R> {
   /** Hash of every row as it was last taken or loaded. */
   readonly hashes = new Map<string, bigint>();
   readonly #rows = new SortedTable<R>();
-  readonly #follow: ((key: string, row: R | undefined) => void) | undefined;
+  readonly #follow: Follow<R> | undefined;
 
-  constructor(name: string, follow?: (key: string, row: R | undefined) => void) {
+  constructor(name: string, follow?: Follow<R>) {
     this.name = name;
     this.#follow = follow;
   }
@@ -70,16 +74,18 @@ class TrackedTable<R extends object> implements TableWriter<R> {
   }
 
   delete(key: string): void {
-    if (this.#rows.get(key) === undefined) return;
+    const before = this.#rows.get(key);
+    if (before === undefined) return;
     this.#rows.delete(key);
-    this.#follow?.(key, undefined);
+    this.#follow?.(key, undefined, before);
     this.dirty.add(key);
   }
 
   /** Takes a row that is stored already. */
   load(key: string, row: R): void {
+    const before = this.#follow === undefined ? undefined : this.#rows.get(key);
     this.#rows.set(key, row);
-    this.#follow?.(key, row);
+    this.#follow?.(key, row, before);
   }
 }
 
@@ -109,6 +115,12 @@ export class MemoryState implements StateWriter, StateView {
     else this.#deadTasks.delete(key);
   });
 
+  readonly keyValues = new TrackedTable<KeyValueRecord>('kv', (key, row, before) => {
+    if (row !== undefined) this.#keyValueBytes += key.length + row.value.length;
+    if (before !== undefined) this.#keyValueBytes -= key.length + before.value.length;
+  });
+  #keyValueBytes = 0;
+
   readonly #tables: readonly TrackedTable<object>[] = [
     this.#cluster,
     this.#topology,
@@ -119,6 +131,7 @@ export class MemoryState implements StateWriter, StateView {
     this.reports,
     this.windows,
     this.tasks,
+    this.keyValues,
   ] as unknown as readonly TrackedTable<object>[];
 
   #digest = 0n;
@@ -141,6 +154,10 @@ export class MemoryState implements StateWriter, StateView {
 
   get pendingWindows(): TableView<WindowRecord> {
     return this.#pendingWindows;
+  }
+
+  get keyValueBytes(): number {
+    return this.#keyValueBytes;
   }
 
   /** As of the last {@link takeChanges}. */

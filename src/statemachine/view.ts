@@ -5,6 +5,7 @@
 import type {
   ClusterRecord,
   ExecutorRecord,
+  KeyValueRecord,
   ReportRecord,
   SessionRecord,
   SinkRecord,
@@ -43,6 +44,8 @@ export interface StateView {
   readonly reports: TableView<ReportRecord>;
   readonly windows: TableView<WindowRecord>;
   readonly tasks: TableView<TaskRecord>;
+  /** Keys of clients, by `namespace/key`. */
+  readonly keyValues: TableView<KeyValueRecord>;
   /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */
   readonly openTasks: TableView<TaskRecord>;
   /** Derived: tasks that are DEAD, oldest window first. */

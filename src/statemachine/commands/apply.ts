@@ -9,6 +9,7 @@ import {
   applyGrantSinkEpoch,
   applyStopCollector,
 } from './grants.ts';
+import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
 import { encodeItemReply } from './replies.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
@@ -30,13 +31,13 @@ export function applyEntry(
 }
 
 function applyItem(writer: StateWriter, item: EntryItem, meta: ApplyMeta): Uint8Array {
-  const { session, sequence } = item;
+  const { session, sequence, acked } = item;
   if (session === 0) return encodeItemReply(run(writer, item, meta));
   const admission = admit(writer, session, sequence);
   if (admission.kind === 'answered') return admission.reply;
   if (admission.kind === 'refused') return encodeItemReply(item.operations.map(() => admission.refusal));
   const reply = encodeItemReply(run(writer, item, meta));
-  remember(writer, { session, sequence, reply }, meta);
+  remember(writer, { session, sequence, acked: acked ?? 0, reply }, meta);
   return reply;
 }
 
@@ -75,6 +76,8 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyParkTask(writer, operation, meta);
     case 'task.wake':
       return applyWakeTasks(writer, operation, meta);
+    case 'kv.write':
+      return applyWriteKeyValues(writer, operation);
     default:
       return assertNever(operation, 'operation');
   }

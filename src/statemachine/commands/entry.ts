@@ -47,6 +47,10 @@ function checkEntry(value: unknown, code: ErrorCode): asserts value is Entry {
 function checkItem(value: unknown, code: ErrorCode): void {
   const wrong = mismatch(value, { session: 'natural', sequence: 'natural', operations: 'list' }, 'item');
   if (wrong !== undefined) throw new TidemarkError(code, wrong);
+  const { acked } = value as EntryItem;
+  if (acked !== undefined && !(Number.isSafeInteger(acked) && acked >= 0)) {
+    throw new TidemarkError(code, 'item.acked: not a natural');
+  }
   for (const operation of (value as EntryItem).operations) checkOperation(operation, code);
 }
 

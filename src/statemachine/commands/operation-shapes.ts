@@ -6,7 +6,7 @@ import type { OperationType } from './operations.ts';
  * `natural`: a safe integer from 0 on. `token`: a fencing token as decimal text. `list`: checked by the
  * caller.
  */
-type Kind = 'natural' | 'text' | 'token' | 'flag' | 'texts' | 'list';
+type Kind = 'natural' | 'text' | 'token' | 'flag' | 'bytes' | 'texts' | 'list';
 export type Shape = Readonly<Record<string, Kind | OneOf | ListOf | ObjectOf>>;
 interface OneOf {
   readonly oneOf: readonly string[];
@@ -82,6 +82,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   },
   'task.park': { key: 'text', version: 'natural', delayMs: 'natural', reason: 'text' },
   'task.wake': { keys: 'texts' },
+  'kv.write': { writes: 'bytes' },
 };
 
 /** Says how `value` differs from `shape`; undefined if it does not. Fields beyond the shape are allowed. */
@@ -120,6 +121,8 @@ function isKind(value: unknown, kind: Kind): boolean {
       return typeof value === 'string';
     case 'flag':
       return typeof value === 'boolean';
+    case 'bytes':
+      return value instanceof Uint8Array;
     case 'token':
       return typeof value === 'string' && isTokenText(value);
     case 'texts':

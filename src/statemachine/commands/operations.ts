@@ -22,7 +22,8 @@ export type Operation =
   | GrantTask
   | FinishTask
   | ParkTask
-  | WakeTasks;
+  | WakeTasks
+  | WriteKeyValues;
 
 export interface OpenSession {
   readonly type: 'session.open';
@@ -185,11 +186,20 @@ export interface WakeTasks {
   readonly keys: readonly string[];
 }
 
+/** A client's batch of key-value writes, as the client made it (base/key-value-batch.ts). */
+export interface WriteKeyValues {
+  readonly type: 'kv.write';
+  readonly v: 1;
+  readonly writes: Uint8Array;
+}
+
 export type OperationType = Operation['type'];
+
+export type ResultValue = Readonly<Record<string, string | number | boolean | Uint8Array>>;
 
 /** The answer of one operation. Values are encodable; ids are numbers, tokens decimal strings. */
 export type OperationResult =
-  | { readonly ok: true; readonly value: Readonly<Record<string, string | number | boolean>> }
+  | { readonly ok: true; readonly value: ResultValue }
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
 /** What an entry says about itself; the same on every node. */
@@ -203,6 +213,8 @@ export interface ApplyMeta {
 export interface EntryItem {
   readonly session: number;
   readonly sequence: number;
+  /** The session has the answers of all its requests up to this one: they need not be kept any more. */
+  readonly acked?: number | undefined;
   readonly operations: readonly Operation[];
 }
 

@@ -15,6 +15,8 @@ export interface ClusterRecord {
   readonly wallMs: number;
   /** The low half of the next token is this plus one. */
   readonly grants: number;
+  /** How many key-value writes there were; absent in states that had none. */
+  readonly revision?: number;
   /** The next id of each family is this plus one; ids are never reused. */
   readonly ids: {
     readonly session: number;
@@ -35,6 +37,19 @@ export interface SessionRecord {
   readonly replies: readonly { readonly sequence: number; readonly reply: Uint8Array }[];
   /** Highest sequence whose answer has been dropped; at or below it a request is refused, never run again. */
   readonly droppedSequence: number;
+}
+
+/** A key of a client. Its row's key is `namespace/key`. */
+export interface KeyValueRecord {
+  /**
+   * The bytes as text of one character each (latin1): a small typed array of its own would cost several
+   * times as much memory as it holds.
+   */
+  readonly value: string;
+  /** The number of the write that made this value; it never repeats, not even for a key made anew. */
+  readonly revision: number;
+  /** Writes of this key since it was made. */
+  readonly version: number;
 }
 
 export interface ExecutorRecord {

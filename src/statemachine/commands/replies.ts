@@ -3,7 +3,7 @@
  * session keeps.
  */
 import { decode, encode, isErrorCode, TidemarkError } from '../../base/index.ts';
-import type { OperationResult } from './operations.ts';
+import type { OperationResult, ResultValue } from './operations.ts';
 
 export const REPLY_FORMAT = 1;
 
@@ -35,7 +35,7 @@ export function decodeReplies(bytes: Uint8Array): OperationResult[][] {
 function asResult(value: unknown): OperationResult {
   const result = (typeof value === 'object' ? value : null) as Readonly<Record<string, unknown>> | null;
   if (result?.['ok'] === true && typeof result['value'] === 'object' && result['value'] !== null) {
-    return { ok: true, value: result['value'] as Record<string, string | number | boolean> };
+    return { ok: true, value: result['value'] as ResultValue };
   }
   const code = result?.['code'];
   const message = result?.['message'];

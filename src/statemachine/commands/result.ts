@@ -1,10 +1,10 @@
 /** The two answers that an operation can give. */
 import type { ErrorCode } from '../../base/index.ts';
-import type { OperationResult } from './operations.ts';
+import type { OperationResult, ResultValue } from './operations.ts';
 
 export type Refusal = Extract<OperationResult, { ok: false }>;
 
-export function accept(value: Readonly<Record<string, string | number | boolean>> = {}): OperationResult {
+export function accept(value: ResultValue = {}): OperationResult {
   return { ok: true, value };
 }
 

@@ -65,18 +65,28 @@ export function admit(writer: StateWriter, sessionId: number, sequence: number):
   return { kind: 'run' };
 }
 
-/** Keeps the answer of a request that ran. The latest answer is always kept, whatever its size. */
+/**
+ * Keeps the answer of a request that ran, and drops those that the client has got. The latest answer is
+ * always kept, whatever its size.
+ */
 export function remember(
   writer: StateWriter,
-  request: { readonly session: number; readonly sequence: number; readonly reply: Uint8Array },
+  request: {
+    readonly session: number;
+    readonly sequence: number;
+    readonly acked: number;
+    readonly reply: Uint8Array;
+  },
   meta: ApplyMeta,
 ): void {
   const session = writer.sessions.get(idKey(request.session));
   // The request may have ended its own session.
   if (session === undefined) return;
-  const replies = [...session.replies, { sequence: request.sequence, reply: request.reply }];
+  const acked = Math.min(request.acked, request.sequence - 1);
+  const replies = session.replies.filter((kept) => kept.sequence > acked);
+  replies.push({ sequence: request.sequence, reply: request.reply });
   let bytes = replies.reduce((sum, kept) => sum + kept.reply.length, 0);
-  let droppedSequence = session.droppedSequence;
+  let droppedSequence = Math.max(session.droppedSequence, acked);
   while (
     replies.length > 1 &&
     (replies.length > LIMITS.sessionRepliesMax || bytes > LIMITS.sessionReplyBytesMax)

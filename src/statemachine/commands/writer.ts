@@ -6,6 +6,7 @@ import type { TableView } from '../view.ts';
 import type {
   ClusterRecord,
   ExecutorRecord,
+  KeyValueRecord,
   ReportRecord,
   SessionRecord,
   SinkRecord,
@@ -30,6 +31,9 @@ export interface StateWriter {
   readonly reports: TableWriter<ReportRecord>;
   readonly windows: TableWriter<WindowRecord>;
   readonly tasks: TableWriter<TaskRecord>;
+  readonly keyValues: TableWriter<KeyValueRecord>;
+  /** Bytes of all keys and values of `keyValues`. */
+  readonly keyValueBytes: number;
   readonly openTasks: TableView<TaskRecord>;
   setCluster(cluster: ClusterRecord): void;
   setTopology(topology: TopologyRecord): void;

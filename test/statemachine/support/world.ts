@@ -13,7 +13,7 @@ import {
   type WindowRecord,
 } from '../../../src/statemachine/index.ts';
 
-type Value = Readonly<Record<string, string | number | boolean>>;
+type Value = Readonly<Record<string, string | number | boolean | Uint8Array>>;
 
 /** A replicated state in memory, driven operation by operation, each as an entry of its own. */
 export class World {
