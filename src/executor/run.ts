@@ -1,6 +1,6 @@
 /** One attempt at a task under one token, while this executor holds it. */
 import { asToken, TidemarkError, toTidemarkError, type FencingToken } from '../base/index.ts';
-import type { SqlEngine } from '../sql/index.ts';
+import type { SqlConnection, SqlEngine } from '../sql/index.ts';
 import type { Task } from '../wire/index.ts';
 
 export type Phase = 'waiting' | 'computing' | 'merging';
@@ -12,7 +12,7 @@ export class Run {
   /** Resolves when connections that earlier grants of the task left were looked for and killed. */
   cleared: Promise<void> = Promise.resolve();
   readonly #abort = new AbortController();
-  readonly #connections = new Map<string, SqlEngine>();
+  readonly #connections = new Map<SqlConnection, SqlEngine>();
 
   constructor(task: Task) {
     this.task = task;
@@ -28,20 +28,24 @@ export class Run {
   }
 
   /** Notes that a connection works for this run, until the returned function is called. */
-  track(engine: SqlEngine, connectionId: string): () => void {
-    this.#connections.set(connectionId, engine);
+  track(engine: SqlEngine, connection: SqlConnection): () => void {
+    // It was being opened when the run was cancelled: whoever cancelled did not see it.
+    if (this.cancelled) connection.destroy();
+    this.#connections.set(connection, engine);
     return () => {
-      this.#connections.delete(connectionId);
+      this.#connections.delete(connection);
     };
   }
 
   /**
-   * Stops the attempt and kills its connections; resolves when their databases show neither query nor
-   * connection any more. What is right does not rest on it: a merge that slips through is fenced at the
-   * sink.
+   * Stops the attempt: its connections are dropped here at once, so that a server that does not answer holds
+   * no slot, and then killed at the server. Resolves when the databases show neither query nor connection any
+   * more. What is right does not rest on it: a merge that slips through is fenced at the sink.
    */
   async cancel(reason: string, onFailure: (error: TidemarkError) => void): Promise<void> {
     this.#abort.abort(new TidemarkError('CANCELLED', reason));
+    const connections = [...this.#connections];
+    for (const [connection] of connections) connection.destroy();
     const kill = async (engine: SqlEngine, connectionId: string): Promise<void> => {
       try {
         await engine.kill(connectionId);
@@ -49,6 +53,6 @@ export class Run {
         onFailure(toTidemarkError(error));
       }
     };
-    await Promise.all([...this.#connections].map(([connectionId, engine]) => kill(engine, connectionId)));
+    await Promise.all(connections.map(([connection, engine]) => kill(engine, connection.id)));
   }
 }

@@ -95,7 +95,7 @@ function sinkContext(options: TaskStepsOptions, run: Run): SinkContext {
     engine,
     clock: options.clock,
     random: options.random,
-    track: (connectionId) => run.track(engine, connectionId),
+    track: (connection) => run.track(engine, connection),
     marker: markerName(options.clusterId(), run.token),
     cancelled: () => run.cancelled,
     log: options.log,

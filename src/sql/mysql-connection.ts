@@ -10,12 +10,18 @@ import { bindText, literal } from './mysql-literals.ts';
 import { readResult } from './mysql-results.ts';
 import { statementShape } from './statement-shape.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_SECONDS = 60;
+/** Silence after which TCP asks whether the server is still there while a long statement runs. */
+const KEEP_ALIVE_MS = 10_000;
 
-export interface MysqlConnectOptions extends ConnectOptions {
+/** See engine-options.ts. */
+export interface MysqlWaits {
   readonly lockWaitMs: number;
+  readonly connectMs: number;
+  readonly statementMs: number;
 }
+
+export type MysqlConnectOptions = ConnectOptions & MysqlWaits;
 
 /** What leaves it open whether it took effect if the connection is lost meanwhile. */
 type Effect = 'none' | 'commit' | 'write';
@@ -24,14 +30,16 @@ export class MysqlConnection implements SqlConnection {
   readonly id: string;
   readonly #label: string;
   readonly #native: mysql.Connection;
+  readonly #statementMs: number;
   /** How to fail the statements under way. */
   readonly #pending = new Set<(error: Error) => void>();
   #inTransaction = false;
   #closed = false;
 
-  private constructor(native: mysql.Connection, label: string) {
+  private constructor(native: mysql.Connection, label: string, statementMs: number) {
     this.#native = native;
     this.#label = label;
+    this.#statementMs = statementMs;
     this.id = String(native.threadId);
     native.on('error', () => {
       this.#closed = true;
@@ -48,13 +56,13 @@ export class MysqlConnection implements SqlConnection {
   static async open(target: MysqlTarget, options: MysqlConnectOptions): Promise<MysqlConnection> {
     const { signal } = options;
     const native = await connectNative(target, options);
-    const connection = new MysqlConnection(native, target.label);
+    const connection = new MysqlConnection(native, target.label, options.statementMs);
     const abort = (): void => {
       connection.destroy();
     };
     signal?.addEventListener('abort', abort, { once: true });
     // A server that was stopped after its handshake must not keep the caller for ever.
-    const deadline = setTimeout(abort, CONNECT_TIMEOUT_MS);
+    const deadline = setTimeout(abort, options.connectMs);
     try {
       for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
       const lockWait = Math.max(1, Math.ceil(options.lockWaitMs / 1_000));
@@ -184,12 +192,19 @@ export class MysqlConnection implements SqlConnection {
   #send(text: string): Promise<ResultSet> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
+        clearTimeout(deadline);
         this.#pending.delete(fail);
         reject(error);
       };
+      // A host that lost its power closes nothing: without this the caller would wait as long as TCP does.
+      const deadline = setTimeout(() => {
+        fail(new Error(`the server did not answer within ${this.#statementMs} ms`));
+        this.destroy();
+      }, this.#statementMs);
       this.#pending.add(fail);
       this.#native.query({ sql: text, rowsAsArray: true }, (error, rows, fields) => {
         if (!this.#pending.delete(fail)) return;
+        clearTimeout(deadline);
         if (error !== null) {
           reject(error);
           return;
@@ -204,7 +219,7 @@ export class MysqlConnection implements SqlConnection {
   }
 }
 
-function connectNative(target: MysqlTarget, options: ConnectOptions): Promise<mysql.Connection> {
+function connectNative(target: MysqlTarget, options: MysqlConnectOptions): Promise<mysql.Connection> {
   const { host, port, user, password, database, tls, label } = target;
   const { signal } = options;
   if (signal?.aborted === true) return Promise.reject(new TidemarkError('CANCELLED', `${label}: cancelled`));
@@ -215,7 +230,9 @@ function connectNative(target: MysqlTarget, options: ConnectOptions): Promise<my
     password,
     ...(database === undefined ? {} : { database }),
     ...(tls === 'verify' ? { ssl: { rejectUnauthorized: true, verifyIdentity: true } } : {}),
-    connectTimeout: CONNECT_TIMEOUT_MS,
+    connectTimeout: options.connectMs,
+    enableKeepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
     charset: 'utf8mb4_bin',
     timezone: 'Z',
     supportBigNumbers: true,

@@ -1,9 +1,9 @@
 /** MySQL and MariaDB. MariaDB 10.11 is what tests run on. */
 import { LIMITS, sleep, systemClock, TidemarkError } from '../base/index.ts';
-import { LOCK_WAIT_MS, type EngineOptions } from './engine-options.ts';
+import { CONNECT_MS, LOCK_WAIT_MS, STATEMENT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
-import { MysqlConnection } from './mysql-connection.ts';
+import { MysqlConnection, type MysqlWaits } from './mysql-connection.ts';
 import { mysqlDialect } from './mysql-dialect.ts';
 import { Pool } from './pool.ts';
 
@@ -32,12 +32,16 @@ class MysqlEngine implements SqlEngine {
   readonly kind = 'mysql';
   readonly dialect = mysqlDialect;
   readonly #target: MysqlTarget;
-  readonly #lockWaitMs: number;
+  readonly #waits: MysqlWaits;
   readonly #pool: Pool<MysqlConnection>;
 
   constructor(target: MysqlTarget, options: EngineOptions) {
     this.#target = target;
-    this.#lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
+    this.#waits = {
+      lockWaitMs: options.lockWaitMs ?? LOCK_WAIT_MS,
+      connectMs: options.connectMs ?? CONNECT_MS,
+      statementMs: options.statementMs ?? STATEMENT_MS,
+    };
     this.#pool = new Pool({
       label: target.label,
       max: options.poolMax ?? LIMITS.sqlPoolMax,
@@ -88,7 +92,7 @@ class MysqlEngine implements SqlEngine {
   }
 
   #open(options: ConnectOptions): Promise<MysqlConnection> {
-    return MysqlConnection.open(this.#target, { ...options, lockWaitMs: this.#lockWaitMs });
+    return MysqlConnection.open(this.#target, { ...options, ...this.#waits });
   }
 
   close(): Promise<void> {

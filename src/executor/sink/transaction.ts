@@ -12,7 +12,7 @@ export interface SinkContext {
   /** A number in [0, 1): spreads retries, so that two that collided do not collide again. */
   readonly random: () => number;
   /** Tells which connection works for the task from now on, and returns how to say that it no longer does. */
-  readonly track: (connectionId: string) => () => void;
+  readonly track: (connection: SqlConnection) => () => void;
   /** What makes the task's connections findable at the server (marker.ts). */
   readonly marker: string;
   /** True once the work was cancelled: then nothing is tried again. */
@@ -67,7 +67,7 @@ export async function repeatable<T>(
     try {
       return await context.engine.use(purpose, async (connection) => {
         connectionId = connection.id;
-        const untrack = context.track(connection.id);
+        const untrack = context.track(connection);
         try {
           return await withMarker(context.engine, connection, context.marker, () =>
             inTransaction(connection, () => body(connection)),
