@@ -153,6 +153,24 @@ export const ERRORS = {
   STORAGE_FAILED: row('A write to disk failed; the process ends.', 'never', EXIT.failed, GRPC.dataLoss),
   STOPPING: row('The process is stopping.', 'another-node', EXIT.tryAgain, GRPC.unavailable),
   UNAUTHORIZED: row('The caller may not do this.', 'never', EXIT.failed, GRPC.permissionDenied),
+  CERTIFICATE_INVALID: row(
+    'A certificate or its key cannot be used.',
+    'never',
+    EXIT.config,
+    GRPC.invalidArgument,
+  ),
+  TLS_REFUSED: row(
+    'One side does not accept the certificate of the other.',
+    'another-node',
+    EXIT.config,
+    GRPC.unavailable,
+  ),
+  STATE_DIVERGED: row(
+    'The state of this member differs from that of the others.',
+    'never',
+    EXIT.failed,
+    GRPC.dataLoss,
+  ),
   BAD_REQUEST: row(
     'A request does not have the form that the protocol requires.',
     'never',
@@ -169,6 +187,12 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.failedPrecondition,
   ),
+  STATE_FULL: row(
+    'The table of keys has reached its bound; deletes are still taken.',
+    'never',
+    EXIT.failed,
+    GRPC.resourceExhausted,
+  ),
   STALE_TERM: row('The command was made under an older leader.', 'later', EXIT.tryAgain, GRPC.aborted),
   STALE_EPOCH: row('A newer collector was granted the source.', 'never', EXIT.failed, GRPC.aborted),
   STALE_VERSION: row('A newer version of the task was granted.', 'never', EXIT.failed, GRPC.aborted),
@@ -184,15 +208,15 @@ export const ERRORS = {
   UNKNOWN_REPORT: row('No such report.', 'never', EXIT.notFound, GRPC.notFound),
   UNKNOWN_TASK: row('No such task.', 'never', EXIT.notFound, GRPC.notFound),
   TASK_FINISHED: row('The task is finished already.', 'never', EXIT.failed, GRPC.failedPrecondition),
+  EXECUTOR_NAME_TAKEN: row(
+    'Another executor that lives has this name.',
+    'later',
+    EXIT.config,
+    GRPC.alreadyExists,
+  ),
   NO_EXECUTOR: row('No executor is connected.', 'later', EXIT.unavailable, GRPC.unavailable),
 
   // Job files.
-  STATE_FULL: row(
-    'The table of keys has reached its bound; deletes are still taken.',
-    'never',
-    EXIT.failed,
-    GRPC.resourceExhausted,
-  ),
   JOB_SYNTAX: row('The job file is not valid YAML.', 'never', EXIT.badInput, GRPC.invalidArgument),
   JOB_INVALID: row('The job file does not follow its schema.', 'never', EXIT.badInput, GRPC.invalidArgument),
   JOB_UNSUPPORTED: row(

@@ -21,7 +21,11 @@ export const LIMITS = {
   raftUncommittedBytesMax: 64 * 1024 * 1024,
   raftProposalsQueuedMax: 16_384,
   raftReadsQueuedMax: 16_384,
-  /** Until the log is compacted (consensus issue), it is bounded; then `LOG_FULL`. */
+  /** What a compacted log keeps for slow followers, and how many entries it forgets together. */
+  raftKeepEntries: 50_000,
+  raftKeepBytes: 512 * 1024 * 1024,
+  raftCompactEntries: 25_000,
+  /** A last resort, if the log cannot be compacted: then `LOG_FULL`. */
   raftLogEntriesMax: 4_000_000,
   raftLogBytesMax: 8 * 1024 * 1024 * 1024,
   /** How much of the log's end is kept in memory; older entries are read from disk. */
@@ -52,15 +56,15 @@ export const LIMITS = {
   tasksKeptMax: 200_000,
   tasksWokenPerOperationMax: 1_000,
   tasksOpenMax: 20_000,
+  /** Entries between two states whose digests members compare, and how many of these are remembered. */
+  digestCheckpointEntries: 1_024,
+  digestCheckpointsKept: 16,
+  digestRoundMs: 2_000,
   applyGroupBytesMax: 128 * 1024,
   snapshotChunkBytesMax: 256 * 1024,
+  /** Characters of an error's text that an executor tells; more is cut off. */
+  errorTextMax: 2_000,
   jobFileBytesMax: 256 * 1024,
-  nameLengthMax: 64,
-
-  // Executors.
-  slotsPerExecutorMax: 64,
-  tasksPerDispatchMax: 64,
-  contributionRowsMax: 200_000,
 
   // Key-value commands.
   /** Namespace and key together. */
@@ -80,6 +84,12 @@ export const LIMITS = {
   keyValueReadBytesMax: 1024 * 1024,
   /** A stream that answers nothing for this long is given up for another coordinator. */
   keyValueSilenceMs: 1_000,
+  nameLengthMax: 64,
+
+  // Executors.
+  slotsPerExecutorMax: 64,
+  tasksPerDispatchMax: 64,
+  contributionRowsMax: 200_000,
   mergeRetriesMax: 8,
   computeRetriesMax: 3,
   dimensionRowsMax: 1_000_000,

@@ -11,6 +11,7 @@ export type Send = NonNullable<ToExecutor['body']>;
 export class ExecutorLink {
   readonly executorId: number;
   readonly name: string;
+  readonly incarnation: string;
   /** The term in which it was welcomed; the stream ends with that term. */
   readonly term: number;
   lastHeartbeatMs: number;
@@ -27,6 +28,7 @@ export class ExecutorLink {
   constructor(input: {
     readonly executorId: number;
     readonly name: string;
+    readonly incarnation: string;
     readonly term: number;
     readonly stream: GuardedStream<ToExecutor>;
     readonly nowMs: number;
@@ -35,6 +37,7 @@ export class ExecutorLink {
   }) {
     this.executorId = input.executorId;
     this.name = input.name;
+    this.incarnation = input.incarnation;
     this.term = input.term;
     this.#connectedSinceMs = input.nowMs;
     this.lastHeartbeatMs = input.nowMs;

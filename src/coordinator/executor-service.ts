@@ -116,6 +116,7 @@ async function admitExecutor(
   const { term, leading } = options.status();
   // An executor that has obeyed a later leader than this one knows more than this node does.
   if (!leading || hello.leaderTerm > BigInt(term)) return undefined;
+  checkName(options, hello);
   const value = await register(options.proposer, hello);
   const now = options.status();
   if (stream.closed) return undefined;
@@ -124,6 +125,7 @@ async function admitExecutor(
   const link = new ExecutorLink({
     executorId: Number(value['executorId']),
     name: hello.name,
+    incarnation: hello.incarnation,
     term,
     stream,
     nowMs: options.clock.monotonicMs(),
@@ -163,6 +165,16 @@ function checkHello(clusterId: string, hello: ExecutorHello): void {
   );
 }
 
+/** A restarted executor replaces its former self, but never one that lives: the two would end each other for ever. */
+function checkName(options: ExecutorServiceOptions, hello: ExecutorHello): void {
+  const { name, incarnation } = hello;
+  const other = options.links.live().find((link) => link.name === name && link.incarnation !== incarnation);
+  if (other === undefined || mutated('coordinator.executorNameShared')) return;
+  throw new TidemarkError('EXECUTOR_NAME_TAKEN', `an executor named ${name} is connected and lives`, {
+    next: 'Give this one another name with --name, or stop the other one.',
+  });
+}
+
 async function register(
   proposer: Proposer,
   hello: ExecutorHello,
@@ -187,12 +199,12 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       hearOutcome(options, link, body.value);
       return;
     case 'prepare': {
-      const { sourceId, token, errorCode, errorMessage: message } = body.value;
+      const { sourceId, token, errorCode, errorMessage } = body.value;
       const outcome = {
         sourceId: safeNumber(sourceId, 'source id'),
         token: token.toString(),
         code: readCode(errorCode),
-        message,
+        message: boundedText(errorMessage),
       };
       options.onEvent({ type: 'prepare-outcome', ...outcome });
       return;
@@ -201,13 +213,13 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       void seal(options, link, body.value);
       return;
     case 'collectorStopped': {
-      const { sourceId, epoch, errorCode, errorMessage: message } = body.value;
+      const { sourceId, epoch, errorCode, errorMessage } = body.value;
       link.collecting.delete(epoch.toString());
       const outcome = {
         sourceId: safeNumber(sourceId, 'source id'),
         epoch: epoch.toString(),
         code: readCode(errorCode),
-        message,
+        message: boundedText(errorMessage),
       };
       options.onEvent({ type: 'collector-stopped', ...outcome });
       return;
@@ -246,7 +258,7 @@ function hearOutcome(options: ExecutorServiceOptions, link: ExecutorLink, outcom
     token: outcome.token.toString(),
     result,
     code: readCode(outcome.errorCode),
-    message: outcome.errorMessage,
+    message: boundedText(outcome.errorMessage),
   });
 }
 
@@ -288,4 +300,9 @@ async function seal(
 function readCode(text: string): ErrorCode | '' {
   if (text === '') return '';
   return isErrorCode(text) ? text : 'INTERNAL';
+}
+
+/** What is told goes into the log, where an entry has a bound: a text beyond it would end one leader after the other. */
+function boundedText(text: string): string {
+  return text.length <= LIMITS.errorTextMax ? text : `${text.slice(0, LIMITS.errorTextMax)}...`;
 }

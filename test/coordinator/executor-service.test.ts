@@ -188,6 +188,43 @@ describe('a leader on a stream', () => {
     },
   );
 
+  rule(
+    'coordinator.executorNameShared',
+    'refuses a second executor of a name while the first lives, and takes it when that one is silent',
+    async () => {
+      reset();
+      await welcomed();
+      const second = serve();
+      let refused: unknown;
+      second.on('error', (error: unknown) => {
+        refused = error;
+      });
+      say(second, hello({ incarnation: 'other' }));
+      await eventually(() => refused !== undefined || second.written.length > 0, { withinMs: 1_000 });
+      expect(refused).toMatchObject({ code: 6 });
+      expect(links.get(7)?.connected).toBe(true);
+
+      nowMs += LIMITS.executorSuspectMs + 1;
+      const third = serve();
+      say(third, hello({ incarnation: 'other' }));
+      await eventually(() => third.written.length > 0, { withinMs: 1_000 });
+      expect(third.kinds()).toEqual(['welcome']);
+    },
+  );
+
+  test('cuts off error texts, which go into the log', async () => {
+    const stream = await welcomed();
+    const told = {
+      sourceId: 1n,
+      token: 1n,
+      errorCode: 'DB_FAILED',
+      errorMessage: 'x'.repeat(2 * 1024 * 1024),
+    };
+    say(stream, { $case: 'prepare', value: { ...told, dimensions: [] } });
+    const { message } = events.at(-1) as Extract<SchedulerEvent, { type: 'prepare-outcome' }>;
+    expect(message).toHaveLength(LIMITS.errorTextMax + 3);
+  });
+
   test('notes heartbeats and what runs, with exact tokens, in memory alone', async () => {
     const stream = await welcomed();
     nowMs += 400;

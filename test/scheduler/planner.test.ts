@@ -308,6 +308,27 @@ describe('the ladder', () => {
     expect(leader.world.window(2)).toMatchObject({ state: 'FINAL', holes: ['1/1/2/0'] });
   });
 
+  it('skips an old dead task though a young one of another source has an earlier window', () => {
+    const leader = startedLeader(jobOf({ shop: ['a'], depot: ['b'] }), 2);
+    const die = (key: string): void => {
+      leader.settle();
+      leader.round(outcomeOf(leader.world.task(key), { result: 'FAILED', code: 'KEY_NULL', message: 'why' }));
+      leader.settle();
+      leader.round(outcomeOf(leader.world.task(key), { result: 'RETRACTED' }));
+      expect(leader.world.task(key).state).toBe('DEAD');
+    };
+    leader.world.seal(2);
+    leader.world.seal(2);
+    die('2/1/2/0');
+    leader.pass(leader.config.holeRetentionMs - 1);
+    leader.world.seal(1);
+    die('1/1/1/0');
+    leader.pass(1);
+    leader.settle();
+    expect(leader.world.task('2/1/2/0').state).toBe('SKIPPED');
+    expect(leader.world.task('1/1/1/0').state).toBe('DEAD');
+  });
+
   it('keeps the outcomes that are beyond the bound of a round for the next', () => {
     const leader = startedLeader(jobOf({ shop: ['a', 'b', 'c'] }), 2, {
       config: { operationsPerRoundMax: 2 },

@@ -42,8 +42,9 @@ function isPastRetention(round: Round, task: TaskRecord): boolean {
 /** Dead tasks hold their windows until the retention is over; then the hole is permanent (design 6.10). */
 export function planDeadTasks(round: Round): void {
   for (const task of round.input.view.deadTasks.values()) {
-    // The oldest come first: behind the first one that is young enough all of its source are.
-    if (round.full || !isPastRetention(round, task)) return;
+    if (round.full) return;
+    // Windows of several sources are numbered apart: a young one says nothing about those behind it.
+    if (!isPastRetention(round, task)) continue;
     const { key, version, token } = task;
     round.operations.push({
       cause: 'skipped',
