@@ -29,7 +29,7 @@ describe('tidemark dev', () => {
       expect(first.said).toMatch(/^window 3 {2}\d+ rows {2}merged in \d+ ms/m);
       expect(await processesOf(folder)).toEqual([]);
 
-      const second = await runDev(folder, ['--duration=3s', '--verify']);
+      const second = await runDev(folder, ['--duration=2s', '--verify']);
       expect(second.run.problems).toEqual([]);
       expect(second.run.verify).toMatchObject({ wrongCells: 0 });
       expect(second.said).toContain('an earlier run goes on');
