@@ -9,7 +9,7 @@ import type { SqlEngine } from '../../sql/index.ts';
 export interface LockProbe {
   /** Whether the write lock could not be had in time. Never true for a server. */
   readonly locked: boolean;
-  /** Resolves when the probe itself is over, which is after whoever holds the lock lets go, or some seconds. */
+  /** Resolves when the probe itself is over: the lock was let go, or the engine waited no longer. */
   readonly over: Promise<void>;
 }
 
