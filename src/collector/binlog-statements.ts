@@ -7,8 +7,10 @@
 export type Verdict =
   /** No captured table is concerned. */
   | 'harmless'
-  /** The definition of a captured table may have changed. */
+  /** The definition of a captured table may have changed; its rows are the same. */
   | 'definition'
+  /** A captured name is another table now, or columns were made anew: comparing definitions shows nothing. */
+  | 'replaced'
   /** Rows of a captured table changed, and the log does not say which. */
   | 'untold';
 
@@ -17,37 +19,89 @@ export interface CapturedNames {
   readonly tables: ReadonlySet<string>;
 }
 
+interface Word {
+  readonly text: string;
+  /** In capitals; empty for a quoted name, which is never a keyword. */
+  readonly keyword: string;
+}
+
 const ROW_STATEMENTS = new Set(['TRUNCATE', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'LOAD', 'WITH']);
-const DROPS_ROWS =
-  /\b(?:DROP|TRUNCATE|EXCHANGE)\s+(?:SYSTEM_TIME\s+)?PARTITION\b|\b(?:DISCARD|IMPORT)\b.*\bTABLESPACE\b/s;
+const MOVES_ROWS = new RegExp(
+  [
+    /\b(?:DROP|TRUNCATE|EXCHANGE)\s+(?:SYSTEM_TIME\s+)?PARTITION\b/,
+    /\bCONVERT\s+(?:PARTITION|TABLE)\b/,
+    /\b(?:DISCARD|IMPORT)\b.*\bTABLESPACE\b/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  's',
+);
+/** What ALTER TABLE may ADD or DROP beside columns; all of these words are reserved, so none is a column. */
+const NOT_COLUMNS = new Set([
+  ...['INDEX', 'KEY', 'UNIQUE', 'FULLTEXT', 'SPATIAL', 'CONSTRAINT', 'PRIMARY', 'FOREIGN', 'CHECK'],
+  ...['DEFAULT', 'PARTITION'],
+]);
 
 /** Judges one statement, run with `defaultSchema` as its database. */
 export function judgeStatement(sql: string, defaultSchema: string, captured: CapturedNames): Verdict {
   const words = wordsOf(sql);
-  const verb = words[0]?.toUpperCase() ?? '';
-  const upper = words.slice(0, 8).map((word) => word.toUpperCase());
+  const verb = words[0]?.keyword ?? '';
+  const keywords = words.slice(0, 8).map(({ keyword }) => keyword);
   if (ROW_STATEMENTS.has(verb)) return mentions(words, defaultSchema, captured) ? 'untold' : 'harmless';
-  if (!['ALTER', 'CREATE', 'DROP', 'RENAME'].includes(verb) || upper.includes('TEMPORARY')) return 'harmless';
-  if (verb === 'DROP' && (upper[1] === 'DATABASE' || upper[1] === 'SCHEMA')) {
-    return words.slice(2).some((word) => equal(word, captured.schema)) ? 'definition' : 'harmless';
+  if (!['ALTER', 'CREATE', 'DROP', 'RENAME'].includes(verb)) return 'harmless';
+  const schemaAt = keywords.findIndex((word) => word === 'DATABASE' || word === 'SCHEMA');
+  if (schemaAt !== -1 && (verb === 'DROP' || keywords.slice(0, schemaAt).includes('REPLACE'))) {
+    return words.slice(schemaAt).some(({ text }) => equal(text, captured.schema)) ? 'replaced' : 'harmless';
   }
-  const at = upper.findIndex((word) => word === 'TABLE' || word === 'TABLES');
-  if (at === -1) return 'harmless';
-  const named = verb === 'CREATE' ? targetOf(words.slice(at + 1)) : words.slice(at + 1);
-  if (!mentions(named, defaultSchema, captured)) return 'harmless';
-  return verb === 'ALTER' && DROPS_ROWS.test(sql.toUpperCase()) ? 'untold' : 'definition';
+  const at = keywords.findIndex((word) => word === 'TABLE' || word === 'TABLES');
+  if (at === -1 || keywords.slice(0, at).includes('TEMPORARY')) return 'harmless';
+  const rest = words.slice(at + 1);
+  const concerned = (some: readonly Word[]): boolean => mentions(some, defaultSchema, captured);
+  if (!concerned(verb === 'CREATE' ? targetOf(rest) : rest)) return 'harmless';
+  if (verb === 'CREATE') return isIfNotExists(rest) ? 'definition' : 'replaced';
+  if (verb !== 'ALTER') return 'replaced';
+  if (MOVES_ROWS.test(sql.toUpperCase()) || keywords.slice(0, at).includes('IGNORE')) return 'untold';
+  if (concerned(targetOf(rest))) return altersRows(rest) ? 'replaced' : 'definition';
+  return rest.some(({ keyword }) => keyword === 'RENAME') ? 'replaced' : 'definition';
 }
 
-/** The name that CREATE TABLE makes; a LIKE or a REFERENCES behind it changes nothing. */
-function targetOf(words: readonly string[]): readonly string[] {
-  const from = ['IF', 'NOT', 'EXISTS'].every((word, at) => equal(words[at] ?? '', word)) ? 3 : 0;
-  return words[from + 1] === '.' ? words.slice(from, from + 3) : words.slice(from, from + 1);
+/** Whether ALTER TABLE makes columns anew or renames the table: a second one may hide what the first did. */
+function altersRows(words: readonly Word[]): boolean {
+  return words.some(({ keyword }, at) => {
+    const next = words[at + 1]?.keyword ?? '';
+    switch (keyword) {
+      case 'MODIFY':
+      case 'CHANGE':
+      case 'CONVERT':
+        return true;
+      case 'ADD':
+      case 'DROP':
+        return !NOT_COLUMNS.has(next);
+      case 'RENAME':
+        return next !== 'INDEX' && next !== 'KEY';
+      default:
+        return false;
+    }
+  });
 }
 
-function mentions(words: readonly string[], defaultSchema: string, captured: CapturedNames): boolean {
-  return words.some((word, at) => {
-    if (![...captured.tables].some((table) => equal(table, word))) return false;
-    const schema = words[at - 1] === '.' ? (words[at - 2] ?? '') : defaultSchema;
+function isIfNotExists(words: readonly Word[]): boolean {
+  return ['IF', 'NOT', 'EXISTS'].every((word, at) => words[at]?.keyword === word);
+}
+
+/** The name that CREATE or ALTER TABLE is about; a LIKE or a REFERENCES behind it changes nothing there. */
+function targetOf(words: readonly Word[]): readonly Word[] {
+  const from = Math.max(
+    0,
+    words.findIndex(({ keyword }) => !['IF', 'NOT', 'EXISTS'].includes(keyword)),
+  );
+  return words.slice(from, words[from + 1]?.text === '.' ? from + 3 : from + 1);
+}
+
+function mentions(words: readonly Word[], defaultSchema: string, captured: CapturedNames): boolean {
+  return words.some(({ text }, at) => {
+    if (![...captured.tables].some((table) => equal(table, text))) return false;
+    const schema = words[at - 1]?.text === '.' ? (words[at - 2]?.text ?? '') : defaultSchema;
     return equal(schema, captured.schema);
   });
 }
@@ -63,7 +117,7 @@ const PART = new RegExp(
     /\/\*[\s\S]*?\*\//,
     /(?:--\s|#)[^\n]*/,
     /'(?:[^'\\]|\\[\s\S]|'')*'/,
-    /"(?:[^"\\]|\\[\s\S]|"")*"/,
+    /"(?<ansi>(?:[^"\\]|\\[\s\S]|"")*)"/,
     /`(?<name>(?:[^`]|``)*)`/,
     /(?<word>[\p{L}\p{N}_$@]+)/u,
     /(?<dot>\.)/,
@@ -73,14 +127,19 @@ const PART = new RegExp(
   'gu',
 );
 
-/** Names, words and dots in order; comments and strings are left out, executable comments are code. */
-function wordsOf(sql: string): string[] {
-  const words: string[] = [];
+/**
+ * Names, words and dots in order; comments and strings are left out, executable comments are code. What
+ * stands in double quotes may be a name (sql_mode ANSI_QUOTES), so it counts as one.
+ */
+function wordsOf(sql: string): Word[] {
+  const words: Word[] = [];
   for (const { groups } of sql.matchAll(PART)) {
-    if (groups?.['run'] !== undefined) words.push(...wordsOf(groups['run']));
-    else if (groups?.['name'] !== undefined) words.push(groups['name'].replaceAll('``', '`'));
-    else if (groups?.['word'] !== undefined) words.push(groups['word']);
-    else if (groups?.['dot'] !== undefined) words.push('.');
+    const { run, name, ansi, word, dot } = groups ?? {};
+    if (run !== undefined) words.push(...wordsOf(run));
+    else if (name !== undefined) words.push({ text: name.replaceAll('``', '`'), keyword: '' });
+    else if (ansi !== undefined) words.push({ text: ansi.replaceAll('""', '"'), keyword: '' });
+    else if (word !== undefined) words.push({ text: word, keyword: word.toUpperCase() });
+    else if (dot !== undefined) words.push({ text: dot, keyword: '' });
   }
   return words;
 }

@@ -41,6 +41,7 @@ const SILENCE_MAX_MS = 10_000;
 const HEARTBEAT_NS = 1_000_000_000;
 const CONTROL_IDLE_SECONDS = 365 * 24 * 3_600;
 const CONNECT_TIMEOUT_MS = 5_000;
+const AGAIN = 'Declare the source anew, so that it begins with a new snapshot.';
 /** Server ids of replicas are chosen small; two collectors of one id would end each other. */
 const SERVER_ID_MIN = 2 ** 31;
 const SERVER_ID_MAX = 2 ** 32 - 1;
@@ -254,6 +255,13 @@ export class BinlogStream {
     const verdict = judgeStatement(query, schema, { schema: this.#options.schema, tables });
     if (verdict === 'untold')
       throw untellable(`a captured table was changed by: ${query.trim().slice(0, 120)}`);
+    if (verdict === 'replaced') {
+      throw new TidemarkError(
+        'SCHEMA_CHANGED',
+        `a captured table was made anew by: ${query.trim().slice(0, 120)}`,
+        { next: AGAIN },
+      );
+    }
     if (verdict === 'definition') this.#push({ type: 'definition', statement: query.trim().slice(0, 120) });
     if (this.#group.standalone || upper.startsWith('XA COMMIT') || upper.startsWith('XA ROLLBACK')) {
       this.#commit();
@@ -318,6 +326,6 @@ type LoggedRows = (WriteRowsEvent | UpdateRowsEvent | DeleteRowsEvent) & {
 
 function untellable(detail: string): TidemarkError {
   return new TidemarkError('SOURCE_UNTELLABLE', detail, {
-    next: 'Declare the source anew, so that it begins with a new snapshot.',
+    next: AGAIN,
   });
 }
