@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const STALE_LOCK_MS = 120_000;
+const UNOWNED_LOCK_MS = 10_000;
 
 /** Hashes names and contents of what the build reads. */
 function sourceHash() {
@@ -47,8 +47,7 @@ export async function exclusively(name, work) {
     } catch (error) {
       if (error.code !== 'EEXIST') throw error;
     }
-    const age = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-    if (ownerIsGone(lock) || age > STALE_LOCK_MS) rmSync(lock, { recursive: true, force: true });
+    if (ownerIsGone(lock)) rmSync(lock, { recursive: true, force: true });
     else await sleep(100);
   }
   writeFileSync(join(lock, 'pid'), String(process.pid));
@@ -59,9 +58,13 @@ export async function exclusively(name, work) {
   }
 }
 
+/** The owner writes its pid right after it took the lock; without one for long, it died in between. */
 function ownerIsGone(lock) {
   const file = join(lock, 'pid');
-  if (!existsSync(file)) return false;
+  if (!existsSync(file)) {
+    const { mtimeMs = Date.now() } = statSync(lock, { throwIfNoEntry: false }) ?? {};
+    return Date.now() - mtimeMs > UNOWNED_LOCK_MS;
+  }
   try {
     process.kill(Number(readFileSync(file, 'utf8')), 0);
     return false;

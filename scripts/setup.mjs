@@ -1,4 +1,5 @@
-// Makes a fresh clone ready: dependencies, build and, with --tests, MariaDB. Needs nothing but Node and npm.
+// Makes a fresh clone ready: dependencies, build and, with --tests, MariaDB; with --dependencies only these.
+// Needs nothing but Node and npm.
 // Tells on stderr what it does; what it cannot do ends it with exit code 1 and the command to type.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
@@ -19,6 +20,13 @@ function say(text) {
 
 /** Installs dependencies and builds, each only if needed. Throws with what to do when it cannot. */
 export async function setup() {
+  await installDependencies();
+  const started = Date.now();
+  const { built } = await build();
+  if (built) say(`built dist in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+async function installDependencies() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < NODE_MIN[0] || (major === NODE_MIN[0] && minor < NODE_MIN[1])) {
     throw new Error(`Node ${NODE_MIN.join('.')} or newer is needed; this is ${process.versions.node}`);
@@ -28,9 +36,6 @@ export async function setup() {
     say('installing dependencies (npm ci)');
     run('npm', ['ci', '--no-audit', '--no-fund'], 'npm ci failed; see its messages above');
   });
-  const started = Date.now();
-  const { built } = await build();
-  if (built) say(`built dist in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
 /**
@@ -93,7 +98,8 @@ function run(program, args, failure) {
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    await setup();
+    if (process.argv.includes('--dependencies')) await installDependencies();
+    else await setup();
     if (process.argv.includes('--tests') && !ensureMariadb()) {
       throw new Error(`MariaDB is missing and cannot be installed from here; type: ${MARIADB_COMMAND}`);
     }
