@@ -73,7 +73,7 @@ export const ERRORS = {
     GRPC.internal,
   ),
   VERIFY_UNKNOWN: row(
-    'The run proved nothing: a required fault never happened.',
+    'The run proved nothing: a required fault did not happen, or there was nothing to compare.',
     'never',
     EXIT.usage,
     GRPC.internal,
@@ -264,6 +264,12 @@ export const ERRORS = {
   ),
   TABLE_CASCADES: row(
     'A captured table has a cascading foreign key, whose changes the binlog does not tell.',
+    'never',
+    EXIT.badInput,
+    GRPC.failedPrecondition,
+  ),
+  TABLE_SECOND_UNIQUE: row(
+    'A captured embedded table has a UNIQUE index beside its primary key, so REPLACE removes rows unseen.',
     'never',
     EXIT.badInput,
     GRPC.failedPrecondition,

@@ -9,6 +9,7 @@
 export { failpoint, failpointSync, mutated } from '#test-build';
 export type {
   FailpointAction,
+  FailpointArm,
   FailpointHit,
   FailpointName,
   MutationName,

@@ -37,7 +37,10 @@ const WRONG_CELLS_SHOWN = 20;
 
 export function makeReport(facts: RunFacts): RunReport {
   const problems = problemsOf(facts);
-  const missing = facts.chaos === undefined ? [] : missingEvents(facts.chaos);
+  const missing = [
+    ...(facts.chaos === undefined ? [] : missingEvents(facts.chaos)),
+    ...(facts.verification?.empty ?? []).map((report) => `rows in report ${report}`),
+  ];
   const verdict = verdictOf(facts, problems, missing);
   return {
     document: { run: documentOf(facts, { verdict, problems, missing }) },
@@ -142,7 +145,7 @@ function textOf(facts: RunFacts, { verdict, problems, missing }: Judged): string
       );
     }
   }
-  if (missing.length > 0) lines.push(`never happened: ${missing.map(words).join(', ')}`);
+  if (missing.length > 0) lines.push(`not often enough: ${missing.map(words).join(', ')}`);
   lines.push(`result      ${verdict}${problems.length > 0 ? `: ${problems.join('; ')}` : ''}`);
   return lines.join('\n');
 }

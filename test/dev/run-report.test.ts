@@ -2,7 +2,7 @@
  * What a run is worth: passed only if everything asked for was seen; a run in which nothing bit is unknown.
  */
 import { describe, expect, it } from 'vitest';
-import { newCounts, REQUIRED_EVENTS, type ChaosCounts } from '../../src/dev/chaos/index.ts';
+import { newCounts, REQUIRED_EVENTS, requiredTimes, type ChaosCounts } from '../../src/dev/chaos/index.ts';
 import { percentile } from '../../src/dev/freshness.ts';
 import { makeReport, type RunFacts } from '../../src/dev/run-report.ts';
 
@@ -29,7 +29,7 @@ const verified: RunFacts = {
   chaos: everyEvent,
   wanted: { verify: true },
   settled: { ok: true, tookMs: 10, windows: 5, problems: [] },
-  verification: { reports: 9, rows: 10, cells: 30, wrong: [] },
+  verification: { reports: 9, rows: 10, cells: 30, wrong: [], empty: [] },
 };
 const { settled, verification, ...interrupted } = verified;
 
@@ -71,6 +71,19 @@ describe('the verdict', () => {
     const report = makeReport({ ...verified, chaos: { ...everyEvent, [event]: 0 } });
     expect(report.document).toMatchObject({ run: { verdict: 'unknown', chaos: { missing: [event] } } });
     expect(report.exitCode).toBe(2);
+  });
+
+  it('is unknown when an event happened less than once per 30 s', () => {
+    expect([29_999, 30_000, 59_999, 60_000].map(requiredTimes)).toEqual([1, 1, 1, 2]);
+    const report = makeReport({ ...verified, chaos: { ...everyEvent, required: 2, fencedMerges: 2 } });
+    expect(report.exitCode).toBe(2);
+    expect(report.text).not.toMatch(/not often enough:.*fenced/);
+  });
+
+  it('is unknown when a report has no rows to compare', () => {
+    const report = makeReport({ ...verified, verification: { ...verification!, empty: ['sales'] } });
+    expect(report.exitCode).toBe(2);
+    expect(report.text).toContain('rows in report sales');
   });
 
   it('shows a wrong cell with both values', () => {

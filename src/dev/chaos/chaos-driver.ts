@@ -6,36 +6,44 @@
 import { isTidemarkError, sleep, systemClock } from '../../base/index.ts';
 import type { Child } from '../child.ts';
 import type { ChaosContext } from './context.ts';
+import { EVENT_EVERY_MS, requiredTimes } from './counts.ts';
 import { afterLeaderKill, PLACED_FAULTS, type PlacedFault } from './placed-faults.ts';
 import { suspendFor } from './suspend.ts';
 
-const ROUND_MS = 30_000;
 const PAUSE_MAX_MS = 1_200;
 const STOP_MAX_MS = 5_000;
 const DOWN_MAX_MS = 1_000;
 const READY_WITHIN_MS = 15_000;
 
+/** How often each placed fault has come about. */
+type Done = Map<PlacedFault, number>;
+
 /**
- * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what no round
- * has brought about yet is still tried, for at most as long as a round: without all four the run would
- * prove nothing.
+ * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what has come about
+ * less often than the length of the run asks for is still tried, for a bounded time: without it the run
+ * would prove nothing.
  */
 export async function runChaos(context: ChaosContext): Promise<void> {
-  const done = new Set<PlacedFault>();
-  while (!context.signal.aborted) await runRound(context, done);
-  const deadline = systemClock.monotonicMs() + ROUND_MS;
-  for (let at = 0; done.size < PLACED_FAULTS.length && systemClock.monotonicMs() < deadline; at += 1) {
-    const fault = PLACED_FAULTS[at % PLACED_FAULTS.length];
-    if (context.interrupted.aborted) return;
-    if (fault !== undefined && !done.has(fault)) await tryFault(context, fault, done);
+  const { counts, interrupted, signal } = context;
+  const done: Done = new Map(PLACED_FAULTS.map((fault) => [fault, 0]));
+  const started = systemClock.monotonicMs();
+  while (!signal.aborted) await runRound(context, done);
+  const ended = systemClock.monotonicMs();
+  counts.required = requiredTimes(ended - started);
+  const owed = (): PlacedFault[] => PLACED_FAULTS.filter((fault) => (done.get(fault) ?? 0) < counts.required);
+  while (owed().length > 0 && systemClock.monotonicMs() < ended + counts.required * EVENT_EVERY_MS) {
+    for (const fault of owed()) {
+      if (interrupted.aborted) return;
+      await tryFault(context, fault, done);
+    }
   }
 }
 
-async function runRound(context: ChaosContext, done: Set<PlacedFault>): Promise<void> {
+async function runRound(context: ChaosContext, done: Done): Promise<void> {
   const { random, signal } = context;
   const started = systemClock.monotonicMs();
   const waiting = [...PLACED_FAULTS];
-  while (!signal.aborted && (waiting.length > 0 || systemClock.monotonicMs() - started < ROUND_MS)) {
+  while (!signal.aborted && (waiting.length > 0 || systemClock.monotonicMs() - started < EVENT_EVERY_MS)) {
     const fault = waiting.shift();
     if (fault === undefined) await randomFault(context);
     else if (!(await tryFault(context, fault, done))) waiting.push(fault);
@@ -44,10 +52,10 @@ async function runRound(context: ChaosContext, done: Set<PlacedFault>): Promise<
   }
 }
 
-async function tryFault(context: ChaosContext, fault: PlacedFault, done: Set<PlacedFault>): Promise<boolean> {
+async function tryFault(context: ChaosContext, fault: PlacedFault, done: Done): Promise<boolean> {
   await untilReady(context);
   if (await tolerateChange(() => fault.run(context))) {
-    done.add(fault);
+    done.set(fault, (done.get(fault) ?? 0) + 1);
     return true;
   }
   context.counts.missed += 1;

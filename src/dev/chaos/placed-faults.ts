@@ -2,7 +2,7 @@
  * The four events of evidence rule 3, each placed by a failpoint and each counted only once its consequence
  * was seen. A fault that does not come about in time resolves to false and is tried again later.
  */
-import { sleep, systemClock, type FailpointAction, type FailpointName } from '../../base/index.ts';
+import { sleep, systemClock, type FailpointArm } from '../../base/index.ts';
 import { LEDGER_TABLE } from '../../job/index.ts';
 import type { Child } from '../child.ts';
 import type { ChaosContext, ChildHit } from './context.ts';
@@ -23,10 +23,11 @@ const WRITES_RESUME_WITHIN_MS = 20_000;
 async function placed(
   { hits }: ChaosContext,
   child: Child,
-  { name, action }: { readonly name: FailpointName; readonly action: FailpointAction },
+  arm: FailpointArm,
 ): Promise<ChildHit | undefined> {
+  const { name } = arm;
   const mark = hits.mark;
-  child.send({ testBuild: 'arm', arm: { name, action } });
+  child.send({ testBuild: 'arm', arm });
   const hit = await hits.after(mark, (item) => item.child === child && item.hit.name === name, HIT_WITHIN_MS);
   if (hit === undefined) child.send({ testBuild: 'disarm', name });
   return hit;
@@ -175,8 +176,12 @@ const leaderDeath: PlacedFault = {
   async run(context) {
     const { cluster, counts, say } = context;
     const child = await cluster.leader();
-    const name = 'scheduler.afterGrantBeforeDispatch';
-    const found = await placed(context, child, { name, action: 'kill' });
+    // Prepare and collector grants pass the same place; the event is one with a task in flight.
+    const found = await placed(context, child, {
+      name: 'scheduler.afterGrantBeforeDispatch',
+      action: 'kill',
+      match: { kind: 'task' },
+    });
     if (found === undefined) return false;
     const killedMs = systemClock.monotonicMs();
     counts.kills += 1;

@@ -76,7 +76,11 @@ function missingColumns(expected: ResultSet, cells: readonly string[], keys: rea
 
 function cellEquals(want: Row, column: string, actual: SqlValue): boolean {
   const sum = want.get(`${column}:sum`);
-  if (sum === undefined) return text(want.get(column) ?? null) === text(actual);
+  if (sum === undefined) {
+    const expected = want.get(column) ?? null;
+    // A text may read NULL.
+    return (expected === null) === (actual === null) && text(expected) === text(actual);
+  }
   const count = BigInt(text(want.get(`${column}:count`) ?? null));
   return sum === null || count === 0n ? actual === null : averageEquals(BigInt(text(sum)), count, actual);
 }

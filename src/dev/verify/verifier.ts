@@ -11,6 +11,8 @@ export interface Verification {
   readonly rows: number;
   readonly cells: number;
   readonly wrong: readonly WrongCell[];
+  /** Reports that should have and have no row: their comparison says nothing. */
+  readonly empty: readonly string[];
 }
 
 /** Throws nothing of its own: a database error is the engines' coded error. */
@@ -20,6 +22,7 @@ export async function verifyReports(input: {
 }): Promise<Verification> {
   const reports = expectedReports(input.source.kind);
   const wrong: WrongCell[] = [];
+  const empty: string[] = [];
   let cells = 0;
   let rows = 0;
   for (const { report, keys, sql } of reports) {
@@ -30,7 +33,8 @@ export async function verifyReports(input: {
     const comparison = compareReport({ report, keys, expected, actual });
     cells += comparison.cells;
     rows += comparison.rows;
+    if (comparison.rows === 0) empty.push(report);
     wrong.push(...comparison.wrong);
   }
-  return { reports: reports.length, rows, cells, wrong };
+  return { reports: reports.length, rows, cells, wrong, empty };
 }
