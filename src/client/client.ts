@@ -16,12 +16,16 @@ import type {
   Credentials,
   ExecutorInfo,
   InitReply,
+  OpenSessionReply,
+  OpenSessionRequest,
   ReportInfo,
   SourceInfo,
   TaskInfo,
   WindowInfo,
 } from '../wire/index.ts';
 import { Endpoints } from './endpoints.ts';
+import { createKeyValueClient, type KeyValueClient } from './key-value.ts';
+import { KeyValueLink } from './key-value-link.ts';
 import { callLeader, type LeaderCall } from './leader-call.ts';
 import { askEndpoints, type EndpointStatus } from './no-leader.ts';
 
@@ -63,6 +67,8 @@ export interface TidemarkClient {
  * Makes a client; nothing is dialled before the first call.
  * @throws TidemarkError `CONFIG_INVALID` for endpoints that are none.
  */
+  /** Keys and values. */
+  readonly kv: KeyValueClient;
 export function connect(options: ConnectOptions): TidemarkClient {
   const credentials = options.credentials ?? insecureCredentials();
   return new EndpointClient(new Endpoints(options.endpoints, credentials.client), {
@@ -93,14 +99,23 @@ class EndpointClient implements TidemarkClient {
 
   constructor(endpoints: Endpoints, settings: Settings) {
     this.#endpoints = endpoints;
+  readonly kv: KeyValueClient;
     this.#settings = settings;
   }
+  readonly #link: KeyValueLink;
 
   async init(clientAddresses: readonly string[]): Promise<InitReply> {
     // Not redirected: who is asked becomes a member first, and nobody leads yet.
     const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
     const { preferred } = this.#endpoints;
     try {
+    this.#link = new KeyValueLink({
+      endpoints,
+      clock: settings.clock,
+      // Of its own: the answers of a session are dropped as far as this client says that it has them.
+      openSession: async () => (await this.#call(this.#sessionCall())).sessionId,
+    });
+    this.kv = createKeyValueClient({ ...settings, link: this.#link });
       return await this.#endpoints.call(preferred, ClientService.init, request, this.#settings.deadlineMs);
     } catch (error) {
       throw initFailed(preferred, error);
@@ -183,6 +198,7 @@ class EndpointClient implements TidemarkClient {
       if (!isTidemarkError(error, 'SESSION_EXPIRED')) throw error;
       if (this.#session === session) this.#session = undefined;
     }
+    this.#link.close();
     return this.#call(make(await this.#nextId(this.#openSession())));
   }
 
@@ -192,8 +208,8 @@ class EndpointClient implements TidemarkClient {
     return { sessionId, sequence: this.#sequence };
   }
 
-  #openSession(): Promise<bigint> {
-    this.#session ??= this.#call({
+  #sessionCall(): LeaderCall<OpenSessionRequest, OpenSessionReply> {
+    return {
       name: 'open session',
       method: ClientService.openSession,
       request: { name: this.#settings.name },

@@ -1,10 +1,10 @@
 /** The coordinators that a client knows: those it was given, and leaders that it was pointed to. */
-import { Client, Metadata } from '@grpc/grpc-js';
+import { Client, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
 import { LIMITS, TidemarkError, formatAddress, must, parseAddress } from '../base/index.ts';
 import { CHANNEL_OPTIONS, fromServiceError, type LinkCredentials } from '../wire/index.ts';
 
-/** A unary method as the generated service describes it: `ClientService.apply`. */
-export interface UnaryMethod<Request, Reply> {
+/** A method as the generated service describes it: `ClientService.apply`. */
+export interface Method<Request, Reply> {
   readonly path: string;
   readonly requestSerialize: (request: Request) => Buffer;
   readonly responseDeserialize: (bytes: Buffer) => Reply;
@@ -57,7 +57,7 @@ export class Endpoints {
    */
   call<Request, Reply>(
     address: string,
-    method: UnaryMethod<Request, Reply>,
+    method: Method<Request, Reply>,
     request: Request,
     withinMs: number,
   ): Promise<Reply> {
@@ -89,6 +89,19 @@ export class Endpoints {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
   }
+  /**
+   * Opens a stream to one address. The caller takes it over in the same turn.
+   * @throws TidemarkError `CANCELLED` once the client is closed.
+   */
+  openStream<Request, Reply>(
+    address: string,
+    method: Method<Request, Reply>,
+  ): ClientDuplexStream<Request, Reply> {
+    if (this.#closed) throw new TidemarkError('CANCELLED', 'the client was closed');
+    const { path, requestSerialize, responseDeserialize } = method;
+    return this.#client(address).makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+  }
+
 
   #after(address: string): string {
     const position = this.#given.indexOf(address);

@@ -4,13 +4,13 @@
  * a read can, and so can a change that carries a session and a sequence number.
  */
 import { TidemarkError, sleep, toTidemarkError, type Clock, type ErrorCode } from '../base/index.ts';
-import type { Endpoints, UnaryMethod } from './endpoints.ts';
+import type { Endpoints, Method } from './endpoints.ts';
 import { noLeader } from './no-leader.ts';
 
 export interface LeaderCall<Request, Reply> {
   /** Shown in errors: `apply`, `window list`. */
   readonly name: string;
-  readonly method: UnaryMethod<Request, Reply>;
+  readonly method: Method<Request, Reply>;
   readonly request: Request;
   /**
    * `read` changes nothing; `numbered` is a change that carries (session, sequence). Both may be repeated.

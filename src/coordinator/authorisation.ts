@@ -38,6 +38,7 @@ export const ACCESS: Readonly<Record<string, AccessRow>> = {
 };
 
 /**
+  '/tidemark.v1.KeyValue/Stream': row('client', 'change'),
  * Decides about one call.
  * @throws TidemarkError `UNAUTHORIZED`.
  */

@@ -6,8 +6,22 @@ import type { Server } from '@grpc/grpc-js';
 import { formatAddress, parseAddress, systemClock, type Address } from '../base/index.ts';
 import { createRegistry, startOpsServer, type OpsServer } from '../ops/index.ts';
 import { createGrpcPeerTransport } from '../raft/index.ts';
-import { ClientService, ExecutorService, PeerService, guardStream, toServiceError } from '../wire/index.ts';
-import type { ExecutorServer, FromExecutor, PeerServer, StatusReply, ToExecutor } from '../wire/index.ts';
+import {
+  ClientService,
+  ExecutorService,
+  KeyValueService,
+  PeerService,
+  guardStream,
+  toServiceError,
+} from '../wire/index.ts';
+import type {
+  ExecutorServer,
+  FromExecutor,
+  KeyValueServer,
+  PeerServer,
+  StatusReply,
+  ToExecutor,
+} from '../wire/index.ts';
 import { createClientService } from './client-service.ts';
 import { notInitialised, notReady } from './coded-error.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
@@ -15,6 +29,7 @@ import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from
 import { redirect } from './executor-service.ts';
 import { bindServer, createServer, unary, type BoundServer } from './grpc-server.ts';
 import { livenessChecks, readinessChecks } from './health.ts';
+import { serveKeyValues } from './key-value-service.ts';
 import type { Identity } from './identity.ts';
 import { createInitialiser } from './initialise.ts';
 import { createCoordinatorMetrics, type CoordinatorMetrics } from './metrics.ts';
@@ -163,6 +178,12 @@ class CoordinatorProcess implements RunningCoordinator {
         init: (request) => initialiser.init(request),
         cluster: () => this.#cluster(),
       }),
+    const keyValues: KeyValueServer = {
+      stream: (call) => {
+        serveKeyValues(() => this.#cluster(), call);
+      },
+    };
+    clientServer.addService(KeyValueService, keyValues);
     );
   }
 

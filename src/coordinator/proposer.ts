@@ -31,6 +31,8 @@ export interface ProposerOptions {
 export interface Proposing {
   readonly session: number;
   readonly sequence: number;
+  /** The session has all answers up to this sequence. */
+  readonly acked?: number;
 }
 
 export interface Proposer {
@@ -74,7 +76,7 @@ class TurnProposer implements Proposer {
     if (operations.length > LIMITS.opsPerEntryMax) return Promise.reject(tooMany(operations.length));
     this.counters.operations += operations.length;
     this.#unanswered += 1;
-    const item = { session: as?.session ?? 0, sequence: as?.sequence ?? 0, operations };
+    const item = { session: as?.session ?? 0, sequence: as?.sequence ?? 0, acked: as?.acked, operations };
     const result = new Promise<readonly OperationResult[]>((resolve, reject) => {
       this.#queue.push({ item, term: status.term, resolve, reject });
     });

@@ -71,6 +71,16 @@ export {
 export {
   AdmitReply,
   AdmitRequest,
+export { KeyValueFrame, KeyValueService, type KeyValueServer } from './tidemark/v1/keyvalue.ts';
+export {
+  decodeKeyValueReplies,
+  decodeKeyValueRequests,
+  encodeKeyValueReplies,
+  encodeKeyValueRequests,
+  type KeyValueFound,
+  type KeyValueReply,
+  type KeyValueRequest,
+} from './key-value-frames.ts';
   Member,
   PeerClient,
   PeerFrame,
