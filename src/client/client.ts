@@ -60,6 +60,8 @@ export interface TidemarkClient {
   listExecutors(): Promise<ExecutorInfo[]>;
   /** Makes parked tasks due, and dead ones tried again; an empty list means all parked. Returns how many. */
   retryTasks(tasks?: readonly string[]): Promise<number>;
+  /** Keys and values. */
+  readonly kv: KeyValueClient;
   close(): void;
 }
 
@@ -67,8 +69,6 @@ export interface TidemarkClient {
  * Makes a client; nothing is dialled before the first call.
  * @throws TidemarkError `CONFIG_INVALID` for endpoints that are none.
  */
-  /** Keys and values. */
-  readonly kv: KeyValueClient;
 export function connect(options: ConnectOptions): TidemarkClient {
   const credentials = options.credentials ?? insecureCredentials();
   return new EndpointClient(new Endpoints(options.endpoints, credentials.client), {
@@ -92,23 +92,16 @@ interface RequestId {
 }
 
 class EndpointClient implements TidemarkClient {
+  readonly kv: KeyValueClient;
   readonly #endpoints: Endpoints;
   readonly #settings: Settings;
+  readonly #link: KeyValueLink;
   #session: Promise<bigint> | undefined;
   #sequence = 0n;
 
   constructor(endpoints: Endpoints, settings: Settings) {
     this.#endpoints = endpoints;
-  readonly kv: KeyValueClient;
     this.#settings = settings;
-  }
-  readonly #link: KeyValueLink;
-
-  async init(clientAddresses: readonly string[]): Promise<InitReply> {
-    // Not redirected: who is asked becomes a member first, and nobody leads yet.
-    const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
-    const { preferred } = this.#endpoints;
-    try {
     this.#link = new KeyValueLink({
       endpoints,
       clock: settings.clock,
@@ -179,6 +172,7 @@ class EndpointClient implements TidemarkClient {
   }
 
   close(): void {
+    this.#link.close();
     this.#endpoints.close();
   }
 
@@ -198,7 +192,6 @@ class EndpointClient implements TidemarkClient {
       if (!isTidemarkError(error, 'SESSION_EXPIRED')) throw error;
       if (this.#session === session) this.#session = undefined;
     }
-    this.#link.close();
     return this.#call(make(await this.#nextId(this.#openSession())));
   }
 
@@ -215,7 +208,11 @@ class EndpointClient implements TidemarkClient {
       request: { name: this.#settings.name },
       // Opened twice after a lost answer, the first is never used and ends by itself.
       kind: 'read',
-    }).then(
+    };
+  }
+
+  #openSession(): Promise<bigint> {
+    this.#session ??= this.#call(this.#sessionCall()).then(
       ({ sessionId }) => sessionId,
       (error: unknown) => {
         this.#session = undefined;

@@ -35,10 +35,10 @@ export const ACCESS: Readonly<Record<string, AccessRow>> = {
   '/tidemark.v1.Client/ListTasks': row('client', 'read'),
   '/tidemark.v1.Client/ListExecutors': row('client', 'read'),
   '/tidemark.v1.Client/RetryTasks': row('client', 'change'),
+  '/tidemark.v1.KeyValue/Stream': row('client', 'change'),
 };
 
 /**
-  '/tidemark.v1.KeyValue/Stream': row('client', 'change'),
  * Decides about one call.
  * @throws TidemarkError `UNAUTHORIZED`.
  */
