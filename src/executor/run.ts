@@ -29,8 +29,6 @@ export class Run {
 
   /** Notes that a connection works for this run, until the returned function is called. */
   track(engine: SqlEngine, connection: SqlConnection): () => void {
-    // It was being opened when the run was cancelled: whoever cancelled did not see it.
-    if (this.cancelled) connection.destroy();
     this.#connections.set(connection, engine);
     return () => {
       this.#connections.delete(connection);

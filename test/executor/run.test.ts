@@ -43,20 +43,4 @@ describe.skipIf(mariadbMissing())('a cancelled run', () => {
     await proxy.close();
     await database.drop();
   });
-
-  it('drops a connection that was being opened when it was cancelled', async () => {
-    const database = await freshDatabase('run');
-    const engine = openEngine({ kind: 'mysql', url: database.url });
-    const run = newRun();
-    await run.cancel('test', () => undefined);
-    const context = {
-      ...contextOf(engine),
-      track: (connection: SqlConnection) => run.track(engine, connection),
-      cancelled: () => run.cancelled,
-    };
-    const code = await codeOf(repeatable(context, 'test', (connection) => connection.query('SELECT 1')));
-    expect(code).toBe('DB_UNREACHABLE');
-    await engine.close();
-    await database.drop();
-  });
 });
