@@ -28,17 +28,17 @@ export async function withMarker<T>(
   try {
     value = await work();
   } catch (error) {
-    await release(connection, marker);
+    await releaseLock(connection, marker);
     throw error;
   }
-  await release(connection, marker);
+  await releaseLock(connection, marker);
   return value;
 }
 
-/** A connection that cannot drop its mark must not go back to the pool with it. */
-async function release(connection: SqlConnection, marker: string): Promise<void> {
+/** A connection that cannot drop a named lock must not go back to the pool with it. */
+export async function releaseLock(connection: SqlConnection, name: string): Promise<void> {
   try {
-    await connection.query('SELECT RELEASE_LOCK(?)', [marker]);
+    await connection.query('SELECT RELEASE_LOCK(?)', [name]);
   } catch (error) {
     if (!isTidemarkError(error)) throw error;
     connection.destroy();

@@ -9,8 +9,7 @@ import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
 import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import { repeatable } from '../../src/executor/sink/transaction.ts';
-import { registerReport } from '../../src/executor/sink/watermark.ts';
-import { contributionOf, TOKEN_BASE, type Sink } from './merge-fixture.ts';
+import { contributionOf, registerSource, TOKEN_BASE, type Sink } from './merge-fixture.ts';
 import { MergeModel, type ModelCell, type Span, type WeightedRow } from './merge-model.ts';
 
 const NAMES = ['ada', 'böb', '日本'];
@@ -59,7 +58,7 @@ class Case {
   }
 
   async run(): Promise<void> {
-    await registerReport(this.sink.engine, this.#scope(), 'sales');
+    await registerSource(this.sink.engine, this.#scope(), 'sales');
     const steps = 4 + this.#pick(7);
     for (let step = 0; step < steps; step += 1) await this.#step();
     await this.#compare();

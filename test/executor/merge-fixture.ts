@@ -8,9 +8,10 @@ import { asToken } from '../../src/base/fencing-token.ts';
 import type { CompiledReport } from '../../src/job/index.ts';
 import { layoutOf, type ReportLayout } from '../../src/executor/sink/layout.ts';
 import type { Contribution } from '../../src/executor/sink/merge.ts';
-import { createReportTables } from '../../src/executor/sink/schema.ts';
-import { prepareSink, type SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
-import type { SinkContext } from '../../src/executor/sink/transaction.ts';
+import { prepareReport } from '../../src/executor/sink/report-view.ts';
+import { prepareSink, type Scope, type SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
+import { inTransaction, type SinkContext } from '../../src/executor/sink/transaction.ts';
+import { registerReport } from '../../src/executor/sink/watermark.ts';
 import type { SqlEngine, SqlParam } from '../../src/sql/index.ts';
 import type { WeightedRow } from './merge-model.ts';
 
@@ -49,8 +50,15 @@ export async function makeSink(engine: SqlEngine): Promise<Sink> {
   const layout = layoutOf({ reportId: 7, generation: 1 }, REPORT);
   const grant = { clusterId: randomBytes(16).toString('hex'), epoch: asToken(TOKEN_BASE + 5n) };
   await prepareSink(engine, grant);
-  await createReportTables(engine, layout);
+  await prepareReport(engine, { ...grant, prepared: asToken(TOKEN_BASE), sourceId: 0 }, layout);
   return { engine, layout, grant, context: contextOf(engine) };
+}
+
+/** Makes a report ready for the windows of one more source. */
+export async function registerSource(engine: SqlEngine, scope: Scope, reportName: string): Promise<void> {
+  await engine.use('test', (connection) =>
+    inTransaction(connection, () => registerReport(connection, engine.dialect, scope, reportName)),
+  );
 }
 
 export function contextOf(engine: SqlEngine): SinkContext {

@@ -8,12 +8,19 @@ import { killMarked, withMarker } from '../../src/executor/marker.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
-import { createReportTables } from '../../src/executor/sink/schema.ts';
+import { prepareReport } from '../../src/executor/sink/report-view.ts';
 import { prepareSink } from '../../src/executor/sink/sink-epoch.ts';
-import { registerReport } from '../../src/executor/sink/watermark.ts';
 import { openEngine, type SqlConnection, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
-import { contextOf, contributionOf, makeSink, REPORT, TOKEN_BASE, type Sink } from './merge-fixture.ts';
+import {
+  contextOf,
+  contributionOf,
+  makeSink,
+  registerSource,
+  REPORT,
+  TOKEN_BASE,
+  type Sink,
+} from './merge-fixture.ts';
 
 const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
 
@@ -148,7 +155,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it.each([true, false])('finds out what became of a lost COMMIT (carried out: %s)', async (carriedOut) => {
       const sourceId = carriedOut ? 501 : 502;
-      await registerReport(sink.engine, spanOf(sourceId, 1), 'sales');
+      await registerSource(sink.engine, spanOf(sourceId, 1), 'sales');
       const { engine, lost } = losingCommit(sink.engine, carriedOut);
       const input = {
         grant: sink.grant,
@@ -167,7 +174,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it('merges different windows on the same keys at once', async () => {
       const windows = 24;
-      await registerReport(sink.engine, spanOf(600, 1), 'sales');
+      await registerSource(sink.engine, spanOf(600, 1), 'sales');
       const names = ['d', 'b', 'a', 'c'];
       const merge = (window: number, version: number): Promise<unknown> => {
         // Every second version names the keys in another order.
@@ -190,7 +197,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it('lets racing copies of a version and the next version end in the next version, once', async () => {
       const windows = 12;
-      await registerReport(sink.engine, spanOf(650, 1), 'sales');
+      await registerSource(sink.engine, spanOf(650, 1), 'sales');
       const merge = (window: number, version: number): ReturnType<typeof mergeContribution> =>
         mergeContribution(sink.context, {
           grant: sink.grant,
@@ -218,7 +225,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
     });
 
     it('refuses a sum that outgrows 64 bits, and changes nothing', async () => {
-      await registerReport(sink.engine, spanOf(700, 1), 'sales');
+      await registerSource(sink.engine, spanOf(700, 1), 'sales');
       const merge = (window: number): Promise<unknown> =>
         mergeContribution(sink.context, {
           grant: sink.grant,
@@ -264,8 +271,8 @@ describe.skipIf(mariadbMissing())('a report database on MariaDB alone', () => {
       ],
     } as const;
     const layout = layoutOf({ reportId: 8, generation: 1 }, report);
-    await createReportTables(sink.engine, layout);
-    await registerReport(sink.engine, { ...spanOf(1, 1), reportId: 8 }, 'money');
+    await prepareReport(sink.engine, { ...sink.grant, prepared: token(1), sourceId: 1 }, layout);
+    await registerSource(sink.engine, { ...spanOf(1, 1), reportId: 8 }, 'money');
     const name = Buffer.from('ada');
     const amounts = ['90071992547409931234.5678', '-0.0001'];
     for (const [index, amount] of amounts.entries()) {
@@ -289,7 +296,7 @@ describe.skipIf(mariadbMissing())('a report database on MariaDB alone', () => {
 
   it('kills a connection that an earlier grant left with its locks', async () => {
     const span = spanOf(800, 1);
-    await registerReport(sink.engine, span, 'sales');
+    await registerSource(sink.engine, span, 'sales');
     // A stopped executor: inside its transaction, holding locks, saying nothing more.
     const stopped = await sink.engine.connect({ purpose: 'stopped' });
     let release: (() => void) | undefined;

@@ -9,9 +9,8 @@ import type { DimensionCopy, Prepare } from '../../wire/index.ts';
 import type { Catalog } from '../catalog.ts';
 import type { Databases } from '../databases.ts';
 import type { ReportLayout } from '../sink/layout.ts';
-import { createReportTables } from '../sink/schema.ts';
+import { prepareReport } from '../sink/report-view.ts';
 import { prepareSink } from '../sink/sink-epoch.ts';
-import { registerReport } from '../sink/watermark.ts';
 import { readDimensions, writeDimension, type DimensionSpec } from './dimension-copy.ts';
 
 export interface PrepareContext {
@@ -22,7 +21,7 @@ export interface PrepareContext {
 /**
  * Prepares everything that collectors and tasks of one source need, and returns what was copied.
  *
- * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `SECRET_MISSING`, and those of the engines.
+ * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `STALE_VERSION`, `SECRET_MISSING`, and those of the engines.
  */
 export async function carryOutPrepare(context: PrepareContext, prepare: Prepare): Promise<DimensionCopy[]> {
   const sourceId = Number(prepare.sourceId);
@@ -41,16 +40,10 @@ async function prepareReports(
   layouts: readonly ReportLayout[],
 ): Promise<void> {
   const engine = databases.engine(catalog.sink(Number(prepare.sinkId)).database);
-  await prepareSink(engine, { clusterId: prepare.clusterId, epoch: asToken(prepare.sinkEpoch) });
-  for (const layout of layouts) {
-    await createReportTables(engine, layout);
-    const { reportId, generation } = layout;
-    await registerReport(
-      engine,
-      { reportId, generation, sourceId: Number(prepare.sourceId) },
-      layout.report.name,
-    );
-  }
+  const sink = { clusterId: prepare.clusterId, epoch: asToken(prepare.sinkEpoch) };
+  await prepareSink(engine, sink);
+  const grant = { ...sink, prepared: asToken(prepare.token), sourceId: Number(prepare.sourceId) };
+  for (const layout of layouts) await prepareReport(engine, grant, layout);
 }
 
 interface StoreWork {

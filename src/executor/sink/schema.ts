@@ -3,10 +3,8 @@
  * also by two executors at once.
  */
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
-import { FOLD_TABLE, LEDGER_TABLE, SINK_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
-import { inTransaction } from './transaction.ts';
+import { FOLD_TABLE, LEDGER_TABLE, PREPARED_TABLE, SINK_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import { CONTRIBUTION_KEY, type ReportLayout } from './layout.ts';
-import { viewStatements } from './view.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
 export const SINK_FORMAT = 1n;
@@ -71,6 +69,11 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
     key: [...SCOPE],
   },
   { name: FOLD_TABLE, columns: bigints(dialect, ...SCOPE, 'folded_window'), key: [...SCOPE] },
+  {
+    name: PREPARED_TABLE,
+    columns: [text(dialect, 'report', 64), ...bigints(dialect, 'token')],
+    key: ['report'],
+  },
 ];
 
 /** Creates the tables that every report database has. */
@@ -80,17 +83,11 @@ export async function createCommonTables(engine: SqlEngine): Promise<void> {
   );
 }
 
-/**
- * Creates the tables of one report generation and points the reader's view, named after the report, at
- * them.
- */
+/** Creates the tables of one report generation; whoever comes late only makes tables that nobody reads. */
 export async function createReportTables(engine: SqlEngine, layout: ReportLayout): Promise<void> {
-  await engine.use('prepare', async (connection) => {
-    await createTables(connection, engine.dialect, reportTables(engine.dialect, layout));
-    await inTransaction(connection, async () => {
-      for (const statement of viewStatements(engine.dialect, layout)) await connection.query(statement);
-    });
-  });
+  await engine.use('prepare', (connection) =>
+    createTables(connection, engine.dialect, reportTables(engine.dialect, layout)),
+  );
 }
 
 /** Text keys and multiset values are stored as bytes: exact, and free of any collation (design 6.1). */

@@ -57,6 +57,23 @@ async function setEpoch(connection: SqlConnection, dialect: Dialect, grant: Sink
 }
 
 /**
+ * Checks the sink epoch alone, under a shared lock.
+ * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`.
+ */
+export async function checkGrant(
+  connection: SqlConnection,
+  dialect: Dialect,
+  grant: SinkGrant,
+): Promise<void> {
+  const { rows } = await connection.query(
+    `SELECT cluster_id, epoch FROM ${SINK_TABLE} WHERE id = 1${sharedLock(dialect)}`,
+  );
+  const [clusterId, epoch] = rows[0] ?? [];
+  checkCluster(asText(clusterId), grant);
+  checkEpoch(asBigint(epoch), grant);
+}
+
+/**
  * Checks the sink epoch and reads the fold mark, both under shared locks, so that neither can change before
  * this transaction ends.
  *

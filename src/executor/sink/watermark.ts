@@ -5,9 +5,8 @@
  */
 import { must, mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
-import type { Dialect, SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
+import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
-import { inTransaction } from './transaction.ts';
 import { asBigint, asText } from './values.ts';
 
 export interface Watermark {
@@ -25,26 +24,27 @@ const LEDGER_ROWS_PER_READ = 512;
 /**
  * Makes the rows that fold mark and watermark of a report generation are kept in. Repeating it is harmless.
  */
-export async function registerReport(engine: SqlEngine, scope: Scope, reportName: string): Promise<void> {
+export async function registerReport(
+  connection: SqlConnection,
+  dialect: Dialect,
+  scope: Scope,
+  reportName: string,
+): Promise<void> {
   const key = ['report_id', 'generation', 'source_id'];
-  const fold = engine.dialect.insertIgnore({
+  const fold = dialect.insertIgnore({
     table: FOLD_TABLE,
     columns: [...key, 'folded_window'],
     source: 'VALUES (?, ?, ?, 0)',
     key,
   });
-  const watermark = engine.dialect.insertIgnore({
+  const watermark = dialect.insertIgnore({
     table: WATERMARK_TABLE,
     columns: [...key, 'report', 'last_window', 'covers_ms', 'position_text', 'holes'],
     source: `VALUES (?, ?, ?, ?, 0, 0, '', 0)`,
     key,
   });
-  await engine.use('prepare', (connection) =>
-    inTransaction(connection, async () => {
-      await connection.query(fold, scopeParams(scope));
-      await connection.query(watermark, [...scopeParams(scope), reportName]);
-    }),
-  );
+  await connection.query(fold, scopeParams(scope));
+  await connection.query(watermark, [...scopeParams(scope), reportName]);
 }
 
 /**

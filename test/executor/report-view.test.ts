@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { asToken } from '../../src/base/fencing-token.ts';
+import { layoutOf } from '../../src/executor/sink/layout.ts';
+import { prepareReport } from '../../src/executor/sink/report-view.ts';
+import { prepareSink, type SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
+import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
+import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { codeOf } from '../sql/engine-contract.ts';
+import { REPORT, TOKEN_BASE } from './merge-fixture.ts';
+
+const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
+const GRANT: SinkGrant = { clusterId: 'c'.repeat(32), epoch: token(1) };
+
+async function openPlace(kind: 'embedded' | 'mysql'): Promise<{ engine: SqlEngine; drop(): Promise<void> }> {
+  if (kind === 'mysql') {
+    const database = await freshDatabase('view');
+    return { engine: openEngine({ kind: 'mysql', url: database.url }), drop: () => database.drop() };
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-view-'));
+  return {
+    engine: openEngine({ kind: 'embedded', file: join(folder, 'reports.db') }),
+    drop: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+describe.each(['embedded', 'mysql'] as const)('the view of a report on %s', (kind) => {
+  describe.skipIf(kind === 'mysql' && mariadbMissing())("is the newest prepare's", () => {
+    let place: Awaited<ReturnType<typeof openPlace>>;
+
+    beforeEach(async () => {
+      place = await openPlace(kind);
+      await prepareSink(place.engine, GRANT);
+    });
+
+    afterEach(async () => {
+      await place.engine.close();
+      await place.drop();
+    });
+
+    const prepare = (prepared: number, generation: number, sink: SinkGrant = GRANT): Promise<void> =>
+      prepareReport(
+        place.engine,
+        { ...sink, prepared: token(prepared), sourceId: 1 },
+        layoutOf({ reportId: 7, generation }, REPORT),
+      );
+
+    const one = async (sql: string): Promise<string> => {
+      const { rows } = await place.engine.use('test', (connection) => connection.query(sql));
+      return JSON.stringify(rows.map((row) => row.map(String)));
+    };
+    const view = (): Promise<string> =>
+      one(kind === 'mysql' ? 'SHOW CREATE VIEW sales' : "SELECT sql FROM sqlite_master WHERE name = 'sales'");
+
+    it('also when an older one, stopped before it made the view, wakes later', async () => {
+      await prepare(20, 2);
+      expect(await codeOf(prepare(10, 1))).toBe('STALE_VERSION');
+      expect(await view()).toContain('tm_report_7_2');
+      expect(await one('SELECT DISTINCT generation FROM tm_watermark')).toBe('[["2"]]');
+      await prepare(20, 2);
+      await prepare(30, 3);
+      expect(await view()).toContain('tm_report_7_3');
+    });
+
+    it('whatever order several come in at once', async () => {
+      const order = [4, 1, 6, 2, 5, 3];
+      const codes = await Promise.all(order.map((n) => codeOf(prepare(n, n))));
+      expect(await view()).toContain('tm_report_7_6');
+      expect(codes[order.indexOf(6)]).toBe('no error');
+      expect(codes.filter((code) => code !== 'no error' && code !== 'STALE_VERSION')).toEqual([]);
+    });
+
+    it('and is left alone under another sink epoch', async () => {
+      await prepare(20, 2);
+      await prepareSink(place.engine, { ...GRANT, epoch: token(2) });
+      expect(await codeOf(prepare(30, 3))).toBe('SINK_EPOCH');
+      expect(await view()).toContain('tm_report_7_2');
+    });
+  });
+});
