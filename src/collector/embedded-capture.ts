@@ -84,7 +84,15 @@ function triggers(dialect: Dialect, table: CapturedTable): Trigger[] {
     return { name: trigger, sql };
   };
   const taken = table.primaryKey.map((key) => `${dialect.id(key)} = NEW.${dialect.id(key)}`).join(' AND ');
+  const kept = table.primaryKey.map((key) => `OLD.${dialect.id(key)} = NEW.${dialect.id(key)}`).join(' AND ');
+  const text = `${table.table}: another row has this key; delete it first`.replaceAll("'", "''");
+  const refused = `SELECT RAISE(ABORT, '${text}')`;
   return [
+    // UPDATE OR REPLACE would remove that other row untold; a plain UPDATE fails on it in any case.
+    made(
+      'BEFORE UPDATE',
+      `${refused} WHERE NOT (${kept}) AND EXISTS (SELECT 1 FROM ${name} WHERE ${taken});`,
+    ),
     // REPLACE deletes the row with the same key without firing its delete trigger (sqlite.org/lang_conflict):
     // it is noted before each insert, and counts as deleted if that very insert then happens.
     made('BEFORE INSERT', log(WEIGHT_TAKEN, '', ` FROM ${name} WHERE ${taken}`)),

@@ -14,6 +14,7 @@ import {
   isCaptureInstalled,
   logColumn,
 } from './embedded-capture.ts';
+import { secondUniqueOf } from './inspect-embedded.ts';
 import { readAllRows } from './snapshot-rows.ts';
 
 const POLL_MS = 20;
@@ -52,6 +53,13 @@ export class EmbeddedSource implements ChangeSource {
   async read(position: string): Promise<ChangeReader> {
     const connection = await this.#connect('capture');
     const check = async (): Promise<void> => {
+      for (const { table } of this.#tables) {
+        const index = await secondUniqueOf(connection, table);
+        if (index === undefined) continue;
+        throw new TidemarkError('SCHEMA_CHANGED', `captured table ${table} got a ${index}`, {
+          next: `REPLACE may have removed rows for its sake. Drop it, and declare the source anew.`,
+        });
+      }
       if (await isCaptureInstalled(connection, this.#engine.dialect, this.#tables)) return;
       throw new TidemarkError(
         'SCHEMA_CHANGED',

@@ -34,6 +34,7 @@ export async function inspectEmbeddedTable(
     columns: columns.map(({ name, type, nullable }) => ({ name, type, nullable })),
     primaryKey: key.map(({ name }) => name),
     cascade: await cascadeOf(connection, table),
+    secondUnique: await secondUniqueOf(connection, table),
   };
 }
 
@@ -97,6 +98,16 @@ function typeOf(table: string, column: string, declared: string, hidden: boolean
       next: 'INTEGER, TEXT, BLOB, DATE and DATETIME can.',
     },
   );
+}
+
+/** A UNIQUE index that is not the primary key, or undefined. */
+export async function secondUniqueOf(connection: SqlConnection, table: string): Promise<string | undefined> {
+  const { rows } = await connection.query(
+    `SELECT name FROM pragma_index_list(?) WHERE "unique" = 1 AND origin <> 'pk'`,
+    [table],
+  );
+  const index = rows[0]?.[0];
+  return index === undefined ? undefined : `UNIQUE index ${textOf(index)}`;
 }
 
 /** Refused as on MySQL, so that a job that runs embedded runs there too. */

@@ -81,6 +81,8 @@ export async function inspectMysqlTable(connection: SqlConnection, table: string
     columns: await columnsOf(connection, table),
     primaryKey: await primaryKeyOf(connection, table),
     cascade: await cascadeOf(connection, table),
+    // The binlog tells every row that REPLACE removes.
+    secondUnique: undefined,
   };
 }
 

@@ -20,6 +20,8 @@ export interface InspectedTable {
   readonly primaryKey: readonly string[];
   /** Why its changes could not be told, or undefined. */
   readonly cascade: string | undefined;
+  /** A UNIQUE index beside the primary key, where removing rows for its sake could not be told. */
+  readonly secondUnique: string | undefined;
 }
 
 /** Names that stay names wherever they are written: in a change table, a report's SQL, a table's name. */
@@ -27,8 +29,8 @@ const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
 
 /**
  * Reads the captured tables of a source, in the order asked for.
- * @throws TidemarkError `TABLE_MISSING`, `TABLE_NO_PRIMARY_KEY`, `TABLE_CASCADES`, `COLUMN_TYPE`,
- * `BINLOG_NOT_ROW`, `BINLOG_NO_GTID`, `DB_ACCESS`, `DB_*`.
+ * @throws TidemarkError `TABLE_MISSING`, `TABLE_NO_PRIMARY_KEY`, `TABLE_CASCADES`, `TABLE_SECOND_UNIQUE`,
+ * `COLUMN_TYPE`, `BINLOG_NOT_ROW`, `BINLOG_NO_GTID`, `DB_ACCESS`, `DB_*`.
  */
 export async function inspectSource(
   engine: SqlEngine,
@@ -76,6 +78,13 @@ function capturedTable(request: TableRequest, found: InspectedTable): CapturedTa
       {
         next: 'Make it ON DELETE RESTRICT ON UPDATE RESTRICT, and let the application delete the rows.',
       },
+    );
+  }
+  if (found.secondUnique !== undefined) {
+    throw new TidemarkError(
+      'TABLE_SECOND_UNIQUE',
+      `table ${table}: REPLACE removes rows for the sake of ${found.secondUnique}, and no trigger tells`,
+      { next: 'Drop it, or make it an index that is not UNIQUE; or use MySQL.' },
     );
   }
   const shardKey = request.shardKey ?? first;

@@ -63,6 +63,27 @@ describe('embedded change log', () => {
     ]);
   });
 
+  it('lets no UPDATE OR REPLACE remove the row whose key it takes', async () => {
+    await fixture.exec(`INSERT INTO item VALUES (1, 'a'), (2, 'b')`);
+    const taking = fixture.exec(`UPDATE OR REPLACE item SET id = 2 WHERE id = 1`);
+    await expect(taking).rejects.toThrow('another row has this key');
+    await fixture.exec(
+      `UPDATE OR REPLACE item SET name = 'c' WHERE id = 2`,
+      `UPDATE item SET id = 3 WHERE id = 1`,
+    );
+    expect(await changesAfter('0')).toEqual([
+      ...[`+1|'a'`, `+2|'b'`, `-2|'b'`, `+2|'c'`, `-1|'a'`, `+3|'a'`],
+    ]);
+  });
+
+  it('ends with SCHEMA_CHANGED when a captured table gets a second UNIQUE index', async () => {
+    const reader = await changes.read('0');
+    await reader.next(0);
+    await fixture.exec(`CREATE UNIQUE INDEX by_name ON item (name)`);
+    await expect(reader.next(5_000)).rejects.toMatchObject({ code: 'SCHEMA_CHANGED' });
+    await expect(changes.read('0')).rejects.toMatchObject({ code: 'SCHEMA_CHANGED' });
+  });
+
   it('keeps the rest when the log is trimmed, and says so when more is gone than was read', async () => {
     await fixture.exec(`INSERT INTO item VALUES (1, 'a')`);
     const { position } = await changes.head();

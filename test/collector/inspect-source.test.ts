@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inspectDimension, inspectSource } from '../../src/collector/index.ts';
 import { judgeSettings } from '../../src/collector/inspect-mysql.ts';
+import { CAPTURED_TABLES, sampleSchema } from '../../src/dev/sample/schema.ts';
 import { openEngine, type EngineKind } from '../../src/sql/index.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { openFixture, type Fixture } from './fixtures.ts';
@@ -87,6 +88,26 @@ function suite(kind: EngineKind): void {
 
 describe('inspection, embedded', () => {
   suite('embedded');
+
+  it.each([
+    ['a constraint', `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, code TEXT UNIQUE)`],
+    ['an index', `CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT); CREATE UNIQUE INDEX i ON t (code)`],
+  ])('refuses a second UNIQUE index, but not for a dimension: %s', async (_, statements) => {
+    const fixture = await openFixture('embedded');
+    await fixture.exec(...statements.split('; '));
+    const inspect = inspectSource(fixture.source, { tables: [{ table: 't' }] });
+    await expect(inspect).rejects.toMatchObject({ code: 'TABLE_SECOND_UNIQUE' });
+    await expect(inspectDimension(fixture.source, 't')).resolves.toHaveLength(2);
+    await fixture.close();
+  });
+
+  it('accepts the sample tables', async () => {
+    const fixture = await openFixture('embedded');
+    await fixture.exec(...sampleSchema('embedded'));
+    const tables = CAPTURED_TABLES.map((table) => ({ table }));
+    await expect(inspectSource(fixture.source, { tables })).resolves.toHaveLength(tables.length);
+    await fixture.close();
+  });
 
   it('refuses DECIMAL, and a key that may be NULL', async () => {
     const fixture = await openFixture('embedded');
