@@ -109,6 +109,13 @@ class EndpointClient implements TidemarkClient {
       openSession: async () => (await this.#call(this.#sessionCall())).sessionId,
     });
     this.kv = createKeyValueClient({ ...settings, link: this.#link });
+  }
+
+  async init(clientAddresses: readonly string[]): Promise<InitReply> {
+    // Not redirected: who is asked becomes a member first, and nobody leads yet.
+    const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
+    const { preferred } = this.#endpoints;
+    try {
       return await this.#endpoints.call(preferred, ClientService.init, request, this.#settings.deadlineMs);
     } catch (error) {
       throw initFailed(preferred, error);

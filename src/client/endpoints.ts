@@ -84,11 +84,6 @@ export class Endpoints {
     });
   }
 
-  close(): void {
-    this.#closed = true;
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
-  }
   /**
    * Opens a stream to one address. The caller takes it over in the same turn.
    * @throws TidemarkError `CANCELLED` once the client is closed.
@@ -102,6 +97,11 @@ export class Endpoints {
     return this.#client(address).makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
   }
 
+  close(): void {
+    this.#closed = true;
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
 
   #after(address: string): string {
     const position = this.#given.indexOf(address);

@@ -171,6 +171,12 @@ class CoordinatorProcess implements RunningCoordinator {
     };
     peerServer.addService(PeerService, peers);
     clientServer.addService(ExecutorService, executors);
+    const keyValues: KeyValueServer = {
+      stream: (call) => {
+        serveKeyValues(() => this.#cluster(), call);
+      },
+    };
+    clientServer.addService(KeyValueService, keyValues);
     clientServer.addService(
       ClientService,
       createClientService({
@@ -178,12 +184,6 @@ class CoordinatorProcess implements RunningCoordinator {
         init: (request) => initialiser.init(request),
         cluster: () => this.#cluster(),
       }),
-    const keyValues: KeyValueServer = {
-      stream: (call) => {
-        serveKeyValues(() => this.#cluster(), call);
-      },
-    };
-    clientServer.addService(KeyValueService, keyValues);
     );
   }
 

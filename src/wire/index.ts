@@ -68,9 +68,6 @@ export {
   ValidateOutcome,
   type ExecutorServer,
 } from './tidemark/v1/executor.ts';
-export {
-  AdmitReply,
-  AdmitRequest,
 export { KeyValueFrame, KeyValueService, type KeyValueServer } from './tidemark/v1/keyvalue.ts';
 export {
   decodeKeyValueReplies,
@@ -81,6 +78,9 @@ export {
   type KeyValueReply,
   type KeyValueRequest,
 } from './key-value-frames.ts';
+export {
+  AdmitReply,
+  AdmitRequest,
   Member,
   PeerClient,
   PeerFrame,
