@@ -1,10 +1,17 @@
 /**
  * Checks a job file against its databases and compiles it, without any effect on them (design section 8):
- * schemas are read from the sources, every report's SQL runs over an empty range, stores and report
- * databases are reached.
+ * schemas are read from the sources, every report's SQL runs over an empty range, what its first window
+ * would add is counted, stores and report databases are reached.
  */
 import { existsSync } from 'node:fs';
-import { checkReport, compileJob, parseJobFile, type CapturedTable, type ColumnSpec } from '../job/index.ts';
+import {
+  checkFirstWindow,
+  checkReport,
+  compileJob,
+  parseJobFile,
+  type CapturedTable,
+  type ColumnSpec,
+} from '../job/index.ts';
 import type { CompiledJob, JobFile, JobSource } from '../job/index.ts';
 import { inspectDimension, inspectSource } from '../collector/index.ts';
 import { must, TidemarkError } from '../base/index.ts';
@@ -14,7 +21,7 @@ import { Databases, type DatabasesOptions } from './databases.ts';
  * Validates the text of a job file and returns its compiled form.
  *
  * @throws TidemarkError `JOB_*`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`,
- * `BINLOG_*`, and those of the engines. All but the last kind mean that the file, or what it names, must be
+ * `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean that the file, or what it names, must be
  * changed.
  */
 export async function validateJob(options: DatabasesOptions, jobYaml: string): Promise<CompiledJob> {
@@ -70,9 +77,11 @@ async function checkReports(databases: Databases, job: CompiledJob): Promise<voi
       'the source of a report',
     );
     const engine = databases.engine(source.database);
-    await engine.use('validate', (connection) =>
-      checkReport({ connection, dialect: engine.dialect, report, tables: source.tables }),
-    );
+    await engine.use('validate', async (connection) => {
+      const input = { connection, dialect: engine.dialect, report, tables: source.tables };
+      await checkReport(input);
+      await checkFirstWindow(input);
+    });
   }
 }
 

@@ -30,14 +30,20 @@ export interface CheckReportInput {
  */
 export async function checkReport(input: CheckReportInput): Promise<void> {
   const { dialect, report } = input;
-  const schema = await schemaOf(input);
-  const inputs = report.inputs.map((part) => emptyInput(input, part, schema));
+  const inputs = await sourceInputs(input, 'none');
   const rows = `${withRows(dialect, report, inputs)}\nSELECT * FROM ${dialect.id(REPORT_ROWS)}`;
   const { columns } = await run(input, rows);
   checkNames(report, columns);
   checkTypes(report, columns);
   const queries = buildQueries(dialect, report, inputs);
   for (const { sql } of [queries.additive, ...queries.multisets]) await run(input, sql);
+}
+
+/** The report's inputs as the source's own tables, with no row of them or with all that are there now. */
+export async function sourceInputs(input: CheckReportInput, rows: 'none' | 'all'): Promise<InputText[]> {
+  const schema = await schemaOf(input);
+  const tail = rows === 'none' ? ' WHERE 1 = 0' : '';
+  return input.report.inputs.map((part) => sourceInput(input, part, schema, tail));
 }
 
 /**
@@ -55,10 +61,11 @@ async function schemaOf({ connection, dialect }: CheckReportInput): Promise<stri
   });
 }
 
-function emptyInput(
+function sourceInput(
   { dialect, tables, report }: CheckReportInput,
   part: ReportInput,
   schema: string,
+  tail: string,
 ): InputText {
   const found = part.kind === 'dimension' ? part : tables.find((table) => table.table === part.table);
   if (found === undefined) {
@@ -67,7 +74,7 @@ function emptyInput(
   const names = found.columns.map((column) => dialect.id(column.name));
   // The weight of a change row is a BIGINT; a bare 1 would be a shorter integer.
   if (part.kind === 'changes') names.push(dialect.kind === 'mysql' ? 'CAST(1 AS SIGNED) AS _w' : '1 AS _w');
-  const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(schema)}.${dialect.id(part.table)} WHERE 1 = 0`;
+  const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(schema)}.${dialect.id(part.table)}${tail}`;
   return { alias: part.alias, sql, params: [] };
 }
 

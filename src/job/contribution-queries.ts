@@ -114,6 +114,31 @@ export function isMultisetMeasure(measure: Measure): boolean {
   return measure.kind === 'min' || measure.kind === 'max';
 }
 
+/**
+ * Statements that count the rows of each result of {@link buildQueries}, as far as the report's first `read`
+ * rows show them and no further than `atMost`.
+ */
+export function sizeQueries(
+  dialect: Dialect,
+  report: CompiledReport,
+  inputs: readonly InputText[],
+  bounds: { readonly read: number; readonly atMost: number },
+): string[] {
+  const keys = keyNames(report);
+  const count = (members: readonly string[], grouped: readonly string[]): string =>
+    [
+      withRows(dialect, report, inputs),
+      `SELECT COUNT(*) FROM (SELECT 1 AS counted ${rowsOf(dialect, report, members, ` LIMIT ${bounds.read}`)}`,
+      grouped.includes('member') ? 'WHERE member IS NOT NULL' : '',
+      `GROUP BY ${grouped.join(', ')} LIMIT ${bounds.atMost}) AS found`,
+    ].join('\n');
+  const multisets = report.measures.filter(isMultisetMeasure);
+  return [
+    count([], keys),
+    ...multisets.map((measure) => count([memberOf(dialect, measure)], [...keys, 'member'])),
+  ];
+}
+
 /** No alias of a job file begins with an underscore. */
 export const REPORT_ROWS = '_report_rows';
 
@@ -171,9 +196,8 @@ function multisetQuery(
     weightColumn('weight', measure.name),
   ];
   const keys = keyNames(report);
-  const member = `${dialect.toStored(dialect.id(measure.name), measure.type)} AS member`;
   const tail = [
-    rowsOf(dialect, report, [member]),
+    rowsOf(dialect, report, [memberOf(dialect, measure)]),
     'WHERE member IS NOT NULL',
     `GROUP BY ${[...keys, 'member'].join(', ')}`,
     'HAVING SUM(_w) <> 0',
@@ -181,13 +205,17 @@ function multisetQuery(
   return query(columns, [...keys, 'member', integer(dialect, 'SUM(_w)')], tail.join('\n'));
 }
 
+function memberOf(dialect: Dialect, measure: Measure): string {
+  return `${dialect.toStored(dialect.id(measure.name), measure.type)} AS member`;
+}
+
 /** The user's rows with keys and measures under fixed names, so that no name of theirs meets one of ours. */
-function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly string[]): string {
+function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly string[], tail = ''): string {
   const keys = report.keys.map(
     ({ name, type }, at) => `${storedKey(dialect, dialect.id(name), type)} AS key_${at}`,
   );
   const rows = `SELECT ${[...keys, ...measures, '_w'].join(', ')} FROM ${dialect.id(REPORT_ROWS)}`;
-  return `FROM (${rows}) AS typed_rows`;
+  return `FROM (${rows}${tail}) AS typed_rows`;
 }
 
 /** Text as bytes: a collation would take `a` and `a ` for one key, and show whichever came first. */

@@ -5,6 +5,7 @@
 import { isTidemarkError, LIMITS, must, TidemarkError } from '../../base/index.ts';
 import {
   contributionQueries,
+  FIRST_WINDOW_NEXT,
   readRows,
   type CapturedTable,
   type CompiledSource,
@@ -105,10 +106,11 @@ async function run(connection: SqlConnection, query: ContributionQuery, input: C
   const result = await connection.query(query.sql, query.params);
   const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
   if (result.rows.length > LIMITS.contributionRowsMax) {
+    const isFirst = input.windows.some(({ window }) => window === 1n);
     throw new TidemarkError(
       'CONTRIBUTION_TOO_LARGE',
       `${where}: ${result.rows.length} rows, at most ${LIMITS.contributionRowsMax} can be merged`,
-      { next: 'Make windows shorter, or choose keys with fewer values.' },
+      { next: isFirst ? FIRST_WINDOW_NEXT : 'Make windows shorter, or choose keys with fewer values.' },
     );
   }
   try {
