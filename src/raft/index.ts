@@ -1,5 +1,5 @@
 /** Consensus: a replicated log of opaque bytes with linearizable reads. */
-export { startRaftNode } from './driver/index.ts';
+export { makeRaftFolder, startRaftNode } from './driver/index.ts';
 export {
   createGrpcPeerTransport,
   type GrpcPeerTransport,
@@ -9,6 +9,7 @@ export type {
   CommittedEntry,
   Member,
   PeerTransport,
+  PreparedState,
   ProposeResult,
   RaftLogger,
   RaftNode,
@@ -16,4 +17,6 @@ export type {
   RaftStatus,
   ReplicatedStateMachine,
   Role,
+  SnapshotCapability,
+  StateSnapshot,
 } from './types.ts';

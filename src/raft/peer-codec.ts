@@ -3,6 +3,7 @@
  * travel as the records that the leader made. Everything is checked on arrival: a peer of another version or
  * a damaged frame is told apart from consensus before it can reach the core.
  */
+import { crc32 } from 'node:zlib';
 import {
   TERM_MAX,
   TidemarkError,
@@ -30,6 +31,8 @@ const KINDS = {
   heartbeat: 7,
   'heartbeat-reply': 8,
   'timeout-now': 9,
+  'snapshot-chunk': 10,
+  'snapshot-reply': 11,
 } as const satisfies Record<Message['type'], number>;
 
 const NAMES = new Map<unknown, Message['type']>(
@@ -69,6 +72,12 @@ function toList(message: Message): readonly Encodable[] {
       return [...head, message.round];
     case 'timeout-now':
       return head;
+    case 'snapshot-chunk': {
+      const { stream, lastIndex, lastTerm, offset, end, data } = message;
+      return [...head, stream, lastIndex, lastTerm, offset, end, crc32(data), data];
+    }
+    case 'snapshot-reply':
+      return [...head, message.stream, message.offset];
     default:
       return assertNever(message, 'message to encode');
   }
@@ -103,6 +112,19 @@ function fromList(value: unknown): Message {
       return { type, term, round: fields.number() };
     case 'timeout-now':
       return { type, term };
+    case 'snapshot-chunk':
+      return {
+        type,
+        term,
+        stream: fields.number(),
+        lastIndex: fields.index(),
+        lastTerm: fields.term(),
+        offset: fields.number(),
+        end: fields.flag(),
+        data: fields.checkedBytes(),
+      };
+    case 'snapshot-reply':
+      return { type, term, stream: fields.number(), offset: fields.number() };
     case undefined:
       throw new TidemarkError('FORMAT_UNKNOWN', 'a peer sent a message of a kind that is not known');
     default:
@@ -161,6 +183,14 @@ class Fields {
     const value = this.any();
     if (typeof value === 'boolean') return value;
     throw new TidemarkError('DATA_CORRUPT', 'a peer message holds a bad flag');
+  }
+
+  /** A checksum, then the bytes that it is of. */
+  checkedBytes(): Uint8Array {
+    const sum = this.number();
+    const value = this.any();
+    if (value instanceof Uint8Array && crc32(value) === sum) return value;
+    throw new TidemarkError('DATA_CORRUPT', 'a piece of a snapshot does not match its checksum');
   }
 
   records(): readonly Entry[] {

@@ -46,6 +46,36 @@ export interface CommittedEntry {
 export interface ReplicatedStateMachine {
   readonly appliedIndex: number;
   apply(entries: readonly CommittedEntry[]): Promise<readonly Uint8Array[]>;
+  /** Without it the log is kept whole, and bounded. */
+  readonly snapshots?: SnapshotCapability;
+}
+
+/** The state as of one entry; applying goes on while it is read. */
+export interface StateSnapshot {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/** A complete, checked state beside the one that is in use. */
+export interface PreparedState {
+  readonly index: LogIndex;
+  readonly term: Term;
+  /** Takes the place of the state, durably and as a whole. Nothing is applied meanwhile. */
+  install(): Promise<void>;
+}
+
+export interface SnapshotCapability {
+  /**
+   * The entry whose snapshot this state is, if nothing was applied after it. A log that does not reach it was
+   * left behind by a crash, and begins there.
+   */
+  readonly installed: { readonly index: LogIndex; readonly term: Term } | undefined;
+  /** Makes what is applied durable; resolves with the last index that surely is. */
+  flush(): Promise<number>;
+  read(): Promise<StateSnapshot>;
+  /** @throws TidemarkError `DATA_CORRUPT` for a damaged snapshot: the state is as it was. */
+  prepare(chunks: AsyncIterable<Uint8Array>): Promise<PreparedState>;
 }
 
 export interface ProposeResult {
@@ -119,6 +149,8 @@ export interface RaftNode {
  */
 export interface PeerTransport {
   send(to: MemberId, frame: Uint8Array): void;
+  /** Sends a large frame on a connection of its own, so that nothing waits behind it. @default send */
+  sendBulk?(to: MemberId, frame: Uint8Array): void;
   /** Set once by the driver. `from` was authenticated by the transport. */
   onFrame(handler: (from: MemberId, frame: Uint8Array) => void): void;
   /**

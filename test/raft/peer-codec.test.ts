@@ -29,6 +29,17 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ type: fc.constant('timeout-now' as const), term: terms }),
   fc.record({
+    type: fc.constant('snapshot-chunk' as const),
+    term: terms,
+    stream: round,
+    lastIndex: index,
+    lastTerm: terms,
+    offset: round,
+    end: flag,
+    data: fc.uint8Array({ maxLength: 20 }),
+  }),
+  fc.record({ type: fc.constant('snapshot-reply' as const), term: terms, stream: round, offset: round }),
+  fc.record({
     type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
     term: terms,
     granted: flag,

@@ -9,7 +9,8 @@ import {
   type MemberId,
 } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
-import type { Append, Heartbeat } from './messages.ts';
+import type { Append, Heartbeat, SnapshotChunk } from './messages.ts';
+import type { LogBase } from './term-runs.ts';
 import {
   becomeFollower,
   commitTo,
@@ -31,6 +32,11 @@ function followLeader(s: CoreState, from: MemberId): void {
 
 export function onAppend(s: CoreState, from: MemberId, message: Append): void {
   followLeader(s, from);
+  if (message.prevIndex < s.log.base.index) {
+    // What was compacted away was committed here, so the leader's log is equal up to the commit index.
+    acknowledge(s, from, s.commit);
+    return;
+  }
   if (s.log.termAt(message.prevIndex) !== message.prevTerm) {
     refuse(s, from, message);
     return;
@@ -40,14 +46,45 @@ export function onAppend(s: CoreState, from: MemberId, message: Append): void {
   // Beyond what this append proved equal, this log may hold entries that were never committed.
   const known = mutated('raft.commitBeyondVerified') ? s.log.lastIndex : verified;
   commitTo(s, Math.min(message.commit, known));
-  sendAfterDurable(s, from, {
+  acknowledge(s, from, verified);
+}
+
+function acknowledge(s: CoreState, to: MemberId, index: LogIndex): void {
+  sendAfterDurable(s, to, {
     type: 'append-reply',
     term: s.term,
     accepted: true,
-    index: verified,
+    index,
     hintIndex: logIndex(0),
     hintTerm: makeTerm(0),
   });
+}
+
+/** A piece of a snapshot. One that holds nothing new is answered with what this node has. */
+export function onSnapshotChunk(s: CoreState, from: MemberId, message: SnapshotChunk): void {
+  followLeader(s, from);
+  if (message.lastIndex <= s.commit) acknowledge(s, from, s.commit);
+  else s.collected.streamed.push({ from, message });
+}
+
+/**
+ * The state now stands at a snapshot's last entry. A log that holds this entry keeps what follows it; any
+ * other log is replaced as a whole (paper, figure 13). Meanwhile the log may have got there by itself.
+ */
+export function onInstalled(s: CoreState, at: LogBase): void {
+  if (at.index > s.commit) {
+    const found = s.log.termAt(at.index);
+    const holds = found === at.term || (found !== undefined && mutated('raft.installKeepsConflict'));
+    if (!holds) replaceLog(s, at);
+    commitTo(s, at.index);
+  }
+  if (s.leaderId !== undefined && s.role === 'follower') acknowledge(s, s.leaderId, s.commit);
+}
+
+function replaceLog(s: CoreState, at: LogBase): void {
+  s.log.reset(at);
+  s.collected.base = at;
+  s.collected.changedFrom = at.index;
 }
 
 /** Replaces this log's end only where a term differs: a delayed, shorter append takes nothing away. */

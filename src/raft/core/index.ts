@@ -1,6 +1,15 @@
 /** The pure core of consensus: inputs in, effects out. */
 export { RaftCore } from './raft-core.ts';
-export type { ConfirmedRead, Effects, HardState, Input, LoadRequest, Persist } from './io.ts';
+export type {
+  ConfirmedRead,
+  Effects,
+  HardState,
+  Input,
+  LoadRequest,
+  Persist,
+  SnapshotRequest,
+  StreamedMessage,
+} from './io.ts';
 export type {
   Append,
   AppendReply,
@@ -12,11 +21,13 @@ export type {
   Message,
   PreVote,
   PreVoteReply,
+  SnapshotChunk,
+  SnapshotReply,
   TimeoutNow,
   Vote,
   VoteReply,
 } from './messages.ts';
 export { LogView, type SliceLimit } from './log-view.ts';
-export { TermRuns } from './term-runs.ts';
+export { EMPTY_BASE, TermRuns, type LogBase } from './term-runs.ts';
 export { VoterSet } from './quorum.ts';
 export type { CoreConfig, CoreStart } from './state.ts';

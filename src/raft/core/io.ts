@@ -1,7 +1,15 @@
 /** Inputs and effects of the core: plain data in, plain data out. */
 import type { LogIndex, MemberId, Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
-import type { DurableMessage, Envelope, ImmediateMessage, Message } from './messages.ts';
+import type {
+  DurableMessage,
+  Envelope,
+  ImmediateMessage,
+  Message,
+  SnapshotChunk,
+  SnapshotReply,
+} from './messages.ts';
+import type { LogBase } from './term-runs.ts';
 
 /** What must survive a restart besides the log. `vote` belongs to `term`. */
 export interface HardState {
@@ -25,17 +33,39 @@ export type Input =
   | { readonly type: 'propose'; readonly data: readonly Uint8Array[] }
   /** Starts a read; only while this node is the leader. An id is never used twice. */
   | { readonly type: 'read'; readonly id: number }
+  /** Entries up to this one may be forgotten: they are applied, and what they led to is on disk. */
+  | { readonly type: 'compact'; readonly index: LogIndex }
+  /** The state machine now stands at this entry, by a snapshot, durably. */
+  | { readonly type: 'installed'; readonly at: LogBase }
   /** Every {@link Persist} up to this sequence is on disk. */
   | { readonly type: 'persisted'; readonly sequence: number }
   /** Answers a {@link LoadRequest}. */
   | { readonly type: 'loaded'; readonly request: LoadRequest; readonly entries: readonly Entry[] };
 
-/** From `from` on, the log on disk becomes exactly `entries`; the hard state goes with them in one write. */
+/**
+ * From `from` on, the log on disk becomes exactly `entries`; the hard state goes with them in one write. With
+ * `base`, nothing before `from` stays either.
+ */
 export interface Persist {
   readonly sequence: number;
   readonly hardState: HardState | undefined;
   /** Undefined: the log does not change. */
-  readonly log: { readonly from: LogIndex; readonly entries: readonly Entry[] } | undefined;
+  readonly log:
+    | { readonly from: LogIndex; readonly entries: readonly Entry[]; readonly base?: LogBase | undefined }
+    | undefined;
+}
+
+/** A follower needs what this log no longer holds: it is to be sent a snapshot that lies after `match`. */
+export interface SnapshotRequest {
+  readonly to: MemberId;
+  readonly term: Term;
+  readonly match: LogIndex;
+}
+
+/** Pieces of snapshots and their answers, of the current term, for whoever streams them. */
+export interface StreamedMessage {
+  readonly from: MemberId;
+  readonly message: SnapshotChunk | SnapshotReply;
 }
 
 /** Entries that a follower needs and that are no longer in memory. */
@@ -56,5 +86,7 @@ export interface Effects {
   readonly sendAfterDurable: readonly Envelope<DurableMessage>[];
   readonly persist: Persist | undefined;
   readonly loads: readonly LoadRequest[];
+  readonly snapshots: readonly SnapshotRequest[];
+  readonly streamed: readonly StreamedMessage[];
   readonly confirmedReads: readonly ConfirmedRead[];
 }

@@ -5,7 +5,7 @@
 import { assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LoadRequest } from './io.ts';
-import type { AppendReply, HeartbeatReply } from './messages.ts';
+import type { AppendReply, HeartbeatReply, SnapshotReply } from './messages.ts';
 import { Progress } from './progress.ts';
 import { ageTransfer, pursueTransfer } from './transfer.ts';
 import { appendOwn, becomeFollower, commitTo, peers, sendNow, type CoreState } from './state.ts';
@@ -147,6 +147,10 @@ function replicateToAll(s: CoreState): void {
 function replicate(s: CoreState, to: MemberId, progress: Progress): void {
   if (progress.appendTicks !== undefined || progress.loading) return;
   assert(progress.next > progress.match, 'what is sent next lies after what is known to be equal');
+  if (progress.next <= s.log.base.index) {
+    needSnapshot(s, to, progress);
+    return;
+  }
   if (progress.next > s.log.lastIndex) return;
   const entries = s.log.slice(progress.next, s.config.appendLimit);
   if (entries === undefined) {
@@ -155,6 +159,13 @@ function replicate(s: CoreState, to: MemberId, progress: Progress): void {
     return;
   }
   sendAppend(s, { to, progress, entries });
+}
+
+/** Asked for once for each place where the follower stands. */
+function needSnapshot(s: CoreState, to: MemberId, progress: Progress): void {
+  if (progress.state === 'snapshot') return;
+  progress.state = 'snapshot';
+  s.collected.snapshots.push({ to, term: s.term, match: progress.match });
 }
 
 function sendAppend(
@@ -178,4 +189,8 @@ export function onLoaded(s: CoreState, request: LoadRequest, entries: readonly E
   const usable = progress.next === request.first && entries[0]?.index === request.first;
   if (usable) sendAppend(s, { to: request.to, progress, entries });
   else replicate(s, request.to, progress);
+}
+
+export function onSnapshotReply(s: CoreState, from: MemberId, message: SnapshotReply): void {
+  if (heard(s, from)?.state === 'snapshot') s.collected.streamed.push({ from, message });
 }

@@ -4,7 +4,7 @@
  */
 import { assert, must, type LogIndex, type Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
-import type { TermRuns } from './term-runs.ts';
+import { TermRuns, type LogBase } from './term-runs.ts';
 
 export interface SliceLimit {
   readonly entries: number;
@@ -12,7 +12,7 @@ export interface SliceLimit {
 }
 
 export class LogView {
-  readonly #runs: TermRuns;
+  #runs: TermRuns;
   #tail: Entry[];
   #tailBytes = 0;
 
@@ -23,6 +23,11 @@ export class LogView {
     for (const entry of tail) this.#tailBytes += entry.record.length;
     const last = this.#tail.at(-1);
     assert(last === undefined || last.index === runs.lastIndex, 'the tail ends where the log ends');
+  }
+
+  /** What was compacted away ends here. */
+  get base(): LogBase {
+    return this.#runs.base;
   }
 
   get lastIndex(): LogIndex {
@@ -53,6 +58,25 @@ export class LogView {
     while ((this.#tail.at(-1)?.index ?? 0) >= from) {
       this.#tailBytes -= must(this.#tail.pop(), 'last entry').record.length;
     }
+  }
+
+  /** Forgets the entries up to `index`. */
+  compact(index: LogIndex): void {
+    this.#runs.compact(index);
+    let count = 0;
+    for (const entry of this.#tail) {
+      if (entry.index > index) break;
+      this.#tailBytes -= entry.record.length;
+      count++;
+    }
+    this.#tail = this.#tail.slice(count);
+  }
+
+  /** Forgets everything: the log goes on after `base`, which a snapshot holds. */
+  reset(base: LogBase): void {
+    this.#runs = new TermRuns(base);
+    this.#tail = [];
+    this.#tailBytes = 0;
   }
 
   /**

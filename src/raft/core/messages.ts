@@ -81,9 +81,34 @@ export interface HeartbeatReply {
 }
 
 /**
+ * A piece of the state as of an index that the leader's log no longer holds. `stream` names the leader's
+ * attempt within its term; pieces of another stream never mix with it.
+ */
+export interface SnapshotChunk {
+  readonly type: 'snapshot-chunk';
+  readonly term: Term;
+  readonly stream: number;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  /** Where `data` belongs, in bytes from the beginning. */
+  readonly offset: number;
+  readonly end: boolean;
+  readonly data: Uint8Array;
+}
+
+/** `offset`: where the piece belongs that the follower wants next. */
+export interface SnapshotReply {
+  readonly type: 'snapshot-reply';
+  readonly term: Term;
+  readonly stream: number;
+  readonly offset: number;
+}
+
+/**
  * A reply to a heartbeat may go at once only while the replier's term is durable; else it waits like a vote.
  */
-export type ImmediateMessage = PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply | TimeoutNow;
+export type ImmediateMessage =
+  PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply | TimeoutNow | SnapshotChunk | SnapshotReply;
 export type DurableMessage = Vote | VoteReply | AppendReply | HeartbeatReply;
 export type Message = ImmediateMessage | DurableMessage;
 

@@ -5,10 +5,12 @@ import { logIndex, type LogIndex } from '../../base/index.ts';
  * `probe`: where the follower's log meets the leader's is not known yet. `replicate`: everything up to
  * `match` is equal and durable there, and `next` is the entry after it.
  *
- * In both there is one append under way at a time; what is proposed meanwhile goes with the next one.
+ * `snapshot`: it needs what the leader's log no longer holds; nothing is appended until it has that.
+ *
+ * In the first two there is one append under way at a time; what is proposed meanwhile goes with the next one.
  */
 export class Progress {
-  state: 'probe' | 'replicate' = 'probe';
+  state: 'probe' | 'replicate' | 'snapshot' = 'probe';
   match: LogIndex = logIndex(0);
   next: LogIndex;
   /** Ticks since the append under way was sent; undefined: none is. */

@@ -16,7 +16,9 @@
  *     there is a `transferee`. The caller bounds them.
  *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
  * 10. Entries up to `applicableIndex` are applied in order, each once; they never change.
- * 11. A throw is a broken invariant or a log that lost what it held: the process ends.
+ * 11. `compact` is given with an index that the state machine has durably applied. `installed` is given when
+ *     the state machine's own durable state is the snapshot's, while nothing else is applied.
+ * 12. A throw is a broken invariant or a log that lost what it held: the process ends.
  */
 import {
   assert,
@@ -40,7 +42,7 @@ import {
   onVote,
   onVoteReply,
 } from './election.ts';
-import { onAppend, onHeartbeat } from './follower.ts';
+import { onAppend, onHeartbeat, onInstalled, onSnapshotChunk } from './follower.ts';
 import type { Effects, Input, Persist } from './io.ts';
 import {
   advanceCommit,
@@ -50,6 +52,7 @@ import {
   onLeaderStalled,
   onLeaderTick,
   onLoaded,
+  onSnapshotReply,
   propose,
 } from './leader.ts';
 import type { SliceLimit } from './log-view.ts';
@@ -66,7 +69,11 @@ import {
   type CoreState,
 } from './state.ts';
 
+import type { LogBase } from './term-runs.ts';
 import { beginTransfer } from './transfer.ts';
+
+/** What only a leader sends. */
+const LEADERS = new Set<Message['type']>(['append', 'heartbeat', 'snapshot-chunk', 'timeout-now']);
 
 const WHOLE: SliceLimit = { entries: Infinity, bytes: Infinity };
 
@@ -95,6 +102,16 @@ export class RaftCore {
 
   get commitIndex(): LogIndex {
     return this.#s.commit;
+  }
+
+  /** Entries up to here were compacted away. */
+  get baseIndex(): LogIndex {
+    return this.#s.log.base.index;
+  }
+
+  /** Tells whether this follower waits for a snapshot of this leader. */
+  needsSnapshot(id: MemberId): boolean {
+    return this.#s.progress.get(id)?.state === 'snapshot';
   }
 
   get lastIndex(): LogIndex {
@@ -172,6 +189,12 @@ export class RaftCore {
       case 'read':
         beginRead(s, input.id);
         break;
+      case 'compact':
+        if (input.index > s.log.base.index) s.log.compact(input.index);
+        break;
+      case 'installed':
+        onInstalled(s, input.at);
+        break;
       case 'persisted':
         onPersisted(s, input.sequence);
         break;
@@ -181,8 +204,10 @@ export class RaftCore {
       default:
         assertNever(input, 'input of the core');
     }
-    const { sendNow: now, sendAfterDurable: later, loads, confirmedReads } = s.collected;
-    return { sendNow: now, sendAfterDurable: later, persist: persistOf(s), loads, confirmedReads };
+    const { sendNow: now, sendAfterDurable: later, ...rest } = s.collected;
+    const { loads, snapshots, streamed, confirmedReads } = rest;
+    const persist = persistOf(s);
+    return { sendNow: now, sendAfterDurable: later, persist, loads, snapshots, streamed, confirmedReads };
   }
 }
 
@@ -221,7 +246,7 @@ function enterLaterTerm(s: CoreState, from: MemberId, message: Message): boolean
   if (message.type === 'pre-vote') return true;
   if (message.type === 'pre-vote-reply' && message.granted) return true;
   if (message.type === 'vote' && inLease(s) && !message.transfer) return false;
-  const leads = message.type === 'append' || message.type === 'heartbeat';
+  const leads = LEADERS.has(message.type);
   becomeFollower(s, message.term, leads ? from : undefined);
   return true;
 }
@@ -231,6 +256,7 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
   switch (message.type) {
     case 'append':
     case 'heartbeat':
+    case 'snapshot-chunk':
       sendAfterDurable(s, from, { type: 'heartbeat-reply', term: s.term, round: 0 });
       return;
     case 'vote':
@@ -244,6 +270,7 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
     case 'pre-vote-reply':
     case 'vote-reply':
     case 'timeout-now':
+    case 'snapshot-reply':
       return;
     default:
       assertNever(message, 'message of an older term');
@@ -279,21 +306,32 @@ function dispatch(s: CoreState, from: MemberId, message: Message): void {
     case 'timeout-now':
       onTimeoutNow(s, from);
       return;
+    case 'snapshot-chunk':
+      onSnapshotChunk(s, from, message);
+      return;
+    case 'snapshot-reply':
+      onSnapshotReply(s, from, message);
+      return;
     default:
       assertNever(message, 'message');
   }
 }
 
 function persistOf(s: CoreState): Persist | undefined {
-  const { changedFrom, hardStateChanged } = s.collected;
+  const { changedFrom, hardStateChanged, base } = s.collected;
   if (changedFrom === undefined && !hardStateChanged) return undefined;
   const sequence = s.durability.issue(changedFrom, hardStateChanged);
   const vote = mutated('raft.voteNotPersisted') ? undefined : s.vote;
   return {
     sequence,
     hardState: hardStateChanged ? { term: s.term, vote } : undefined,
-    log: changedFrom === undefined ? undefined : { from: changedFrom, entries: written(s, changedFrom) },
+    log: changedFrom === undefined ? undefined : logOf(s, changedFrom, base),
   };
+}
+
+function logOf(s: CoreState, changedFrom: LogIndex, base: LogBase | undefined): Persist['log'] {
+  const from = base === undefined ? changedFrom : logIndex(base.index + 1);
+  return { from, entries: written(s, from), base };
 }
 
 function written(s: CoreState, from: LogIndex): readonly Entry[] {

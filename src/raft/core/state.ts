@@ -10,8 +10,9 @@ import {
 } from '../../base/index.ts';
 import { makeEntry } from '../entry.ts';
 import type { Role } from '../types.ts';
+import type { LogBase } from './term-runs.ts';
 import { Durability } from './durability.ts';
-import type { ConfirmedRead, HardState, LoadRequest } from './io.ts';
+import type { ConfirmedRead, HardState, LoadRequest, SnapshotRequest, StreamedMessage } from './io.ts';
 import type { LogView, SliceLimit } from './log-view.ts';
 import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
 import type { Progress } from './progress.ts';
@@ -48,9 +49,13 @@ export interface Collected {
   readonly sendNow: Envelope<ImmediateMessage>[];
   readonly sendAfterDurable: Envelope<DurableMessage>[];
   readonly loads: LoadRequest[];
+  readonly snapshots: SnapshotRequest[];
+  readonly streamed: StreamedMessage[];
   readonly confirmedReads: ConfirmedRead[];
   /** The first log index that this step changed. */
   changedFrom: LogIndex | undefined;
+  /** The log was replaced by what a snapshot holds. */
+  base: LogBase | undefined;
   hardStateChanged: boolean;
 }
 
@@ -87,8 +92,11 @@ export function newCollected(): Collected {
     sendNow: [],
     sendAfterDurable: [],
     loads: [],
+    snapshots: [],
+    streamed: [],
     confirmedReads: [],
     changedFrom: undefined,
+    base: undefined,
     hardStateChanged: false,
   };
 }
@@ -96,6 +104,7 @@ export function newCollected(): Collected {
 export function newState(config: CoreConfig, start: CoreStart): CoreState {
   assert(config.voters.has(config.id), 'a member is one of the voters');
   assert(start.appliedIndex <= start.log.lastIndex, 'what was applied is in the log');
+  assert(start.appliedIndex >= start.log.base.index, 'what was compacted away is applied');
   const state: CoreState = {
     config,
     log: start.log,

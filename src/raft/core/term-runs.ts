@@ -1,6 +1,7 @@
 /**
  * The term of every entry, in memory for the whole log: terms never decrease along a log, so one pair (first
- * index, term) per change of term is enough, and a conflict is found without reading an entry.
+ * index, term) per change of term is enough, and a conflict is found without reading an entry. Of what was
+ * compacted away only the last index and its term are left: the base.
  */
 import { assert, logIndex, term as makeTerm, type LogIndex, type Term } from '../../base/index.ts';
 
@@ -9,16 +10,35 @@ export interface TermRun {
   readonly term: Term;
 }
 
+/** The entry before the first that is kept; index and term 0 before the first of all. */
+export interface LogBase {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
+export const EMPTY_BASE: LogBase = { index: logIndex(0), term: makeTerm(0) };
+
 export class TermRuns {
-  readonly #runs: TermRun[] = [];
-  #lastIndex: LogIndex = logIndex(0);
+  #base: LogBase;
+  #runs: TermRun[];
+  #lastIndex: LogIndex;
+
+  constructor(base: LogBase = EMPTY_BASE) {
+    this.#base = base;
+    this.#runs = [{ first: base.index, term: base.term }];
+    this.#lastIndex = base.index;
+  }
+
+  get base(): LogBase {
+    return this.#base;
+  }
 
   get lastIndex(): LogIndex {
     return this.#lastIndex;
   }
 
   get lastTerm(): Term {
-    return this.#runs.at(-1)?.term ?? makeTerm(0);
+    return this.#runs.at(-1)?.term ?? this.#base.term;
   }
 
   append(index: LogIndex, term: Term): void {
@@ -33,14 +53,24 @@ export class TermRuns {
 
   /** Forgets every entry from `index` on. */
   truncate(index: LogIndex): void {
+    assert(index > this.#base.index, () => `entry ${index} was compacted and would be forgotten`);
     while ((this.#runs.at(-1)?.first ?? 0) >= index) this.#runs.pop();
     this.#lastIndex = logIndex(index - 1);
   }
 
-  /** Returns 0 for index 0 and undefined beyond the end. */
+  /** Forgets the entries up to `index`, which becomes the base. */
+  compact(index: LogIndex): void {
+    const term = this.termAt(index);
+    assert(term !== undefined, () => `entry ${index} is not in the log that is compacted`);
+    const kept = this.#runs.slice(this.#runAt(index) + 1);
+    this.#base = { index, term };
+    this.#runs = [{ first: index, term }, ...kept];
+  }
+
+  /** Returns the base's term at the base (0 for index 0), undefined before it and beyond the end. */
   termAt(index: LogIndex): Term | undefined {
     if (index > this.#lastIndex) return undefined;
-    return this.#runs[this.#runAt(index)]?.term ?? makeTerm(0);
+    return this.#runs[this.#runAt(index)]?.term;
   }
 
   /**

@@ -21,6 +21,7 @@ export class Applier {
   #applied: LogIndex;
   #running: Promise<void> | undefined;
   #stopped = false;
+  #paused = false;
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
@@ -33,9 +34,26 @@ export class Applier {
 
   /** Looks whether there is something to apply. */
   kick(): void {
-    if (this.#running !== undefined || this.#stopped || this.#applied >= this.#parts.core.applicableIndex)
+    if (this.#running !== undefined || !this.#mayRun || this.#applied >= this.#parts.core.applicableIndex)
       return;
     this.#running = this.#run();
+  }
+
+  /** Starts no more groups until {@link resume}, and resolves when the one under way has been applied. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await this.#running;
+  }
+
+  /** Goes on after what the state machine has, by a snapshot or as before. */
+  resume(): void {
+    this.#paused = false;
+    this.#applied = logIndex(this.#parts.stateMachine.appliedIndex);
+    this.kick();
+  }
+
+  get #mayRun(): boolean {
+    return !this.#stopped && !this.#paused;
   }
 
   /** Starts no more groups, and resolves when the one under way has been applied. */
@@ -46,7 +64,7 @@ export class Applier {
 
   async #run(): Promise<void> {
     try {
-      while (!this.#stopped && this.#applied < this.#parts.core.applicableIndex) await this.#applyGroup();
+      while (this.#mayRun && this.#applied < this.#parts.core.applicableIndex) await this.#applyGroup();
     } catch (error) {
       this.#stopped = true;
       this.#parts.onFatal(error);

@@ -17,14 +17,22 @@ import {
 import { RaftCore, VoterSet, type Input, type LoadRequest, type SliceLimit } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
-import { decodeFrame } from '../peer-codec.ts';
-import type { ProposeResult, RaftNode, RaftOptions, RaftStatus } from '../types.ts';
+import { decodeFrame, encodeFrame } from '../peer-codec.ts';
+import type {
+  PreparedState,
+  ProposeResult,
+  RaftNode,
+  RaftOptions,
+  RaftStatus,
+  SnapshotCapability,
+} from '../types.ts';
 import { Applier } from './applier.ts';
 import { Handover } from './handover.ts';
 import { Outbox } from './outbox.ts';
 import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
 import { logFull, notLeader, stopping, unknownOutcome } from './refusals.ts';
+import { DEFAULT_COMPACTION, Snapshots, type CompactionPolicy } from './snapshots.ts';
 import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
 import { WriteQueue, type QueuedWrite } from './write-queue.ts';
@@ -43,12 +51,13 @@ export interface DriverParts {
 export interface DriverTuning {
   readonly appendLimit: SliceLimit;
   readonly tailBytes: number;
+  readonly compaction?: CompactionPolicy;
 }
 
 /** What an observer may see of the core. */
 export type CoreView = Pick<
   RaftCore,
-  'term' | 'role' | 'vote' | 'commitIndex' | 'lastIndex' | 'termAt' | 'entries'
+  'term' | 'role' | 'vote' | 'commitIndex' | 'baseIndex' | 'lastIndex' | 'termAt' | 'entries'
 >;
 
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
@@ -75,6 +84,7 @@ export class RaftDriver implements RaftNode {
   readonly #ticker: Ticker;
   readonly #outbox: Outbox;
   readonly #handover: Handover;
+  readonly #snapshots: Snapshots | undefined;
   readonly #writes = new WriteQueue();
   readonly #proposals = new Proposals();
   readonly #reads = new PendingReads();
@@ -96,7 +106,8 @@ export class RaftDriver implements RaftNode {
         voters: new VoterSet(options.initialMembers.map((member) => member.id)),
         electionTicks: LIMITS.raftElectionTicks,
         heartbeatTicks: LIMITS.raftHeartbeatTicks,
-        ...this.#tuning,
+        appendLimit: this.#tuning.appendLimit,
+        tailBytes: this.#tuning.tailBytes,
         seed,
       },
       {
@@ -117,6 +128,7 @@ export class RaftDriver implements RaftNode {
         this.#fail(error);
       },
     });
+    this.#snapshots = this.#makeSnapshots(options.stateMachine.snapshots);
     const appliedIndex = (): LogIndex => this.#applier.appliedIndex;
     this.#standing = new Standing({ core: this.#core, options, appliedIndex });
     this.#ticker = new Ticker({
@@ -132,6 +144,7 @@ export class RaftDriver implements RaftNode {
         this.#watchDisk();
         this.#step({ type: 'tick' });
         this.#handover.tick();
+        this.#snapshots?.tick();
       },
     });
     options.transport.onFrame((from, frame) => {
@@ -185,8 +198,53 @@ export class RaftDriver implements RaftNode {
     this.#reads.failAll(stopping());
     this.#handover.fail(stopping());
     await this.#writing;
+    await this.#snapshots?.stop();
     await this.#applier.stop();
     await this.#store.close();
+  }
+
+  #makeSnapshots(capability: SnapshotCapability | undefined): Snapshots | undefined {
+    if (capability === undefined) return undefined;
+    const options = this.#options;
+    return new Snapshots({
+      core: this.#core,
+      capability,
+      policy: this.#tuning.compaction ?? DEFAULT_COMPACTION,
+      log: options.log,
+      appliedIndex: () => this.#applier.appliedIndex,
+      logBytes: () => this.#store.bytes,
+      send: (to, message) => {
+        const { transport } = options;
+        const frame = encodeFrame([message]);
+        if (transport.sendBulk === undefined) transport.send(to, frame);
+        else transport.sendBulk(to, frame);
+      },
+      compact: (base) => {
+        this.#writes.compact(base);
+        this.#step({ type: 'compact', index: base.index });
+      },
+      install: (prepared) => this.#install(prepared),
+      onFatal: (error) => {
+        this.#fail(error);
+      },
+    });
+  }
+
+  /** The state first, durably; the log follows. A crash between the two is seen at the next start. */
+  async #install(prepared: PreparedState): Promise<void> {
+    const { index, term } = prepared;
+    try {
+      await this.#applier.pause();
+      if (this.#state !== 'running') return;
+      if (index > this.#core.commitIndex) {
+        await prepared.install();
+        this.#options.log.info({ index }, 'a snapshot was installed');
+        this.#step({ type: 'installed', at: { index, term } });
+      }
+      this.#applier.resume();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** Whoever is left would wait for an election otherwise. Without anybody to lead, stopping goes on. */
@@ -206,7 +264,7 @@ export class RaftDriver implements RaftNode {
 
   #logFull(bytes: number): TidemarkError | undefined {
     return logFull({
-      entries: this.#core.lastIndex + this.#proposals.queued,
+      entries: this.#core.lastIndex - this.#core.baseIndex + this.#proposals.queued,
       bytes: this.#store.bytes + this.#proposals.bytes + bytes,
     });
   }
@@ -233,6 +291,8 @@ export class RaftDriver implements RaftNode {
       if (effects.persist !== undefined) this.#writes.add(effects.persist);
       this.#outbox.add(this.#writes.addAfterDurable(effects.sendAfterDurable));
       for (const request of effects.loads) void this.#load(request);
+      for (const request of effects.snapshots) this.#snapshots?.request(request);
+      for (const streamed of effects.streamed) this.#snapshots?.onStreamed(streamed);
       for (const read of effects.confirmedReads) this.#reads.confirmed(read);
       this.#reads.applied(this.#applier.appliedIndex);
       this.#publish();

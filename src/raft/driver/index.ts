@@ -1,3 +1,4 @@
 /** The running member: core, log, peers, clock and state machine together. */
 export { RaftDriver, type CoreView, type DriverParts, type DriverTuning } from './driver.ts';
-export { startRaftNode } from './start.ts';
+export { makeRaftFolder, startRaftNode } from './start.ts';
+export { followInstalled } from './follow-installed.ts';

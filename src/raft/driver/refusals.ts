@@ -9,7 +9,7 @@ export function notLeader(options: RaftOptions, leaderId: MemberId | undefined):
   return new TidemarkError('NOT_LEADER', `member ${options.memberId} does not lead`, { details });
 }
 
-/** The log is kept whole in this version, and bounded. */
+/** The log grows only while it cannot be compacted: the state machine or its disk is behind. */
 export function logFull(log: {
   readonly entries: number;
   readonly bytes: number;
@@ -17,7 +17,7 @@ export function logFull(log: {
   const { entries, bytes } = log;
   if (entries < LIMITS.raftLogEntriesMax && bytes <= LIMITS.raftLogBytesMax) return undefined;
   return new TidemarkError('LOG_FULL', `the log holds ${entries} entries and ${bytes} bytes`, {
-    next: 'This version keeps its whole log: start a new cluster, or use a version that compacts it.',
+    next: 'The log cannot be compacted. Look at the disk and the log messages of this coordinator.',
   });
 }
 

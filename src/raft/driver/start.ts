@@ -11,6 +11,7 @@ import {
 } from '../log-store/index.ts';
 import type { RaftNode, RaftOptions } from '../types.ts';
 import { RaftDriver } from './driver.ts';
+import { followInstalled } from './follow-installed.ts';
 
 /**
  * Opens the log in `options.folder` (made if it is not there) and starts to take part in consensus.
@@ -31,6 +32,27 @@ export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
   return startOnStore(store, options);
 }
 
+/**
+ * Makes the log of a member that has not run yet, so that whoever starts it can write down that it exists
+ * before a vote can leave this node. A log that is there already is left as it is.
+ *
+ * @throws TidemarkError as {@link startRaftNode}.
+ */
+export async function makeRaftFolder(
+  options: Pick<RaftOptions, 'clusterId' | 'memberId' | 'folder'>,
+): Promise<void> {
+  const { clusterId, memberId, folder } = options;
+  const { kv, witness } = await openFolder(folder);
+  const store = await openLogStore(kv, witness, {
+    clusterId,
+    memberId,
+    folder,
+    mustExist: false,
+    sync: true,
+  });
+  await store.close();
+}
+
 async function openFolder(
   folder: string,
 ): Promise<{ readonly kv: KeyValueStore; readonly witness: Witness }> {
@@ -45,7 +67,16 @@ async function openFolder(
 }
 
 async function startOnStore(store: LogStore, options: RaftOptions): Promise<RaftNode> {
+  await followInstalled(store, options.stateMachine);
   const { appliedIndex } = options.stateMachine;
+  if (appliedIndex < store.base.index) {
+    await store.close();
+    throw new TidemarkError(
+      'DATA_CORRUPT',
+      `entry ${appliedIndex} was applied, but the log in ${options.folder} begins after ${store.base.index}`,
+      { next: 'Log and state belong together: put the whole data folder back, or replace this member.' },
+    );
+  }
   if (appliedIndex > store.lastIndex) {
     await store.close();
     throw new TidemarkError(

@@ -3,7 +3,7 @@
  * Messages that promise durability wait for the last write asked for before them.
  */
 import { assert, mutated, type LogIndex } from '../../base/index.ts';
-import type { DurableMessage, Envelope, HardState, Persist } from '../core/index.ts';
+import type { DurableMessage, Envelope, HardState, LogBase, Persist } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogWrite } from '../log-store/index.ts';
 
@@ -18,10 +18,11 @@ class Gathering implements QueuedWrite {
   sequence = 0;
   hardState: HardState | undefined;
   readonly after: Envelope<DurableMessage>[] = [];
-  #log: { from: LogIndex; entries: Entry[] } | undefined;
+  compactTo: LogBase | undefined;
+  #log: { from: LogIndex; entries: Entry[]; base: LogBase | undefined } | undefined;
 
   get write(): LogWrite {
-    return { hardState: this.hardState, log: this.#log };
+    return { hardState: this.hardState, log: this.#log, compactTo: this.compactTo };
   }
 
   add(persist: Persist): void {
@@ -29,8 +30,9 @@ class Gathering implements QueuedWrite {
     this.sequence = persist.sequence;
     this.hardState = persist.hardState ?? this.hardState;
     if (persist.log === undefined) return;
-    if (this.#log === undefined || persist.log.from <= this.#log.from) {
-      this.#log = { from: persist.log.from, entries: [...persist.log.entries] };
+    const { base, from } = persist.log;
+    if (this.#log === undefined || base !== undefined || from <= this.#log.from) {
+      this.#log = { from, entries: [...persist.log.entries], base: base ?? this.#log?.base };
       return;
     }
     const kept = persist.log.from - this.#log.from;
@@ -47,6 +49,12 @@ export class WriteQueue {
   add(persist: Persist): void {
     this.#gathering ??= new Gathering();
     this.#gathering.add(persist);
+  }
+
+  /** Forgets the entries up to `base`, with the next write. */
+  compact(base: LogBase): void {
+    this.#gathering ??= new Gathering();
+    this.#gathering.compactTo = base;
   }
 
   /** Returns what may leave at once because nothing is being written. */

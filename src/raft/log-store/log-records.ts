@@ -23,7 +23,7 @@ import {
   type MemberId,
   type Term,
 } from '../../base/index.ts';
-import type { HardState } from '../core/index.ts';
+import { EMPTY_BASE, type HardState, type LogBase } from '../core/index.ts';
 
 const LOG_FORMAT = 1;
 const CHECKSUM_BYTES = 4;
@@ -42,6 +42,8 @@ export interface LogIdentity {
 export interface StoredHardState extends HardState {
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** What was compacted away ends here. Absent in logs of version 0.1, which are whole. */
+  readonly base: LogBase;
   /** Counts the writes of this log's life; see witness.ts. */
   readonly writes: number;
 }
@@ -55,8 +57,9 @@ export function entryKey(index: LogIndex): Uint8Array {
 }
 
 export function encodeHardState(state: StoredHardState): Uint8Array {
-  const { term, vote, lastIndex, lastTerm, writes } = state;
-  return seal({ term, vote: vote ?? null, lastIndex, lastTerm, writes });
+  const { term, vote, lastIndex, lastTerm, base, writes } = state;
+  const { index: baseIndex, term: baseTerm } = base;
+  return seal({ term, vote: vote ?? null, lastIndex, lastTerm, baseIndex, baseTerm, writes });
 }
 
 export function decodeHardState(bytes: Uint8Array): StoredHardState {
@@ -67,8 +70,14 @@ export function decodeHardState(bytes: Uint8Array): StoredHardState {
     vote: vote === null ? undefined : makeMemberId(numberOf(fields, 'vote')),
     lastIndex: logIndex(numberOf(fields, 'lastIndex')),
     lastTerm: makeTerm(numberOf(fields, 'lastTerm')),
+    base: decodeBase(fields),
     writes: numberOf(fields, 'writes'),
   };
+}
+
+function decodeBase(fields: Record<string, unknown>): LogBase {
+  if (fields['baseIndex'] === undefined) return EMPTY_BASE;
+  return { index: logIndex(numberOf(fields, 'baseIndex')), term: makeTerm(numberOf(fields, 'baseTerm')) };
 }
 
 export function encodeIdentity(identity: LogIdentity): Uint8Array {

@@ -9,8 +9,17 @@ import {
   logIndex,
   term as makeTerm,
   type LogIndex,
+  type Term,
 } from '../../base/index.ts';
-import { LogView, TermRuns, type HardState, type SliceLimit } from '../core/index.ts';
+import {
+  EMPTY_BASE,
+  LogView,
+  TermRuns,
+  type HardState,
+  type LogBase,
+  type Persist,
+  type SliceLimit,
+} from '../core/index.ts';
 import { parseEntry, type Entry } from '../entry.ts';
 import type { KeyValueStore } from './key-value.ts';
 import { DAMAGED_NEXT } from './level-key-value.ts';
@@ -29,10 +38,12 @@ import {
 } from './log-records.ts';
 import type { Witness } from './witness.ts';
 
-/** One atomic change: from `log.from` on, the log becomes exactly `log.entries`. */
-export interface LogWrite {
-  readonly hardState: HardState | undefined;
-  readonly log: { readonly from: LogIndex; readonly entries: readonly Entry[] } | undefined;
+/**
+ * One atomic change: from `log.from` on, the log becomes exactly `log.entries`; with a base, nothing before
+ * them stays. `compactTo` forgets the entries up to its index.
+ */
+export interface LogWrite extends Pick<Persist, 'hardState' | 'log'> {
+  readonly compactTo?: LogBase | undefined;
 }
 
 export interface LogStoreOptions extends LogIdentity {
@@ -47,13 +58,17 @@ export interface LogStoreOptions extends LogIdentity {
 export interface LogStore {
   readonly hardState: HardState;
   readonly lastIndex: LogIndex;
+  /** What was compacted away ends here. */
+  readonly base: LogBase;
   /** Bytes of all entries. */
   readonly bytes: number;
+  /** The term of an entry, until the view is taken over. */
+  termAt(index: LogIndex): Term | undefined;
   /** Takes over what was read when the store was opened. To be called once. */
   takeView(): LogView;
   /** Durable when it resolves. One at a time. A rejection ends the process. */
   write(write: LogWrite): Promise<void>;
-  /** Reads entries from `first` on, at least one if there is one. */
+  /** Reads entries from `first` on, at least one if there is one; none if `first` was compacted away. */
   read(first: LogIndex, limit: SliceLimit): Promise<readonly Entry[]>;
   close(): Promise<void>;
 }
@@ -101,6 +116,7 @@ async function createLog(parts: Parts): Promise<LogStore> {
     vote: undefined,
     lastIndex: logIndex(0),
     lastTerm: makeTerm(0),
+    base: EMPTY_BASE,
     writes: 1,
   };
   const puts = [
@@ -121,7 +137,7 @@ async function loadLog(parts: Parts): Promise<LogStore> {
   if (hardState.writes < seen) {
     throw new TidemarkError('DATA_CORRUPT', `the last ${seen - hardState.writes} of ${seen} writes are gone`);
   }
-  const runs = new TermRuns();
+  const runs = new TermRuns(hardState.base);
   const tail = new Tail();
   let bytes = 0;
   await kv.scan(ENTRIES, (key, value) => {
@@ -193,8 +209,16 @@ class RecordLogStore implements LogStore {
     return this.#hardState.lastIndex;
   }
 
+  get base(): LogBase {
+    return this.#hardState.base;
+  }
+
   get bytes(): number {
     return this.#bytes;
+  }
+
+  termAt(index: LogIndex): Term | undefined {
+    return this.#view?.termAt(index);
   }
 
   takeView(): LogView {
@@ -207,24 +231,32 @@ class RecordLogStore implements LogStore {
   async write(write: LogWrite): Promise<void> {
     const deletes: Uint8Array[] = [];
     const puts: (readonly [Uint8Array, Uint8Array])[] = [];
-    let { lastIndex, lastTerm } = this.#hardState;
+    const forget = (from: number, to: number): void => {
+      for (let index = from; index <= to; index++) deletes.push(entryKey(logIndex(index)));
+    };
+    const before = this.#hardState;
+    const { term, vote } = write.hardState ?? before;
+    const writes = before.writes + 1;
+    this.#hardState = { ...before, ...whereItEnds(before, write.log), term, vote, writes };
     if (write.log !== undefined) {
-      const { from, entries } = write.log;
+      const { from, entries, base } = write.log;
+      if (base !== undefined) this.#view &&= new LogView(new TermRuns(base), []);
+      const kept = base === undefined ? from : before.base.index + 1;
+      if (kept <= before.lastIndex) await this.#forgetBytes(kept, before.lastIndex);
+      if (base !== undefined) forget(kept, Math.min(base.index, before.lastIndex));
+      forget(this.lastIndex + 1, before.lastIndex);
       for (const entry of entries) {
         puts.push([entryKey(entry.index), entry.record]);
         this.#bytes += entry.record.length;
       }
-      const last = entries.at(-1);
-      if (last === undefined) throw new TidemarkError('INTERNAL', 'a log only ever ends in an entry');
-      const replaced = lastIndex;
-      lastIndex = last.index;
-      lastTerm = last.term;
-      for (let index = lastIndex + 1; index <= replaced; index++) deletes.push(entryKey(logIndex(index)));
-      if (from <= replaced) await this.#forgetBytes(from, replaced);
     }
-    const { term, vote } = write.hardState ?? this.#hardState;
-    const writes = this.#hardState.writes + 1;
-    this.#hardState = { term, vote, lastIndex, lastTerm, writes };
+    const { compactTo } = write;
+    if (compactTo !== undefined && compactTo.index > this.base.index) {
+      const first = this.base.index + 1;
+      this.#hardState = { ...this.#hardState, base: compactTo };
+      await this.#forgetBytes(first, compactTo.index);
+      forget(first, compactTo.index);
+    }
     puts.push([HARD_STATE_KEY, encodeHardState(this.#hardState)]);
     await this.#kv.write({ puts, deletes }, { sync: this.#options.sync });
     await this.#witness.advance(writes);
@@ -232,6 +264,7 @@ class RecordLogStore implements LogStore {
 
   async read(first: LogIndex, limit: SliceLimit): Promise<readonly Entry[]> {
     const entries: Entry[] = [];
+    if (first <= this.base.index) return entries;
     let bytes = 0;
     let expected: number = first;
     await this.#kv.scan({ gte: entryKey(first), lt: ENTRIES.lt }, (_key, value) => {
@@ -252,12 +285,24 @@ class RecordLogStore implements LogStore {
     await this.#kv.close();
   }
 
-  async #forgetBytes(from: LogIndex, to: LogIndex): Promise<void> {
-    await this.#kv.scan({ gte: entryKey(from), lt: entryKey(logIndex(to + 1)) }, (_key, value) => {
+  async #forgetBytes(from: number, to: number): Promise<void> {
+    await this.#kv.scan({ gte: entryKey(logIndex(from)), lt: entryKey(logIndex(to + 1)) }, (_key, value) => {
       this.#bytes -= value.length;
       return true;
     });
   }
+}
+
+/** Where the log ends after a write, and where it begins. */
+function whereItEnds(
+  before: StoredHardState,
+  log: LogWrite['log'],
+): Pick<StoredHardState, 'lastIndex' | 'lastTerm' | 'base'> {
+  if (log === undefined) return before;
+  const base = log.base ?? before.base;
+  const end = log.entries.at(-1) ?? log.base;
+  if (end === undefined) throw new TidemarkError('INTERNAL', 'a log only ever ends in an entry');
+  return { lastIndex: end.index, lastTerm: end.term, base };
 }
 
 function checkIdentity(found: LogIdentity, wanted: LogStoreOptions): void {

@@ -1,0 +1,121 @@
+/**
+ * Takes the pieces of a snapshot in order and feeds them to the state machine, which makes a new state of
+ * them beside its own. A piece of another stream begins anew; nothing of two streams ever mixes.
+ */
+import { TidemarkError, type MemberId, type Term } from '../../base/index.ts';
+import type { SnapshotChunk } from '../core/index.ts';
+import type { PreparedState } from '../types.ts';
+
+export interface ReceiverParts {
+  readonly prepare: (chunks: AsyncIterable<Uint8Array>) => Promise<PreparedState>;
+  /** A snapshot is complete and checked. Until it settles no other stream is taken. */
+  readonly install: (prepared: PreparedState) => Promise<void>;
+  /** What arrived cannot be used; the leader will begin anew. */
+  readonly onRefused: (error: unknown) => void;
+}
+
+interface Incoming {
+  readonly from: MemberId;
+  readonly term: Term;
+  readonly stream: number;
+  readonly pieces: Pieces;
+  offset: number;
+}
+
+export class SnapshotReceiver {
+  readonly #parts: ReceiverParts;
+  #incoming: Incoming | undefined;
+  #installing = false;
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+  }
+
+  /** Returns where the piece belongs that is wanted next. */
+  take(from: MemberId, piece: SnapshotChunk): number {
+    const incoming = this.#streamOf(from, piece);
+    if (incoming === undefined) return 0;
+    if (incoming.offset !== piece.offset) return incoming.offset;
+    incoming.offset += piece.data.length;
+    incoming.pieces.push(piece.data);
+    if (piece.end) incoming.pieces.end();
+    return incoming.offset;
+  }
+
+  stop(): void {
+    this.#incoming?.pieces.fail(abandoned());
+    this.#incoming = undefined;
+  }
+
+  #streamOf(from: MemberId, piece: SnapshotChunk): Incoming | undefined {
+    const known = this.#incoming;
+    if (known?.from === from && known.term === piece.term && known.stream === piece.stream) return known;
+    if (this.#installing || piece.offset !== 0) return undefined;
+    known?.pieces.fail(abandoned());
+    const { term, stream } = piece;
+    const begun: Incoming = { from, term, stream, pieces: new Pieces(), offset: 0 };
+    this.#incoming = begun;
+    void this.#prepare(begun);
+    return begun;
+  }
+
+  async #prepare(incoming: Incoming): Promise<void> {
+    let prepared: PreparedState;
+    try {
+      prepared = await this.#parts.prepare(incoming.pieces);
+    } catch (error) {
+      if (this.#incoming !== incoming) return;
+      this.#incoming = undefined;
+      this.#parts.onRefused(error);
+      return;
+    }
+    if (this.#incoming !== incoming) return;
+    this.#installing = true;
+    await this.#parts.install(prepared);
+    this.#installing = false;
+    this.#incoming = undefined;
+  }
+}
+
+/** Pieces that come when they come, as a stream to be read. */
+class Pieces implements AsyncIterable<Uint8Array> {
+  readonly #waiting: Uint8Array[] = [];
+  #ended = false;
+  #error: TidemarkError | undefined;
+  #wake: (() => void) | undefined;
+
+  push(piece: Uint8Array): void {
+    this.#waiting.push(piece);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  fail(error: TidemarkError): void {
+    this.#error = error;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    for (;;) {
+      if (this.#error !== undefined) throw this.#error;
+      const piece = this.#waiting.shift();
+      if (piece !== undefined) yield piece;
+      else if (this.#ended) return;
+      else await this.#more();
+    }
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}
+
+function abandoned(): TidemarkError {
+  return new TidemarkError('CANCELLED', 'another snapshot is streamed');
+}

@@ -1,0 +1,153 @@
+/**
+ * Compaction and snapshots of one member: the log loses its beginning once the state that came of it is on
+ * disk, and a follower that needs the beginning gets the state instead.
+ */
+import { LIMITS, logIndex, mutated, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
+import type { LogBase, RaftCore, SnapshotRequest, StreamedMessage } from '../core/index.ts';
+import type { PreparedState, RaftLogger, SnapshotCapability } from '../types.ts';
+import type { SnapshotChunk, SnapshotReply } from '../core/index.ts';
+import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
+
+export interface CompactionPolicy {
+  /** Entries that stay for followers that are slow, and what they may weigh. */
+  readonly keepEntries: number;
+  readonly keepBytes: number;
+  /** Entries that are forgotten together. */
+  readonly stepEntries: number;
+}
+
+export const DEFAULT_COMPACTION: CompactionPolicy = {
+  keepEntries: LIMITS.raftKeepEntries,
+  keepBytes: LIMITS.raftKeepBytes,
+  stepEntries: LIMITS.raftCompactEntries,
+};
+
+export interface SnapshotsParts {
+  readonly core: RaftCore;
+  readonly capability: SnapshotCapability;
+  readonly policy: CompactionPolicy;
+  readonly log: RaftLogger;
+  readonly appliedIndex: () => LogIndex;
+  readonly logBytes: () => number;
+  readonly send: (to: MemberId, message: SnapshotChunk | SnapshotReply) => void;
+  readonly compact: (base: LogBase) => void;
+  readonly install: (prepared: PreparedState) => Promise<void>;
+  readonly onFatal: (error: unknown) => void;
+}
+
+export class Snapshots {
+  readonly #parts: SnapshotsParts;
+  readonly #senders = new Map<MemberId, SnapshotSender>();
+  readonly #receiver: SnapshotReceiver;
+  #streams = 0;
+  #compacting: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(parts: SnapshotsParts) {
+    this.#parts = parts;
+    const { capability, log, install } = parts;
+    this.#receiver = new SnapshotReceiver({
+      prepare: (chunks) => capability.prepare(chunks),
+      install,
+      onRefused: (error) => {
+        log.warn({ error: String(error) }, 'a snapshot was not usable');
+      },
+    });
+  }
+
+  /** A follower needs a snapshot; the one that is on its way may do. */
+  request({ to, term, match }: SnapshotRequest): void {
+    const known = this.#senders.get(to);
+    if (known !== undefined && !known.lost && (known.lastIndex ?? Infinity) > match) return;
+    this.#begin(to, term);
+  }
+
+  onStreamed({ from, message }: StreamedMessage): void {
+    if (message.type === 'snapshot-chunk') {
+      const offset = this.#receiver.take(from, message);
+      const { term, stream } = message;
+      this.#parts.send(from, { type: 'snapshot-reply', term, stream, offset });
+      return;
+    }
+    const sender = this.#senders.get(from);
+    if (sender?.stream !== message.stream) return;
+    sender.onReply(message.offset);
+    if (sender.lost) this.#begin(from, message.term);
+  }
+
+  tick(): void {
+    for (const sender of this.#senders.values()) {
+      if (this.#parts.core.needsSnapshot(sender.to)) sender.tick();
+      else this.#end(sender);
+    }
+    this.#considerCompaction();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#receiver.stop();
+    for (const sender of this.#senders.values()) this.#end(sender);
+    await this.#compacting;
+  }
+
+  #begin(to: MemberId, term: Term): void {
+    const { capability, send, log, onFatal } = this.#parts;
+    const known = this.#senders.get(to);
+    if (known !== undefined) this.#end(known);
+    this.#streams++;
+    log.info({ peer: to, stream: this.#streams }, 'a follower is sent a snapshot');
+    const sender = new SnapshotSender({
+      to,
+      term,
+      stream: this.#streams,
+      open: () => capability.read(),
+      send: (message) => {
+        send(to, message);
+      },
+      onFatal,
+    });
+    this.#senders.set(to, sender);
+  }
+
+  #end(sender: SnapshotSender): void {
+    this.#senders.delete(sender.to);
+    sender.stop().catch(this.#parts.onFatal);
+  }
+
+  #considerCompaction(): void {
+    if (this.#compacting !== undefined || this.#stopped) return;
+    const target = this.#target();
+    if (target - this.#parts.core.baseIndex < this.#parts.policy.stepEntries) return;
+    this.#compacting = this.#compact(target);
+  }
+
+  /** What followers are being sent must meet the log where it ends: nothing after it is forgotten. */
+  #target(): number {
+    const { core, policy, appliedIndex, logBytes } = this.#parts;
+    const entries = core.lastIndex - core.baseIndex;
+    const fits = Math.floor(entries * Math.min(1, policy.keepBytes / Math.max(1, logBytes())));
+    let target = appliedIndex() - Math.min(policy.keepEntries, fits);
+    if (entries < LIMITS.raftLogEntriesMax / 2) {
+      for (const { lastIndex } of this.#senders.values()) target = Math.min(target, lastIndex ?? 0);
+    }
+    return Math.min(target, core.baseIndex + policy.stepEntries);
+  }
+
+  async #compact(target: number): Promise<void> {
+    const { core, capability, compact, onFatal, log } = this.#parts;
+    try {
+      const durable = mutated('raft.compactBeforeFlush') ? target : await capability.flush();
+      const index = logIndex(Math.min(target, durable));
+      const term = core.termAt(index);
+      if (!this.#stopped && term !== undefined && index > core.baseIndex) {
+        log.info({ index }, 'the log is compacted');
+        compact({ index, term });
+      }
+    } catch (error) {
+      onFatal(error);
+    } finally {
+      this.#compacting = undefined;
+    }
+  }
+}

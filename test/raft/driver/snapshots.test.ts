@@ -1,0 +1,140 @@
+import { describe, expect, test } from 'vitest';
+import { must } from '../../../src/base/index.ts';
+import { decodeFrame } from '../../../src/raft/peer-codec.ts';
+import { Chance } from '../simulation/loop.ts';
+import { rule } from '../../support/rule.ts';
+import { SmallCluster, type SmallMember } from '../support/small-cluster.ts';
+
+const POLICY = { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 };
+
+async function started(size: number): Promise<SmallCluster> {
+  const cluster = new SmallCluster(size, POLICY);
+  await cluster.startAll();
+  return cluster;
+}
+
+function follower(cluster: SmallCluster, leader: SmallMember, at = 0): SmallMember {
+  const others = cluster.members.filter(({ id }) => id !== leader.id);
+  return must(others[at], 'a follower');
+}
+
+const baseOf = ({ driver }: SmallMember): number => must(driver, 'a running member').core.baseIndex;
+const texts = (count: number): readonly string[] => Array.from({ length: count }, (_, at) => `t${at}`);
+const isChunk = (frame: Uint8Array): boolean =>
+  decodeFrame(frame).some(({ type }) => type === 'snapshot-chunk');
+
+describe('the log', () => {
+  rule(
+    'raft.compactBeforeFlush',
+    'loses its beginning once the state is on disk, and keeps a tail',
+    async () => {
+      const cluster = await started(1);
+      const count = await cluster.write(60);
+      const [member] = cluster.members;
+      const only = must(member, 'the member');
+      await cluster.until(() => baseOf(only) >= 40);
+      expect(must(only.driver, 'driver').core.lastIndex - baseOf(only)).toBeGreaterThanOrEqual(5);
+      cluster.crash(only);
+      await cluster.start(only);
+      await cluster.agree();
+      expect(only.state.texts).toEqual(texts(count));
+      await cluster.write(30);
+      await cluster.agree();
+    },
+  );
+
+  test('is not forgotten beyond what a slow follower can still be given from it', async () => {
+    const cluster = await started(3);
+    const leader = await cluster.led();
+    await cluster.write(8);
+    const slow = follower(cluster, leader);
+    cluster.crash(slow);
+    await cluster.write(4);
+    await cluster.start(slow);
+    await cluster.agree();
+    expect(slow.stateDisk.installs).toBe(0);
+  });
+});
+
+describe('a follower that needs what was forgotten', () => {
+  async function left(cluster: SmallCluster): Promise<{ behind: SmallMember; leader: SmallMember }> {
+    const leader = await cluster.led();
+    const behind = follower(cluster, leader);
+    cluster.crash(behind);
+    await cluster.write(80);
+    await cluster.until(() => baseOf(leader) >= 50);
+    return { behind, leader };
+  }
+
+  test('gets the state, and then the log', async () => {
+    const cluster = await started(3);
+    const { behind, leader } = await left(cluster);
+    await cluster.start(behind);
+    const count = await cluster.write(5);
+    await cluster.agree();
+    expect(behind.stateDisk.installs).toBe(1);
+    expect(behind.state.texts).toEqual(texts(count));
+    expect(must(leader.driver, 'driver').core.role).toBe('leader');
+    cluster.crash(behind);
+    await cluster.start(behind);
+    await cluster.write(3);
+    await cluster.agree();
+  });
+
+  test('gets it over a link that loses a third of all frames', async () => {
+    const cluster = await started(3);
+    const { behind } = await left(cluster);
+    const chance = new Chance(7);
+    cluster.loses = (from, to) => (from === behind.id || to === behind.id) && chance.hits(0.33);
+    await cluster.start(behind);
+    await cluster.agree();
+    expect(behind.stateDisk.installs).toBe(1);
+    expect(behind.state.texts).toEqual(texts(80));
+  });
+
+  test('goes on where it was after a break, without beginning anew', async () => {
+    const cluster = await started(3);
+    const { behind } = await left(cluster);
+    const offsets: number[] = [];
+    let cut = false;
+    cluster.loses = (_from, _to, frame) => {
+      for (const message of decodeFrame(frame))
+        if (message.type === 'snapshot-chunk' && !cut) offsets.push(message.offset);
+      cut = offsets.length === 5 && cluster.loop.nowMs < restored;
+      return cut && isChunk(frame);
+    };
+    const restored = cluster.loop.nowMs + 3_000;
+    await cluster.start(behind);
+    await cluster.agree();
+    expect(offsets.filter((offset) => offset === 0)).toHaveLength(1);
+    expect(behind.stateDisk.installs).toBe(1);
+  });
+
+  test('begins anew with a new leader, and mixes nothing', async () => {
+    const cluster = await started(3);
+    const { behind, leader } = await left(cluster);
+    let pieces = 0;
+    cluster.loses = (_from, _to, frame) => isChunk(frame) && ++pieces > 5;
+    await cluster.start(behind);
+    await cluster.until(() => pieces > 5);
+    cluster.crash(leader);
+    cluster.loses = () => false;
+    const count = await cluster.write(3);
+    await cluster.start(leader);
+    await cluster.agree();
+    expect(behind.state.texts).toEqual(texts(count));
+  });
+
+  test('whose process ends after the state was replaced and before the log was, starts with both', async () => {
+    const cluster = await started(3);
+    const { behind } = await left(cluster);
+    await cluster.start(behind);
+    while (behind.stateDisk.installs === 0) await cluster.advance(0.25);
+    cluster.crash(behind);
+    expect(behind.state.appliedIndex).toBeGreaterThan(50);
+    await cluster.start(behind);
+    const count = await cluster.write(3);
+    await cluster.agree();
+    expect(behind.state.texts).toEqual(texts(count));
+  });
+});

@@ -1,0 +1,163 @@
+import { memberId, must, type Clock, type MemberId } from '../../../src/base/index.ts';
+import { RaftDriver, followInstalled, type CompactionPolicy } from '../../../src/raft/driver/index.ts';
+import type { Member } from '../../../src/raft/index.ts';
+import { MemoryDisk, openLogStore } from '../../../src/raft/log-store/index.ts';
+import { Chance, SimLoop } from '../simulation/loop.ts';
+import { CLUSTER, quiet } from './grpc-cluster.ts';
+import { StateDisk, TextsState } from './texts-state.ts';
+
+export interface SmallMember {
+  readonly id: MemberId;
+  readonly disk: MemoryDisk;
+  readonly stateDisk: StateDisk;
+  driver: RaftDriver | undefined;
+  state: TextsState;
+  receive: ((from: MemberId, frame: Uint8Array) => void) | undefined;
+}
+
+/** Frames between the members of one virtual cluster; `loses` decides about each. */
+export class SmallCluster {
+  readonly loop = new SimLoop();
+  readonly members: readonly SmallMember[];
+  readonly fatal: unknown[] = [];
+  loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
+  readonly #list: readonly Member[];
+  readonly #compaction: CompactionPolicy;
+  readonly #chance = new Chance(1);
+  #acknowledged = 0;
+
+  constructor(size: number, compaction: CompactionPolicy) {
+    this.#compaction = compaction;
+    this.#list = Array.from({ length: size }, (_, at) => ({
+      id: memberId(at + 1),
+      peerAddress: '',
+      clientAddress: '',
+    }));
+    this.members = this.#list.map(({ id }) => {
+      const stateDisk = new StateDisk();
+      const disk = new MemoryDisk({ later: (run) => void this.loop.after(0.5, run) });
+      return { id, disk, stateDisk, driver: undefined, state: new TextsState(stateDisk), receive: undefined };
+    });
+  }
+
+  async startAll(): Promise<void> {
+    for (const member of this.members) if (member.driver === undefined) await this.start(member);
+  }
+
+  async start(member: SmallMember): Promise<void> {
+    const { id, disk, stateDisk } = member;
+    const state = new TextsState(stateDisk);
+    const identity = { clusterId: CLUSTER, memberId: id, folder: '', mustExist: false, sync: true };
+    const progress = { done: false };
+    const opening = openLogStore(disk.open(), disk.openWitness(), identity)
+      .then(async (found) => {
+        await followInstalled(found, state);
+        return found;
+      })
+      .finally(() => (progress.done = true));
+    while (!progress.done) {
+      // One real turn, so that the store can ask for its next write.
+      this.loop.after(0, () => undefined);
+      await this.advance(1);
+    }
+    const store = await opening;
+    const current = (): boolean => member.state === state;
+    member.state = state;
+    const clock: Clock = {
+      monotonicMs: () => this.loop.nowMs,
+      wallMs: () => this.loop.nowMs,
+      after: (ms, run) =>
+        this.loop.after(ms, () => {
+          if (current()) run();
+        }),
+    };
+    member.driver = new RaftDriver({
+      options: {
+        clusterId: CLUSTER,
+        memberId: id,
+        initialMembers: this.#list,
+        folder: '',
+        transport: {
+          send: (to, frame) => {
+            if (current()) this.#send(id, to, frame);
+          },
+          onFrame: (receive) => {
+            member.receive = receive;
+          },
+          close: () => Promise.resolve(),
+        },
+        stateMachine: state,
+        clock,
+        log: quiet,
+        onStatus: () => undefined,
+        onFatal: (error) => this.fatal.push(error),
+      },
+      store,
+      seed: this.#chance.between(0, 2 ** 32 - 1),
+      laterTurn: (run) => void clock.after(0, run),
+      tuning: {
+        appendLimit: { entries: 1_000, bytes: 1024 * 1024 },
+        tailBytes: 1024 * 1024,
+        compaction: this.#compaction,
+      },
+    });
+  }
+
+  /** Power is lost: what was not synced is gone, of log and state. */
+  crash(member: SmallMember): void {
+    member.driver = undefined;
+    member.receive = undefined;
+    member.disk.crash(0);
+    member.state = new TextsState(member.stateDisk);
+  }
+
+  async advance(ms: number): Promise<void> {
+    await this.loop.advance(ms, () => undefined);
+    if (this.fatal.length > 0) throw this.fatal[0];
+  }
+
+  leader(): SmallMember | undefined {
+    return this.members.find(({ driver }) => driver?.status().leading === true);
+  }
+
+  async led(): Promise<SmallMember> {
+    await this.until(() => this.leader() !== undefined);
+    return must(this.leader(), 'leader');
+  }
+
+  async until(holds: () => boolean, withinMs = 60_000): Promise<void> {
+    const end = this.loop.nowMs + withinMs;
+    while (!holds()) {
+      if (this.loop.nowMs > end) throw new Error('not in time');
+      await this.advance(10);
+    }
+  }
+
+  /** Writes `count` texts through whoever leads, one after another, and returns how many there are. */
+  async write(count: number): Promise<number> {
+    for (let at = 0; at < count; at++) {
+      const { driver } = await this.led();
+      const result = must(driver, 'a running leader').propose(Buffer.from(`t${this.#acknowledged}`));
+      let done = false;
+      void result.then(() => (done = true));
+      await this.until(() => done);
+      this.#acknowledged++;
+    }
+    return this.#acknowledged;
+  }
+
+  agree(): Promise<void> {
+    return this.until(() =>
+      this.members.every(
+        ({ driver, state }) => driver !== undefined && state.texts.length === this.#acknowledged,
+      ),
+    );
+  }
+
+  #send(from: MemberId, to: MemberId, frame: Uint8Array): void {
+    if (this.loses(from, to, frame)) return;
+    this.loop.after(0.5 + this.#chance.next(), () => {
+      this.members.find(({ id }) => id === to)?.receive?.(from, frame);
+    });
+  }
+}
