@@ -42,3 +42,8 @@ export function clusterId(value: string): ClusterId {
   assert(/^[0-9a-f]{32}$/.test(value), () => `cluster id must be 32 hex digits: ${value}`);
   return value as ClusterId;
 }
+
+/** Makes the name (a URI) by which a certificate tells which member presents it. */
+export function memberUri(member: number): string {
+  return `tidemark:member:${member}`;
+}

@@ -3,6 +3,7 @@ import { command, type Command } from './command.ts';
 import { OUTPUT_FORMATS } from './output.ts';
 import { address, choice, duration, flag, integer, list, requiredText, text } from './option.ts';
 
+const FILE = { placeholder: 'FILE' };
 const LOCAL_ENDPOINTS = '127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403';
 
 const output = choice('How the result is written', { choices: OUTPUT_FORMATS, fallback: 'table' });
@@ -16,7 +17,17 @@ const logLevel = choice('Least level of log lines on stderr', {
 });
 const logFormat = choice('Form of log lines', { choices: ['json', 'text'], fallback: 'json' });
 const httpListen = address('Where /livez, /readyz and /metrics are served; not served without it');
-const remote = { endpoints, ...general };
+const clientTls = {
+  clientCa: text('Authority of clients, executors and coordinators that they talk to', FILE),
+  clientCert: text('Certificate that this side shows to them', FILE),
+  clientKey: text('Key of that certificate', FILE),
+};
+const peerTls = {
+  peerCa: text('Authority of the coordinators among themselves', FILE),
+  peerCert: text('Certificate that this coordinator shows to the others', FILE),
+  peerKey: text('Key of that certificate', FILE),
+};
+const remote = { endpoints, ...clientTls, ...general };
 
 const limit = integer('At most this many rows', { min: 1, max: 1_000, fallback: 20 });
 
@@ -29,6 +40,8 @@ export const coordinatorOptions = {
   clientListen: address('Where clients and executors reach this one', '127.0.0.1:7401'),
   peerAdvertise: address('The peer address that others dial, if it differs'),
   clientAdvertise: address('The client address that others dial, if it differs'),
+  ...peerTls,
+  ...clientTls,
   httpListen,
   logLevel,
   logFormat,
@@ -43,6 +56,7 @@ export const executorOptions = {
     placeholder: 'FOLDER',
     fallback: '.',
   }),
+  ...clientTls,
   httpListen,
   logLevel,
   logFormat,
@@ -64,6 +78,14 @@ export const devOptions = {
 
 export const clusterInitOptions = remote;
 export const remoteOptions = remote;
+export const transferLeaderOptions = {
+  to: integer('Member that shall lead; 0: the one whose log is nearest', {
+    min: 0,
+    max: 1_000_000,
+    fallback: 0,
+  }),
+  ...remote,
+};
 export const applyOptions = {
   file: requiredText('The job file', { short: 'f', placeholder: 'FILE' }),
   dryRun: flag('Check the job against cluster and databases, and change nothing'),
@@ -84,6 +106,15 @@ export const taskListOptions = {
 export const taskRetryOptions = {
   tasks: list('Tasks to wake; none means every parked one', { positional: true }),
   ...remote,
+};
+
+export const certsCreateOptions = {
+  out: requiredText('Folder for the files; made if missing', { placeholder: 'FOLDER' }),
+  hosts: list('Hosts of the coordinators, one each, in the order of cluster init', {
+    fallback: '127.0.0.1,127.0.0.1,127.0.0.1',
+  }),
+  days: integer('Days for which they are valid', { min: 1, max: 825, fallback: 90 }),
+  ...general,
 };
 
 export const COMMANDS: readonly Command[] = [
@@ -113,6 +144,32 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Show each coordinator: role, term, log, lag',
     options: remoteOptions,
     load: async () => (await import('./commands/cluster-status.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'members'],
+    summary: 'Show every member: role, term, log, lag, last contact, version',
+    options: remoteOptions,
+    load: async () => (await import('./commands/cluster-members.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'digest'],
+    summary: 'Show whether the states of all members are equal',
+    options: remoteOptions,
+    load: async () => (await import('./commands/cluster-digest.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'transfer-leader'],
+    summary: 'Hand the lead to another member',
+    examples: ['tidemark cluster transfer-leader --to 2'],
+    options: transferLeaderOptions,
+    load: async () => (await import('./commands/cluster-transfer-leader.ts')).run,
+  }),
+  command({
+    path: ['certs', 'create'],
+    summary: 'Make certificates for development',
+    examples: ['tidemark certs create --out ./certs'],
+    options: certsCreateOptions,
+    load: async () => (await import('./commands/certs-create.ts')).run,
   }),
   command({
     path: ['executor', 'start'],

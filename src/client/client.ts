@@ -13,7 +13,7 @@ import {
 import { ClientService, insecureCredentials } from '../wire/index.ts';
 import type {
   AppliedItem,
-  Credentials,
+  ClientCredentials,
   ExecutorInfo,
   InitReply,
   OpenSessionReply,
@@ -27,13 +27,14 @@ import { Endpoints } from './endpoints.ts';
 import { createKeyValueClient, type KeyValueClient } from './key-value.ts';
 import { KeyValueLink } from './key-value-link.ts';
 import { callLeader, type LeaderCall } from './leader-call.ts';
+import { askDigests, askMembers, transferLeader, type MemberDigest, type MemberStatus } from './members.ts';
 import { askEndpoints, type EndpointStatus } from './no-leader.ts';
 
 export interface ConnectOptions {
   /** Client addresses of coordinators; one that answers is enough. */
   readonly endpoints: readonly string[];
   /** @default insecureCredentials() */
-  readonly credentials?: Credentials;
+  readonly credentials?: ClientCredentials;
   /** Milliseconds that one call may take in all, retries included. @default LIMITS.clientDeadlineMs */
   readonly deadlineMs?: number;
   /** Names the session in the cluster's state. @default 'client' */
@@ -47,6 +48,12 @@ export interface TidemarkClient {
   init(clientAddresses: readonly string[]): Promise<InitReply>;
   /** Asks every endpoint about itself; those that do not answer are listed with their error. */
   status(): Promise<EndpointStatus[]>;
+  /** Asks every member about itself, also those that are not among the endpoints. */
+  members(): Promise<MemberStatus[]>;
+  /** Asks every member for the digest of its state, and whether it knows of one that differs. */
+  digests(): Promise<MemberDigest[]>;
+  /** Hands the lead to a member, or to the nearest one; returns who leads then, 0n if not known yet. */
+  transferLeader(member?: number): Promise<bigint>;
   /**
    * Declares a job. Sent again after a lost answer it takes effect once. `dryRun` only says what it would do.
    */
@@ -71,7 +78,7 @@ export interface TidemarkClient {
  */
 export function connect(options: ConnectOptions): TidemarkClient {
   const credentials = options.credentials ?? insecureCredentials();
-  return new EndpointClient(new Endpoints(options.endpoints, credentials.client), {
+  return new EndpointClient(new Endpoints(options.endpoints, credentials), {
     deadlineMs: options.deadlineMs ?? LIMITS.clientDeadlineMs,
     name: options.name ?? 'client',
     clock: options.clock ?? systemClock,
@@ -124,6 +131,18 @@ class EndpointClient implements TidemarkClient {
 
   status(): Promise<EndpointStatus[]> {
     return askEndpoints(this.#endpoints);
+  }
+
+  members(): Promise<MemberStatus[]> {
+    return askMembers(this.#endpoints);
+  }
+
+  digests(): Promise<MemberDigest[]> {
+    return askDigests(this.#endpoints);
+  }
+
+  transferLeader(member = 0): Promise<bigint> {
+    return transferLeader(this.#endpoints, BigInt(member), this.#settings.deadlineMs);
   }
 
   async apply(jobYaml: string, options: { readonly dryRun?: boolean } = {}): Promise<AppliedItem[]> {

@@ -1,7 +1,7 @@
 /** The coordinators that a client knows: those it was given, and leaders that it was pointed to. */
 import { Client, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
 import { LIMITS, TidemarkError, formatAddress, must, parseAddress } from '../base/index.ts';
-import { CHANNEL_OPTIONS, fromServiceError, type LinkCredentials } from '../wire/index.ts';
+import { CHANNEL_OPTIONS, fromServiceError, type ClientCredentials } from '../wire/index.ts';
 
 /** A method as the generated service describes it: `ClientService.apply`. */
 export interface Method<Request, Reply> {
@@ -13,14 +13,14 @@ export interface Method<Request, Reply> {
 const ENDPOINTS_MAX = LIMITS.membersMax * 4;
 
 export class Endpoints {
-  readonly #credentials: LinkCredentials;
+  readonly #credentials: ClientCredentials;
   readonly #given: readonly string[];
   readonly #clients = new Map<string, Client>();
   #preferred: string;
   #closed = false;
 
   /** @throws TidemarkError `CONFIG_INVALID` for an address that is none, or an empty list. */
-  constructor(given: readonly string[], credentials: LinkCredentials) {
+  constructor(given: readonly string[], credentials: ClientCredentials) {
     if (given.length === 0 || given.length > ENDPOINTS_MAX) {
       throw new TidemarkError(
         'CONFIG_INVALID',
@@ -38,6 +38,11 @@ export class Endpoints {
   /** Addresses as given. */
   get given(): readonly string[] {
     return this.#given;
+  }
+
+  /** Whether this side shows a certificate, and asks for one. */
+  get secure(): boolean {
+    return this.#credentials.kind === 'tls';
   }
 
   /** Where the next request goes: the last leader known, until it fails. */
@@ -112,7 +117,7 @@ export class Endpoints {
     let client = this.#clients.get(address);
     if (client === undefined) {
       this.#forgetOldHints();
-      client = new Client(address, this.#credentials.channel, CHANNEL_OPTIONS);
+      client = new Client(address, this.#credentials.client.channel, CHANNEL_OPTIONS);
       this.#clients.set(address, client);
     }
     return client;

@@ -1,8 +1,14 @@
 /** The SDK: connect to a cluster, declare jobs, look at windows, tasks, executors and reports. */
 export type { KeyValue, KeyValueClient, KeyValueOptions } from './key-value.ts';
 export { connect, type ConnectOptions, type TidemarkClient } from './client.ts';
+export type { MemberDigest, MemberStatus } from './members.ts';
 export type { EndpointStatus } from './no-leader.ts';
-export { insecureCredentials, type Credentials } from '../wire/index.ts';
+export {
+  insecureCredentials,
+  tlsClientCredentials,
+  type CertificatePaths,
+  type ClientCredentials,
+} from '../wire/index.ts';
 export type {
   AppliedItem,
   ExecutorInfo,

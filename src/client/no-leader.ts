@@ -43,7 +43,7 @@ export async function noLeader(
   }
   const seconds = withinMs / 1_000;
   return new TidemarkError('NO_LEADER', [`no leader answered within ${seconds} s`, ...lines].join('\n'), {
-    next: advice(found),
+    next: advice(found, endpoints.secure),
     details: Object.fromEntries(found.map((one) => [one.endpoint, describe(one)])),
     cause,
   });
@@ -62,10 +62,19 @@ function describe(one: EndpointStatus): string {
   return `reachable, ${status.role}, term ${status.term}, ${contact}`;
 }
 
-function advice(found: readonly EndpointStatus[]): string {
+function advice(found: readonly EndpointStatus[], secure: boolean): string {
+  const refused = found.flatMap((one) =>
+    'error' in one && one.error.code === 'TLS_REFUSED' ? [one.error] : [],
+  );
+  if (refused[0]?.next !== undefined) return refused[0].next;
   const answering = found.flatMap((one) => ('status' in one ? [one.status] : []));
   const members = Math.max(0, ...answering.map((status) => status.members.length));
-  if (members === 0) return 'Start the coordinators, or correct the endpoints.';
+  if (members === 0) {
+    const dropped = found.some((one) => describe(one) !== 'refused connection');
+    return dropped && !secure
+      ? 'If the coordinators use certificates, give --client-ca, --client-cert and --client-key.'
+      : 'Start the coordinators, or correct the endpoints.';
+  }
   const needed = Math.floor(members / 2) + 1;
   if (answering.length >= needed) return 'Try again: an election may be going on.';
   const here = answering.length;

@@ -47,9 +47,13 @@ export async function sendAdmit(
       clientAddress,
     })),
   };
-  await withClient(address, new PeerClient(address, ...channel(credentials.peer.channel)), (client, done) => {
-    client.admit(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
-  });
+  await withClient(
+    address,
+    new PeerClient(address, ...channel(credentials.peer.channelTo(member.id))),
+    (client, done) => {
+      client.admit(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
+    },
+  );
 }
 
 function channel(credentials: ChannelCredentials): [ChannelCredentials, typeof CHANNEL_OPTIONS] {

@@ -24,9 +24,12 @@ function row(authority: Authority, permission: Permission): AccessRow {
 export const ACCESS: Readonly<Record<string, AccessRow>> = {
   '/tidemark.v1.Peer/Frames': row('peer', 'consensus'),
   '/tidemark.v1.Peer/Admit': row('peer', 'admit'),
+  '/tidemark.v1.Peer/Digests': row('peer', 'consensus'),
   '/tidemark.v1.Executor/Connect': row('client', 'execute'),
   '/tidemark.v1.Client/Init': row('client', 'administer'),
   '/tidemark.v1.Client/Status': row('client', 'read'),
+  '/tidemark.v1.Client/Digest': row('client', 'read'),
+  '/tidemark.v1.Client/TransferLeader': row('client', 'administer'),
   '/tidemark.v1.Client/OpenSession': row('client', 'change'),
   '/tidemark.v1.Client/Apply': row('client', 'change'),
   '/tidemark.v1.Client/ListSources': row('client', 'read'),

@@ -2,21 +2,23 @@
  * The service for people and programs. Status is answered by every node about itself; reads are answered by
  * the leader once it has confirmed that it leads; changes go through the log under the client's session.
  */
-import { TidemarkError } from '../base/index.ts';
+import { TidemarkError, memberId } from '../base/index.ts';
 import type { Clock } from '../base/index.ts';
 import type { RaftNode, RaftStatus } from '../raft/index.ts';
 import type { Operation, OperationResult, StateView } from '../statemachine/index.ts';
-import type { ClientServer, InitReply, InitRequest, StatusReply } from '../wire/index.ts';
+import type { ClientServer, DigestReply, InitReply, InitRequest, StatusReply } from '../wire/index.ts';
+import type { TransferLeaderReply, TransferLeaderRequest } from '../wire/index.ts';
 import { applyJob, requestId } from './apply-job.ts';
 import { withLeader } from './coded-error.ts';
 import type { ExecutorLinks } from './executor-links.ts';
-import { unary } from './grpc-server.ts';
+import { checkFormat, unary } from './grpc-server.ts';
 import { listExecutors, listReports, listSources, listTasks, listWindows } from './lists.ts';
 import type { Proposer, Proposing } from './proposer.ts';
+import { safeNumber } from './safe-number.ts';
 
 /** What the service needs of a node that belongs to a cluster. */
 export interface ClusterFace {
-  readonly raft: Pick<RaftNode, 'readIndex' | 'status'>;
+  readonly raft: Pick<RaftNode, 'readIndex' | 'status' | 'transferLeadership'>;
   readonly view: () => StateView;
   readonly proposer: Proposer;
   readonly links: ExecutorLinks;
@@ -26,6 +28,7 @@ export interface ClusterFace {
 export interface ClientServiceOptions {
   readonly status: () => StatusReply;
   readonly init: (request: InitRequest) => Promise<InitReply>;
+  readonly digest: () => DigestReply;
   /** @throws TidemarkError `NOT_INITIALIZED`, or `NOT_LEADER` while a member is starting. */
   readonly cluster: () => ClusterFace;
 }
@@ -50,6 +53,8 @@ export function createClientService(options: ClientServiceOptions): ClientServer
   return {
     init: unary((request) => options.init(request)),
     status: unary(() => options.status()),
+    digest: unary(() => options.digest()),
+    transferLeader: unary((request) => onCluster(({ raft }) => transferLeader(raft, request))),
     openSession: unary(({ name }) =>
       onCluster(async ({ proposer }) => {
         const value = await proposeOne(proposer, { type: 'session.open', v: 1, name });
@@ -78,6 +83,21 @@ export function createClientService(options: ClientServiceOptions): ClientServer
       }),
     ),
   };
+}
+
+const TRANSFER_FORMAT = 1;
+
+/** @throws TidemarkError `NOT_LEADER`, `TRANSFER_FAILED`, `BAD_REQUEST`. */
+async function transferLeader(
+  raft: ClusterFace['raft'],
+  request: TransferLeaderRequest,
+): Promise<TransferLeaderReply> {
+  checkFormat(request.format, TRANSFER_FORMAT, 'the transfer request');
+  const to = memberId(safeNumber(request.memberId, 'member id'));
+  const before = raft.status();
+  if (before.role !== 'leader' || before.memberId !== to)
+    await raft.transferLeadership(to === 0 ? undefined : to);
+  return { format: TRANSFER_FORMAT, leaderId: BigInt(raft.status().leaderId ?? 0) };
 }
 
 async function proposeOne(

@@ -3,19 +3,21 @@
  * wired to each other and to the executor streams. Leadership begins and ends here for all of them.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { isTidemarkError, type Clock } from '../base/index.ts';
+import { TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
-import { startRaftNode } from '../raft/index.ts';
-import type { PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
+import { makeRaftFolder, startRaftNode } from '../raft/index.ts';
+import type { Member, PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
 import { SCHEDULER_DEFAULTS, createScheduler } from '../scheduler/index.ts';
 import type { Scheduler, SchedulerConfig, SchedulerEvent } from '../scheduler/index.ts';
 import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
 import type { FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
 import type { ClusterFace } from './client-service.ts';
 import type { DataFolder } from './data-folder.ts';
+import type { DigestReport, Verdict } from './digest-verdict.ts';
+import { DigestWatch } from './digest-watch.ts';
 import { ExecutorLinks } from './executor-links.ts';
 import { redirect, serveExecutor } from './executor-service.ts';
-import type { Identity } from './identity.ts';
+import { writeIdentity, type Identity } from './identity.ts';
 import { Leadership } from './leadership.ts';
 import { createProposer } from './proposer.ts';
 
@@ -27,6 +29,8 @@ export interface ClusterNodeOptions {
   readonly log: Logger;
   readonly scheduler: Partial<SchedulerConfig>;
   readonly onOutcome: (outcome: TaskOutcome) => void;
+  /** Asks another member for digests of its state. */
+  readonly askDigests: (member: Member) => Promise<DigestReport>;
   /** Called once when the node cannot go on; the process must end. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -36,6 +40,9 @@ export interface ClusterNode extends ClusterFace {
   readonly raft: RaftNode;
   readonly scheduler: Scheduler;
   readonly serve: (call: ServerDuplexStream<FromExecutor, ToExecutor>) => void;
+  /** Digests of this member's state, for others to compare. */
+  readonly digests: () => DigestReport;
+  readonly verdict: () => Verdict;
   /** Times that this node has seen the leader change, for the metrics. */
   readonly leaderChanges: () => number;
   stop(): Promise<void>;
@@ -49,6 +56,11 @@ export interface ClusterNode extends ClusterFace {
 export async function startClusterNode(options: ClusterNodeOptions): Promise<ClusterNode> {
   const { identity, folder, clock, log } = options;
   const { clusterId } = identity;
+  if (!identity.started) {
+    // In this order: a crash between the two is a member that has not run yet, never one without its log.
+    await makeRaftFolder({ clusterId, memberId: identity.memberId, folder: folder.logPath });
+    await writeIdentity(folder.path, { ...identity, started: true });
+  }
   const state = await openStateMachine({ folder: folder.statePath, clusterId });
   const leadership = new Leadership();
   let raft: RaftNode;
@@ -58,6 +70,7 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
       memberId: identity.memberId,
       initialMembers: identity.members,
       folder: folder.logPath,
+      mustExist: true,
       transport: options.transport,
       stateMachine: state,
       clock,
@@ -100,7 +113,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
       state: {
         propose: (operations) => proposer.propose(operations),
         view,
-        leadsIn: (term) => status().leading && status().term === term,
+        leadsIn: (term) => leadership.leads && status().leading && status().term === term,
       },
     },
     clock,
@@ -109,6 +122,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     onFatal: options.onFatal,
   });
   const stopListening = connect(parts, { links, scheduler, log });
+  const watch = watchDigests(options, parts);
   const onEvent = (event: SchedulerEvent): void => {
     scheduler.event(event);
   };
@@ -123,12 +137,15 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     links,
     clock,
     scheduler,
+    digests: () => state.digests(),
+    verdict: () => watch.verdict,
     leaderChanges: () => leadership.changes,
     serve: (call) => {
       serveExecutor(service, call);
     },
     async stop() {
       await handOver(raft, log);
+      watch.stop();
       stopListening();
       await scheduler.stop();
       links.redirectAll(redirect(status()));
@@ -136,6 +153,28 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
       await state.close();
     },
   };
+}
+
+/** Compares states from now on. Where no majority says which is right, this node decides nothing. */
+function watchDigests(options: ClusterNodeOptions, { state, raft, leadership }: Parts): DigestWatch {
+  const watch = new DigestWatch({
+    own: () => state.digests(),
+    ownId: options.identity.memberId,
+    voters: () => raft.status().members.map(({ id }) => id),
+    ask: async (id) => {
+      const member = raft.status().members.find((one) => one.id === id);
+      if (member === undefined) throw new TidemarkError('MEMBER_MISMATCH', `member ${id} is no more`);
+      return options.askDigests(member);
+    },
+    clock: options.clock,
+    log: options.log.child({ component: 'digests' }),
+    onVerdict: (verdict) => {
+      leadership.halt(verdict.kind === 'split' || verdict.kind === 'wrong', raft.status());
+    },
+    onFatal: options.onFatal,
+  });
+  watch.start();
+  return watch;
 }
 
 /** Before anything else ends: executors and clients are then sent straight to who leads next. */

@@ -26,6 +26,7 @@ import { createClientService } from './client-service.ts';
 import { notInitialised, notReady } from './coded-error.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
 import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from './data-folder.ts';
+import { DigestCalls, digestsReply } from './digest-calls.ts';
 import { redirect } from './executor-service.ts';
 import { bindServer, createServer, unary, type BoundServer } from './grpc-server.ts';
 import { serveKeyValues } from './key-value-service.ts';
@@ -34,7 +35,7 @@ import type { Identity } from './identity.ts';
 import { createInitialiser } from './initialise.ts';
 import { createCoordinatorMetrics, type CoordinatorMetrics } from './metrics.ts';
 import { advertised, type CoordinatorOptions, type ListenOptions } from './options.ts';
-import { statusReply } from './status.ts';
+import { digestReply, statusReply } from './status.ts';
 
 export interface RunningCoordinator {
   /** As advertised, with the ports that the system chose where 0 was asked. */
@@ -76,6 +77,7 @@ class CoordinatorProcess implements RunningCoordinator {
   #transport: ReturnType<typeof createGrpcPeerTransport> | undefined;
   #identity: Identity | undefined;
   #node: ClusterNode | undefined;
+  #digestCalls: DigestCalls | undefined;
   #ops: OpsServer | undefined;
   #own: ExpectedMember = { peerAddress: '', clientAddress: '' };
   #stopping: Promise<void> | undefined;
@@ -134,6 +136,7 @@ class CoordinatorProcess implements RunningCoordinator {
   async #stopParts(): Promise<void> {
     // Consensus first: executors and clients are told where to go while the ports are still open.
     await this.#node?.stop();
+    this.#digestCalls?.close();
     await this.#transport?.close();
     await Promise.all(this.#servers.map((server) => server.close(CLOSE_GRACE_MS)));
     await this.#ops?.close();
@@ -162,6 +165,10 @@ class CoordinatorProcess implements RunningCoordinator {
         else callback(toServiceError(notInitialised()));
       },
       admit: unary((request) => initialiser.admit(request)),
+      digests: unary((request) => {
+        const { identity, digests } = this.#cluster();
+        return digestsReply(request, identity, digests());
+      }),
     };
     const executors: ExecutorServer = {
       connect: (call) => {
@@ -182,6 +189,7 @@ class CoordinatorProcess implements RunningCoordinator {
       createClientService({
         status: () => this.status(),
         init: (request) => initialiser.init(request),
+        digest: () => digestReply(this.#cluster()),
         cluster: () => this.#cluster(),
       }),
     );
@@ -222,10 +230,12 @@ class CoordinatorProcess implements RunningCoordinator {
       clusterId: identity.clusterId,
       memberId: identity.memberId,
       addressOf: (id) => addresses.get(id),
-      credentials: this.#options.credentials.peer.channel,
+      credentials: this.#options.credentials.peer,
       log: this.#options.log.child({ component: 'transport' }),
       clock: this.#options.clock ?? systemClock,
     });
+    const digestCalls = new DigestCalls(identity.clusterId, this.#options.credentials.peer);
+    this.#digestCalls = digestCalls;
     this.#node = await startClusterNode({
       identity,
       folder: this.#folder,
@@ -234,6 +244,7 @@ class CoordinatorProcess implements RunningCoordinator {
       log: this.#options.log,
       scheduler: this.#options.scheduler ?? {},
       onOutcome: this.#metrics.onOutcome,
+      askDigests: (member) => digestCalls.ask(member),
       onFatal: this.#options.onFatal,
     });
     this.#options.log.info(

@@ -18,6 +18,8 @@ export interface Identity {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
   readonly members: readonly Member[];
+  /** True once this member's log was made: from then on a missing log is a lost one, and never votes. */
+  readonly started: boolean;
 }
 
 /** Returns the member of an identity that is this node itself. */
@@ -103,6 +105,7 @@ function parseIdentity(text: string, path: string): Identity {
         peerAddress: member.peerAddress,
         clientAddress: member.clientAddress,
       })),
+      started: body['started'] === true,
     };
     ownMember(identity);
     return identity;

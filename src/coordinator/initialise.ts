@@ -153,7 +153,8 @@ async function makePlan(
   }));
   if (pending !== undefined && sameAddresses(pending.members, members)) return pending;
   const own = members.findIndex((member) => member.peerAddress === options.own().peerAddress);
-  return { clusterId: clusterId(randomBytes(16).toString('hex')), memberId: memberId(own + 1), members };
+  const id = clusterId(randomBytes(16).toString('hex'));
+  return { clusterId: id, memberId: memberId(own + 1), members, started: false };
 }
 
 function refuseForeign(asked: string, found: string, planned: string): void {
@@ -179,6 +180,7 @@ function readAdmission(request: AdmitRequest): Identity {
       peerAddress: member.peerAddress,
       clientAddress: member.clientAddress,
     })),
+    started: false,
   };
 }
 

@@ -22,6 +22,7 @@ export class Leadership {
   #provedTerm = 0;
   #heldTerm = 0;
   #leaderId: number | undefined;
+  #halted = false;
 
   /** True while decisions may be made. */
   get leads(): boolean {
@@ -34,13 +35,19 @@ export class Leadership {
     this.follow(status);
   }
 
+  /** Keeps the lead, but decides nothing while nobody knows whose state is right. */
+  halt(halted: boolean, status: RaftStatus): void {
+    this.#halted = halted;
+    this.follow(status);
+  }
+
   follow(status: RaftStatus): void {
     if (status.leaderId !== undefined && status.leaderId !== this.#leaderId) {
       this.#leaderId = status.leaderId;
       this.changes += 1;
     }
     if (this.#handlers === undefined) return;
-    const proved = status.leading ? status.term : 0;
+    const proved = status.leading && !this.#halted ? status.term : 0;
     const held = status.role === 'leader' ? status.term : 0;
     if (this.#provedTerm !== 0 && this.#provedTerm !== proved) {
       this.#provedTerm = 0;

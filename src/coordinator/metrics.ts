@@ -55,6 +55,11 @@ const RAFT: readonly Reading[] = [
 ];
 
 const STATE: readonly Reading[] = [
+  {
+    name: 'tidemark_state_differs',
+    help: '1 while the states of members differ, as far as this member knows, else 0.',
+    read: ({ verdict }) => (verdict().kind === 'equal' ? 0 : 1),
+  },
   { name: 'tidemark_executors', help: 'Registered executors.', read: ({ view }) => view().executors.size },
   {
     name: 'tidemark_executors_connected',

@@ -1,5 +1,5 @@
 /** What a coordinator says of itself; every node answers this, whether it leads or not. */
-import type { StatusReply } from '../wire/index.ts';
+import type { DigestReply, StatusReply } from '../wire/index.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import type { Identity } from './identity.ts';
@@ -44,6 +44,21 @@ export function statusReply(input: {
     })),
     leaderContactMs: BigInt(Math.round(status.leaderContactMs ?? 0)),
     executors: view.executors.size,
+  };
+}
+
+/** What a member says of its state and of the others'. */
+export function digestReply(node: ClusterNode): DigestReply {
+  const { appliedIndex, digest } = node.view();
+  const verdict = node.verdict();
+  return {
+    format: STATUS_FORMAT,
+    memberId: BigInt(node.identity.memberId),
+    appliedIndex: BigInt(appliedIndex),
+    digest,
+    verdict: verdict.kind,
+    differsAt: BigInt(verdict.kind === 'equal' ? 0 : verdict.index),
+    wrongMembers: verdict.kind === 'others-wrong' ? verdict.members.map(BigInt) : [],
   };
 }
 

@@ -1,7 +1,7 @@
 /** One executor process: what the command line starts. */
 import { formatAddress, LIMITS, parseAddress, TidemarkError } from '../base/index.ts';
 import { createRegistry, startOpsServer, type Logger, type OpsServer } from '../ops/index.ts';
-import type { Credentials } from '../wire/index.ts';
+import type { ClientCredentials } from '../wire/index.ts';
 import { Executor } from './executor.ts';
 import { createExecutorMetrics } from './metrics.ts';
 
@@ -15,7 +15,7 @@ export interface ExecutorOptions {
   readonly baseFolder: string;
   /** Where secret references are looked up. @default process.env */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  readonly credentials: Credentials;
+  readonly credentials: ClientCredentials;
   /** Where health and metrics are served, `host:port`. Undefined: nowhere. */
   readonly http?: string | undefined;
   readonly log: Logger;

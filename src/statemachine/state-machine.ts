@@ -5,6 +5,7 @@ import { assert, LIMITS, TidemarkError, type ClusterId } from '../base/index.ts'
 import { applyEntry } from './commands/apply.ts';
 import { decodeEntry } from './commands/entry.ts';
 import { encodeReplies } from './commands/replies.ts';
+import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts';
 import { MemoryState, type RowChange } from './memory-state.ts';
 import { readSnapshot, snapshotChunks } from './snapshot.ts';
 import { StateStore, type StateHead } from './state-store.ts';
@@ -37,6 +38,8 @@ export interface StateMachine {
   apply(entries: readonly AppliedEntry[]): Promise<readonly Uint8Array[]>;
   /** A live view; see {@link StateView}. Costs nothing. */
   view(): StateView;
+  /** Digests of the state as it is now and at the last checkpoints; a function of the indexes alone. */
+  digests(): readonly DigestAt[];
   /** Calls `listener` after every applied group; returns what ends that. */
   onApplied(listener: (appliedIndex: number) => void): () => void;
   /** A snapshot of the state as of one applied index, as a stream of chunks; applying goes on meanwhile. */
@@ -106,6 +109,7 @@ async function fill(store: StateStore, state: MemoryState, chunks: AsyncIterable
 class DurableStateMachine implements StateMachine {
   readonly #state: MemoryState;
   readonly #store: StateStore;
+  readonly #digests = new DigestHistory();
   readonly #listeners = new Set<(appliedIndex: number) => void>();
   /** Set while a call runs, and for good after one failed. */
   #busy = false;
@@ -113,6 +117,7 @@ class DurableStateMachine implements StateMachine {
   constructor(state: MemoryState, store: StateStore) {
     this.#state = state;
     this.#store = store;
+    this.#digests.add({ index: store.head.appliedIndex, digest: store.head.digest });
   }
 
   get appliedIndex(): number {
@@ -150,11 +155,18 @@ class DurableStateMachine implements StateMachine {
     const changes = this.#state.takeChanges();
     const { appliedIndex, appliedTerm, digest } = this.#state;
     await this.#store.write(changes, { appliedIndex, appliedTerm, digest });
+    this.#digests.add({ index: appliedIndex, digest });
     for (const listener of this.#listeners) listener(appliedIndex);
   }
 
   view(): StateView {
     return this.#state;
+  }
+
+  digests(): readonly DigestAt[] {
+    const { appliedIndex, digest } = this.#store.head;
+    const { checkpoints } = this.#digests;
+    return isCheckpoint(appliedIndex) ? checkpoints : [...checkpoints, { index: appliedIndex, digest }];
   }
 
   onApplied(listener: (appliedIndex: number) => void): () => void {
@@ -175,14 +187,16 @@ class DurableStateMachine implements StateMachine {
 
 /**
  * A group is bounded, so that a long run of entries does not hold the event loop: each group ends in an
- * await.
+ * await. It also ends where digests are compared.
  */
 function endOfGroup(entries: readonly AppliedEntry[], from: number): number {
   let bytes = 0;
   let to = from;
   while (to < entries.length && (to === from || bytes < LIMITS.applyGroupBytesMax)) {
-    bytes += entries[to]?.data.length ?? 0;
+    const entry = entries[to];
+    bytes += entry?.data.length ?? 0;
     to += 1;
+    if (entry !== undefined && isCheckpoint(entry.index)) break;
   }
   return to;
 }

@@ -3,12 +3,15 @@
  *
  * Batches are not synced. What a power loss takes is the end of the database's own log, so what remains is
  * the state of an earlier group, and the Raft log, which is synced and reaches further, is applied again from
- * there. LevelDB does not check its checksums; each row carries its own, and the digest in the head row shows
- * a row that vanished or came back. Both are checked whenever the folder is opened.
+ * there. LevelDB does not check its checksums: before each open its files are compared with them, as those of
+ * the log are. Each row carries a checksum of its own, and the digest in the head row shows a row that
+ * vanished or came back.
  */
 import { mkdir, readdir } from 'node:fs/promises';
 import { Level } from 'level';
-import { assert, mutated, TidemarkError, toTidemarkError, type ClusterId } from '../base/index.ts';
+import { assert, isTidemarkError, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
+import type { ClusterId } from '../base/index.ts';
+import { checkLevelFolder } from '../leveldb/index.ts';
 import type { MemoryState, RowChange } from './memory-state.ts';
 import { decodeRow, encodeRow } from './row-codec.ts';
 
@@ -52,7 +55,13 @@ export class StateStore {
    */
   static async open(folder: string, clusterId: ClusterId, state: MemoryState): Promise<StateStore> {
     const fresh = await makeFolder(folder);
-    const db: Database = new Level(folder, { keyEncoding: 'utf8', valueEncoding: 'view' });
+    if (!fresh) await checkFiles(folder);
+    // The check reads plain blocks.
+    const db: Database = new Level(folder, {
+      keyEncoding: 'utf8',
+      valueEncoding: 'view',
+      compression: false,
+    });
     try {
       await db.open({ createIfMissing: fresh });
     } catch (error) {
@@ -118,6 +127,15 @@ async function makeFolder(folder: string): Promise<boolean> {
     return (await readdir(folder)).length === 0;
   } catch (cause) {
     throw new TidemarkError('STORAGE_FAILED', `the state folder ${folder} cannot be made`, { cause });
+  }
+}
+
+async function checkFiles(folder: string): Promise<void> {
+  try {
+    await checkLevelFolder(folder);
+  } catch (error) {
+    if (!isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN')) throw error;
+    throw damaged(folder, error.message, error);
   }
 }
 
@@ -189,9 +207,10 @@ async function* readRows(
   }
 }
 
-function damaged(folder: string, what: string): TidemarkError {
+function damaged(folder: string, what: string, cause?: unknown): TidemarkError {
   return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
     next: 'Stop this coordinator, empty its state folder, and start it again: the log is applied anew.',
+    cause,
   });
 }
 

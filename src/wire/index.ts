@@ -8,6 +8,7 @@ export {
   ApplyRequest,
   ClientClient,
   ClientService,
+  DigestReply,
   ExecutorInfo,
   InitReply,
   InitRequest,
@@ -29,6 +30,8 @@ export {
   StatusReply,
   StatusRequest,
   TaskInfo,
+  TransferLeaderReply,
+  TransferLeaderRequest,
   WindowInfo,
   type ClientServer,
 } from './tidemark/v1/client.ts';
@@ -81,6 +84,8 @@ export {
 export {
   AdmitReply,
   AdmitRequest,
+  DigestsReply,
+  DigestsRequest,
   Member,
   PeerClient,
   PeerFrame,
@@ -88,7 +93,17 @@ export {
   PeerService,
   type PeerServer,
 } from './tidemark/v1/peer.ts';
-export { insecureCredentials, type Credentials, type LinkCredentials } from './credentials.ts';
+export {
+  insecureCredentials,
+  tlsClientCredentials,
+  tlsCredentials,
+  type ClientCredentials,
+  type Credentials,
+  type LinkCredentials,
+  type PeerCredentials,
+  type TlsOptions,
+} from './credentials.ts';
+export type { CertificatePaths } from './certificate-files.ts';
 export { CHANNEL_OPTIONS } from './channel-options.ts';
 export { LEADER_KEY, fromServiceError, isServiceError, toServiceError } from './service-error.ts';
 export { guardStream, type GuardedStream, type StreamHandlers } from './guarded-stream.ts';

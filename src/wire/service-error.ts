@@ -50,10 +50,25 @@ export function fromServiceError(error: unknown): TidemarkError {
   if (error.code === Status.UNIMPLEMENTED) {
     return new TidemarkError('BAD_REQUEST', error.details, { cause: error });
   }
+  if (error.code === Status.UNAVAILABLE && TLS_FAILURE.test(error.details)) return tlsRefused(error);
   if (error.code === Status.UNAVAILABLE && error.details.includes('No connection established')) {
     return new TidemarkError('NO_LEADER', 'no connection could be made', { cause: error });
   }
   return new TidemarkError('OUTCOME_UNKNOWN', `the connection failed: ${error.details}`, { cause: error });
+}
+
+/** How OpenSSL, Node and {@link PeerCredentials} say that a handshake failed: nothing was sent then. */
+const TLS_FAILURE =
+  /certificate|altnames|wrong version number|packet length too long|SSL routines|alert number/i;
+
+function tlsRefused(error: ServiceError): TidemarkError {
+  const plain = /wrong version number|packet length too long/i.test(error.details);
+  return new TidemarkError('TLS_REFUSED', `no connection could be made: ${error.details}`, {
+    next: plain
+      ? 'The other side speaks without certificates: start it with its own, or leave yours away.'
+      : 'Compare both sides: the authority, the host and member in the certificate, and its dates.',
+    cause: error,
+  });
 }
 
 /** Tells whether an error came from a call of grpc-js. */

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { must } from '../../src/base/index.ts';
-import { connect, type TidemarkClient } from '../../src/client/index.ts';
+import { connect, type ClientCredentials, type TidemarkClient } from '../../src/client/index.ts';
 import { startCoordinator, type RunningCoordinator } from '../../src/coordinator/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
-import { insecureCredentials } from '../../src/wire/index.ts';
+import { insecureCredentials, type Credentials } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 
 interface Slot {
@@ -17,12 +17,18 @@ interface Slot {
   clientAddress: string;
 }
 
+export interface ClusterCredentials {
+  readonly of: (position: number) => Credentials;
+  readonly client: ClientCredentials;
+}
+
 export class TestCluster {
   readonly folder: string;
   readonly slots: Slot[];
   /** What any coordinator reported as fatal. */
   readonly fatal: unknown[] = [];
   readonly #clients: TidemarkClient[] = [];
+  #credentials: ClusterCredentials | undefined;
 
   private constructor(folder: string, size: number) {
     this.folder = folder;
@@ -35,15 +41,16 @@ export class TestCluster {
   }
 
   /** Starts `size` coordinators that belong to no cluster yet. */
-  static async start(size: number): Promise<TestCluster> {
+  static async start(size: number, credentials?: ClusterCredentials): Promise<TestCluster> {
     const cluster = new TestCluster(await mkdtemp(join(tmpdir(), 'tidemark-cluster-')), size);
+    cluster.#credentials = credentials;
     await Promise.all(cluster.slots.map((_, position) => cluster.startOne(position)));
     return cluster;
   }
 
   /** Starts `size` coordinators, makes a cluster of them and waits for a leader. */
-  static async formed(size: number): Promise<TestCluster> {
-    const cluster = await TestCluster.start(size);
+  static async formed(size: number, credentials?: ClusterCredentials): Promise<TestCluster> {
+    const cluster = await TestCluster.start(size, credentials);
     await cluster.client().init(cluster.addresses);
     await cluster.leader();
     return cluster;
@@ -72,7 +79,7 @@ export class TestCluster {
       peer: { listen: options.peerListen ?? peerListen, advertise: options.peerAdvertise },
       client: { listen: slot.clientAddress === '' ? '127.0.0.1:0' : slot.clientAddress },
       http: { listen: '127.0.0.1:0' },
-      credentials: insecureCredentials(),
+      credentials: this.#credentials?.of(position) ?? insecureCredentials(),
       log: createLogger({ role: `c${position + 1}`, level: 'silent' }),
       version: 'test',
       onFatal: (error) => {
@@ -114,6 +121,7 @@ export class TestCluster {
   ): TidemarkClient {
     const client = connect({
       endpoints: options.endpoints ?? this.addresses,
+      credentials: this.#credentials?.client ?? insecureCredentials(),
       deadlineMs: options.deadlineMs ?? 10_000,
     });
     this.#clients.push(client);

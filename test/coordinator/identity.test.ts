@@ -18,6 +18,7 @@ const IDENTITY: Identity = {
   clusterId: clusterId('00112233445566778899aabbccddeeff'),
   memberId: memberId(2),
   members: [member(1), member(2), member(3)],
+  started: false,
 };
 
 beforeEach(async () => {

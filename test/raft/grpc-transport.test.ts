@@ -47,7 +47,7 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
     clusterId: cluster,
     memberId: memberId(id),
     addressOf: (peer) => addresses.get(peer),
-    credentials: credentials.channel,
+    credentials,
     clock: systemClock,
     log: { info: () => undefined, warn: (fields) => warnings.push(fields['code']) },
   });
@@ -59,6 +59,9 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
     },
     admit: (_call, callback) => {
       callback(null, { format: 1 });
+    },
+    digests: (_call, callback) => {
+      callback(null, { format: 1, digests: [] });
     },
   };
   server.addService(PeerService, service);

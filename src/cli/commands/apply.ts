@@ -20,7 +20,7 @@ export const run: Run<Values<typeof applyOptions>> = async ({ values, output }) 
       cause: error,
     });
   }
-  return withClient(values.endpoints, async (client) => {
+  return withClient(values, async (client) => {
     const items = await client.apply(text, { dryRun: values.dryRun });
     output.result({ dryRun: values.dryRun, items }, () =>
       [

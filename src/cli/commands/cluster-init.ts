@@ -5,9 +5,9 @@ import { formatTable } from '../table.ts';
 import { withClient } from './remote.ts';
 
 /** Makes one cluster of the coordinators at all endpoints. */
-export const run: Run<Values<typeof clusterInitOptions>> = ({ values: { endpoints }, output }) =>
-  withClient(endpoints, async (client) => {
-    const { clusterId, members } = await client.init(endpoints);
+export const run: Run<Values<typeof clusterInitOptions>> = ({ values, output }) =>
+  withClient(values, async (client) => {
+    const { clusterId, members } = await client.init(values.endpoints);
     output.result({ clusterId, members }, () =>
       [
         `cluster ${clusterId}`,

@@ -1,13 +1,14 @@
 import { ERRORS } from '../../base/index.ts';
-import { connect, type EndpointStatus } from '../../client/index.ts';
+import type { EndpointStatus } from '../../client/index.ts';
 import type { Run } from '../command.ts';
 import type { remoteOptions } from '../commands.ts';
 import type { Values } from '../option.ts';
 import { formatTable, type Column } from '../table.ts';
+import { connectWith } from './remote.ts';
 
 /** Shows what each endpoint says of itself. Exit code 0 only if one of them leads. */
-export const run: Run<Values<typeof remoteOptions>> = async ({ values: { endpoints }, output }) => {
-  const client = connect({ endpoints, name: 'cli' });
+export const run: Run<Values<typeof remoteOptions>> = async ({ values, output }) => {
+  const client = connectWith(values);
   const found = await client.status();
   client.close();
   const coordinators = found.map((one) =>

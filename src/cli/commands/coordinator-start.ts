@@ -1,10 +1,10 @@
 import { startCoordinator } from '../../coordinator/index.ts';
-import { insecureCredentials } from '../../wire/index.ts';
 import type { Run } from '../command.ts';
 import type { coordinatorOptions } from '../commands.ts';
 import type { Values } from '../option.ts';
 import { packageVersion } from '../package-version.ts';
-import { serve } from './serve.ts';
+import { coordinatorCredentialsOf } from '../tls.ts';
+import { certificateProblem, serve } from './serve.ts';
 
 /** Runs one coordinator until it is told to stop. */
 export const run: Run<Values<typeof coordinatorOptions>> = ({ values, output }) =>
@@ -14,7 +14,7 @@ export const run: Run<Values<typeof coordinatorOptions>> = ({ values, output }) 
       peer: { listen: values.peerListen, advertise: values.peerAdvertise },
       client: { listen: values.clientListen, advertise: values.clientAdvertise },
       http: values.httpListen === undefined ? undefined : { listen: values.httpListen },
-      credentials: insecureCredentials(),
+      credentials: coordinatorCredentialsOf(values, { onProblem: certificateProblem(log) }),
       log,
       version: await packageVersion(),
       onFatal,

@@ -3,8 +3,8 @@ import type { remoteOptions } from '../commands.ts';
 import type { Values } from '../option.ts';
 import { withClient } from './remote.ts';
 
-export const run: Run<Values<typeof remoteOptions>> = ({ values: { endpoints }, output }) =>
-  withClient(endpoints, async (client) => {
+export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
+  withClient(values, async (client) => {
     output.rows('executors', await client.listExecutors(), [
       { title: 'ID', value: (executor) => executor.executorId },
       { title: 'NAME', value: (executor) => executor.name },

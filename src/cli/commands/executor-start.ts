@@ -1,10 +1,10 @@
 import { startExecutor } from '../../executor/index.ts';
-import { insecureCredentials } from '../../wire/index.ts';
 import type { Run } from '../command.ts';
 import type { executorOptions } from '../commands.ts';
 import type { Values } from '../option.ts';
 import { packageVersion } from '../package-version.ts';
-import { serve } from './serve.ts';
+import { clientCredentialsOf } from '../tls.ts';
+import { certificateProblem, serve } from './serve.ts';
 
 /** Runs one executor until it is told to stop. */
 export const run: Run<Values<typeof executorOptions>> = ({ values, output }) =>
@@ -14,7 +14,7 @@ export const run: Run<Values<typeof executorOptions>> = ({ values, output }) =>
       coordinators: values.endpoints,
       slots: values.slots,
       baseFolder: values.folder,
-      credentials: insecureCredentials(),
+      credentials: clientCredentialsOf(values, { onProblem: certificateProblem(log) }),
       http: values.httpListen,
       log,
       version: await packageVersion(),

@@ -1,5 +1,5 @@
 /** What `coordinator start` and `executor start` share: logs, an orderly end, an end with the parent. */
-import { EXIT } from '../../base/index.ts';
+import { EXIT, type TidemarkError } from '../../base/index.ts';
 import {
   createLogger,
   createShutdown,
@@ -42,4 +42,11 @@ export async function serve(
     },
   });
   return new Promise<never>(() => undefined);
+}
+
+/** Logs renewed certificate files that cannot be used. */
+export function certificateProblem(log: Logger): (error: TidemarkError) => void {
+  return ({ code, message }) => {
+    log.warn({ code, error: message }, 'the old certificate stays in use');
+  };
 }

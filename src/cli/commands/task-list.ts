@@ -4,7 +4,7 @@ import type { Values } from '../option.ts';
 import { withClient } from './remote.ts';
 
 export const run: Run<Values<typeof taskListOptions>> = ({ values, output }) =>
-  withClient(values.endpoints, async (client) => {
+  withClient(values, async (client) => {
     const tasks = await client.listTasks({ state: values.state ?? '', limit: values.limit });
     output.rows('tasks', tasks, [
       { title: 'TASK', value: (task) => task.task },

@@ -4,7 +4,7 @@ import type { Values } from '../option.ts';
 import { withClient } from './remote.ts';
 
 export const run: Run<Values<typeof taskRetryOptions>> = ({ values, output }) =>
-  withClient(values.endpoints, async (client) => {
+  withClient(values, async (client) => {
     const woken = await client.retryTasks(values.tasks);
     output.result({ woken }, () => `${woken} ${woken === 1 ? 'task' : 'tasks'} woken`);
   });

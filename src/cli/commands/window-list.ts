@@ -4,7 +4,7 @@ import type { Values } from '../option.ts';
 import { withClient } from './remote.ts';
 
 export const run: Run<Values<typeof windowListOptions>> = ({ values, output }) =>
-  withClient(values.endpoints, async (client) => {
+  withClient(values, async (client) => {
     const windows = await client.listWindows({ source: values.source ?? '', limit: values.limit });
     output.rows('windows', windows, [
       { title: 'SOURCE', value: (window) => window.source },

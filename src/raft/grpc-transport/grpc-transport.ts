@@ -2,9 +2,8 @@
  * Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself.
  */
 import { randomBytes } from 'node:crypto';
-import type { ChannelCredentials } from '@grpc/grpc-js';
 import { LIMITS, assert, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
-import type { PeerServer } from '../../wire/index.ts';
+import type { PeerCredentials, PeerServer } from '../../wire/index.ts';
 import type { PeerTransport, RaftLogger } from '../types.ts';
 import { DeathWatch } from './death-watch.ts';
 import { encodeHello } from './hello.ts';
@@ -16,7 +15,7 @@ export interface GrpcPeerTransportOptions {
   readonly memberId: MemberId;
   /** Where a member listens for peers; undefined for whoever is no member. Asked at each dial. */
   readonly addressOf: (id: MemberId) => string | undefined;
-  readonly credentials: ChannelCredentials;
+  readonly credentials: PeerCredentials;
   readonly clock: Clock;
   readonly log: RaftLogger;
 }
@@ -33,8 +32,13 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
   const links = new Map<MemberId, PeerLink>();
   const isMember = (id: MemberId): boolean => addressOf(id) !== undefined;
   let onGone: (id: MemberId) => void = () => undefined;
-  const inbox = new PeerInbox({ clusterId, memberId, isMember }, log, (from) => {
-    watch.streamClosed(from);
+  const inbox = new PeerInbox({
+    expected: { clusterId, memberId, isMember },
+    credentials,
+    log,
+    onClosed: (from) => {
+      watch.streamClosed(from);
+    },
   });
   const watch = new DeathWatch({
     addressOf,
@@ -53,7 +57,8 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
       watch.streamClosed(to);
     };
     const address = (): string | undefined => addressOf(to);
-    const link = new PeerLink({ to, address, credentials, hello, clock, log, onClosed });
+    const channel = credentials.channelTo(to);
+    const link = new PeerLink({ to, address, credentials: channel, hello, clock, log, onClosed });
     links.set(to, link);
     return link;
   };

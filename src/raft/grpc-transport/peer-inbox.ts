@@ -3,28 +3,34 @@
  */
 import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
 import { TidemarkError, isTidemarkError, type MemberId } from '../../base/index.ts';
-import { toServiceError, type PeerFrame, type PeerFramesEnd } from '../../wire/index.ts';
+import { toServiceError } from '../../wire/index.ts';
+import type { PeerCredentials, PeerFrame, PeerFramesEnd } from '../../wire/index.ts';
 import type { RaftLogger } from '../types.ts';
 import { checkHello, type ExpectedHello } from './hello.ts';
 
 export type FrameHandler = (from: MemberId, frame: Uint8Array) => void;
+
+export interface PeerInboxParts {
+  readonly expected: ExpectedHello;
+  readonly credentials: Pick<PeerCredentials, 'checkCaller'>;
+  readonly log: RaftLogger;
+  readonly onClosed: (from: MemberId) => void;
+}
+
+type FrameCall = ServerReadableStream<PeerFrame, PeerFramesEnd>;
 
 interface Inbound {
   readonly end: (error: TidemarkError) => void;
 }
 
 export class PeerInbox {
-  readonly #expected: ExpectedHello;
-  readonly #log: RaftLogger;
-  readonly #onClosed: (from: MemberId) => void;
+  readonly #parts: PeerInboxParts;
   readonly #streams = new Map<MemberId, Inbound>();
   #handler: FrameHandler | undefined;
   #closed = false;
 
-  constructor(expected: ExpectedHello, log: RaftLogger, onClosed: (from: MemberId) => void) {
-    this.#expected = expected;
-    this.#log = log;
-    this.#onClosed = onClosed;
+  constructor(parts: PeerInboxParts) {
+    this.#parts = parts;
   }
 
   has(from: MemberId): boolean {
@@ -35,7 +41,7 @@ export class PeerInbox {
     this.#handler = handler;
   }
 
-  accept(call: ServerReadableStream<PeerFrame, PeerFramesEnd>, callback: sendUnaryData<PeerFramesEnd>): void {
+  accept(call: FrameCall, callback: sendUnaryData<PeerFramesEnd>): void {
     let from: MemberId | undefined;
     let ended = false;
     const end = (error: TidemarkError | undefined): void => {
@@ -44,7 +50,7 @@ export class PeerInbox {
       callback(error === undefined ? null : toServiceError(error), {});
       if (from === undefined || this.#streams.get(from)?.end !== end) return;
       this.#streams.delete(from);
-      this.#onClosed(from);
+      this.#parts.onClosed(from);
     };
     call.on('error', () => {
       end(new TidemarkError('CANCELLED', 'the stream failed'));
@@ -62,10 +68,10 @@ export class PeerInbox {
         return;
       }
       try {
-        from = this.#greet(frame.payload, end);
+        from = this.#greet(call, frame.payload, end);
       } catch (error) {
         if (!isTidemarkError(error)) throw error;
-        this.#log.warn({ code: error.code, error: error.message }, 'a peer was turned away');
+        this.#parts.log.warn({ code: error.code, error: error.message }, 'a peer was turned away');
         end(error);
       }
     });
@@ -77,9 +83,10 @@ export class PeerInbox {
       end(new TidemarkError('STOPPING', 'this member is stopping'));
   }
 
-  #greet(payload: Uint8Array, end: Inbound['end']): MemberId {
+  #greet(call: FrameCall, payload: Uint8Array, end: Inbound['end']): MemberId {
     if (this.#closed) throw new TidemarkError('STOPPING', 'this member is stopping');
-    const from = checkHello(payload, this.#expected);
+    const from = checkHello(payload, this.#parts.expected);
+    this.#parts.credentials.checkCaller(call, from);
     this.#streams.get(from)?.end(new TidemarkError('CANCELLED', 'the peer opened a newer stream'));
     this.#streams.set(from, { end });
     return from;

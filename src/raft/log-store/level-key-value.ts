@@ -3,7 +3,7 @@
  */
 import { Level } from 'level';
 import { TidemarkError, isTidemarkError, type ErrorCode } from '../../base/index.ts';
-import { checkLevelFolder } from './level-check/index.ts';
+import { checkLevelFolder } from '../../leveldb/index.ts';
 import type { KeyRange, KeyValueBatch, KeyValueStore } from './key-value.ts';
 
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024;

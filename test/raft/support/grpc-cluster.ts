@@ -61,7 +61,7 @@ export class GrpcCluster {
       clusterId: CLUSTER,
       memberId: id,
       addressOf: (peer) => this.#ports.get(peer) ?? this.members.find((m) => m.id === peer)?.peerAddress,
-      credentials: credentials.channel,
+      credentials,
       clock: systemClock,
       log: quiet,
     });
@@ -72,6 +72,9 @@ export class GrpcCluster {
       },
       admit: (_call, callback) => {
         callback(null, { format: 1 });
+      },
+      digests: (_call, callback) => {
+        callback(null, { format: 1, digests: [] });
       },
     };
     server.addService(PeerService, service);

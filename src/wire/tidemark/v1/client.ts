@@ -69,6 +69,35 @@ export interface StatusReply {
   executors: number;
 }
 
+export interface DigestRequest {
+}
+
+export interface DigestReply {
+  format: number;
+  memberId: bigint;
+  appliedIndex: bigint;
+  /** 16 hex digits, at applied_index. */
+  digest: string;
+  /** "equal", "wrong" (this member's state), "others-wrong", "split" (nobody has a majority) */
+  verdict: string;
+  /** The entry after which states differ; 0 if none do. */
+  differsAt: bigint;
+  /** Members whose state is wrong, as far as this member knows. */
+  wrongMembers: bigint[];
+}
+
+export interface TransferLeaderRequest {
+  format: number;
+  /** 0: the voter that is nearest. */
+  memberId: bigint;
+}
+
+export interface TransferLeaderReply {
+  format: number;
+  /** 0: not known yet. */
+  leaderId: bigint;
+}
+
 export interface OpenSessionRequest {
   name: string;
 }
@@ -993,6 +1022,451 @@ export const StatusReply: MessageFns<StatusReply> = {
       ? BigInt(object.leaderContactMs)
       : 0n;
     message.executors = object.executors ?? 0;
+    return message;
+  },
+};
+
+function createBaseDigestRequest(): DigestRequest {
+  return {};
+}
+
+export const DigestRequest: MessageFns<DigestRequest> = {
+  encode(_: DigestRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DigestRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDigestRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): DigestRequest {
+    return {};
+  },
+
+  toJSON(_: DigestRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<DigestRequest>): DigestRequest {
+    return DigestRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<DigestRequest>): DigestRequest {
+    const message = createBaseDigestRequest();
+    return message;
+  },
+};
+
+function createBaseDigestReply(): DigestReply {
+  return { format: 0, memberId: 0n, appliedIndex: 0n, digest: "", verdict: "", differsAt: 0n, wrongMembers: [] };
+}
+
+export const DigestReply: MessageFns<DigestReply> = {
+  encode(message: DigestReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.memberId);
+    }
+    if (message.appliedIndex !== 0n) {
+      if (BigInt.asUintN(64, message.appliedIndex) !== message.appliedIndex) {
+        throw new globalThis.Error("value provided for field message.appliedIndex of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.appliedIndex);
+    }
+    if (message.digest !== "") {
+      writer.uint32(34).string(message.digest);
+    }
+    if (message.verdict !== "") {
+      writer.uint32(42).string(message.verdict);
+    }
+    if (message.differsAt !== 0n) {
+      if (BigInt.asUintN(64, message.differsAt) !== message.differsAt) {
+        throw new globalThis.Error("value provided for field message.differsAt of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.differsAt);
+    }
+    if (message.wrongMembers.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.wrongMembers) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field wrongMembers of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DigestReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDigestReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.appliedIndex = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.differsAt = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.wrongMembers.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.wrongMembers.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DigestReply {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+      appliedIndex: isSet(object.appliedIndex)
+        ? BigInt(object.appliedIndex)
+        : isSet(object.applied_index)
+        ? BigInt(object.applied_index)
+        : 0n,
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+      verdict: isSet(object.verdict) ? globalThis.String(object.verdict) : "",
+      differsAt: isSet(object.differsAt)
+        ? BigInt(object.differsAt)
+        : isSet(object.differs_at)
+        ? BigInt(object.differs_at)
+        : 0n,
+      wrongMembers: globalThis.Array.isArray(object?.wrongMembers)
+        ? object.wrongMembers.map((e: any) => BigInt(e))
+        : globalThis.Array.isArray(object?.wrong_members)
+        ? object.wrong_members.map((e: any) => BigInt(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DigestReply): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    if (message.appliedIndex !== 0n) {
+      obj.appliedIndex = message.appliedIndex.toString();
+    }
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    if (message.verdict !== "") {
+      obj.verdict = message.verdict;
+    }
+    if (message.differsAt !== 0n) {
+      obj.differsAt = message.differsAt.toString();
+    }
+    if (message.wrongMembers?.length) {
+      obj.wrongMembers = message.wrongMembers.map((e) => e.toString());
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DigestReply>): DigestReply {
+    return DigestReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DigestReply>): DigestReply {
+    const message = createBaseDigestReply();
+    message.format = object.format ?? 0;
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    message.appliedIndex = (object.appliedIndex !== undefined && object.appliedIndex !== null)
+      ? BigInt(object.appliedIndex)
+      : 0n;
+    message.digest = object.digest ?? "";
+    message.verdict = object.verdict ?? "";
+    message.differsAt = (object.differsAt !== undefined && object.differsAt !== null) ? BigInt(object.differsAt) : 0n;
+    message.wrongMembers = object.wrongMembers?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTransferLeaderRequest(): TransferLeaderRequest {
+  return { format: 0, memberId: 0n };
+}
+
+export const TransferLeaderRequest: MessageFns<TransferLeaderRequest> = {
+  encode(message: TransferLeaderRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.memberId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeaderRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeaderRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferLeaderRequest {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+    };
+  },
+
+  toJSON(message: TransferLeaderRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransferLeaderRequest>): TransferLeaderRequest {
+    return TransferLeaderRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferLeaderRequest>): TransferLeaderRequest {
+    const message = createBaseTransferLeaderRequest();
+    message.format = object.format ?? 0;
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    return message;
+  },
+};
+
+function createBaseTransferLeaderReply(): TransferLeaderReply {
+  return { format: 0, leaderId: 0n };
+}
+
+export const TransferLeaderReply: MessageFns<TransferLeaderReply> = {
+  encode(message: TransferLeaderReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.leaderId !== 0n) {
+      if (BigInt.asUintN(64, message.leaderId) !== message.leaderId) {
+        throw new globalThis.Error("value provided for field message.leaderId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.leaderId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeaderReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeaderReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaderId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferLeaderReply {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      leaderId: isSet(object.leaderId)
+        ? BigInt(object.leaderId)
+        : isSet(object.leader_id)
+        ? BigInt(object.leader_id)
+        : 0n,
+    };
+  },
+
+  toJSON(message: TransferLeaderReply): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.leaderId !== 0n) {
+      obj.leaderId = message.leaderId.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<TransferLeaderReply>): TransferLeaderReply {
+    return TransferLeaderReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferLeaderReply>): TransferLeaderReply {
+    const message = createBaseTransferLeaderReply();
+    message.format = object.format ?? 0;
+    message.leaderId = (object.leaderId !== undefined && object.leaderId !== null) ? BigInt(object.leaderId) : 0n;
     return message;
   },
 };
@@ -3565,6 +4039,27 @@ export const ClientService = {
     responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
   },
+  /** What a node knows of its state and of the others'; answered by every node, never redirected. */
+  digest: {
+    path: "/tidemark.v1.Client/Digest" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DigestRequest): Buffer => Buffer.from(DigestRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DigestRequest => DigestRequest.decode(value),
+    responseSerialize: (value: DigestReply): Buffer => Buffer.from(DigestReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DigestReply => DigestReply.decode(value),
+  },
+  /** Hands the lead to a member, or to the one that is nearest. The leader answers when another leads. */
+  transferLeader: {
+    path: "/tidemark.v1.Client/TransferLeader" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TransferLeaderRequest): Buffer =>
+      Buffer.from(TransferLeaderRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TransferLeaderRequest => TransferLeaderRequest.decode(value),
+    responseSerialize: (value: TransferLeaderReply): Buffer => Buffer.from(TransferLeaderReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TransferLeaderReply => TransferLeaderReply.decode(value),
+  },
   /** Registers a client session for exactly-once changes. */
   openSession: {
     path: "/tidemark.v1.Client/OpenSession" as const,
@@ -3647,6 +4142,10 @@ export interface ClientServer extends UntypedServiceImplementation {
   init: handleUnaryCall<InitRequest, InitReply>;
   /** Answered by every node about itself and what it knows; never redirected. */
   status: handleUnaryCall<StatusRequest, StatusReply>;
+  /** What a node knows of its state and of the others'; answered by every node, never redirected. */
+  digest: handleUnaryCall<DigestRequest, DigestReply>;
+  /** Hands the lead to a member, or to the one that is nearest. The leader answers when another leads. */
+  transferLeader: handleUnaryCall<TransferLeaderRequest, TransferLeaderReply>;
   /** Registers a client session for exactly-once changes. */
   openSession: handleUnaryCall<OpenSessionRequest, OpenSessionReply>;
   /** Validates a job file and makes it the declared state. */
@@ -3689,6 +4188,38 @@ export interface ClientClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  /** What a node knows of its state and of the others'; answered by every node, never redirected. */
+  digest(
+    request: DigestRequest,
+    callback: (error: ServiceError | null, response: DigestReply) => void,
+  ): ClientUnaryCall;
+  digest(
+    request: DigestRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DigestReply) => void,
+  ): ClientUnaryCall;
+  digest(
+    request: DigestRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DigestReply) => void,
+  ): ClientUnaryCall;
+  /** Hands the lead to a member, or to the one that is nearest. The leader answers when another leads. */
+  transferLeader(
+    request: TransferLeaderRequest,
+    callback: (error: ServiceError | null, response: TransferLeaderReply) => void,
+  ): ClientUnaryCall;
+  transferLeader(
+    request: TransferLeaderRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TransferLeaderReply) => void,
+  ): ClientUnaryCall;
+  transferLeader(
+    request: TransferLeaderRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TransferLeaderReply) => void,
   ): ClientUnaryCall;
   /** Registers a client session for exactly-once changes. */
   openSession(

@@ -47,6 +47,25 @@ export interface AdmitReply {
   format: number;
 }
 
+export interface DigestsRequest {
+  format: number;
+  clusterId: string;
+  /** Who is meant; another member answers MEMBER_MISMATCH. */
+  memberId: bigint;
+}
+
+export interface DigestsReply {
+  format: number;
+  /** In the order of their indexes; the last one is of the state as it is now, or of its last checkpoint. */
+  digests: StateDigest[];
+}
+
+export interface StateDigest {
+  index: bigint;
+  /** 16 hex digits. */
+  digest: string;
+}
+
 /** A coordinator as its cluster knows it. Addresses are the advertised ones: host:port, [v6]:port or name:port. */
 export interface Member {
   memberId: bigint;
@@ -368,6 +387,291 @@ export const AdmitReply: MessageFns<AdmitReply> = {
   },
 };
 
+function createBaseDigestsRequest(): DigestsRequest {
+  return { format: 0, clusterId: "", memberId: 0n };
+}
+
+export const DigestsRequest: MessageFns<DigestsRequest> = {
+  encode(message: DigestsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.memberId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DigestsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDigestsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DigestsRequest {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+    };
+  },
+
+  toJSON(message: DigestsRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DigestsRequest>): DigestsRequest {
+    return DigestsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DigestsRequest>): DigestsRequest {
+    const message = createBaseDigestsRequest();
+    message.format = object.format ?? 0;
+    message.clusterId = object.clusterId ?? "";
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    return message;
+  },
+};
+
+function createBaseDigestsReply(): DigestsReply {
+  return { format: 0, digests: [] };
+}
+
+export const DigestsReply: MessageFns<DigestsReply> = {
+  encode(message: DigestsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    for (const v of message.digests) {
+      StateDigest.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DigestsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDigestsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.digests.push(StateDigest.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DigestsReply {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      digests: globalThis.Array.isArray(object?.digests) ? object.digests.map((e: any) => StateDigest.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: DigestsReply): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.digests?.length) {
+      obj.digests = message.digests.map((e) => StateDigest.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DigestsReply>): DigestsReply {
+    return DigestsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DigestsReply>): DigestsReply {
+    const message = createBaseDigestsReply();
+    message.format = object.format ?? 0;
+    message.digests = object.digests?.map((e) => StateDigest.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseStateDigest(): StateDigest {
+  return { index: 0n, digest: "" };
+}
+
+export const StateDigest: MessageFns<StateDigest> = {
+  encode(message: StateDigest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0n) {
+      if (BigInt.asUintN(64, message.index) !== message.index) {
+        throw new globalThis.Error("value provided for field message.index of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.digest !== "") {
+      writer.uint32(18).string(message.digest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StateDigest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStateDigest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StateDigest {
+    return {
+      index: isSet(object.index) ? BigInt(object.index) : 0n,
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+    };
+  },
+
+  toJSON(message: StateDigest): unknown {
+    const obj: any = {};
+    if (message.index !== 0n) {
+      obj.index = message.index.toString();
+    }
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StateDigest>): StateDigest {
+    return StateDigest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StateDigest>): StateDigest {
+    const message = createBaseStateDigest();
+    message.index = (object.index !== undefined && object.index !== null) ? BigInt(object.index) : 0n;
+    message.digest = object.digest ?? "";
+    return message;
+  },
+};
+
 function createBaseMember(): Member {
   return { memberId: 0n, peerAddress: "", clientAddress: "" };
 }
@@ -513,6 +817,16 @@ export const PeerService = {
     responseSerialize: (value: AdmitReply): Buffer => Buffer.from(AdmitReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): AdmitReply => AdmitReply.decode(value),
   },
+  /** Tells digests of the replicated state at a few applied indexes, for comparison at equal ones. */
+  digests: {
+    path: "/tidemark.v1.Peer/Digests" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DigestsRequest): Buffer => Buffer.from(DigestsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DigestsRequest => DigestsRequest.decode(value),
+    responseSerialize: (value: DigestsReply): Buffer => Buffer.from(DigestsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DigestsReply => DigestsReply.decode(value),
+  },
 } as const;
 
 export interface PeerServer extends UntypedServiceImplementation {
@@ -523,6 +837,8 @@ export interface PeerServer extends UntypedServiceImplementation {
    * the same content changes nothing; any other content is refused with ALREADY_INITIALIZED.
    */
   admit: handleUnaryCall<AdmitRequest, AdmitReply>;
+  /** Tells digests of the replicated state at a few applied indexes, for comparison at equal ones. */
+  digests: handleUnaryCall<DigestsRequest, DigestsReply>;
 }
 
 export interface PeerClient extends Client {
@@ -556,6 +872,22 @@ export interface PeerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AdmitReply) => void,
+  ): ClientUnaryCall;
+  /** Tells digests of the replicated state at a few applied indexes, for comparison at equal ones. */
+  digests(
+    request: DigestsRequest,
+    callback: (error: ServiceError | null, response: DigestsReply) => void,
+  ): ClientUnaryCall;
+  digests(
+    request: DigestsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DigestsReply) => void,
+  ): ClientUnaryCall;
+  digests(
+    request: DigestsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DigestsReply) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,5 +1,5 @@
 /** Reads LevelDB's variable-length integers and slices, never beyond the end. */
-import { TidemarkError } from '../../../base/index.ts';
+import { TidemarkError } from '../base/index.ts';
 
 export class Cursor {
   readonly #bytes: Buffer;

@@ -1,5 +1,5 @@
 /** What a manifest says about the files in use (leveldb, db/version_edit.cc). */
-import { TidemarkError } from '../../../base/index.ts';
+import { TidemarkError } from '../base/index.ts';
 import { Cursor } from './cursor.ts';
 
 const TAG = {

@@ -3,7 +3,7 @@
  * and its checksum (4), and a footer with the places of two of them. Every byte of a table but its padding is
  * covered by the checksum of a block, and the blocks lie without a gap.
  */
-import { TidemarkError } from '../../../base/index.ts';
+import { TidemarkError } from '../base/index.ts';
 import { maskedCrc32c } from './crc32c.ts';
 import { Cursor } from './cursor.ts';
 

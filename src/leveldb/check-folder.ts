@@ -4,7 +4,7 @@
  */
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TidemarkError, isTidemarkError } from '../../../base/index.ts';
+import { TidemarkError, isTidemarkError } from '../base/index.ts';
 import { readRecords } from './record-file.ts';
 import { checkTable } from './table-file.ts';
 import { filesInUse } from './version-edits.ts';

@@ -5,7 +5,7 @@
  * A last piece that the file's end cuts off is what a crash leaves behind. LevelDB drops it, and so does
  * this.
  */
-import { TidemarkError } from '../../../base/index.ts';
+import { TidemarkError } from '../base/index.ts';
 import { maskedCrc32c } from './crc32c.ts';
 
 const BLOCK_BYTES = 32 * 1024;

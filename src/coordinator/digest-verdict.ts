@@ -1,0 +1,42 @@
+/** What the digests of several members say about the state of one of them (design section 4). */
+import type { DigestAt } from '../statemachine/index.ts';
+
+/** What a member says of its state: its newest digest, and those at checkpoints before. */
+export type DigestReport = readonly DigestAt[];
+
+export type Verdict =
+  /** No index at which two members are known to differ. */
+  | { readonly kind: 'equal' }
+  /** A majority of all voters holds another value than this member: its state is wrong. */
+  | { readonly kind: 'wrong'; readonly index: number; readonly own: string; readonly theirs: string }
+  /** This member holds the value of the majority; others do not. */
+  | { readonly kind: 'others-wrong'; readonly index: number; readonly members: readonly number[] }
+  /** Values differ and none is known to be held by a majority: nobody knows who is right. */
+  | { readonly kind: 'split'; readonly index: number };
+
+/**
+ * Compares at the newest index at which values differ. A difference stays: a state that is wrong at one index
+ * is not trusted again because it is equal at a later one.
+ */
+export function judgeDigests(
+  own: DigestReport,
+  others: ReadonlyMap<number, DigestReport>,
+  voters: number,
+): Verdict {
+  for (const { index, digest } of [...own].sort((left, right) => right.index - left.index)) {
+    const found = new Map<number, string>();
+    for (const [member, report] of others) {
+      const value = report.find((at) => at.index === index)?.digest;
+      if (value !== undefined) found.set(member, value);
+    }
+    if ([...found.values()].every((value) => value === digest)) continue;
+    const majority = [digest, ...found.values()].find((value, _at, all) => {
+      return all.filter((other) => other === value).length * 2 > voters;
+    });
+    if (majority === undefined) return { kind: 'split', index };
+    if (majority !== digest) return { kind: 'wrong', index, own: digest, theirs: majority };
+    const members = [...found].flatMap(([member, value]) => (value === digest ? [] : [member]));
+    return { kind: 'others-wrong', index, members };
+  }
+  return { kind: 'equal' };
+}

@@ -1,0 +1,2 @@
+/** What both databases, the log's and the state's, need of LevelDB beyond the library: its files checked. */
+export { checkLevelFolder } from './check-folder.ts';

@@ -1,0 +1,81 @@
+import { X509Certificate } from 'node:crypto';
+import { readFile, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { makeAuthority, makeCertificate, writeDevelopmentSet } from '../../src/certificates/index.ts';
+import { CertificateFolder } from '../support/certificates.ts';
+
+const folders: CertificateFolder[] = [];
+
+afterEach(async () => {
+  for (const folder of folders.splice(0)) await folder.remove();
+});
+
+async function made(hosts?: readonly string[]): Promise<CertificateFolder> {
+  const folder = await CertificateFolder.make(hosts);
+  folders.push(folder);
+  return folder;
+}
+
+const validity = { notBefore: new Date('2026-01-02T03:04:05Z'), notAfter: new Date('2051-06-07T08:09:10Z') };
+
+describe('a certificate', () => {
+  const authority = makeAuthority('the authority', validity);
+  const subject = {
+    ...validity,
+    name: 'Größe',
+    hosts: ['db.example', '10.0.0.7', 'fe80::1:2'],
+    uris: ['a:b:1'],
+  };
+  const made = makeCertificate(authority, subject);
+  const certificate = new X509Certificate(made.certificate);
+  const issuer = new X509Certificate(authority.certificate);
+
+  it('is signed by its authority and by no other', () => {
+    expect(certificate.checkIssued(issuer)).toBe(true);
+    expect(certificate.verify(issuer.publicKey)).toBe(true);
+    const other = makeAuthority('the authority', validity);
+    expect(certificate.verify(new X509Certificate(other.certificate).publicKey)).toBe(false);
+  });
+
+  it('names its subject, its hosts and addresses, and nothing besides', () => {
+    expect(certificate.subject).toBe('CN=Größe');
+    expect(certificate.checkHost('db.example')).toBe('db.example');
+    expect(certificate.checkHost('other.example')).toBeUndefined();
+    expect(certificate.checkIP('10.0.0.7')).toBe('10.0.0.7');
+    expect(certificate.checkIP('fe80::1:2')).toBe('fe80::1:2');
+    expect(certificate.checkIP('10.0.0.8')).toBeUndefined();
+    expect(certificate.subjectAltName).toContain('URI:a:b:1');
+  });
+
+  it('says from when to when it is valid, also beyond 2050', () => {
+    expect(new Date(certificate.validFrom)).toEqual(validity.notBefore);
+    expect(new Date(certificate.validTo)).toEqual(validity.notAfter);
+  });
+
+  it('is no authority itself', () => {
+    expect([issuer.ca, certificate.ca]).toEqual([true, false]);
+  });
+});
+
+describe('a development set', () => {
+  it('has two pairs for each coordinator, one for clients, and keys that only the owner reads', async () => {
+    const { folder } = await made(['a.example', 'b.example']);
+    const names = ['client', 'client-ca', 'coordinator-1', 'coordinator-2', 'peer-1', 'peer-2', 'peer-ca'];
+    expect((await readdir(folder)).sort()).toEqual(
+      names.flatMap((name) => [`${name}.key`, `${name}.pem`]).sort(),
+    );
+    expect((await stat(join(folder, 'peer-2.key'))).mode & 0o777).toBe(0o600);
+    const peer = new X509Certificate(await readFile(join(folder, 'peer-2.pem')));
+    expect(peer.checkHost('b.example')).toBe('b.example');
+    expect(peer.subjectAltName).toContain('URI:tidemark:member:2');
+  });
+
+  it('never replaces a file', async () => {
+    const { folder } = await made();
+    const before = await readFile(join(folder, 'peer-ca.key'));
+    const again = writeDevelopmentSet({ folder, hosts: ['127.0.0.1'], days: 1 });
+    await expect(again).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(await readFile(join(folder, 'peer-ca.key'))).toEqual(before);
+  });
+});
