@@ -20,6 +20,7 @@ import {
 import type { CompiledSource, CompiledTopology } from '../job/index.ts';
 import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
+import { boundedEngine } from './bounded-engine.ts';
 import type { ChangeReader, ChangeSource, RowValues, SourceEvent } from './change-source.ts';
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
@@ -68,6 +69,10 @@ const MOMENT_EVERY_MS = 100;
 const READ_WAIT_MS = 25;
 const DISCARD_EVERY_MS = 1_000;
 const SEAL_RETRY_MS = 100;
+/** As long as the binlog may be silent: the source is asked several times a second. */
+const SOURCE_ANSWER_MS = 10_000;
+/** A store that waits for a replica before it answers a COMMIT does so for 10 s by default. */
+const STORE_ANSWER_MS = 30_000;
 
 /**
  * Collects until `signal` aborts, and resolves then.
@@ -75,19 +80,23 @@ const SEAL_RETRY_MS = 100;
  * `SCHEMA_CHANGED`, `SOURCE_UNTELLABLE`, `BINLOG_PURGED`, `VALUE_RANGE`, `WINDOW_GAP`, `DB_*`.
  */
 export async function runCollector(options: CollectorOptions): Promise<void> {
-  const { engines, topology, signal, source } = options;
+  const { engines, topology, signal, source, clock } = options;
   const [shard] = topology.shards;
   if (shard === undefined || topology.shards.length > 1) {
     throw new TidemarkError('JOB_UNSUPPORTED', 'the store has one shard until the sharded store exists');
   }
   const store = must(engines.shards.get(shard.name), `engine of store shard ${shard.name}`);
-  const changes = openChangeSource(options);
+  const changes = openChangeSource({
+    source,
+    engines: { ...engines, source: boundedEngine(engines.source, clock, SOURCE_ANSWER_MS) },
+    clock,
+  });
   const writer = new StoreWriter({
-    engine: store,
+    engine: boundedEngine(store, clock, STORE_ANSWER_MS),
     sourceId: options.sourceId,
     epoch: options.epoch,
     tables: source.tables,
-    clock: options.clock,
+    clock,
     signal,
   });
   const drop = (): void => {
