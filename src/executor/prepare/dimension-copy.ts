@@ -3,8 +3,8 @@
  * written to every store shard under a name that carries the prepare grant's token. An executor that hangs
  * while copying and wakes later can only fill a table that nobody reads.
  */
-import { hash } from 'node:crypto';
 import { LIMITS, TidemarkError } from '../../base/index.ts';
+import { RowChecksum } from '../../collector/index.ts';
 import { dimensionTable, type ColumnSpec } from '../../job/index.ts';
 import { parseColumnType, type SqlConnection, type SqlEngine, type SqlValue } from '../../sql/index.ts';
 
@@ -107,12 +107,7 @@ function indexOf(store: SqlEngine, data: DimensionData): string[] {
 }
 
 function checksumOf(rows: readonly (readonly SqlValue[])[]): string {
-  let sum = 0n;
-  for (const row of rows) {
-    const text = JSON.stringify(row, (_key, value: unknown) =>
-      typeof value === 'bigint' ? `${value}n` : value,
-    );
-    sum = BigInt.asUintN(64, sum + BigInt(`0x${hash('sha256', text, 'hex').slice(0, 16)}`));
-  }
-  return sum.toString(16).padStart(16, '0');
+  const checksum = new RowChecksum();
+  for (const row of rows) checksum.add('', row);
+  return checksum.toString();
 }

@@ -6,11 +6,11 @@
  */
 import {
   contributionTable,
+  isMultisetMeasure,
   multisetContributionTable,
   multisetTable,
   reportTable,
   type CompiledReport,
-  type Measure,
 } from '../../job/index.ts';
 
 /** A report generation as the log knows it. */
@@ -54,15 +54,11 @@ export const nonNullColumn = (measure: number): string => `nonnull_${measure}`;
 /** Columns that say which span and part a contribution belongs to, and under which token it was merged. */
 export const CONTRIBUTION_KEY = ['source_id', 'first_window', 'part', 'token'] as const;
 
-export function isMultiset(measure: Measure): boolean {
-  return measure.kind === 'min' || measure.kind === 'max';
-}
-
 export function layoutOf(generation: Generation, report: CompiledReport): ReportLayout {
   const additive = [{ column: ROW_COUNT, type: 'BIGINT' }];
   const multisets: MultisetLayout[] = [];
   for (const [index, measure] of report.measures.entries()) {
-    if (isMultiset(measure)) {
+    if (isMultisetMeasure(measure)) {
       const at = { ...generation, measure: index };
       multisets.push({
         measure: index,
