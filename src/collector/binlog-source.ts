@@ -56,6 +56,16 @@ export class BinlogSource implements ChangeSource {
       (await this.#flavourOf(connection)) === 'mariadb'
         ? await beginMariadbSnapshot(connection)
         : await this.#beginMysqlSnapshot(connection);
+    if (position === '') {
+      // '' means "from the beginning" to a source that is declared, so no window could end here.
+      throw new TidemarkError(
+        'BINLOG_NO_GTID',
+        `${this.#target.label}: the binlog holds no transaction yet`,
+        {
+          next: 'After RESET MASTER commit any transaction on the server, then start again.',
+        },
+      );
+    }
     for (const [at, table] of tables.entries()) {
       await readAllRows(connection, engine.dialect, table, (rows) => onRows(at, rows));
     }

@@ -246,6 +246,26 @@ describe.skipIf(mariadbMissing())('binlog faults, MariaDB', () => {
     );
   });
 
+  it('takes no snapshot of a server whose binlog is empty, and takes it after a commit', async () => {
+    await changes.close();
+    await eventually(
+      async () => {
+        await run(`RESET MASTER`);
+        return true;
+      },
+      { withinMs: 15_000, what: 'no reader holds the log' },
+    );
+    changes = await open();
+    await expect(changes.snapshot(() => Promise.resolve())).rejects.toMatchObject({
+      code: 'BINLOG_NO_GTID',
+      next: expect.stringContaining('commit any transaction') as string,
+    });
+    await run(`INSERT INTO item (id) VALUES (1)`);
+    await expect(changes.snapshot(() => Promise.resolve())).resolves.toMatchObject({
+      position: expect.stringMatching(/^\d+-\d+-\d+$/) as string,
+    });
+  });
+
   it('ends with BINLOG_PURGED when the log that it needs is gone or is another', async () => {
     await changes.close();
     await run(
