@@ -60,10 +60,14 @@ async function readDimension(
       },
     );
   }
-  return { ...dimension, rows, checksum: checksumOf(rows) };
+  return { ...dimension, rows, checksum: checksumOf(dimension.columns, rows) };
 }
 
-/** Writes one copy to one store shard, in one transaction: a reader never finds half of it. */
+/**
+ * Writes one copy to one store shard, in one transaction: a reader never finds half of it. Then it is read
+ * back: every report that joins it would be wrong for good, and nothing else looks at it again.
+ * @throws TidemarkError `DB_FAILED` if the copy is not what the source holds, and those of the engine.
+ */
 export async function writeDimension(
   store: SqlEngine,
   copy: { readonly sourceId: number; readonly prepared: bigint },
@@ -91,7 +95,28 @@ export async function writeDimension(
       throw error;
     }
     await connection.commit();
+    await checkCopy(connection, store, name, data);
   });
+}
+
+async function checkCopy(
+  connection: SqlConnection,
+  store: SqlEngine,
+  name: string,
+  data: DimensionData,
+): Promise<void> {
+  const columns = data.columns.map((column) => store.dialect.id(column.name)).join(', ');
+  const { rows } = await connection.query(`SELECT ${columns} FROM ${store.dialect.id(name)}`);
+  const found = checksumOf(data.columns, rows);
+  if (rows.length === data.rows.length && found === data.checksum) return;
+  throw new TidemarkError(
+    'DB_FAILED',
+    `the copy of dimension ${data.table} differs from its source: ${rows.length} rows with checksum ${found}, ` +
+      `not ${data.rows.length} with ${data.checksum}`,
+    {
+      next: `Look for values in ${data.table} that its column types do not hold exactly; it is copied anew.`,
+    },
+  );
 }
 
 /**
@@ -106,8 +131,19 @@ function indexOf(store: SqlEngine, data: DimensionData): string[] {
   return type.kind === 'JSON' ? [] : [`KEY (${store.dialect.id(first.name)})`];
 }
 
-function checksumOf(rows: readonly (readonly SqlValue[])[]): string {
+function checksumOf(columns: readonly ColumnSpec[], rows: readonly (readonly SqlValue[])[]): string {
+  const isMoment = columns.map(({ type }) => /^(?:DATETIME|TIMESTAMP)$/.test(parseColumnType(type).kind));
   const checksum = new RowChecksum();
-  for (const row of rows) checksum.add('', row);
+  for (const row of rows) {
+    checksum.add(
+      '',
+      row.map((value, at) => (isMoment[at] === true ? withoutZeros(value) : value)),
+    );
+  }
   return checksum.toString();
+}
+
+/** A store shows a moment with six digits of its second, a source with as many as its column has. */
+function withoutZeros(value: SqlValue): SqlValue {
+  return typeof value === 'string' && value.includes('.') ? value.replace(/\.?0+$/, '') : value;
 }

@@ -1,0 +1,101 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readDimensions, writeDimension } from '../../src/executor/prepare/dimension-copy.ts';
+import { dimensionTable, type ColumnSpec } from '../../src/job/index.ts';
+import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
+import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+
+const COPY = { sourceId: 3, prepared: 77n };
+const NAME = dimensionTable({ ...COPY, table: 'merchants' });
+const COLUMNS: readonly ColumnSpec[] = [
+  { name: 'id', type: 'BIGINT', nullable: false },
+  { name: 'country', type: 'TEXT(8)', nullable: true },
+  { name: 'since', type: 'DATETIME(6)', nullable: true },
+  { name: 'share', type: 'DOUBLE', nullable: true },
+  { name: 'mark', type: 'BYTES(4)', nullable: true },
+];
+
+type Kind = 'embedded' | 'mysql';
+
+async function openPlace(kind: Kind): Promise<{ engine: SqlEngine; drop(): Promise<void> }> {
+  if (kind === 'mysql') {
+    const database = await freshDatabase('dimension');
+    return { engine: openEngine({ kind: 'mysql', url: database.url }), drop: () => database.drop() };
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-dimension-'));
+  return {
+    engine: openEngine({ kind: 'embedded', file: join(folder, 'one.db') }),
+    drop: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+const pairs: readonly (readonly [Kind, Kind])[] = [
+  ['embedded', 'embedded'],
+  ['embedded', 'mysql'],
+  ['mysql', 'embedded'],
+  ['mysql', 'mysql'],
+];
+
+describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
+  describe.skipIf((from === 'mysql' || to === 'mysql') && mariadbMissing())('is checked', () => {
+    let source: Awaited<ReturnType<typeof openPlace>>;
+    let store: Awaited<ReturnType<typeof openPlace>>;
+
+    beforeEach(async () => {
+      source = await openPlace(from);
+      store = await openPlace(to);
+      await source.engine.use('test', async (connection) => {
+        await connection.query(
+          'CREATE TABLE merchants (id BIGINT NOT NULL PRIMARY KEY, country VARCHAR(8), since DATETIME, ' +
+            'share DOUBLE, mark BLOB)',
+        );
+        const names = COLUMNS.map(({ name }) => name);
+        await connection.insertRows('merchants', names, [
+          [1n, 'DE', '2026-01-31 10:00:00', 0.1, new Uint8Array([0, 255])],
+          [2n, 'Zoë ', null, 3, null],
+          [3n, null, '1999-12-31 23:59:59', -1e-300, new Uint8Array()],
+        ]);
+      });
+    });
+
+    afterEach(async () => {
+      for (const place of [source, store]) {
+        await place.engine.close();
+        await place.drop();
+      }
+    });
+
+    const copy = async (): Promise<number> => {
+      const [data] = await readDimensions(source.engine, [{ table: 'merchants', columns: COLUMNS }]);
+      if (data === undefined) throw new Error('nothing was read');
+      await writeDimension(store.engine, COPY, data);
+      return data.rows.length;
+    };
+
+    it('and passes when the store keeps it in its own way', async () => {
+      expect(await copy()).toBe(3);
+      expect(await copy()).toBe(3);
+    });
+
+    it.each([
+      ['a value was changed', "SET NEW.country = 'XX'", `UPDATE ${NAME} SET country = 'XX' WHERE id = 1`],
+      ['a row was lost', undefined, `DELETE FROM ${NAME} WHERE id = 1`],
+    ])('and refused when %s', async (_what, onMysql, onEmbedded) => {
+      if (to === 'mysql' && onMysql === undefined) return;
+      await copy();
+      await store.engine.use('test', (connection) =>
+        connection.query(
+          to === 'mysql'
+            ? `CREATE TRIGGER harm BEFORE INSERT ON ${NAME} FOR EACH ROW ${onMysql ?? ''}`
+            : `CREATE TRIGGER harm AFTER INSERT ON ${NAME} BEGIN ${onEmbedded}; END`,
+        ),
+      );
+      await expect(copy()).rejects.toMatchObject({
+        code: 'DB_FAILED',
+        message: expect.stringContaining('merchants') as string,
+      });
+    });
+  });
+});
