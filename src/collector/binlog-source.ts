@@ -153,12 +153,17 @@ export class BinlogSource implements ChangeSource {
   /** MySQL cannot name a snapshot's position: nothing may commit between the one and the other. */
   async #beginMysqlSnapshot(connection: SqlConnection): Promise<string> {
     const lock = await this.#connect('snapshot lock');
-    await lock.query('FLUSH TABLES WITH READ LOCK');
-    await connection.begin('snapshot');
-    const { rows } = await lock.query('SELECT @@GLOBAL.gtid_executed');
-    await lock.query('UNLOCK TABLES');
-    await this.#disconnect(lock);
-    return String(rows[0]?.[0]).replace(/\s/g, '');
+    try {
+      await lock.query('FLUSH TABLES WITH READ LOCK');
+      await connection.begin('snapshot');
+      const { rows } = await lock.query('SELECT @@GLOBAL.gtid_executed');
+      await lock.query('UNLOCK TABLES');
+      await this.#disconnect(lock);
+      return String(rows[0]?.[0]).replace(/\s/g, '');
+    } finally {
+      // Whatever failed: nobody could write to the server while this connection lives.
+      if (this.#connections.delete(lock)) lock.destroy();
+    }
   }
 
   #controlConnection(): Promise<SqlConnection> {
