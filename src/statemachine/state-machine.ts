@@ -6,9 +6,10 @@ import { applyEntry } from './commands/apply.ts';
 import { decodeEntry } from './commands/entry.ts';
 import { encodeReplies } from './commands/replies.ts';
 import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts';
-import { MemoryState, type RowChange } from './memory-state.ts';
-import { readSnapshot, snapshotChunks } from './snapshot.ts';
-import { StateStore, type StateHead } from './state-store.ts';
+import { MemoryState } from './memory-state.ts';
+import { snapshotChunks } from './snapshot.ts';
+import { StateSnapshots, readState } from './state-snapshots.ts';
+import { StateStore } from './state-store.ts';
 import type { StateView } from './view.ts';
 
 /**
@@ -44,6 +45,8 @@ export interface StateMachine {
   onApplied(listener: (appliedIndex: number) => void): () => void;
   /** A snapshot of the state as of one applied index, as a stream of chunks; applying goes on meanwhile. */
   snapshot(): AsyncGenerator<Uint8Array, void, undefined>;
+  /** What consensus needs to forget old entries and to bring members up that are behind. */
+  readonly snapshots: StateSnapshots;
   close(): Promise<void>;
 }
 
@@ -73,7 +76,8 @@ export async function restoreStateMachine(
     if (store.head.appliedIndex !== 0) {
       throw new TidemarkError('ALREADY_INITIALIZED', `${options.folder} already holds a state`);
     }
-    await fill(store, state, chunks);
+    const { rows, head } = await readState(chunks, store.head.clusterId, state);
+    await store.replace(rows, head);
     return new DurableStateMachine(state, store);
   } catch (error) {
     await store.close();
@@ -81,33 +85,9 @@ export async function restoreStateMachine(
   }
 }
 
-async function fill(store: StateStore, state: MemoryState, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const rows: RowChange[] = [];
-  let head: StateHead | undefined;
-  for await (const item of readSnapshot(chunks)) {
-    if ('head' in item) {
-      head = item.head;
-    } else {
-      state.loadRow(item.fullKey, item.bytes);
-      rows.push(item);
-    }
-  }
-  if (head?.clusterId !== store.head.clusterId) {
-    throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
-  }
-  if (head.digest !== state.digest) {
-    throw new TidemarkError(
-      'DATA_CORRUPT',
-      `snapshot: its rows sum to ${state.digest}, not to ${head.digest}`,
-    );
-  }
-  state.appliedIndex = head.appliedIndex;
-  state.appliedTerm = head.appliedTerm;
-  await store.write(rows, head);
-}
-
 class DurableStateMachine implements StateMachine {
-  readonly #state: MemoryState;
+  readonly snapshots: StateSnapshots;
+  #state: MemoryState;
   readonly #store: StateStore;
   readonly #digests = new DigestHistory();
   readonly #listeners = new Set<(appliedIndex: number) => void>();
@@ -117,6 +97,11 @@ class DurableStateMachine implements StateMachine {
   constructor(state: MemoryState, store: StateStore) {
     this.#state = state;
     this.#store = store;
+    this.snapshots = new StateSnapshots(store, (next) => {
+      assert(!this.#busy, 'nothing is applied while a snapshot is installed');
+      this.#state = next;
+      for (const listener of this.#listeners) listener(next.appliedIndex);
+    });
     this.#digests.add({ index: store.head.appliedIndex, digest: store.head.digest });
   }
 

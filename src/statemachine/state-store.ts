@@ -26,6 +26,8 @@ export interface StateHead {
   readonly digest: string;
   /** Applied index of the batch before; -1 in the first one. */
   readonly previousIndex: number;
+  /** The state came as a snapshot, and nothing was applied after it. */
+  readonly installed?: boolean;
 }
 
 export interface StoredRowBytes {
@@ -34,6 +36,12 @@ export interface StoredRowBytes {
 }
 
 type Database = Level<string, Uint8Array>;
+
+/** What `level` is in Node.js and does not say in its types. */
+interface Compactable {
+  /** Writes what is in memory to a synced table first. */
+  compactRange(start: string, end: string): Promise<void>;
+}
 
 export class StateStore {
   readonly #db: Database;
@@ -84,7 +92,7 @@ export class StateStore {
    */
   async write(
     changes: readonly RowChange[],
-    head: Omit<StateHead, 'clusterId' | 'previousIndex'>,
+    head: Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>,
   ): Promise<void> {
     assert(head.appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
     const next: StateHead = {
@@ -104,6 +112,43 @@ export class StateStore {
       throw new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
     }
     this.#head = next;
+  }
+
+  /**
+   * Puts a snapshot's rows in the place of all others, in one synced batch.
+   * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
+   */
+  async replace(
+    rows: readonly RowChange[],
+    { appliedIndex, appliedTerm, digest }: Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>,
+  ): Promise<void> {
+    assert(appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
+    const { clusterId, appliedIndex: previousIndex } = this.#head;
+    const next = { clusterId, appliedIndex, appliedTerm, digest, previousIndex, installed: true };
+    try {
+      const batch = this.#db.batch();
+      for await (const key of this.#db.keys()) batch.del(key);
+      for (const { fullKey, bytes } of rows) if (bytes !== undefined) batch.put(fullKey, bytes);
+      batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
+      await batch.write({ sync: true });
+    } catch (cause) {
+      throw new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
+    }
+    this.#head = next;
+  }
+
+  /**
+   * Makes everything that was written durable, and resolves with the applied index that surely is. A synced
+   * write would not do: LevelDB may have begun another log file since, and syncs only that.
+   */
+  async flush(): Promise<number> {
+    const { appliedIndex } = this.#head;
+    try {
+      await (this.#db as Database & Compactable).compactRange(HEAD_KEY, HEAD_KEY);
+    } catch (cause) {
+      throw new TidemarkError('STORAGE_FAILED', 'the state could not be flushed', { cause });
+    }
+    return appliedIndex;
   }
 
   /** Reads head and rows as of one batch, whatever is written meanwhile. */

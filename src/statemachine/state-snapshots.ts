@@ -1,0 +1,112 @@
+/**
+ * The state as consensus sends it to members that are behind, and as it is taken over from there: a new state
+ * is made beside the old one and checked as a whole, then takes its place in one synced batch.
+ */
+import { assert, logIndex, term, TidemarkError, type LogIndex, type Term } from '../base/index.ts';
+import { MemoryState, type RowChange } from './memory-state.ts';
+import { readSnapshot, snapshotChunks } from './snapshot.ts';
+import type { StateHead, StateStore, StoredRowBytes } from './state-store.ts';
+
+export interface StatePlace {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
+export interface SnapshotOfState extends StatePlace {
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+export interface NewState extends StatePlace {
+  /** Takes the place of the old state, durably and as a whole. Nothing may be applied meanwhile. */
+  install(): Promise<void>;
+}
+
+type Contents = AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined>;
+
+export class StateSnapshots {
+  readonly #store: StateStore;
+  readonly #use: (state: MemoryState) => void;
+
+  constructor(store: StateStore, use: (state: MemoryState) => void) {
+    this.#store = store;
+    this.#use = use;
+  }
+
+  /** The entry whose snapshot this state is, if nothing was applied after it. */
+  get installed(): StatePlace | undefined {
+    const { head } = this.#store;
+    return head.installed === true ? placeOf(head) : undefined;
+  }
+
+  /** Makes what is applied durable; resolves with the last index that surely is. */
+  flush(): Promise<number> {
+    return this.#store.flush();
+  }
+
+  /** Reads the state as of one entry; applying goes on meanwhile. */
+  async read(): Promise<SnapshotOfState> {
+    const contents = this.#store.read();
+    const { value: first } = await contents.next();
+    assert(typeof first === 'object' && 'head' in first, 'the head comes first');
+    return { ...placeOf(first.head), chunks: snapshotChunks(joined(first, contents)) };
+  }
+
+  /** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`: nothing has changed. */
+  async prepare(chunks: AsyncIterable<Uint8Array>): Promise<NewState> {
+    const state = new MemoryState();
+    const { rows, head } = await readState(chunks, this.#store.head.clusterId, state);
+    return {
+      ...placeOf(head),
+      install: async () => {
+        await this.#store.replace(rows, head);
+        this.#use(state);
+      },
+    };
+  }
+}
+
+/**
+ * Fills `state` from a snapshot and compares the sum of its rows with the digest that it names.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`.
+ */
+export async function readState(
+  chunks: AsyncIterable<Uint8Array>,
+  clusterId: string,
+  state: MemoryState,
+): Promise<{ readonly rows: readonly RowChange[]; readonly head: StateHead }> {
+  const rows: RowChange[] = [];
+  let head: StateHead | undefined;
+  for await (const item of readSnapshot(chunks)) {
+    if ('head' in item) {
+      head = item.head;
+    } else {
+      state.loadRow(item.fullKey, item.bytes);
+      rows.push(item);
+    }
+  }
+  if (head?.clusterId !== clusterId) {
+    throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
+  }
+  if (head.digest !== state.digest) {
+    throw new TidemarkError(
+      'DATA_CORRUPT',
+      `snapshot: its rows sum to ${state.digest}, not to ${head.digest}`,
+    );
+  }
+  state.appliedIndex = head.appliedIndex;
+  state.appliedTerm = head.appliedTerm;
+  return { rows, head };
+}
+
+async function* joined(first: { readonly head: StateHead }, rest: Contents): Contents {
+  try {
+    yield first;
+    yield* rest;
+  } finally {
+    await rest.return();
+  }
+}
+
+function placeOf(head: StateHead): StatePlace {
+  return { index: logIndex(head.appliedIndex), term: term(head.appliedTerm) };
+}
