@@ -11,6 +11,8 @@ import { safeNumber } from './safe-number.ts';
 
 const DIGESTS_FORMAT = 1;
 const DEADLINE_MS = 1_000;
+/** A connection of its own: one that is kept and fails would hold up the dialling of the raft streams. */
+const OPTIONS = { ...CHANNEL_OPTIONS, 'grpc.use_local_subchannel_pool': 1 };
 
 interface Kept {
   readonly address: string;
@@ -48,7 +50,7 @@ export class DigestCalls {
     const kept = this.#clients.get(id);
     if (kept?.address === peerAddress) return kept.client;
     kept?.client.close();
-    const client = new PeerClient(peerAddress, this.#credentials.channelTo(id), CHANNEL_OPTIONS);
+    const client = new PeerClient(peerAddress, this.#credentials.channelTo(id), OPTIONS);
     this.#clients.set(id, { address: peerAddress, client });
     return client;
   }

@@ -5,6 +5,7 @@ import { bindServer, createServer } from '../../src/coordinator/grpc-server.ts';
 import {
   ClientService,
   ExecutorService,
+  KeyValueService,
   PeerClient,
   PeerService,
   fromServiceError,
@@ -15,7 +16,7 @@ const methodsOf = (service: Readonly<Record<string, { readonly path: string }>>)
   Object.values(service).map(({ path }) => path);
 
 const PEER = methodsOf(PeerService);
-const CLIENT = [...methodsOf(ClientService), ...methodsOf(ExecutorService)];
+const CLIENT = [ClientService, ExecutorService, KeyValueService].flatMap(methodsOf);
 
 describe('the authorisation table', () => {
   test('has a row for every method of every service, and none besides', () => {
