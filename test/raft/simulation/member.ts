@@ -1,11 +1,15 @@
-import { must, type Clock, type MemberId } from '../../../src/base/index.ts';
+import { TidemarkError, clusterId, isTidemarkError, must, type MemberId } from '../../../src/base/index.ts';
 import { RaftDriver, type DriverTuning } from '../../../src/raft/driver/index.ts';
 import type { Member, RaftStatus } from '../../../src/raft/index.ts';
-import { MemoryDisk, openLogStore } from '../../../src/raft/log-store/index.ts';
-import { EchoStateMachine } from '../support/echo-state-machine.ts';
-import { CLUSTER, quiet } from '../support/grpc-cluster.ts';
+import { openLogStore, type KeyValueBatch, type LogStore } from '../../../src/raft/log-store/index.ts';
+import { SimClock } from './clock.ts';
+import { SimDisk } from './disk.ts';
 import type { Chance, SimLoop } from './loop.ts';
 import type { SimNetwork } from './network.ts';
+import { SimState } from './state.ts';
+
+const CLUSTER = clusterId('0123456789abcdef0123456789abcdef');
+const quiet = { info: () => undefined, warn: () => undefined };
 
 export interface SimMemberParts {
   readonly id: MemberId;
@@ -18,11 +22,13 @@ export interface SimMemberParts {
   readonly sync: boolean;
   readonly onStatus: (id: MemberId, status: RaftStatus) => void;
   readonly onFatal: (id: MemberId, error: unknown) => void;
+  /** Hears of every write that became durable. */
+  readonly onDurable: (id: MemberId, batch: KeyValueBatch) => void;
 }
 
 interface Life {
   readonly driver: RaftDriver;
-  readonly state: EchoStateMachine;
+  readonly state: SimState;
 }
 
 /**
@@ -30,25 +36,39 @@ interface Life {
  */
 export class SimMember {
   readonly id: MemberId;
-  readonly disk: MemoryDisk;
+  readonly disk: SimDisk;
+  readonly clock: SimClock;
   /** Milliseconds that a synced write takes. */
   diskMs = 1;
+  /** What was done to its disk, if anything: it may then refuse to start. */
+  damage: string | undefined;
+  /** Its disk was found to be damaged: an operator has to replace it. */
+  refused = false;
   readonly #parts: SimMemberParts;
   #life: Life | undefined;
   #lives = 0;
   /** What the state machine has on disk at least, and with what it starts next. */
   #keptEntries = 0;
-  #state = new EchoStateMachine();
+  #state = new SimState();
   #held: { readonly timers: (() => void)[]; readonly rest: (() => void)[] } | undefined;
 
   constructor(parts: SimMemberParts) {
     this.#parts = parts;
     this.id = parts.id;
-    this.disk = new MemoryDisk({
+    this.clock = new SimClock(parts.loop);
+    this.disk = new SimDisk({
       later: (run) => {
         parts.loop.after(this.diskMs * (0.5 + parts.chance.next()), run);
       },
+      onDurable: (batch) => {
+        parts.onDurable(parts.id, batch);
+      },
     });
+  }
+
+  /** How often it was started. */
+  get lives(): number {
+    return this.#lives;
   }
 
   get running(): Life | undefined {
@@ -70,29 +90,40 @@ export class SimMember {
     });
   }
 
-  /** Boots the member; `check` looks after each event meanwhile. */
-  async start(check: () => void): Promise<void> {
-    const { loop, chance, network, members, id } = this.#parts;
+  /**
+   * Boots the member; `check` looks after each event meanwhile. A disk that was damaged may be refused, and
+   * then is for good; nothing was sent then. Tells whether it runs.
+   */
+  async start(check: () => void): Promise<boolean> {
+    if (this.refused) return false;
     this.#lives++;
     const life = this.#lives;
-    const clock: Clock = {
-      monotonicMs: () => loop.nowMs,
-      wallMs: () => loop.nowMs,
-      after: (delayMs, run) =>
-        loop.after(delayMs, () => {
-          this.#inLife(life, 'timers', run);
-        }),
-    };
+    try {
+      const store = await this.#whileTimePasses(check, () => this.#openLog(life > 1));
+      if (this.#state.appliedIndex > store.lastIndex)
+        throw new TidemarkError('DATA_CORRUPT', `the state of member ${this.id} is ahead of its log`);
+      this.#boot(store, life);
+      return true;
+    } catch (error) {
+      if (this.damage === undefined || !isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN')) throw error;
+      this.refused = true;
+      return false;
+    }
+  }
+
+  #openLog(mustExist: boolean): Promise<LogStore> {
+    const { id, sync } = this.#parts;
+    const folder = `member ${id}`;
+    const identity = { clusterId: CLUSTER, memberId: id, folder };
+    return openLogStore(this.disk.open(), this.disk.openWitness(), { ...identity, mustExist, sync });
+  }
+
+  #boot(store: LogStore, life: number): void {
+    const { loop, chance, network, members, id } = this.#parts;
+    const clock = this.clock.forLife((run) => {
+      this.#inLife(life, 'timers', run);
+    });
     const state = this.#state;
-    const store = await this.#whileTimePasses(check, () =>
-      openLogStore(this.disk.open(), this.disk.openWitness(), {
-        clusterId: CLUSTER,
-        memberId: id,
-        folder: `member ${id}`,
-        mustExist: false,
-        sync: this.#parts.sync,
-      }),
-    );
     const transport = {
       send: (to: MemberId, frame: Uint8Array): void => {
         if (life === this.#lives) network.send(id, to, frame);
@@ -146,17 +177,19 @@ export class SimMember {
    * Power is lost. Some of the unsynced writes may have reached the disk; the state machine's are lost
    * likewise.
    */
-  crash(): void {
+  crash(): { readonly lostWrites: number } {
     const { chance, network } = this.#parts;
     const life = must(this.#life, 'a running member');
     this.#lives++;
     this.#life = undefined;
     this.#held = undefined;
     network.attach(this.id, undefined);
-    this.disk.crash(chance.between(0, this.disk.unsyncedWrites), chance.hits(0.2));
+    const unsynced = this.disk.unsyncedWrites;
+    const kept = chance.between(0, unsynced);
+    this.disk.crash(kept, chance.hits(0.2));
     this.#keptEntries = chance.between(this.#keptEntries, life.state.applied.length);
-    this.#state = new EchoStateMachine();
-    this.#state.applied.push(...life.state.applied.slice(0, this.#keptEntries));
+    this.#state = life.state.upTo(this.#keptEntries);
+    return { lostWrites: unsynced - kept };
   }
 
   /** SIGSTOP for a while. Then timers fire first and what waited in the sockets is read after, as in Node. */
@@ -169,6 +202,11 @@ export class SimMember {
     });
   }
 
+  /** SIGCONT. */
+  wake(): void {
+    if (this.#held !== undefined) this.#wake(this.#held);
+  }
+
   #wake(held: { readonly timers: (() => void)[]; readonly rest: (() => void)[] }): void {
     this.#held = undefined;
     for (const run of [...held.timers, ...held.rest]) this.#parts.loop.after(0, run);
@@ -178,9 +216,11 @@ export class SimMember {
   async #whileTimePasses<T>(check: () => void, open: () => Promise<T>): Promise<T> {
     const { loop } = this.#parts;
     const state = { done: false };
-    const opened = open().finally(() => {
+    const note = (): void => {
       state.done = true;
-    });
+    };
+    const opened = open();
+    opened.then(note, note);
     for (let step = 0; !state.done && step < 1_000; step++) await loop.advance(1, check);
     return opened;
   }

@@ -7,11 +7,15 @@ export interface NetworkFaults {
   double: number;
   /** A frame that is delayed far beyond the others, so that it overtakes nothing and is overtaken. */
   straggle: number;
+  /** An old frame of the same link comes once more. */
+  replay?: number;
 }
 
 export type Receive = (from: MemberId, frame: Uint8Array) => void;
 
-/** Loses, doubles, delays and reorders frames, and blocks directed links. */
+const KEPT_FRAMES = 200;
+
+/** Loses, doubles, delays, reorders and repeats frames, and blocks directed links. */
 export class SimNetwork {
   faults: NetworkFaults = { drop: 0, double: 0, straggle: 0 };
   readonly #loop: SimLoop;
@@ -19,6 +23,8 @@ export class SimNetwork {
   readonly #blocked = new Set<string>();
   readonly #receivers = new Map<MemberId, Receive>();
   readonly #mourners = new Map<MemberId, (id: MemberId) => void>();
+  readonly #old = new Map<string, Uint8Array[]>();
+  #sound: ReadonlySet<MemberId> = new Set();
   #onWire: (from: MemberId, to: MemberId, frame: Uint8Array) => void = () => undefined;
 
   constructor(loop: SimLoop, chance: Chance) {
@@ -49,22 +55,52 @@ export class SimNetwork {
     this.#blocked.add(`${from}>${to}`);
   }
 
+  unblock(from: MemberId, to: MemberId): void {
+    this.#blocked.delete(`${from}>${to}`);
+  }
+
   heal(): void {
     this.#blocked.clear();
   }
 
-  send(from: MemberId, to: MemberId, frame: Uint8Array): void {
-    this.#onWire(from, to, frame);
-    if (this.#chance.hits(this.faults.drop)) return;
-    this.#deliver(from, to, frame);
-    if (this.#chance.hits(this.faults.double)) this.#deliver(from, to, frame);
+  /** From now on nothing happens to frames between these members; the rest stays as it is. */
+  healAmong(ids: readonly MemberId[]): void {
+    this.#sound = new Set(ids);
   }
 
-  #deliver(from: MemberId, to: MemberId, frame: Uint8Array): void {
-    const straggles = this.#chance.hits(this.faults.straggle);
+  send(from: MemberId, to: MemberId, frame: Uint8Array): void {
+    this.#onWire(from, to, frame);
+    if (this.#isSound(from, to)) {
+      this.#deliver(from, to, frame, false);
+      return;
+    }
+    if (this.#chance.hits(this.faults.drop)) return;
+    this.#deliver(from, to, frame, this.#chance.hits(this.faults.straggle));
+    if (this.#chance.hits(this.faults.double)) this.#deliver(from, to, frame, false);
+    this.#repeatOld(from, to, frame);
+  }
+
+  #repeatOld(from: MemberId, to: MemberId, frame: Uint8Array): void {
+    const link = `${from}>${to}`;
+    const old = this.#old.get(link) ?? [];
+    this.#old.set(link, old);
+    if (old.length > 0 && this.#chance.hits(this.faults.replay ?? 0)) {
+      this.#deliver(from, to, this.#chance.pick(old), false);
+    }
+    if (old.length < KEPT_FRAMES) old.push(frame);
+    else old[this.#chance.between(0, KEPT_FRAMES - 1)] = frame;
+  }
+
+  #deliver(from: MemberId, to: MemberId, frame: Uint8Array, straggles: boolean): void {
     const delayMs = straggles ? this.#chance.between(50, 3_000) : 0.2 + this.#chance.next() * 2;
     this.#loop.after(delayMs, () => {
-      if (!this.#blocked.has(`${from}>${to}`)) this.#receivers.get(to)?.(from, frame);
+      if (this.#isSound(from, to) || !this.#blocked.has(`${from}>${to}`)) {
+        this.#receivers.get(to)?.(from, frame);
+      }
     });
+  }
+
+  #isSound(from: MemberId, to: MemberId): boolean {
+    return this.#sound.has(from) && this.#sound.has(to);
   }
 }

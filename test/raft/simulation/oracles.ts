@@ -5,13 +5,10 @@
 import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
 import type { HardState } from '../../../src/raft/core/index.ts';
 import type { CommittedEntry, RaftStatus } from '../../../src/raft/index.ts';
-import {
-  HARD_STATE_KEY,
-  decodeHardState,
-  entryKey,
-  type MemoryDisk,
-} from '../../../src/raft/log-store/index.ts';
+import { HARD_STATE_KEY, decodeHardState, entryKey } from '../../../src/raft/log-store/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
+import type { Counts } from './counts.ts';
+import type { SimDisk } from './disk.ts';
 import type { SimMember } from './member.ts';
 
 export class Violation extends Error {
@@ -25,6 +22,7 @@ interface Known {
 
 export class Oracles {
   readonly #members: readonly SimMember[];
+  readonly #counts: Counts;
   readonly #leaderOfTerm = new Map<number, MemberId>();
   readonly #votes = new Map<string, MemberId>();
   /** Per link: frames of one turn leave in an order of peers, not of time. */
@@ -34,6 +32,7 @@ export class Oracles {
   /** Every entry that ever was in a log: what it held, and the term of the entry before it. */
   readonly #entries = new Map<string, { readonly data: string; readonly prevTerm: number }>();
   readonly #committed: (Known | undefined)[] = [undefined];
+  readonly #digests: string[] = [];
   readonly #seenCommit = new Map<object, number>();
   readonly #seenApplied = new Map<object, number>();
   readonly #indexOfData = new Map<string, number>();
@@ -41,8 +40,9 @@ export class Oracles {
   readonly #answers: { readonly data: string; readonly index: number }[] = [];
   #failure: Violation | undefined;
 
-  constructor(members: readonly SimMember[]) {
+  constructor(members: readonly SimMember[], counts: Counts) {
     this.#members = members;
+    this.#counts = counts;
   }
 
   /** The highest index that any member has seen committed. */
@@ -54,7 +54,7 @@ export class Oracles {
   check(): void {
     for (const member of this.#members) this.#look(member);
     for (const { data, index } of this.#answers.splice(0)) {
-      if (this.#committed[index]?.data !== data) this.fail(`${data} was answered but is not entry ${index}`);
+      if (this.#committed[index]?.data !== data) this.fail(`what was answered is not entry ${index}`);
     }
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -74,6 +74,7 @@ export class Oracles {
     if (other !== undefined && other !== id) this.fail(`term ${status.term} has leaders ${other} and ${id}`);
     if (other !== undefined) return;
     this.#leaderOfTerm.set(status.term, id);
+    if (this.#leaderOfTerm.size > 1) this.#counts.add('leader-change');
     const core = this.#members.find((member) => member.id === id)?.running?.driver.core;
     if (core === undefined) return;
     for (let index = 1; index <= this.committedIndex; index++) {
@@ -124,20 +125,20 @@ export class Oracles {
     this.fail(`member ${follower} acknowledges entry ${index} before its disk has it`);
   }
 
-  #diskOf(id: MemberId): MemoryDisk {
+  #diskOf(id: MemberId): SimDisk {
     return must(
       this.#members.find((member) => member.id === id),
       `member ${id}`,
     ).disk;
   }
 
-  refused(data: string): void {
-    this.#refused.add(data);
+  refused(data: Uint8Array): void {
+    this.#refused.add(textOf(data));
   }
 
   /** A proposal was answered: it is in the log, once, where the answer says. */
-  acknowledged(data: string, index: number): void {
-    this.#answers.push({ data, index });
+  acknowledged(data: Uint8Array, index: number): void {
+    this.#answers.push({ data: textOf(data), index });
   }
 
   #look(member: SimMember): void {
@@ -151,7 +152,9 @@ export class Oracles {
     const applied = life.state.applied;
     for (let at = this.#seenApplied.get(life.state) ?? 0; at < applied.length; at++) {
       const entry = applied[at];
-      if (entry !== undefined) this.#lookAtApplied(member.id, entry);
+      if (entry === undefined) continue;
+      this.#lookAtApplied(member.id, entry);
+      this.#lookAtDigest(member.id, entry.index, life.state.digests[at + 1] ?? '');
     }
     this.#seenApplied.set(life.state, applied.length);
   }
@@ -166,13 +169,14 @@ export class Oracles {
     if (shadow.length === lastIndex + 1 && shadow[lastIndex] === core.termAt(lastIndex)) return;
     let same = Math.min(shadow.length - 1, lastIndex);
     while (same > 0 && shadow[same] !== core.termAt(logIndex(same))) same--;
+    if (same < shadow.length - 1) this.#counts.add('replaced-entries');
     shadow.length = same + 1;
     for (let index = same + 1; index <= lastIndex; index++) {
       const term = core.termAt(logIndex(index)) ?? 0;
       shadow.push(term);
       const entry = core.entries(logIndex(index), { entries: 1, bytes: Infinity })?.[0];
       if (entry === undefined) continue;
-      const data = Buffer.from(entry.data).toString();
+      const data = textOf(entry.data);
       const prevTerm = shadow[index - 1] ?? 0;
       const known = this.#entries.get(`${index}@${term}`);
       if (known === undefined) this.#entries.set(`${index}@${term}`, { data, prevTerm });
@@ -209,9 +213,9 @@ export class Oracles {
     const data = this.#entries.get(`${index}@${term}`)?.data ?? '';
     this.#committed[index] = { term, data };
     const earlier = this.#indexOfData.get(data);
-    if (data !== '' && earlier !== undefined) this.fail(`${data} is committed at ${earlier} and ${index}`);
+    if (data !== '' && earlier !== undefined) this.fail(`one try is committed at ${earlier} and ${index}`);
     if (data !== '') this.#indexOfData.set(data, index);
-    if (this.#refused.has(data)) this.fail(`${data} was refused but is committed`);
+    if (this.#refused.has(data)) this.fail(`entry ${index} was refused but is committed`);
     const key = entryKey(logIndex(index));
     const holders = this.#members.filter(({ disk }) => {
       const record = disk.durable(key);
@@ -224,9 +228,21 @@ export class Oracles {
 
   #lookAtApplied(id: MemberId, entry: CommittedEntry): void {
     const known = this.#committed[entry.index];
-    const data = Buffer.from(entry.data).toString();
+    const data = textOf(entry.data);
     if (known?.term !== entry.term || known.data !== data) {
       this.fail(`member ${id} applied another entry ${entry.index} than was committed`);
     }
   }
+
+  /** The same entries give the same state everywhere. */
+  #lookAtDigest(id: MemberId, index: number, digest: string): void {
+    const known = this.#digests[index];
+    if (known === undefined) this.#digests[index] = digest;
+    else if (known !== digest) this.fail(`member ${id} holds another state after entry ${index}`);
+  }
+}
+
+/** One character per byte: different bytes are different texts. */
+function textOf(data: Uint8Array): string {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('latin1');
 }

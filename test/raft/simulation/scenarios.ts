@@ -118,6 +118,7 @@ export async function strandedLeader(seed: number): Promise<void> {
     simulation.load();
   }
   await simulation.mustRecover();
+  simulation.mustBeLinearizable();
 }
 
 /** A leader whose disk hangs answers heartbeats all the same: it gives way, and writes go on without it. */

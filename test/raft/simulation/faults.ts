@@ -1,0 +1,198 @@
+/**
+ * Faults by chance. Each seed switches some kinds on and leaves the others off (swarm testing), so that some
+ * runs are tried by one kind alone and others by many at once.
+ */
+import { must, type MemberId } from '../../../src/base/index.ts';
+import { HARD_STATE_KEY, decodeHardState } from '../../../src/raft/log-store/index.ts';
+import { FAULTS, type Fault } from './counts.ts';
+import { WRITE_EDGES, type DiskImage } from './disk.ts';
+import type { Chance } from './loop.ts';
+import type { SimMember } from './member.ts';
+import type { Simulation } from './simulation.ts';
+
+const DAMAGE: readonly Fault[] = ['bit-flip', 'lost-record', 'torn-batch', 'rollback', 'wipe'];
+/** These are not brought about by themselves: they come with others, or are in force for a whole run. */
+const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits'];
+
+/** Draws the kinds of a run; what is left out does not change the others. */
+export function drawFaults(chance: Chance, without: ReadonlySet<Fault>): ReadonlySet<Fault> {
+  const share = chance.pick([0.2, 0.4, 0.7]);
+  const drawn = FAULTS.filter(() => chance.hits(share));
+  return new Set(drawn.filter((fault) => !without.has(fault)));
+}
+
+export class Faults {
+  readonly #simulation: Simulation;
+  readonly #chance: Chance;
+  readonly #placed: readonly Fault[];
+  #ended = false;
+  #image: { readonly member: SimMember; readonly image: DiskImage } | undefined;
+
+  constructor(simulation: Simulation, chance: Chance, enabled: ReadonlySet<Fault>) {
+    this.#simulation = simulation;
+    this.#chance = chance;
+    this.#placed = FAULTS.filter((fault) => enabled.has(fault) && !NOT_PLACED.includes(fault));
+  }
+
+  /** Nothing goes on by itself any longer. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** Brings about one fault of an enabled kind, or mends something. */
+  async strike(): Promise<void> {
+    const { network, members } = this.#simulation;
+    if (this.#image === undefined) {
+      const member = this.#chance.pick(members);
+      this.#image = { member, image: member.disk.image() };
+    }
+    if (this.#placed.length === 0 || this.#chance.hits(0.25)) {
+      if (this.#chance.hits(0.5)) network.heal();
+      else await this.#simulation.startAll();
+      return;
+    }
+    const leader = this.#simulation.leader();
+    const victim = leader !== undefined && this.#chance.hits(0.5) ? leader : this.#chance.pick(members);
+    const fault = this.#chance.pick(this.#placed);
+    if (DAMAGE.includes(fault)) await this.#damage(fault, victim);
+    else if (!this.#process(fault, victim) && !this.#disk(fault, victim)) this.#network(fault, victim);
+  }
+
+  #network(fault: Fault, victim: SimMember): void {
+    const { network } = this.#simulation;
+    const chance = this.#chance;
+    const ids = this.#simulation.members.map(({ id }) => id);
+    this.#simulation.counts.add(fault);
+    if (fault === 'loss') network.faults.drop = chance.pick([0.05, 0.3]);
+    else if (fault === 'duplicate') network.faults.double = 0.1;
+    else if (fault === 'straggler') network.faults.straggle = chance.pick([0.05, 0.2]);
+    else if (fault === 'replay') network.faults.replay = chance.pick([0.02, 0.1]);
+    else if (fault === 'flapping') this.#flap(victim, chance.between(4, 20));
+    else if (fault === 'isolation')
+      cut(this.#simulation, (from, to) => (from === victim.id) !== (to === victim.id));
+    else if (fault === 'one-way-cut') {
+      const outward = chance.hits(0.5);
+      cut(this.#simulation, (from, to) => (outward ? from : to) === victim.id);
+    } else if (fault === 'ring') {
+      const at = (id: MemberId): number => ids.indexOf(id);
+      cut(this.#simulation, (from, to) => {
+        const apart = Math.abs(at(from) - at(to));
+        return apart !== 1 && apart !== ids.length - 1;
+      });
+      if (ids.length === 3) network.block(must(ids[0], 'first'), must(ids[2], 'last'));
+    } else if (fault === 'bridge') {
+      const half = ids.filter((id) => id !== victim.id).slice(0, (ids.length - 1) / 2);
+      const other = (id: MemberId): boolean => id !== victim.id && !half.includes(id);
+      cut(this.#simulation, (from, to) => {
+        return (half.includes(from) && other(to)) || (other(from) && half.includes(to));
+      });
+    } else if (fault === 'random-cut') cut(this.#simulation, () => chance.hits(0.3));
+    else if (fault === 'false-death') {
+      // A mistake of the death watch: it may cost an election, never safety.
+      for (const id of ids) if (chance.hits(0.5)) network.announceEnd(id, victim.id);
+    }
+  }
+
+  #flap(victim: SimMember, times: number): void {
+    if (this.#ended) return;
+    const { network, loop, members } = this.#simulation;
+    for (const { id } of members) {
+      if (times % 2 === 0) network.block(id, victim.id);
+      else network.unblock(id, victim.id);
+    }
+    if (times === 0) return;
+    loop.after(this.#chance.between(100, 900), () => {
+      this.#flap(victim, times - 1);
+    });
+  }
+
+  /** Tells whether it was a fault of a process or a clock. */
+  #process(fault: Fault, victim: SimMember): boolean {
+    const { counts, members } = this.#simulation;
+    const chance = this.#chance;
+    if (fault === 'pause') victim.stall(chance.between(100, 3_000));
+    else if (fault === 'clock-offset' || fault === 'clock-jump') {
+      const far = fault === 'clock-offset' ? 3_600_000 : chance.pick([100, 1_000, 30_000]);
+      victim.clock.jump(chance.hits(0.5) ? far : -far);
+    } else if (fault === 'clock-drift') victim.clock.setRate(chance.pick([0.9, 0.99, 1.01, 1.1]));
+    else if (fault === 'crash') this.#simulation.crash(victim);
+    else if (fault === 'crash-of-all') {
+      if (chance.hits(0.6)) return true;
+      for (const member of members) this.#simulation.crash(member);
+    } else return false;
+    counts.add(fault);
+    return true;
+  }
+
+  /** Tells whether it was a fault of a disk that leaves what is on it whole. */
+  #disk(fault: Fault, victim: SimMember): boolean {
+    const { counts, loop } = this.#simulation;
+    const chance = this.#chance;
+    if (fault === 'slow-disk') victim.diskMs = chance.pick([5, 100, 1_000]);
+    else if (fault === 'stalled-disk') {
+      victim.diskMs = 8_000;
+      loop.after(chance.between(500, 6_000), () => {
+        victim.diskMs = 1;
+      });
+    } else if (fault === 'full-disk') {
+      victim.disk.full = true;
+      loop.after(chance.between(500, 3_000), () => {
+        victim.disk.full = false;
+      });
+    } else if (fault === 'failed-write') victim.disk.failNextWrite();
+    else if (fault === 'crash-at-io') {
+      victim.disk.armCrash(chance.pick(WRITE_EDGES), () => {
+        counts.add('crash-at-io');
+        this.#simulation.crash(victim);
+      });
+      return true;
+    } else return false;
+    counts.add(fault);
+    return true;
+  }
+
+  /** Only of a minority, one file of each, and while the member is down: the fault model (evidence.md, 13). */
+  async #damage(fault: Fault, chosen: SimMember): Promise<void> {
+    const { members, counts } = this.#simulation;
+    const victim = fault === 'rollback' ? must(this.#image, 'an image').member : chosen;
+    const damaged = members.filter((member) => member.damage !== undefined);
+    if (victim.damage !== undefined || damaged.length + 1 > (members.length - 1) / 2) return;
+    this.#simulation.crash(victim);
+    if (!this.#spoil(fault, victim)) return;
+    victim.damage = fault;
+    counts.add(fault);
+    await this.#simulation.start(victim);
+  }
+
+  #spoil(fault: Fault, victim: SimMember): boolean {
+    const { disk } = victim;
+    const chance = this.#chance;
+    const keys = disk.keys();
+    const entries = keys.filter((name) => name.startsWith('e'));
+    if (keys.length === 0) return false;
+    if (fault === 'wipe') disk.wipe();
+    else if (fault === 'bit-flip') disk.flip(chance.pick(keys), () => chance.next());
+    else if (fault === 'lost-record') disk.forget(chance.pick(keys));
+    else if (fault === 'torn-batch') {
+      // The hard state of a batch is there and its last entry is not.
+      const last = entries.at(-1);
+      if (last === undefined) return false;
+      disk.forget(last);
+    } else {
+      const image = this.#image?.image;
+      const stored = image?.records.get(HARD_STATE_KEY.toString());
+      // A loss of power may take the witness along; then nothing vouches for the newer writes.
+      if (image === undefined || stored === undefined) return false;
+      if (decodeHardState(stored).writes >= disk.witnessed) return false;
+      disk.rollBack(image);
+    }
+    return true;
+  }
+}
+
+function cut(simulation: Simulation, cuts: (from: MemberId, to: MemberId) => boolean): void {
+  const ids = simulation.members.map(({ id }) => id);
+  for (const from of ids) {
+    for (const to of ids) if (from !== to && cuts(from, to)) simulation.network.block(from, to);
+  }
+}
