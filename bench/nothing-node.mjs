@@ -54,7 +54,7 @@ const transport = createGrpcPeerTransport({
   clusterId: id,
   memberId: memberId(own + 1),
   addressOf: (member) => members[member - 1]?.peerAddress,
-  credentials: credentials.peer.channel,
+  credentials: credentials.peer,
   log,
   clock: systemClock,
 });

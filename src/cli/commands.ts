@@ -116,6 +116,23 @@ export const certsCreateOptions = {
   days: integer('Days for which they are valid', { min: 1, max: 825, fallback: 90 }),
   ...general,
 };
+export const kvKeyOptions = {
+  key: requiredText('The key', { short: 'k', placeholder: 'KEY' }),
+  namespace: text('Namespace of the key', { placeholder: 'NAME', fallback: 'default' }),
+  ...remote,
+};
+export const kvPutOptions = {
+  value: requiredText('The value, as text', { short: 'v', placeholder: 'VALUE' }),
+  ...kvKeyOptions,
+};
+export const kvCasOptions = {
+  expected: integer('Revision that the key must stand at; 0: it must not exist', {
+    min: 0,
+    max: 999_999_999_999_999,
+    fallback: 0,
+  }),
+  ...kvPutOptions,
+};
 
 export const COMMANDS: readonly Command[] = [
   command({
@@ -220,5 +237,33 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Show sources, their collectors and positions',
     options: remoteOptions,
     load: async () => (await import('./commands/source-list.ts')).run,
+  }),
+  command({
+    path: ['kv', 'get'],
+    summary: 'Show the value of a key',
+    examples: ['tidemark kv get --key greeting'],
+    options: kvKeyOptions,
+    load: async () => (await import('./commands/kv-get.ts')).run,
+  }),
+  command({
+    path: ['kv', 'put'],
+    summary: 'Write a key',
+    examples: ['tidemark kv put --key greeting --value hello'],
+    options: kvPutOptions,
+    load: async () => (await import('./commands/kv-put.ts')).run,
+  }),
+  command({
+    path: ['kv', 'cas'],
+    summary: 'Write a key if it stands at the expected revision',
+    examples: ['tidemark kv cas --key greeting --value hello --expected 0'],
+    options: kvCasOptions,
+    load: async () => (await import('./commands/kv-cas.ts')).run,
+  }),
+  command({
+    path: ['kv', 'delete'],
+    summary: 'Delete a key',
+    examples: ['tidemark kv delete --key greeting'],
+    options: kvKeyOptions,
+    load: async () => (await import('./commands/kv-delete.ts')).run,
   }),
 ];
