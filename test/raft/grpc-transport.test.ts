@@ -93,6 +93,20 @@ test('frames arrive in order and under the name of who sent them', async () => {
   expect(one.received).toEqual(['2:back']);
 });
 
+test('snapshots travel beside the other frames: neither stream ends the other', async () => {
+  const [one, two] = [await start(1), await start(2)];
+  for (let round = 0; round < 3; round++) {
+    send(one, 2, `log ${round}`);
+    one.transport.sendBulk?.(memberId(2), Buffer.from(`bulk ${round}`));
+    await eventually(() => two.received.length === 2 * (round + 1), { withinMs: 10_000 });
+  }
+  expect([...two.received].sort()).toEqual([
+    ...[0, 1, 2].map((round) => `1:bulk ${round}`),
+    ...[0, 1, 2].map((round) => `1:log ${round}`),
+  ]);
+  expect(one.warnings).toEqual([]);
+});
+
 test('a peer that was away is dialled again', async () => {
   const [one, two] = [await start(1), await start(2)];
   send(one, 2, 'before');

@@ -6,7 +6,7 @@ import { LIMITS, assert, type ClusterId, type Clock, type MemberId } from '../..
 import type { PeerCredentials, PeerServer } from '../../wire/index.ts';
 import type { PeerTransport, RaftLogger } from '../types.ts';
 import { DeathWatch } from './death-watch.ts';
-import { encodeHello } from './hello.ts';
+import { encodeHello, type Lane } from './hello.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { PeerLink } from './peer-link.ts';
 
@@ -29,7 +29,7 @@ export interface GrpcPeerTransport extends PeerTransport {
 export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): GrpcPeerTransport {
   const { clusterId, memberId, addressOf, credentials, clock, log } = options;
   const incarnation = randomBytes(8).toString('hex');
-  const links = new Map<MemberId, PeerLink>();
+  const lanes = { log: new Map<MemberId, PeerLink>(), bulk: new Map<MemberId, PeerLink>() };
   const isMember = (id: MemberId): boolean => addressOf(id) !== undefined;
   let onGone: (id: MemberId) => void = () => undefined;
   const inbox = new PeerInbox({
@@ -42,17 +42,18 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
   });
   const watch = new DeathWatch({
     addressOf,
-    connected: (id) => inbox.has(id) || links.get(id)?.connected === true,
+    connected: (id) => inbox.has(id) || lanes.log.get(id)?.connected === true,
     onGone: (id) => {
       log.info({ peer: id }, 'the process of a peer has ended');
       onGone(id);
     },
   });
-  const linkTo = (to: MemberId): PeerLink => {
+  const linkTo = (to: MemberId, lane: Lane): PeerLink => {
+    const links = lanes[lane];
     const known = links.get(to);
     if (known !== undefined) return known;
     assert(to !== memberId && links.size < LIMITS.membersMax, () => `no peer ${to}`);
-    const hello = encodeHello({ clusterId, from: memberId, to, incarnation });
+    const hello = encodeHello({ clusterId, from: memberId, to, incarnation, lane });
     const onClosed = (): void => {
       watch.streamClosed(to);
     };
@@ -69,7 +70,10 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
       },
     },
     send(to, frame) {
-      linkTo(to).send(frame);
+      linkTo(to, 'log').send(frame);
+    },
+    sendBulk(to, frame) {
+      linkTo(to, 'bulk').send(frame);
     },
     onFrame(handler) {
       inbox.onFrame(handler);
@@ -79,7 +83,7 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
     },
     close() {
       watch.close();
-      for (const link of links.values()) link.close();
+      for (const links of Object.values(lanes)) for (const link of links.values()) link.close();
       inbox.close();
       return Promise.resolve();
     },

@@ -3,17 +3,21 @@ import { TidemarkError, decode, encode, type ClusterId, type MemberId } from '..
 
 const HELLO_FORMAT = 1;
 
+export type Lane = 'log' | 'bulk';
+
 export interface PeerHello {
   readonly clusterId: ClusterId;
   readonly from: MemberId;
   readonly to: MemberId;
+  /** Snapshots have a connection of their own. @default 'log' */
+  readonly lane?: Lane;
   /** Random for each start of a process. */
   readonly incarnation: string;
 }
 
 export function encodeHello(hello: PeerHello): Uint8Array {
-  const { clusterId, from, to, incarnation } = hello;
-  return encode(HELLO_FORMAT, { clusterId, from, to, incarnation });
+  const { clusterId, from, to, incarnation, lane = 'log' } = hello;
+  return encode(HELLO_FORMAT, { clusterId, from, to, incarnation, lane });
 }
 
 export interface ExpectedHello {
@@ -46,4 +50,10 @@ export function checkHello(payload: Uint8Array, expected: ExpectedHello): Member
   if (!known)
     throw new TidemarkError('MEMBER_MISMATCH', `${String(from)} is no other member of this cluster`);
   return from as MemberId;
+}
+
+/** Tells what a stream is for, of a hello that was checked. */
+export function laneOf(payload: Uint8Array): Lane {
+  const hello = decode(HELLO_FORMAT, payload, 'the first frame of a peer') as Partial<PeerHello>;
+  return hello.lane === 'bulk' ? 'bulk' : 'log';
 }

@@ -1,12 +1,12 @@
 /**
- * The accepting side: one stream per peer, read only after its hello was checked; a newer one replaces it.
+ * The accepting side: one stream per peer and lane, read only after its hello was checked; a newer one replaces it.
  */
 import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
 import { TidemarkError, isTidemarkError, type MemberId } from '../../base/index.ts';
 import { toServiceError } from '../../wire/index.ts';
 import type { PeerCredentials, PeerFrame, PeerFramesEnd } from '../../wire/index.ts';
 import type { RaftLogger } from '../types.ts';
-import { checkHello, type ExpectedHello } from './hello.ts';
+import { checkHello, laneOf, type ExpectedHello, type Lane } from './hello.ts';
 
 export type FrameHandler = (from: MemberId, frame: Uint8Array) => void;
 
@@ -19,13 +19,18 @@ export interface PeerInboxParts {
 
 type FrameCall = ServerReadableStream<PeerFrame, PeerFramesEnd>;
 
+interface Greeted {
+  readonly from: MemberId;
+  readonly key: string;
+}
+
 interface Inbound {
   readonly end: (error: TidemarkError) => void;
 }
 
 export class PeerInbox {
   readonly #parts: PeerInboxParts;
-  readonly #streams = new Map<MemberId, Inbound>();
+  readonly #streams = new Map<string, Inbound>();
   #handler: FrameHandler | undefined;
   #closed = false;
 
@@ -34,7 +39,7 @@ export class PeerInbox {
   }
 
   has(from: MemberId): boolean {
-    return this.#streams.has(from);
+    return this.#streams.has(keyOf(from, 'log')) || this.#streams.has(keyOf(from, 'bulk'));
   }
 
   onFrame(handler: FrameHandler): void {
@@ -42,15 +47,15 @@ export class PeerInbox {
   }
 
   accept(call: FrameCall, callback: sendUnaryData<PeerFramesEnd>): void {
-    let from: MemberId | undefined;
+    let greeted: Greeted | undefined;
     let ended = false;
     const end = (error: TidemarkError | undefined): void => {
       if (ended) return;
       ended = true;
       callback(error === undefined ? null : toServiceError(error), {});
-      if (from === undefined || this.#streams.get(from)?.end !== end) return;
-      this.#streams.delete(from);
-      this.#parts.onClosed(from);
+      if (greeted === undefined || this.#streams.get(greeted.key)?.end !== end) return;
+      this.#streams.delete(greeted.key);
+      this.#parts.onClosed(greeted.from);
     };
     call.on('error', () => {
       end(new TidemarkError('CANCELLED', 'the stream failed'));
@@ -63,12 +68,12 @@ export class PeerInbox {
     });
     call.on('data', (frame: PeerFrame) => {
       if (ended) return;
-      if (from !== undefined) {
-        this.#handler?.(from, frame.payload);
+      if (greeted !== undefined) {
+        this.#handler?.(greeted.from, frame.payload);
         return;
       }
       try {
-        from = this.#greet(call, frame.payload, end);
+        greeted = this.#greet(call, frame.payload, end);
       } catch (error) {
         if (!isTidemarkError(error)) throw error;
         this.#parts.log.warn({ code: error.code, error: error.message }, 'a peer was turned away');
@@ -83,12 +88,17 @@ export class PeerInbox {
       end(new TidemarkError('STOPPING', 'this member is stopping'));
   }
 
-  #greet(call: FrameCall, payload: Uint8Array, end: Inbound['end']): MemberId {
+  #greet(call: FrameCall, payload: Uint8Array, end: Inbound['end']): Greeted {
     if (this.#closed) throw new TidemarkError('STOPPING', 'this member is stopping');
     const from = checkHello(payload, this.#parts.expected);
     this.#parts.credentials.checkCaller(call, from);
-    this.#streams.get(from)?.end(new TidemarkError('CANCELLED', 'the peer opened a newer stream'));
-    this.#streams.set(from, { end });
-    return from;
+    const key = keyOf(from, laneOf(payload));
+    this.#streams.get(key)?.end(new TidemarkError('CANCELLED', 'the peer opened a newer stream'));
+    this.#streams.set(key, { end });
+    return { from, key };
   }
+}
+
+function keyOf(from: MemberId, lane: Lane): string {
+  return `${from}/${lane}`;
 }

@@ -15,6 +15,9 @@ import {
 import { CHANNEL_OPTIONS, PeerClient, fromServiceError, type PeerFrame } from '../../wire/index.ts';
 import type { RaftLogger } from '../types.ts';
 
+/** Links to one address do not share a connection: a snapshot must hold up no heartbeat. */
+const OWN_CONNECTION = { ...CHANNEL_OPTIONS, 'grpc.use_local_subchannel_pool': 1 };
+
 export interface PeerLinkParts {
   readonly to: MemberId;
   /** Asked at each dial; undefined: the member is not known. */
@@ -80,7 +83,7 @@ export class PeerLink {
       this.#queueBytes = 0;
       return;
     }
-    const client = new PeerClient(target, credentials, CHANNEL_OPTIONS);
+    const client = new PeerClient(target, credentials, OWN_CONNECTION);
     const call = client.frames((error) => {
       this.#broken(call, error === null ? undefined : fromServiceError(error));
     });
