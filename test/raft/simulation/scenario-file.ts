@@ -1,0 +1,168 @@
+/**
+ * Scenarios as text: commands, a line `----`, and what came of them. A reader follows the story; a test runs
+ * the commands again and compares. Times are virtual milliseconds.
+ *
+ *   nodes N                  a cluster of N, started
+ *   elect ID                 waits for a leader, and hands the lead to this member
+ *   partition 1 2 | 3        blocks all links between the groups
+ *   cut 1 > 2                blocks one direction
+ *   heal                     all links work again
+ *   write ID TEXT, read ID   asks this member, and waits 300 ms for its answer
+ *   run MS                   time passes
+ *   until-leader 1,2         time passes until one of these leads
+ *   crash ID, start ID       power is lost at a member; it boots
+ *   stall ID MS              its process stands still
+ *   disk ID MS               its synced writes take so long from now on
+ *   settle                   three seconds pass, then every member says where it is
+ */
+import { isTidemarkError, must } from '../../../src/base/index.ts';
+import type { SimMember } from './member.ts';
+import { Simulation } from './simulation.ts';
+
+const SEED = 1;
+const ANSWER_MS = 300;
+const LEADER_MS = 20_000;
+const SETTLE_MS = 3_000;
+
+/** Returns the file as it would be if all its results were right. */
+export async function playScenario(text: string): Promise<string> {
+  const play = new Play();
+  const parts: string[] = [];
+  for (const block of text.trimEnd().split('\n\n')) {
+    const lines = block.split('\n');
+    const end = lines.indexOf('----');
+    const commands = end === -1 ? lines : lines.slice(0, end);
+    for (const line of commands) if (!line.startsWith('#')) await play.command(line);
+    const said = play.takeSaid();
+    parts.push([...commands, ...(said.length > 0 ? ['----', ...said] : [])].join('\n'));
+  }
+  return `${parts.join('\n\n')}\n`;
+}
+
+class Play {
+  #simulation: Simulation | undefined;
+  #said: string[] = [];
+
+  takeSaid(): readonly string[] {
+    const said = this.#said;
+    this.#said = [];
+    return said;
+  }
+
+  async command(line: string): Promise<void> {
+    const [name = '', ...words] = line.split(' ');
+    const rest = words.join(' ');
+    if (name === 'nodes') {
+      this.#simulation = new Simulation(SEED, Number(rest), { tinyLimits: false });
+      await this.#simulation.startAll();
+      return;
+    }
+    const simulation = must(this.#simulation, 'nodes before anything else');
+    const { network } = simulation;
+    if (name === 'elect') await this.#elect(this.#member(words[0]));
+    else if (name === 'partition') this.#partition(rest.split('|'));
+    else if (name === 'cut') network.block(this.#member(words[0]).id, this.#member(words[2]).id);
+    else if (name === 'heal') network.heal();
+    else if (name === 'write') await this.#write(this.#member(words[0]), words.slice(1).join(' '));
+    else if (name === 'read') await this.#read(this.#member(words[0]));
+    else if (name === 'run') await simulation.advance(Number(rest));
+    else if (name === 'until-leader') await this.#untilLeader(rest.split(','));
+    else if (name === 'crash') simulation.crash(this.#member(rest));
+    else if (name === 'start') await simulation.start(this.#member(rest));
+    else if (name === 'stall') this.#member(words[0]).stall(Number(words[1]));
+    else if (name === 'disk') this.#member(words[0]).diskMs = Number(words[1]);
+    else if (name === 'settle') await this.#settle();
+    else throw new Error(`no such command: ${line}`);
+  }
+
+  #member(id: string | undefined): SimMember {
+    const members = must(this.#simulation, 'a cluster').members;
+    return must(
+      members.find((member) => String(member.id) === id),
+      `member ${id ?? ''}`,
+    );
+  }
+
+  async #elect(wanted: SimMember): Promise<void> {
+    const simulation = must(this.#simulation, 'a cluster');
+    await simulation.until(LEADER_MS, 'a leader', () => simulation.leader() !== undefined);
+    const leader = must(simulation.leader()?.running, 'a leader').driver;
+    if (simulation.leader() !== wanted) {
+      const handed = leader.transferLeadership(wanted.id);
+      await simulation.until(LEADER_MS, `member ${wanted.id} leads`, () => simulation.leader() === wanted);
+      await handed;
+    }
+    this.#say(`${wanted.id} leads term ${wanted.running?.driver.core.term ?? 0}`);
+  }
+
+  #partition(groups: readonly string[]): void {
+    const { network, members } = must(this.#simulation, 'a cluster');
+    const groupOf = (id: number): number =>
+      groups.findIndex((group) => group.trim().split(' ').includes(String(id)));
+    for (const { id: from } of members) {
+      for (const { id: to } of members) if (groupOf(from) !== groupOf(to)) network.block(from, to);
+    }
+  }
+
+  #write(member: SimMember, text: string): Promise<void> {
+    const asked = must(member.running, 'a running member').driver.propose(Buffer.from(text));
+    return this.#answer(
+      `write ${text} at ${member.id}`,
+      asked.then(({ index, term }) => `entry ${index} of term ${term}`),
+    );
+  }
+
+  #read(member: SimMember): Promise<void> {
+    const asked = must(member.running, 'a running member').driver.readIndex();
+    return this.#answer(
+      `read at ${member.id}`,
+      asked.then((index) => `as of entry ${index}`),
+    );
+  }
+
+  /** An answer that takes longer is said when it comes. */
+  async #answer(what: string, asked: Promise<string>): Promise<void> {
+    const simulation = must(this.#simulation, 'a cluster');
+    const state = { open: true, told: false };
+    const tell = (answer: string): void => {
+      state.open = false;
+      this.#say(`${what}: ${state.told ? 'in the end ' : ''}${answer}`);
+    };
+    asked.then(tell, (error: unknown) => {
+      tell(isTidemarkError(error) ? error.code : String(error));
+    });
+    const end = simulation.loop.nowMs + ANSWER_MS;
+    while (state.open && simulation.loop.nowMs < end) await simulation.advance(10);
+    if (!state.open) return;
+    state.told = true;
+    this.#say(`${what}: no answer yet`);
+  }
+
+  async #untilLeader(ids: readonly string[]): Promise<void> {
+    const simulation = must(this.#simulation, 'a cluster');
+    const leads = (): SimMember | undefined =>
+      ids.map((id) => this.#member(id)).find(({ running }) => running?.driver.status().leading === true);
+    const began = simulation.loop.nowMs;
+    await simulation.until(LEADER_MS, `one of ${ids.join()} leads`, () => leads() !== undefined);
+    const member = must(leads(), 'a leader');
+    const waited = Math.round(simulation.loop.nowMs - began);
+    this.#say(`${member.id} leads term ${member.running?.driver.core.term ?? 0} after ${waited} ms`);
+  }
+
+  async #settle(): Promise<void> {
+    const simulation = must(this.#simulation, 'a cluster');
+    await simulation.advance(SETTLE_MS);
+    for (const { id, running } of simulation.members) {
+      if (running === undefined) {
+        this.#say(`${id} down`);
+        continue;
+      }
+      const { role, term, commitIndex, lastIndex } = running.driver.core;
+      this.#say(`${id} ${role} term=${term} commit=${commitIndex} last=${lastIndex}`);
+    }
+  }
+
+  #say(line: string): void {
+    this.#said.push(line);
+  }
+}
