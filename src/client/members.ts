@@ -2,7 +2,7 @@
 import { TidemarkError, toTidemarkError } from '../base/index.ts';
 import { ClientService, type DigestReply, type StatusReply } from '../wire/index.ts';
 import type { Endpoints } from './endpoints.ts';
-import { askEndpoints } from './no-leader.ts';
+import { advice, askEndpoints } from './no-leader.ts';
 
 /** A member as those asked know it; `status` is what it says of itself, `error` why it says nothing. */
 export interface MemberStatus {
@@ -94,7 +94,7 @@ async function newestView(endpoints: Endpoints): Promise<StatusReply> {
   }
   const [first] = found.flatMap((one) => ('error' in one ? [one.error] : []));
   throw new TidemarkError('NO_LEADER', `no endpoint answers: ${first?.message ?? ''}`, {
-    next: first?.next ?? 'Start the coordinators, or correct the endpoints.',
+    next: advice(found, endpoints.secure),
     cause: first,
   });
 }

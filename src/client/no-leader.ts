@@ -62,7 +62,8 @@ function describe(one: EndpointStatus): string {
   return `reachable, ${status.role}, term ${status.term}, ${contact}`;
 }
 
-function advice(found: readonly EndpointStatus[], secure: boolean): string {
+/** Says what to do when no endpoint, or not enough of them, answered. */
+export function advice(found: readonly EndpointStatus[], secure: boolean): string {
   const refused = found.flatMap((one) =>
     'error' in one && one.error.code === 'TLS_REFUSED' ? [one.error] : [],
   );
@@ -71,9 +72,10 @@ function advice(found: readonly EndpointStatus[], secure: boolean): string {
   const members = Math.max(0, ...answering.map((status) => status.members.length));
   if (members === 0) {
     const dropped = found.some((one) => describe(one) !== 'refused connection');
-    return dropped && !secure
-      ? 'If the coordinators use certificates, give --client-ca, --client-cert and --client-key.'
-      : 'Start the coordinators, or correct the endpoints.';
+    if (!dropped) return 'Start the coordinators, or correct the endpoints.';
+    return secure
+      ? 'Start the coordinators. If they run, they may not accept this certificate: compare its authority.'
+      : 'If the coordinators use certificates, give --client-ca, --client-cert and --client-key.';
   }
   const needed = Math.floor(members / 2) + 1;
   if (answering.length >= needed) return 'Try again: an election may be going on.';
