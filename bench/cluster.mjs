@@ -55,7 +55,10 @@ export async function startCluster(kind) {
   const start = (n) => {
     const [program, words] = command(n);
     const env = { ...process.env, UV_THREADPOOL_SIZE: '8' };
-    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'], env });
+    const child = spawn(program, words, {
+      stdio: ['ignore', 'ignore', kind.etcd === undefined ? 'inherit' : 'ignore'],
+      env,
+    });
     child.gone = new Promise((resolve) => child.once('exit', resolve));
     return child;
   };
