@@ -235,7 +235,7 @@ function applicable(s: CoreState): LogIndex {
 function onMessage(s: CoreState, from: MemberId, message: Message): void {
   if (!s.config.voters.has(from) || from === s.config.id) return;
   if (message.term > s.term && !enterLaterTerm(s, from, message)) return;
-  if (message.term < s.term) answerOlderTerm(s, from, message);
+  if (message.term < s.term && !mutated('raft.olderTermAccepted')) answerOlderTerm(s, from, message);
   else dispatch(s, from, message);
 }
 

@@ -334,7 +334,7 @@ export class RaftDriver implements RaftNode {
   #watchDisk(): void {
     const { clock, log } = this.#options;
     const hangsMs = this.#writeBeganMs === undefined ? 0 : clock.monotonicMs() - this.#writeBeganMs;
-    if (hangsMs < DISK_HANG_MS || this.#core.role !== 'leader') return;
+    if (hangsMs < DISK_HANG_MS || this.#core.role !== 'leader' || mutated('raft.noDiskWatch')) return;
     log.warn({ hangsMs: Math.round(hangsMs) }, 'the disk hangs: this node gives up the lead');
     this.#step({ type: 'step-down' });
   }
@@ -347,8 +347,10 @@ export class RaftDriver implements RaftNode {
       await this.#store.write(queued.write);
       await failpoint('raft.afterPersist', detail);
     } catch (error) {
-      this.#fail(error);
-      return;
+      if (!mutated('raft.goesOnAfterFailedWrite')) {
+        this.#fail(error);
+        return;
+      }
     }
     this.#writeBeganMs = undefined;
     if (this.#state !== 'running') return;

@@ -7,7 +7,7 @@ import { setMutation } from '../../../src/base/test-build-active.ts';
 import { Violation } from './oracles.ts';
 import { runSeed } from './run.ts';
 import { UNDECIDED } from './simulation.ts';
-import { deafLeader, returningFollower, strandedLeader } from './scenarios.ts';
+import { deafLeader, hangingDisk, returningFollower, strandedLeader } from './scenarios.ts';
 
 export interface SeededBug {
   readonly name: MutationName;
@@ -24,6 +24,9 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   { name: 'raft.voteWithoutLogCheck' },
   { name: 'raft.readIndexWithoutQuorum', placed: strandedLeader },
   { name: 'raft.readIndexBeforeOwnTermCommit' },
+  { name: 'raft.olderTermAccepted', revealedBy: 40 },
+  { name: 'raft.goesOnAfterFailedWrite', revealedBy: 5 },
+  { name: 'raft.noDiskWatch', placed: hangingDisk },
   { name: 'state.sessionNotDeduplicated' },
   { name: 'raft.noPreVote', placed: returningFollower },
   { name: 'raft.noCheckQuorum', placed: deafLeader },
