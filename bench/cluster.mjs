@@ -1,5 +1,5 @@
-// Three real processes of one kind on this machine, in a folder of their own: coordinators, coordinators whose
-// state machine does nothing, or etcd at its defaults.
+// Three real processes of one kind on this machine, in a folder of their own: coordinators, coordinators
+// whose state machine does nothing, or etcd at its defaults.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';

@@ -1,6 +1,7 @@
 // npm run bench:failover [-- --kills N --stops N --terms N]
-// How long writes stop when the leader is killed (SIGKILL), falls silent (SIGSTOP) or is asked to end (SIGTERM):
-// from the signal until the first write that began after it has succeeded, with other writes under way.
+// How long writes stop when the leader is killed (SIGKILL), falls silent (SIGSTOP) or is asked to end
+// (SIGTERM): from the signal until the first write that began after it has succeeded, with other writes
+// under way.
 import { parseArgs } from 'node:util';
 import { connect } from '../dist/client/index.js';
 import { median, pause, startCluster, until } from './cluster.mjs';

@@ -115,9 +115,9 @@ for (let run = 1; run <= Number(options.runs); run++) {
       results.set(key, [...(results.get(key) ?? []), result]);
       const { perSecond, p50, p99, cpu } = result;
       const rate = String(Math.round(perSecond)).padStart(7);
-      say(
-        `run ${run}  ${key.padEnd(14)}${rate}/s  p50 ${p50.toFixed(2)} ms  p99 ${p99.toFixed(2)} ms  cpu ${cpu.map((us) => us.toFixed(1)).join(' ')} us`,
-      );
+      const latency = `p50 ${p50.toFixed(2)} ms  p99 ${p99.toFixed(2)} ms`;
+      const used = cpu.map((us) => us.toFixed(1)).join(' ');
+      say(`run ${run}  ${key.padEnd(14)}${rate}/s  ${latency}  cpu ${used} us`);
     });
   }
 }

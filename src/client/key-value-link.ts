@@ -1,7 +1,7 @@
 /**
  * The one stream to the leader that all key-value requests of a client share. What one turn brings travels
- * in one frame; a bounded number of requests is under way. When the stream ends, or a coordinator says that it
- * does not lead, everything unanswered is sent again to the next one, writes under their first sequence.
+ * in one frame; a bounded number of requests is under way. When the stream ends, or a coordinator says that
+ * it does not lead, everything unanswered is sent again to the next one, writes under their first sequence.
  */
 import {
   LIMITS,
@@ -273,8 +273,8 @@ export class KeyValueLink {
   }
 
   /**
-   * The cluster has dropped the session. What was sent once and refused surely had no effect, and goes under a
-   * new session; what may have been carried out before that stays unknown.
+   * The cluster has dropped the session. What was sent once and refused surely had no effect, and goes under
+   * a new session; what may have been carried out before that stays unknown.
    */
   #sessionEnded(error: TidemarkError): void {
     this.#session = undefined;

@@ -58,7 +58,8 @@ export function decodeKeyValueRequests(payload: Uint8Array): KeyValueRequest[] {
   return listOf(payload).map((item) => {
     if (item[0] === WRITE) {
       const [, session, sequence, acked, writes] = item;
-      if (!(writes instanceof Uint8Array) || writes.length > LIMITS.keyValueBatchBytesMax) throw bad('writes');
+      if (!(writes instanceof Uint8Array)) throw bad('batch');
+      if (writes.length > LIMITS.keyValueBatchBytesMax) throw bad('batch: too long');
       return {
         kind: 'write',
         session: natural(session),
