@@ -41,7 +41,8 @@ function askedForJson(words: readonly string[]): boolean {
   return words.includes('--output=json') || words[words.indexOf('--output') + 1] === 'json';
 }
 
-// Node complains about certificates of plain addresses (DEP0123); who types a command can do nothing about it.
+// Node complains about certificates of plain addresses (DEP0123); who types a command can do nothing about
+// it.
 Object.assign(process, { noDeprecation: true });
 // A reader that has gone (`tidemark window list | head`) is no error of ours.
 process.stdout.on('error', () => process.exit(EXIT.ok));

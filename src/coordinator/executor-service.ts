@@ -165,7 +165,10 @@ function checkHello(clusterId: string, hello: ExecutorHello): void {
   );
 }
 
-/** A restarted executor replaces its former self, but never one that lives: the two would end each other for ever. */
+/**
+ * A restarted executor replaces its former self, but never one that lives: the two would end each other for
+ * ever.
+ */
 function checkName(options: ExecutorServiceOptions, hello: ExecutorHello): void {
   const { name, incarnation } = hello;
   const other = options.links.live().find((link) => link.name === name && link.incarnation !== incarnation);
@@ -302,7 +305,10 @@ function readCode(text: string): ErrorCode | '' {
   return isErrorCode(text) ? text : 'INTERNAL';
 }
 
-/** What is told goes into the log, where an entry has a bound: a text beyond it would end one leader after the other. */
+/**
+ * What is told goes into the log, where an entry has a bound: a text beyond it would end one leader after the
+ * other.
+ */
 function boundedText(text: string): string {
   return text.length <= LIMITS.errorTextMax ? text : `${text.slice(0, LIMITS.errorTextMax)}...`;
 }

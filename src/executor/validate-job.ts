@@ -21,8 +21,8 @@ import { Databases, type DatabasesOptions } from './databases.ts';
  * Validates the text of a job file and returns its compiled form.
  *
  * @throws TidemarkError `JOB_*`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`,
- * `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean that the file, or what it names, must be
- * changed.
+ * `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean that the file,
+ * or what it names, must be changed.
  */
 export async function validateJob(options: DatabasesOptions, jobYaml: string): Promise<CompiledJob> {
   const file = parseJobFile(jobYaml);

@@ -125,10 +125,11 @@ export function sizeQueries(
   bounds: { readonly read: number; readonly atMost: number },
 ): string[] {
   const keys = keyNames(report);
+  const limit = ` LIMIT ${bounds.read}`;
   const count = (members: readonly string[], grouped: readonly string[]): string =>
     [
       withRows(dialect, report, inputs),
-      `SELECT COUNT(*) FROM (SELECT 1 AS counted ${rowsOf(dialect, report, members, ` LIMIT ${bounds.read}`)}`,
+      `SELECT COUNT(*) FROM (SELECT 1 AS counted ${rowsOf(dialect, report, members, limit)}`,
       grouped.includes('member') ? 'WHERE member IS NOT NULL' : '',
       `GROUP BY ${grouped.join(', ')} LIMIT ${bounds.atMost}) AS found`,
     ].join('\n');

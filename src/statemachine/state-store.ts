@@ -254,7 +254,9 @@ async function* readRows(
 
 function damaged(folder: string, what: string, cause?: unknown): TidemarkError {
   return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
-    next: 'Stop this coordinator, empty its state folder, and start it again: a log that is whole is applied anew.',
+    next:
+      'Stop this coordinator, empty its state folder, and start it again: ' +
+      'a log that is whole is applied anew.',
     cause,
   });
 }

@@ -1,4 +1,6 @@
-/** The snapshot of a MySQL server, whose global lock must not outlive a failure; the server is played here. */
+/**
+ * The snapshot of a MySQL server, whose global lock must not outlive a failure; the server is played here.
+ */
 import { afterEach, expect, it } from 'vitest';
 import { TidemarkError, systemClock } from '../../src/base/index.ts';
 import { BinlogSource } from '../../src/collector/binlog-source.ts';

@@ -19,8 +19,8 @@ const READY_WITHIN_MS = 15_000;
 type Done = Map<PlacedFault, number>;
 
 /**
- * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what has come about
- * less often than the length of the run asks for is still tried, for a bounded time: without it the run
+ * Runs rounds until the signal of `context` aborts. The fault at hand is then finished, and what has come
+ * about less often than the length of the run asks for is still tried, for a bounded time: without it the run
  * would prove nothing.
  */
 export async function runChaos(context: ChaosContext): Promise<void> {

@@ -111,8 +111,8 @@ async function checkCopy(
   if (rows.length === data.rows.length && found === data.checksum) return;
   throw new TidemarkError(
     'DB_FAILED',
-    `the copy of dimension ${data.table} differs from its source: ${rows.length} rows with checksum ${found}, ` +
-      `not ${data.rows.length} with ${data.checksum}`,
+    `the copy of dimension ${data.table} differs from its source: ` +
+      `${rows.length} rows with checksum ${found}, not ${data.rows.length} with ${data.checksum}`,
     {
       next: `Look for values in ${data.table} that its column types do not hold exactly; it is copied anew.`,
     },

@@ -21,7 +21,8 @@ export interface PrepareContext {
 /**
  * Prepares everything that collectors and tasks of one source need, and returns what was copied.
  *
- * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `STALE_VERSION`, `SECRET_MISSING`, and those of the engines.
+ * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `STALE_VERSION`, `SECRET_MISSING`, and those
+ * of the engines.
  */
 export async function carryOutPrepare(context: PrepareContext, prepare: Prepare): Promise<DimensionCopy[]> {
   const sourceId = Number(prepare.sourceId);

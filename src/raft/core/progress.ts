@@ -7,7 +7,8 @@ import { logIndex, type LogIndex } from '../../base/index.ts';
  *
  * `snapshot`: it needs what the leader's log no longer holds; nothing is appended until it has that.
  *
- * In the first two there is one append under way at a time; what is proposed meanwhile goes with the next one.
+ * In the first two there is one append under way at a time; what is proposed meanwhile goes with the next
+ * one.
  */
 export class Progress {
   state: 'probe' | 'replicate' | 'snapshot' = 'probe';

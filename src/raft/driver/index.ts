@@ -2,3 +2,4 @@
 export { RaftDriver, type CoreView, type DriverParts, type DriverTuning } from './driver.ts';
 export { makeRaftFolder, startRaftNode } from './start.ts';
 export { followInstalled } from './follow-installed.ts';
+export type { CompactionPolicy } from './snapshots.ts';

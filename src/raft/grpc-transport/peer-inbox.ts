@@ -1,5 +1,6 @@
 /**
- * The accepting side: one stream per peer and lane, read only after its hello was checked; a newer one replaces it.
+ * The accepting side: one stream per peer and lane, read only after its hello was checked; a newer one
+ * replaces it.
  */
 import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
 import { TidemarkError, isTidemarkError, type MemberId } from '../../base/index.ts';

@@ -125,7 +125,7 @@ describe('a follower that needs what was forgotten', () => {
     expect(behind.state.texts).toEqual(texts(count));
   });
 
-  test('whose process ends after the state was replaced and before the log was, starts with both', async () => {
+  test('whose process ends between replacing the state and the log starts with both', async () => {
     const cluster = await started(3);
     const { behind } = await left(cluster);
     await cluster.start(behind);

@@ -1,4 +1,6 @@
-/** Clients of a simulated cluster: each calls, waits, tries again under the same number, and is remembered. */
+/**
+ * Clients of a simulated cluster: each calls, waits, tries again under the same number, and is remembered.
+ */
 import { isTidemarkError, must } from '../../../src/base/index.ts';
 import type { Counts } from './counts.ts';
 import type { Call, CounterInput } from './linearizability.ts';

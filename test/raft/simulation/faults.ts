@@ -151,7 +151,9 @@ export class Faults {
     return true;
   }
 
-  /** Only of a minority, one file of each, and while the member is down: the fault model (evidence.md, 13). */
+  /**
+   * Only of a minority, one file of each, and while the member is down: the fault model (evidence.md, 13).
+   */
   async #damage(fault: Fault, chosen: SimMember): Promise<void> {
     const { members, counts } = this.#simulation;
     const victim = fault === 'rollback' ? must(this.#image, 'an image').member : chosen;
