@@ -5,7 +5,6 @@ import { join, resolve } from 'node:path';
 import { TidemarkError } from '../base/index.ts';
 import { z } from 'zod';
 import { chooseFreePorts } from './free-ports.ts';
-import type { Random } from './sample/index.ts';
 
 export const COORDINATORS = 3;
 export const EXECUTORS = 2;
@@ -42,11 +41,7 @@ export interface DataFolder {
  */
 export async function openDataFolder(
   folder: string,
-  {
-    engine,
-    random,
-    id,
-  }: { readonly engine: 'embedded' | 'mysql'; readonly random: Random; readonly id: string },
+  { engine, id }: { readonly engine: 'embedded' | 'mysql'; readonly id: string },
 ): Promise<DataFolder> {
   const path = resolve(folder);
   const file = join(path, 'dev.json');
@@ -60,7 +55,7 @@ export async function openDataFolder(
   }
   const kept = await readSettings(file, folder);
   if (kept === undefined) {
-    const settings = await newSettings({ engine, random, id });
+    const settings = await newSettings({ engine, id });
     await writeFile(`${file}.new`, `${JSON.stringify(settings, null, 2)}\n`);
     await rename(`${file}.new`, file);
     return { path, settings, resumed: false, unlock: await lock(folder, settings.guardPort) };
@@ -120,10 +115,9 @@ async function readSettings(file: string, folder: string): Promise<DevSettings |
 
 async function newSettings(input: {
   readonly engine: 'embedded' | 'mysql';
-  readonly random: Random;
   readonly id: string;
 }): Promise<DevSettings> {
-  const ports = await chooseFreePorts(1 + COORDINATORS * 3 + EXECUTORS, input.random);
+  const ports = await chooseFreePorts(1 + COORDINATORS * 3 + EXECUTORS);
   const next = (): number => ports.pop() ?? 0;
   return {
     format: FILE_FORMAT,

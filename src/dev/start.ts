@@ -1,5 +1,5 @@
 /** Brings a local cluster from nothing, or from a kept folder, to a declared sample job. */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isTidemarkError, sleep, systemClock } from '../base/index.ts';
@@ -9,7 +9,7 @@ import { openDataFolder, removeDataFolder, type DataFolder } from './data-folder
 import { openEmbeddedDatabases, openMysqlDatabases, type DevDatabases } from './databases.ts';
 import type { DevOptions } from './options.ts';
 import { startPrivateServer } from './private-mysql.ts';
-import { sampleJobFile, sampleSchema, seedDimensions, seededRandom } from './sample/index.ts';
+import { sampleJobFile, sampleSchema, seedDimensions } from './sample/index.ts';
 
 export interface Started {
   readonly folder: DataFolder;
@@ -32,7 +32,6 @@ export async function openDatabases(
   const folder = await openDataFolder(options.data, {
     engine: options.mysql ? 'mysql' : 'embedded',
     // Not the run's seed: two runs at a time must not want the same ports.
-    random: seededRandom(randomInt(2 ** 32)),
     id: randomBytes(4).toString('hex'),
   });
   endings.push(() => folder.unlock());

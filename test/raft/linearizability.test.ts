@@ -60,6 +60,16 @@ test('a search that is given up says unknown', () => {
   expect(judge(calls, REGISTER, 1)).toBe('unknown');
 });
 
+test('a write of the value that stands may be needed later', () => {
+  const calls: RegisterCall[] = [
+    { key: 'a', input: write('y'), begin: 0, end: 1, output: true },
+    { key: 'a', input: write('y'), begin: 2, end: 7, output: true },
+    { key: 'a', input: write('x'), begin: 3, end: 4, output: true },
+    { key: 'a', input: read, begin: 5, end: 6, output: 'y' },
+  ];
+  expect(judge(calls, REGISTER)).toBe('linearizable');
+});
+
 test('a request that took effect twice is no count', () => {
   const calls = [1, 3].map((output, at) => ({
     key: 'count',

@@ -18,6 +18,8 @@ export interface Model<S, I, O> {
   readonly initial: S;
   /** Returns the state after the call, or undefined if this answer is wrong in this state. */
   readonly step: (state: S, input: I, output: O | undefined) => S | undefined;
+  /** Tells of a call that it changes nothing in whatever state it is right. */
+  readonly observes: (input: I, output: O | undefined) => boolean;
 }
 
 export type Verdict = 'linearizable' | 'not linearizable' | 'unknown';
@@ -67,10 +69,12 @@ function judgeKey<S extends string | number, I, O>(
       const state = call === undefined ? undefined : model.step(node.state, call.input, call.output);
       if (state === undefined) continue;
       const after = order(node, index, state);
-      // What is right here and changes nothing may as well come first: no order is lost by it.
-      if (state === node.state) branches.length = 0;
+      // What only observes and is right here may as well come first: no order is lost by it. A write of the
+      // value that stands is no such call: it may be needed later.
+      const observed = call !== undefined && model.observes(call.input, call.output);
+      if (observed) branches.length = 0;
       branches.push(after);
-      if (state === node.state) break;
+      if (observed) break;
     }
     for (const after of branches.reverse()) {
       const memo = `${after.low}|${after.done.join()}|${after.state}`;
@@ -118,6 +122,7 @@ export const COUNTER: Model<number, CounterInput, number> = {
     const after = input === 'add' ? count + 1 : count;
     return output === undefined || output === after ? after : undefined;
   },
+  observes: (input) => input === 'read',
 };
 
 export type RegisterInput =
@@ -135,4 +140,5 @@ export const REGISTER: Model<string, RegisterInput, string | boolean> = {
     if (output !== undefined && output !== swaps) return undefined;
     return swaps ? input.to : value;
   },
+  observes: (input, output) => input.type === 'read' || (input.type === 'swap' && output === false),
 };
