@@ -147,7 +147,7 @@ interface Guard {
 
 /**
  * Starts what its arguments say. After the pipe ends: SIGTERM, and SIGKILL ten seconds later (a stopped
- * process ignores SIGTERM).
+ * process ignores SIGTERM). The shell ends last: whoever waits for it knows that nothing of it is left.
  */
 export const GUARD_SCRIPT = `
 "$@" </dev/null &
@@ -161,7 +161,10 @@ kill -TERM "$server"
   while kill -0 "$server" && [ "$tenths" -lt 100 ]; do sleep 0.1; tenths=$((tenths + 1)); done
   kill -KILL "$server"
 ) &
+killer=$!
 wait "$server"
+kill -TERM "$killer"
+wait "$killer"
 `;
 
 /** The server holds the write end of the shell's stdout, so that its end is the end of that pipe. */
