@@ -1,14 +1,13 @@
 /**
- * What a leader does: replicate, commit by counting (own term only: paper, section 5.4.2), prove itself by
- * heartbeats, and step down when no majority answers.
+ * What a leader does beside replicating (replication.ts): it proves itself by heartbeats, answers reads, and
+ * steps down when no majority answers.
  */
-import { assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
-import type { Entry } from '../entry.ts';
-import type { LoadRequest } from './io.ts';
-import type { AppendReply, HeartbeatReply, SnapshotReply } from './messages.ts';
+import { assert, logIndex, mutated, type MemberId } from '../../base/index.ts';
+import type { HeartbeatReply } from './messages.ts';
 import { Progress } from './progress.ts';
 import { ageTransfer, pursueTransfer } from './transfer.ts';
-import { appendOwn, becomeFollower, commitTo, peers, sendNow, type CoreState } from './state.ts';
+import { heard, replicate, replicateToAll } from './replication.ts';
+import { appendOwn, becomeFollower, peers, sendNow, type CoreState } from './state.ts';
 
 const NO_OP = new Uint8Array(0);
 
@@ -100,21 +99,6 @@ function confirmReads(s: CoreState): void {
   for (const read of s.reads.answered(round)) s.collected.confirmedReads.push(read);
 }
 
-export function onAppendReply(s: CoreState, from: MemberId, message: AppendReply): void {
-  const progress = heard(s, from);
-  if (progress === undefined) return;
-  if (message.accepted) {
-    assert(message.index <= s.log.lastIndex, () => `member ${from} acknowledges entry ${message.index}`);
-    progress.accepted(message.index);
-    advanceCommit(s);
-  } else {
-    const retryAfter = s.log.lastAtMost(message.hintIndex, message.hintTerm);
-    if (!progress.refused(message.index, retryAfter)) return;
-  }
-  pursueTransfer(s, from);
-  replicate(s, from, progress);
-}
-
 export function onHeartbeatReply(s: CoreState, from: MemberId, message: HeartbeatReply): void {
   const progress = heard(s, from);
   if (progress === undefined) return;
@@ -124,73 +108,4 @@ export function onHeartbeatReply(s: CoreState, from: MemberId, message: Heartbea
   if ((progress.appendTicks ?? 0) >= s.config.electionTicks / 2) progress.appendTicks = undefined;
   pursueTransfer(s, from);
   replicate(s, from, progress);
-}
-
-function heard(s: CoreState, from: MemberId): Progress | undefined {
-  const progress = s.progress.get(from);
-  if (progress !== undefined) progress.silentTicks = 0;
-  return progress;
-}
-
-/** The leader's own acknowledgement is its durable index, like any follower's (design, section 3). */
-export function advanceCommit(s: CoreState): void {
-  const reached = s.config.voters.reached((id) => s.progress.get(id)?.match ?? s.durability.durableIndex);
-  if (reached <= s.commit) return;
-  const ownTerm = s.log.termAt(logIndex(reached)) === s.term;
-  if (ownTerm || mutated('raft.commitOlderTermByCounting')) commitTo(s, reached);
-}
-
-function replicateToAll(s: CoreState): void {
-  for (const [to, progress] of s.progress) replicate(s, to, progress);
-}
-
-function replicate(s: CoreState, to: MemberId, progress: Progress): void {
-  if (progress.appendTicks !== undefined || progress.loading) return;
-  assert(progress.next > progress.match, 'what is sent next lies after what is known to be equal');
-  if (progress.next <= s.log.base.index) {
-    needSnapshot(s, to, progress);
-    return;
-  }
-  if (progress.next > s.log.lastIndex) return;
-  const entries = s.log.slice(progress.next, s.config.appendLimit);
-  if (entries === undefined) {
-    progress.loading = true;
-    s.collected.loads.push({ to, term: s.term, first: progress.next });
-    return;
-  }
-  sendAppend(s, { to, progress, entries });
-}
-
-/** Asked for once for each place where the follower stands. */
-function needSnapshot(s: CoreState, to: MemberId, progress: Progress): void {
-  if (progress.state === 'snapshot') return;
-  progress.state = 'snapshot';
-  s.collected.snapshots.push({ to, term: s.term, match: progress.match });
-}
-
-function sendAppend(
-  s: CoreState,
-  append: { readonly to: MemberId; readonly progress: Progress; readonly entries: readonly Entry[] },
-): void {
-  const { to, progress, entries } = append;
-  const prevIndex: LogIndex = logIndex(progress.next - 1);
-  const prevTerm = must(s.log.termAt(prevIndex), 'term of the entry before an append');
-  progress.sent(logIndex(prevIndex + entries.length));
-  sendNow(s, to, { type: 'append', term: s.term, prevIndex, prevTerm, commit: s.commit, entries });
-}
-
-/** Entries read from disk for a follower; of no use if the term or the follower's position has changed. */
-export function onLoaded(s: CoreState, request: LoadRequest, entries: readonly Entry[]): void {
-  if (s.role !== 'leader' || s.term !== request.term) return;
-  const progress = s.progress.get(request.to);
-  if (progress === undefined) return;
-  progress.loading = false;
-  if (progress.appendTicks !== undefined) return;
-  const usable = progress.next === request.first && entries[0]?.index === request.first;
-  if (usable) sendAppend(s, { to: request.to, progress, entries });
-  else replicate(s, request.to, progress);
-}
-
-export function onSnapshotReply(s: CoreState, from: MemberId, message: SnapshotReply): void {
-  if (heard(s, from)?.state === 'snapshot') s.collected.streamed.push({ from, message });
 }

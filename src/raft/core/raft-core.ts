@@ -44,19 +44,10 @@ import {
 } from './election.ts';
 import { onAppend, onHeartbeat, onInstalled, onSnapshotChunk } from './follower.ts';
 import type { Effects, Input, Persist } from './io.ts';
-import {
-  advanceCommit,
-  beginRead,
-  onAppendReply,
-  onHeartbeatReply,
-  onLeaderStalled,
-  onLeaderTick,
-  onLoaded,
-  onSnapshotReply,
-  propose,
-} from './leader.ts';
+import { beginRead, onHeartbeatReply, onLeaderStalled, onLeaderTick, propose } from './leader.ts';
 import type { SliceLimit } from './log-view.ts';
 import type { Message } from './messages.ts';
+import { advanceCommit, onAppendReply, onLoaded, onSnapshotReply } from './replication.ts';
 import {
   becomeFollower,
   inLease,

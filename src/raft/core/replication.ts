@@ -1,0 +1,96 @@
+/**
+ * How a leader's log gets to its followers, and what of it is committed: by counting, and only entries of the
+ * own term (paper, section 5.4.2).
+ */
+import { assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
+import type { Entry } from '../entry.ts';
+import type { LoadRequest } from './io.ts';
+import type { AppendReply, SnapshotReply } from './messages.ts';
+import type { Progress } from './progress.ts';
+import { pursueTransfer } from './transfer.ts';
+import { commitTo, sendNow, type CoreState } from './state.ts';
+
+export function onAppendReply(s: CoreState, from: MemberId, message: AppendReply): void {
+  const progress = heard(s, from);
+  if (progress === undefined) return;
+  if (message.accepted) {
+    assert(message.index <= s.log.lastIndex, () => `member ${from} acknowledges entry ${message.index}`);
+    progress.accepted(message.index);
+    advanceCommit(s);
+  } else {
+    const retryAfter = s.log.lastAtMost(message.hintIndex, message.hintTerm);
+    if (!progress.refused(message.index, retryAfter)) return;
+  }
+  pursueTransfer(s, from);
+  replicate(s, from, progress);
+}
+
+/** Returns what is known of a follower, and notes that it was heard in this term. */
+export function heard(s: CoreState, from: MemberId): Progress | undefined {
+  const progress = s.progress.get(from);
+  if (progress !== undefined) progress.silentTicks = 0;
+  return progress;
+}
+
+/** The leader's own acknowledgement is its durable index, like any follower's (design, section 3). */
+export function advanceCommit(s: CoreState): void {
+  const reached = s.config.voters.reached((id) => s.progress.get(id)?.match ?? s.durability.durableIndex);
+  if (reached <= s.commit) return;
+  const ownTerm = s.log.termAt(logIndex(reached)) === s.term;
+  if (ownTerm || mutated('raft.commitOlderTermByCounting')) commitTo(s, reached);
+}
+
+export function replicateToAll(s: CoreState): void {
+  for (const [to, progress] of s.progress) replicate(s, to, progress);
+}
+
+export function replicate(s: CoreState, to: MemberId, progress: Progress): void {
+  if (progress.appendTicks !== undefined || progress.loading) return;
+  assert(progress.next > progress.match, 'what is sent next lies after what is known to be equal');
+  if (progress.next <= s.log.base.index) {
+    needSnapshot(s, to, progress);
+    return;
+  }
+  if (progress.next > s.log.lastIndex) return;
+  const entries = s.log.slice(progress.next, s.config.appendLimit);
+  if (entries === undefined) {
+    progress.loading = true;
+    s.collected.loads.push({ to, term: s.term, first: progress.next });
+    return;
+  }
+  sendAppend(s, { to, progress, entries });
+}
+
+/** Asked for once for each place where the follower stands. */
+function needSnapshot(s: CoreState, to: MemberId, progress: Progress): void {
+  if (progress.state === 'snapshot') return;
+  progress.state = 'snapshot';
+  s.collected.snapshots.push({ to, term: s.term, match: progress.match });
+}
+
+function sendAppend(
+  s: CoreState,
+  append: { readonly to: MemberId; readonly progress: Progress; readonly entries: readonly Entry[] },
+): void {
+  const { to, progress, entries } = append;
+  const prevIndex: LogIndex = logIndex(progress.next - 1);
+  const prevTerm = must(s.log.termAt(prevIndex), 'term of the entry before an append');
+  progress.sent(logIndex(prevIndex + entries.length));
+  sendNow(s, to, { type: 'append', term: s.term, prevIndex, prevTerm, commit: s.commit, entries });
+}
+
+/** Entries read from disk for a follower; of no use if the term or the follower's position has changed. */
+export function onLoaded(s: CoreState, request: LoadRequest, entries: readonly Entry[]): void {
+  if (s.role !== 'leader' || s.term !== request.term) return;
+  const progress = s.progress.get(request.to);
+  if (progress === undefined) return;
+  progress.loading = false;
+  if (progress.appendTicks !== undefined) return;
+  const usable = progress.next === request.first && entries[0]?.index === request.first;
+  if (usable) sendAppend(s, { to: request.to, progress, entries });
+  else replicate(s, request.to, progress);
+}
+
+export function onSnapshotReply(s: CoreState, from: MemberId, message: SnapshotReply): void {
+  if (heard(s, from)?.state === 'snapshot') s.collected.streamed.push({ from, message });
+}
