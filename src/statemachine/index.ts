@@ -31,4 +31,11 @@ export {
   type StateMachine,
   type StateMachineOptions,
 } from './state-machine.ts';
+export type {
+  DatabaseSnapshot,
+  OpenDatabase,
+  RowIterator,
+  StateBatch,
+  StateDatabase,
+} from './state-store.ts';
 export type { StateView, TableView } from './view.ts';

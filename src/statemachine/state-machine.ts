@@ -1,7 +1,7 @@
 /**
  * The replicated state of one coordinator: what the Raft log is applied to, and what everything else reads.
  */
-import { assert, LIMITS, TidemarkError, type ClusterId } from '../base/index.ts';
+import { assert, LIMITS, TidemarkError } from '../base/index.ts';
 import { applyEntry } from './commands/apply.ts';
 import { decodeEntry } from './commands/entry.ts';
 import { encodeReplies } from './commands/replies.ts';
@@ -9,7 +9,7 @@ import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts'
 import { MemoryState } from './memory-state.ts';
 import { snapshotChunks } from './snapshot.ts';
 import { StateSnapshots, readState } from './state-snapshots.ts';
-import { StateStore } from './state-store.ts';
+import { StateStore, type StateStoreOptions } from './state-store.ts';
 import type { StateView } from './view.ts';
 
 /**
@@ -21,11 +21,7 @@ export interface AppliedEntry {
   readonly data: Uint8Array;
 }
 
-export interface StateMachineOptions {
-  /** The state's own folder; one process at a time. */
-  readonly folder: string;
-  readonly clusterId: ClusterId;
-}
+export type StateMachineOptions = StateStoreOptions;
 
 export interface StateMachine {
   /** The last index whose effect is in the database: entries after it are to be applied. */
@@ -57,7 +53,7 @@ export interface StateMachine {
  */
 export async function openStateMachine(options: StateMachineOptions): Promise<StateMachine> {
   const state = new MemoryState();
-  const store = await StateStore.open(options.folder, options.clusterId, state);
+  const store = await StateStore.open(options, state);
   return new DurableStateMachine(state, store);
 }
 
@@ -71,7 +67,7 @@ export async function restoreStateMachine(
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<StateMachine> {
   const state = new MemoryState();
-  const store = await StateStore.open(options.folder, options.clusterId, state);
+  const store = await StateStore.open(options, state);
   try {
     if (store.head.appliedIndex !== 0) {
       throw new TidemarkError('ALREADY_INITIALIZED', `${options.folder} already holds a state`);

@@ -35,19 +35,54 @@ export interface StoredRowBytes {
   readonly bytes: Uint8Array;
 }
 
-type Database = Level<string, Uint8Array>;
-
-/** What `level` is in Node.js and does not say in its types. */
-interface Compactable {
-  /** Writes what is in memory to a synced table first. */
+/** What of `level` the state uses: the simulator's disk offers the same. */
+export interface StateDatabase {
+  batch(): StateBatch;
+  keys(): AsyncIterable<string>;
+  snapshot(): DatabaseSnapshot;
+  iterator(options: { readonly snapshot?: DatabaseSnapshot }): RowIterator;
+  /** Writes what is in memory to a synced table first. `level` has it in Node.js and does not say so. */
   compactRange(start: string, end: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Many changes that are written as one, or not at all. */
+export interface StateBatch {
+  put(key: string, value: Uint8Array): this;
+  del(key: string): this;
+  write(options?: { readonly sync?: boolean }): Promise<void>;
+}
+
+export interface DatabaseSnapshot {
+  close(): Promise<void>;
+}
+
+export interface RowIterator {
+  nextv(size: number): Promise<[string, Uint8Array][]>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the database in a folder whose files were checked; `fresh` if there was none.
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
+ */
+export type OpenDatabase = (
+  folder: string,
+) => Promise<{ readonly db: StateDatabase; readonly fresh: boolean }>;
+
+export interface StateStoreOptions {
+  /** The state's own folder; one process at a time. */
+  readonly folder: string;
+  readonly clusterId: ClusterId;
+  /** @default LevelDB */
+  readonly openDatabase?: OpenDatabase;
 }
 
 export class StateStore {
-  readonly #db: Database;
+  readonly #db: StateDatabase;
   #head: StateHead;
 
-  private constructor(db: Database, head: StateHead) {
+  private constructor(db: StateDatabase, head: StateHead) {
     this.#db = db;
     this.#head = head;
   }
@@ -61,20 +96,11 @@ export class StateStore {
    * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`,
    * `STORAGE_FAILED`.
    */
-  static async open(folder: string, clusterId: ClusterId, state: MemoryState): Promise<StateStore> {
-    const fresh = await makeFolder(folder);
-    if (!fresh) await checkFiles(folder);
-    // The check reads plain blocks.
-    const db: Database = new Level(folder, {
-      keyEncoding: 'utf8',
-      valueEncoding: 'view',
-      compression: false,
-    });
-    try {
-      await db.open({ createIfMissing: fresh });
-    } catch (error) {
-      throw openError(error, folder, fresh);
-    }
+  static async open(
+    { folder, clusterId, openDatabase = openLevelDatabase }: StateStoreOptions,
+    state: MemoryState,
+  ): Promise<StateStore> {
+    const { db, fresh } = await openDatabase(folder);
     try {
       const head = fresh ? await writeFirstHead(db, clusterId) : await load(db, folder, clusterId, state);
       state.appliedIndex = head.appliedIndex;
@@ -144,7 +170,7 @@ export class StateStore {
   async flush(): Promise<number> {
     const { appliedIndex } = this.#head;
     try {
-      await (this.#db as Database & Compactable).compactRange(HEAD_KEY, HEAD_KEY);
+      await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
     } catch (cause) {
       throw new TidemarkError('STORAGE_FAILED', 'the state could not be flushed', { cause });
     }
@@ -166,6 +192,23 @@ export class StateStore {
   }
 }
 
+const openLevelDatabase: OpenDatabase = async (folder) => {
+  const fresh = await makeFolder(folder);
+  if (!fresh) await checkFiles(folder);
+  // The check reads plain blocks.
+  const db: Level<string, Uint8Array> = new Level(folder, {
+    keyEncoding: 'utf8',
+    valueEncoding: 'view',
+    compression: false,
+  });
+  try {
+    await db.open({ createIfMissing: fresh });
+  } catch (error) {
+    throw openError(error, folder, fresh);
+  }
+  return { db: db as unknown as StateDatabase, fresh };
+};
+
 async function makeFolder(folder: string): Promise<boolean> {
   try {
     await mkdir(folder, { recursive: true });
@@ -185,7 +228,7 @@ async function checkFiles(folder: string): Promise<void> {
 }
 
 /** The first head is synced: from then on a folder without one is damaged, not new. */
-async function writeFirstHead(db: Database, clusterId: ClusterId): Promise<StateHead> {
+async function writeFirstHead(db: StateDatabase, clusterId: ClusterId): Promise<StateHead> {
   const head: StateHead = {
     clusterId,
     appliedIndex: 0,
@@ -202,7 +245,7 @@ async function writeFirstHead(db: Database, clusterId: ClusterId): Promise<State
 }
 
 async function load(
-  db: Database,
+  db: StateDatabase,
   folder: string,
   clusterId: ClusterId,
   state: MemoryState,
@@ -229,8 +272,8 @@ async function load(
 }
 
 async function* readRows(
-  db: Database,
-  options: { readonly snapshot?: ReturnType<Database['snapshot']> },
+  db: StateDatabase,
+  options: { readonly snapshot?: DatabaseSnapshot },
 ): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
   let rows: [string, Uint8Array][];
   const iterator = db.iterator(options);

@@ -10,7 +10,7 @@ import {
   type Witness,
 } from '../log-store/index.ts';
 import type { RaftNode, RaftOptions } from '../types.ts';
-import { RaftDriver } from './driver.ts';
+import { RaftDriver, type DriverTuning } from './driver.ts';
 import { followInstalled } from './follow-installed.ts';
 
 /**
@@ -29,7 +29,10 @@ export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
   const sync = options.sync ?? true;
   const mustExist = options.mustExist ?? false;
   const store = await openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync });
-  return startOnStore(store, options);
+  return startOnStore(store, options, {
+    seed: randomInt(2 ** 32),
+    laterTurn: (run) => void setImmediate(run),
+  });
 }
 
 /**
@@ -66,31 +69,47 @@ async function openFolder(
   }
 }
 
-async function startOnStore(store: LogStore, options: RaftOptions): Promise<RaftNode> {
-  await followInstalled(store, options.stateMachine);
-  const { appliedIndex } = options.stateMachine;
-  if (appliedIndex < store.base.index) {
+/** What differs where time and chance are not the machine's own. */
+export interface Surroundings {
+  /** Different for every node and every start. */
+  readonly seed: number;
+  readonly laterTurn: (run: () => void) => void;
+  readonly tuning?: DriverTuning;
+}
+
+/**
+ * Starts a member on its open log, after it was compared with the state beside it.
+ * @throws TidemarkError `DATA_CORRUPT`, `STORAGE_FAILED`: the store is closed then.
+ */
+export async function startOnStore(
+  store: LogStore,
+  options: RaftOptions,
+  surroundings: Surroundings,
+): Promise<RaftDriver> {
+  try {
+    await followInstalled(store, options.stateMachine);
+    mustMeet(store, options);
+  } catch (error) {
     await store.close();
+    throw error;
+  }
+  return new RaftDriver({ options, store, ...surroundings });
+}
+
+/** What was applied ends where the log has an entry, or where it begins. */
+function mustMeet(store: LogStore, { folder, stateMachine }: RaftOptions): void {
+  const { appliedIndex } = stateMachine;
+  if (appliedIndex < store.base.index) {
     throw new TidemarkError(
       'DATA_CORRUPT',
-      `entry ${appliedIndex} was applied, but the log in ${options.folder} begins after ${store.base.index}`,
+      `entry ${appliedIndex} was applied, but the log in ${folder} begins after ${store.base.index}`,
       { next: 'Log and state belong together: put the whole data folder back, or replace this member.' },
     );
   }
-  if (appliedIndex > store.lastIndex) {
-    await store.close();
-    throw new TidemarkError(
-      'DATA_CORRUPT',
-      `the log in ${options.folder} ends at entry ${store.lastIndex}, but entry ${appliedIndex} was applied`,
-      {
-        next: 'Log and state belong together: put the whole data folder back, not a part of it.',
-      },
-    );
-  }
-  return new RaftDriver({
-    options,
-    store,
-    seed: randomInt(2 ** 32),
-    laterTurn: (run) => void setImmediate(run),
-  });
+  if (appliedIndex <= store.lastIndex) return;
+  throw new TidemarkError(
+    'DATA_CORRUPT',
+    `the log in ${folder} ends at entry ${store.lastIndex}, but entry ${appliedIndex} was applied`,
+    { next: 'Log and state belong together: put the whole data folder back, not a part of it.' },
+  );
 }
