@@ -85,6 +85,7 @@ export function createCoordinatorMetrics(
 ): CoordinatorMetrics {
   for (const reading of [...RAFT, ...STATE]) addGauge(registry, reading, node);
   addRole(registry, node);
+  addWriteTimes(registry, node);
   addCounters(registry, node);
   const outcomes = new Counter({
     name: 'tidemark_task_outcomes_total',
@@ -144,6 +145,21 @@ function addRole(registry: Registry, node: () => ClusterNode | undefined): void 
     collect: () => {
       const role = node()?.raft.status().role;
       for (const name of ROLES) gauge.set({ raft_role: name }, name === role ? 1 : 0);
+    },
+  });
+}
+
+function addWriteTimes(registry: Registry, node: () => ClusterNode | undefined): void {
+  const gauge = new Gauge({
+    name: 'tidemark_raft_write_seconds',
+    help: 'Time of the last 512 synced writes of the log, by quantile.',
+    labelNames: ['quantile'],
+    registers: [registry],
+    collect: () => {
+      const times = node()?.raft.writeTimes();
+      if (times === undefined) return;
+      gauge.set({ quantile: '0.5' }, times.p50Ms / 1_000);
+      gauge.set({ quantile: '0.99' }, times.p99Ms / 1_000);
     },
   });
 }

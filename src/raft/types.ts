@@ -113,8 +113,17 @@ export interface RaftLogger {
   warn(fields: Readonly<Record<string, unknown>>, message: string): void;
 }
 
+/** Of the last 512 synced writes of this member's log; `count` is of all since it started. */
+export interface WriteTimes {
+  readonly count: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
 export interface RaftNode {
   status(): RaftStatus;
+  /** How long writes to this member's disk take; zeros before the first. */
+  writeTimes(): WriteTimes;
   /**
    * Appends `data` and resolves when it is committed and applied on this node.
    *

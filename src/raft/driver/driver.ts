@@ -25,6 +25,7 @@ import type {
   RaftOptions,
   RaftStatus,
   SnapshotCapability,
+  WriteTimes,
 } from '../types.ts';
 import { Applier } from './applier.ts';
 import { Handover } from './handover.ts';
@@ -36,6 +37,7 @@ import { DEFAULT_COMPACTION, Snapshots, type CompactionPolicy } from './snapshot
 import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
 import { WriteQueue, type QueuedWrite } from './write-queue.ts';
+import { WriteTimeRing } from './write-times.ts';
 
 export interface DriverParts {
   readonly options: RaftOptions;
@@ -86,6 +88,7 @@ export class RaftDriver implements RaftNode {
   readonly #handover: Handover;
   readonly #snapshots: Snapshots | undefined;
   readonly #writes = new WriteQueue();
+  readonly #writeTimes = new WriteTimeRing();
   readonly #proposals = new Proposals();
   readonly #reads = new PendingReads();
   #state: 'running' | 'stopping' | 'dead' = 'running';
@@ -158,6 +161,10 @@ export class RaftDriver implements RaftNode {
 
   status(): RaftStatus {
     return this.#standing.status(this.#state === 'running' && !this.#ticker.stalled);
+  }
+
+  writeTimes(): WriteTimes {
+    return this.#writeTimes.read();
   }
 
   /** For observers: the oracles of the simulator look at the very core that runs. */
@@ -340,7 +347,9 @@ export class RaftDriver implements RaftNode {
   }
 
   async #write(queued: QueuedWrite): Promise<void> {
-    this.#writeBeganMs = this.#options.clock.monotonicMs();
+    const { clock } = this.#options;
+    const beganMs = clock.monotonicMs();
+    this.#writeBeganMs = beganMs;
     const detail = { member: String(this.#options.memberId), role: this.#core.role };
     try {
       await failpoint('raft.beforePersist', detail);
@@ -353,6 +362,7 @@ export class RaftDriver implements RaftNode {
       }
     }
     this.#writeBeganMs = undefined;
+    this.#writeTimes.add(clock.monotonicMs() - beganMs);
     if (this.#state !== 'running') return;
     this.#writes.complete();
     this.#outbox.add(queued.after);

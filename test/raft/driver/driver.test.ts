@@ -181,3 +181,19 @@ describe('handing over the lead', () => {
     expect(must(simulation.leader(), 'another leader').id).not.toBe(leader.id);
   });
 });
+
+describe('the time of writes', () => {
+  test('is measured from the hand-over to the disk until it is durable', async () => {
+    const { simulation, leader, driver } = await led(1);
+    leader.diskMs = 40;
+    const before = driver.writeTimes().count;
+    const proposal = driver.propose(bytes('slow'));
+    await simulation.advance(100);
+    await proposal;
+    const { count, p99Ms } = driver.writeTimes();
+    expect(count).toBe(before + 1);
+    // The simulated disk takes half to one and a half times what it is told.
+    expect(p99Ms).toBeGreaterThan(20);
+    expect(p99Ms).toBeLessThan(60);
+  });
+});
