@@ -118,6 +118,38 @@ export const ERRORS = {
     EXIT.config,
     GRPC.failedPrecondition,
   ),
+  MEMBERSHIP_CHANGE_PENDING: row(
+    'Another change of the members is not complete yet.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.aborted,
+  ),
+  MEMBERSHIP_CHANGED: row(
+    'The members are not those that the caller saw.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
+  MEMBERSHIP_UNSAFE: row(
+    'The change would leave the cluster without a quorum that answers.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
+  LEARNER_BEHIND: row(
+    'The learner does not hold the log yet, or does not answer.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.failedPrecondition,
+  ),
+  MEMBER_UNKNOWN: row('The cluster has no such member.', 'never', EXIT.notFound, GRPC.notFound),
+  MEMBER_EXISTS: row('A member has that address already.', 'never', EXIT.failed, GRPC.alreadyExists),
+  MEMBER_REMOVED: row(
+    'The member was removed from the cluster; its id is never used again.',
+    'never',
+    EXIT.config,
+    GRPC.failedPrecondition,
+  ),
   LOG_FULL: row(
     'The replicated log has reached its bound.',
     'never',

@@ -7,7 +7,12 @@ export {
 } from './grpc-transport/index.ts';
 export type {
   CommittedEntry,
+  Configuration,
+  ConfiguredMember,
+  FollowerStatus,
   Member,
+  MemberRole,
+  MembershipChange,
   PeerTransport,
   PreparedState,
   ProposeResult,

@@ -9,6 +9,51 @@ export interface Member {
   readonly clientAddress: string;
 }
 
+/** A voter's vote and acknowledgement count; a learner only gets the log. */
+export type MemberRole = 'voter' | 'learner';
+
+export interface ConfiguredMember extends Member {
+  readonly role: MemberRole;
+}
+
+/**
+ * Who belongs to the cluster. A configuration is in force on a node from the moment its entry is in that
+ * node's log, committed or not, until that entry is replaced (paper, section 6).
+ */
+export interface Configuration {
+  /** The entry that made it; 0 for the one that a cluster began with. */
+  readonly index: LogIndex;
+  /** A voter of the old half that the new one does not have is a learner here, and goes with the old half. */
+  readonly members: readonly ConfiguredMember[];
+  /** The voters of the old half while two majorities must agree (joint consensus), else empty. */
+  readonly outgoing: readonly MemberId[];
+  /** The id of the next member that is added. It only grows, so that no id is ever given twice. */
+  readonly nextMemberId: MemberId;
+}
+
+/** What is to change. What it asks for together comes into force together. */
+export interface MembershipChange {
+  /** The index of the configuration that the caller saw: refused if another is in force. */
+  readonly expected?: LogIndex;
+  /** Comes as learners. Whoever is a learner with both addresses already stays what it is. */
+  readonly add?: readonly Omit<Member, 'id'>[];
+  /** Learners that have caught up, to be voters. */
+  readonly promote?: readonly MemberId[];
+  readonly remove?: readonly MemberId[];
+}
+
+/** What a leader knows of another member. */
+export interface FollowerStatus {
+  readonly id: MemberId;
+  readonly state: 'probe' | 'replicate' | 'snapshot';
+  /** Up to here its log is known to be this one's, durably. */
+  readonly match: LogIndex;
+  /** Entries of this log after that. */
+  readonly lag: number;
+  /** Milliseconds since it was last heard, in ticks. */
+  readonly silentMs: number;
+}
+
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
 
 export interface RaftStatus {
@@ -26,7 +71,14 @@ export interface RaftStatus {
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;
-  readonly members: readonly Member[];
+  /** The configuration in force: maybe not committed yet. */
+  readonly configuration: Configuration;
+  /** Those of the configuration. */
+  readonly members: readonly ConfiguredMember[];
+  /** On a leader; empty on others. */
+  readonly followers: readonly FollowerStatus[];
+  /** The others have committed that this member is none any more: it never votes or leads again. */
+  readonly removed: boolean;
   /** Milliseconds since the last message of the leader; 0 on the leader, undefined if there never was one. */
   readonly leaderContactMs: number | undefined;
 }
@@ -87,7 +139,10 @@ export interface ProposeResult {
 export interface RaftOptions {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
-  /** The members of `cluster init`; the same list on every member, in the identity file. */
+  /**
+   * The members of `cluster init`, all of them voters: the configuration before the first entry. Empty on a
+   * member that joins later: it learns from the log who belongs to the cluster.
+   */
   readonly initialMembers: readonly Member[];
   /** Folder of the log; one process at a time. */
   readonly folder: string;
@@ -146,6 +201,16 @@ export interface RaftNode {
    */
   transferLeadership(to?: MemberId): Promise<void>;
   /**
+   * Changes who belongs to the cluster, one change at a time. More than one voter at once goes through joint
+   * consensus. Resolves with the configuration that came of it, once that is committed and applied here.
+   *
+   * @throws TidemarkError `NOT_LEADER`, `MEMBERSHIP_CHANGE_PENDING`, `MEMBERSHIP_CHANGED` (`expected` is not
+   * in force), `MEMBERSHIP_UNSAFE` (no quorum that is heard would be left), `LEARNER_BEHIND`,
+   * `MEMBER_UNKNOWN`, `MEMBER_EXISTS` (a voter has the address), `STOPPING`: nothing was changed.
+   * `OUTCOME_UNKNOWN`: the lead was lost meanwhile.
+   */
+  changeMembership(change: MembershipChange): Promise<Configuration>;
+  /**
    * Orderly stop: a leader hands over first, if it can; then the log is closed after what is in flight is
    * settled. The transport stays open: its maker closes it.
    */
@@ -162,6 +227,16 @@ export interface PeerTransport {
   sendBulk?(to: MemberId, frame: Uint8Array): void;
   /** Set once by the driver. `from` was authenticated by the transport. */
   onFrame(handler: (from: MemberId, frame: Uint8Array) => void): void;
+  /**
+   * Says whom there is to talk to, this node included; called at the start and after each change, in its
+   * turn. Whoever left the cluster stays in the list for some seconds, so that it can be told.
+   */
+  setMembers?(members: readonly Member[]): void;
+  /**
+   * Calls back when a peer turned this node away because its committed configuration has no such member any
+   * more.
+   */
+  onRemoved?(handler: () => void): void;
   /**
    * Calls back when a peer's process has surely ended, where the transport can tell. A mistake costs an
    * election.

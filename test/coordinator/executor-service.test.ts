@@ -12,6 +12,7 @@ import { MemoryState, type OperationResult } from '../../src/statemachine/index.
 import { ExecutorHello, type FromExecutor, type ToExecutor } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
+import { membershipOf } from '../raft/support/membership.ts';
 
 const CLUSTER = clusterId('00'.repeat(16));
 
@@ -65,11 +66,6 @@ function reset(): void {
 }
 
 function status(): RaftStatus {
-  const address = (id: number): RaftStatus['members'][number] => ({
-    id: memberId(id),
-    peerAddress: `peer-${id}:1`,
-    clientAddress: `client-${id}:1`,
-  });
   return {
     clusterId: CLUSTER,
     memberId: memberId(1),
@@ -80,7 +76,7 @@ function status(): RaftStatus {
     commitIndex: logIndex(1),
     appliedIndex: logIndex(1),
     lastIndex: logIndex(1),
-    members: [address(1), address(2)],
+    ...membershipOf([1, 2]),
     leaderContactMs: 0,
   };
 }

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { clusterId, logIndex, memberId, term } from '../../src/base/index.ts';
 import { Leadership } from '../../src/coordinator/leadership.ts';
 import type { RaftStatus } from '../../src/raft/index.ts';
+import { membershipOf } from '../raft/support/membership.ts';
 
 let told: string[];
 let leadership: Leadership;
@@ -21,7 +22,7 @@ const status = (over: {
   commitIndex: logIndex(0),
   appliedIndex: logIndex(0),
   lastIndex: logIndex(0),
-  members: [],
+  ...membershipOf([]),
   leaderContactMs: undefined,
 });
 

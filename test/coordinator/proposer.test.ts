@@ -19,6 +19,7 @@ import {
   type Entry,
   type Operation,
 } from '../../src/statemachine/index.ts';
+import { membershipOf } from '../raft/support/membership.ts';
 
 const wake: Operation = { type: 'task.wake', v: 1, keys: [] };
 const open = (name: string): Operation => ({ type: 'session.open', v: 1, name });
@@ -48,11 +49,6 @@ class OneNode {
 
   status(): RaftStatus {
     const index = logIndex(this.entries.length);
-    const member = (id: number): RaftStatus['members'][number] => ({
-      id: memberId(id),
-      peerAddress: `peer-${id}:1`,
-      clientAddress: `client-${id}:1`,
-    });
     return {
       clusterId: clusterId('00'.repeat(16)),
       memberId: memberId(1),
@@ -63,7 +59,7 @@ class OneNode {
       commitIndex: index,
       appliedIndex: index,
       lastIndex: index,
-      members: [member(1), member(2)],
+      ...membershipOf([1, 2]),
       leaderContactMs: 0,
     };
   }

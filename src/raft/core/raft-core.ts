@@ -47,6 +47,7 @@ import type { Effects, Input, Persist } from './io.ts';
 import { beginRead, onHeartbeatReply, onLeaderStalled, onLeaderTick, propose } from './leader.ts';
 import type { SliceLimit } from './log-view.ts';
 import type { Message } from './messages.ts';
+import type { Progress } from './progress.ts';
 import { advanceCommit, onAppendReply, onLoaded, onSnapshotReply } from './replication.ts';
 import {
   becomeFollower,
@@ -65,6 +66,10 @@ import { beginTransfer } from './transfer.ts';
 
 /** What only a leader sends. */
 const LEADERS = new Set<Message['type']>(['append', 'heartbeat', 'snapshot-chunk', 'timeout-now']);
+
+export interface FollowerView extends Pick<Progress, 'state' | 'match' | 'silentTicks'> {
+  readonly id: MemberId;
+}
 
 const WHOLE: SliceLimit = { entries: Infinity, bytes: Infinity };
 
@@ -103,6 +108,12 @@ export class RaftCore {
   /** Tells whether this follower waits for a snapshot of this leader. */
   needsSnapshot(id: MemberId): boolean {
     return this.#s.progress.get(id)?.state === 'snapshot';
+  }
+
+  /** What a leader knows of the other members; nothing on others. */
+  get followers(): readonly FollowerView[] {
+    const { progress } = this.#s;
+    return [...progress].map(([id, { state, match, silentTicks }]) => ({ id, state, match, silentTicks }));
   }
 
   get lastIndex(): LogIndex {

@@ -7,18 +7,20 @@
 import {
   LIMITS,
   failpoint,
+  TidemarkError,
   isTidemarkError,
   logIndex,
   mutated,
   type LogIndex,
   type MemberId,
-  type TidemarkError,
 } from '../../base/index.ts';
 import { RaftCore, VoterSet, type Input, type LoadRequest, type SliceLimit } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
 import { decodeFrame, encodeFrame } from '../peer-codec.ts';
 import type {
+  Configuration,
+  MembershipChange,
   PreparedState,
   ProposeResult,
   RaftNode,
@@ -194,6 +196,11 @@ export class RaftDriver implements RaftNode {
     return this.#handover.start(to, () => {
       this.#step({ type: 'transfer', to });
     });
+  }
+
+  changeMembership(_change: MembershipChange): Promise<Configuration> {
+    const pending = new TidemarkError('MEMBERSHIP_CHANGE_PENDING', 'members cannot change yet');
+    return Promise.reject(this.#refusal() ?? pending);
   }
 
   async stop(): Promise<void> {

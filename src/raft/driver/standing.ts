@@ -1,7 +1,8 @@
 /** Where this node stands: its status as others see it, and what of it has changed. */
-import type { LogIndex } from '../../base/index.ts';
+import { LIMITS, type LogIndex } from '../../base/index.ts';
 import type { RaftCore } from '../core/index.ts';
-import type { RaftOptions, RaftStatus } from '../types.ts';
+import { initialConfiguration } from '../configuration.ts';
+import type { Configuration, FollowerStatus, RaftOptions, RaftStatus } from '../types.ts';
 
 export interface StandingParts {
   readonly core: RaftCore;
@@ -17,12 +18,14 @@ export interface StandingChange {
 
 export class Standing {
   readonly #parts: StandingParts;
+  readonly #configuration: Configuration;
   #told: RaftStatus | undefined;
   #contacts = 0;
   #contactMs: number | undefined;
 
   constructor(parts: StandingParts) {
     this.#parts = parts;
+    this.#configuration = initialConfiguration(parts.options.initialMembers);
   }
 
   /** `awake` is false while this node cannot vouch for itself: it stops, or was stalled. */
@@ -38,7 +41,10 @@ export class Standing {
       commitIndex: core.commitIndex,
       appliedIndex: appliedIndex(),
       lastIndex: core.lastIndex,
-      members: options.initialMembers,
+      configuration: this.#configuration,
+      members: this.#configuration.members,
+      followers: this.#followers(),
+      removed: false,
       leaderContactMs: this.#sinceContact(),
     };
   }
@@ -57,6 +63,17 @@ export class Standing {
   get #leads(): boolean {
     const { core, appliedIndex } = this.#parts;
     return core.established && appliedIndex() >= core.ownTermIndex;
+  }
+
+  #followers(): readonly FollowerStatus[] {
+    const { lastIndex, followers } = this.#parts.core;
+    return followers.map(({ id, state, match, silentTicks }) => ({
+      id,
+      state,
+      match,
+      lag: lastIndex - match,
+      silentMs: silentTicks * LIMITS.raftTickMs,
+    }));
   }
 
   #noteContact(): void {
