@@ -1,5 +1,5 @@
 /** MySQL and MariaDB. MariaDB 10.11 is what tests run on. */
-import { LIMITS, sleep, systemClock, TidemarkError } from '../base/index.ts';
+import { LIMITS, isTidemarkError, sleep, systemClock, TidemarkError } from '../base/index.ts';
 import { CONNECT_MS, LOCK_WAIT_MS, STATEMENT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
@@ -119,10 +119,18 @@ class MysqlEngine implements SqlEngine {
     }
   }
 
-  /** After an abort nobody waits: a kill that fails leaves the statement to the server's own timeouts. */
+  /**
+   * After an abort nobody waits: a kill that the server fails leaves the statement to its own timeouts. A mistake
+   * of ours is not passed over: it ends the process.
+   */
   async #drop(connection: MysqlConnection): Promise<void> {
     const { busy } = connection;
     connection.destroy();
-    if (busy) await this.kill(connection.id).catch(() => undefined);
+    if (!busy) return;
+    try {
+      await this.kill(connection.id);
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error;
+    }
   }
 }

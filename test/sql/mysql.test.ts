@@ -1,6 +1,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { setMutation } from '../../src/base/test-build-active.ts';
+import { TidemarkError } from '../../src/base/index.ts';
 import { openMysql, type SqlConnection, type SqlEngine } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
@@ -190,6 +191,29 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     cancel.abort();
     expect(await sleeping).toBe('DB_UNREACHABLE');
     await eventually(async () => (await processes('by-signal')).length === 0, { withinMs: 5_000 });
+  });
+
+  it.each([
+    [new TidemarkError('DB_UNREACHABLE', 'gone'), false],
+    [new TypeError('a mistake of our own'), true],
+  ])('passes over the failure of such a kill by the server only: %s', async (failure, told) => {
+    const unhandled = process.listeners('unhandledRejection');
+    const seen: unknown[] = [];
+    process.removeAllListeners('unhandledRejection').on('unhandledRejection', (error) => seen.push(error));
+    const kill = vi.spyOn(engine, 'kill').mockRejectedValueOnce(failure);
+    const cancel = new AbortController();
+    const connection = await engine.connect({ purpose: 'test', signal: cancel.signal });
+    const sleeping = codeOf(connection.query('SELECT SLEEP(30) /* kill-fails */'));
+    await eventually(async () => (await processes('kill-fails')).length === 1, { withinMs: 5_000 });
+    cancel.abort();
+    expect(await sleeping).toBe('DB_UNREACHABLE');
+    await eventually(() => kill.mock.settledResults[0]?.type === 'rejected', { withinMs: 5_000 });
+    await new Promise(setImmediate);
+    kill.mockRestore();
+    process.removeAllListeners('unhandledRejection');
+    for (const listener of unhandled) process.on('unhandledRejection', listener);
+    await engine.kill(connection.id);
+    expect(seen).toEqual(told ? [failure] : []);
   });
 
   it('does not use a pooled connection that the server dropped', async () => {
