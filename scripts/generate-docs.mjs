@@ -64,6 +64,36 @@ ${table(['Mutation', 'Rule', 'Tests that name it'], rows)}
 `;
 }
 
+async function raftRequirementsPage() {
+  const [{ REQUIREMENTS, WITHOUT_TEST }, { testsByRequirement }] = await loadSources([
+    'test/raft/requirements.ts',
+    'test/tidy/requirement-tests.ts',
+  ]);
+  const tests = testsByRequirement();
+  const shown = (id) =>
+    tests
+      .get(id)
+      ?.map(({ path, title }) => `\`${path.slice('test/'.length)}\`: ${title.replaceAll('\\', '')}`)
+      .join('<br>');
+  const parts = REQUIREMENTS.map(({ name, requirements }) => {
+    const rows = requirements.map(({ id, text }) => [
+      `R${id}`,
+      text,
+      WITHOUT_TEST[id] ?? shown(id) ?? '**not yet**',
+    ]);
+    return `## ${name}\n\n${table(['', 'Requirement', 'Shown by (below `test/`)'], rows)}`;
+  });
+  return `# What consensus must keep to, and the tests that show it
+
+Made from \`test/raft/requirements.ts\` and the titles of tests by \`npm run fix\`; do not edit.
+
+The mistakes that other implementations made, one line each. \`npx vitest run -t 'R3\\b'\` runs the tests of
+requirement 3.
+
+${parts.join('\n\n')}
+`;
+}
+
 async function cliPage() {
   const [{ COMMANDS }, { kebab, environmentName }, { EXIT }] = await loadSources([
     'src/cli/commands.ts',
@@ -152,6 +182,7 @@ ${table(['Metric', 'Kind', 'Meaning', 'From'], shown)}
 const pages = [
   ['docs/reference/errors.md', errorsPage],
   ['docs/reference/rules.md', rulesPage],
+  ['docs/reference/raft-requirements.md', raftRequirementsPage],
   ['docs/reference/cli.md', cliPage],
   ['docs/reference/limits.md', limitsPage],
   ['docs/reference/metrics.md', metricsPage],

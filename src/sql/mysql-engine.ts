@@ -120,8 +120,8 @@ class MysqlEngine implements SqlEngine {
   }
 
   /**
-   * After an abort nobody waits: a kill that the server fails leaves the statement to its own timeouts. A mistake
-   * of ours is not passed over: it ends the process.
+   * After an abort nobody waits: a kill that the server fails leaves the statement to its own timeouts. A
+   * mistake of ours is not passed over: it ends the process.
    */
   async #drop(connection: MysqlConnection): Promise<void> {
     const { busy } = connection;

@@ -141,7 +141,7 @@ describe('what is sent again', () => {
 });
 
 describe('when the deadline passes', () => {
-  test('a change without an answer is OUTCOME_UNKNOWN, never a failure', async () => {
+  test('a change without an answer is OUTCOME_UNKNOWN, never a failure [R68]', async () => {
     at(0).answer = (method) => (method === 'openSession' ? SESSION : 'silence');
     await expect(client(400).retryTasks()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });

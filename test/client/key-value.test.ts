@@ -47,7 +47,7 @@ describe('a write', () => {
     expect(sequences(at(1).asked)).toEqual([1]);
   });
 
-  it('without an answer has an unknown outcome; a read, and one that was refused, has none', async () => {
+  it('without an answer has an unknown outcome; a read, or one that was refused, not [R68]', async () => {
     at(0).answer = () => 'silence';
     const client = kv(200);
     await expect(client.put('a', 'x')).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });

@@ -49,7 +49,7 @@ describe('digests of the members', () => {
     expect(left.filter(({ error }) => error !== undefined)).toHaveLength(1);
   });
 
-  rule('coordinator.digestsNotCompared', 'a flipped bit in one memory ends that member', async () => {
+  rule('coordinator.digestsNotCompared', 'a flipped bit in one memory ends that member [R73]', async () => {
     cluster = await TestCluster.formed(3);
     try {
       flipBits(1);

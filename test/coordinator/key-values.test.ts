@@ -27,7 +27,7 @@ describe('keys and values of a cluster of three', () => {
     expect(await kv.delete('a')).toEqual({ existed: false });
   });
 
-  it('take each write once while leaders stop, and lose none', async () => {
+  it('take each write once while leaders stop, and lose none [R65]', async () => {
     cluster = await TestCluster.formed(3);
     const { kv } = cluster.client();
     const last: Record<number, number> = {};

@@ -40,7 +40,7 @@ beforeEach(() => {
 });
 
 describe('leadership', () => {
-  test('begins only when it is proved, and ends with the role', () => {
+  test('begins only when it is proved, and ends with the role [R75]', () => {
     begin(status({}));
     leadership.follow(status({ role: 'candidate', term: 2 }));
     leadership.follow(status({ role: 'leader', term: 2 }));

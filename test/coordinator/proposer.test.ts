@@ -93,7 +93,7 @@ describe('the proposer', () => {
     ]);
   });
 
-  test('stamps log time: the state it found plus monotonic time since; a new term begins anew', async () => {
+  test('stamps log time: what it found plus monotonic time since; a new term begins anew [R36]', async () => {
     const node = new OneNode();
     await node.proposer.propose([wake]);
     node.nowMs += 250.7;
@@ -134,7 +134,7 @@ describe('the proposer', () => {
 
   rule(
     'coordinator.proposeOfOlderTerm',
-    'refuses what an earlier term planned, though it leads again',
+    'refuses what an earlier term planned, though it leads again [R63 R75]',
     async () => {
       const node = new OneNode();
       const planned = node.proposer.propose([wake]);

@@ -130,7 +130,7 @@ test('a peer that was away is dialled again', async () => {
   );
 });
 
-test('a peer of another cluster, or another member than meant, is turned away and hears why', async () => {
+test('a peer of another cluster, or not the member meant, is turned away and hears why [R54]', async () => {
   const one = await start(1);
   const foreign = await start(2, OTHER);
   send(one, 2, 'secret');

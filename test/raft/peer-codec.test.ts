@@ -126,7 +126,7 @@ describe('a hello', () => {
     ['meant for another member', { to: 3 }, 'MEMBER_MISMATCH'],
     ['of a stranger', { from: 9 }, 'MEMBER_MISMATCH'],
     ['of this member itself', { from: 2 }, 'MEMBER_MISMATCH'],
-  ])('%s is refused', (_what, change, code) => {
+  ])('%s is refused [R54]', (_what, change, code) => {
     const bytes = encode(1, { ...hello, ...change });
     expect(() => checkHello(bytes, expected)).toThrow(expect.objectContaining({ code }));
   });

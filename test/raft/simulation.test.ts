@@ -46,15 +46,15 @@ describe('random faults: every oracle holds after every event, and the cluster r
 
 describe('placed faults', () => {
   test.each([
-    ['a follower that was cut off disturbs nobody when it returns', returningFollower],
-    ['a leader that hears nobody gives way', deafLeader],
-    ['a follower that hears nobody unseats nobody', halfDeafFollower],
-    ['a bridge between two halves keeps its leader', bridge],
-    ['a follower that was stopped does not campaign over unread heartbeats', wokenFollower],
+    ['a follower that was cut off disturbs nobody when it returns [R11]', returningFollower],
+    ['a leader that hears nobody gives way [R14]', deafLeader],
+    ['a follower that hears nobody unseats nobody [R13]', halfDeafFollower],
+    ['a bridge between two halves keeps its leader [R12]', bridge],
+    ['a follower that was stopped does not campaign over unread heartbeats [R18]', wokenFollower],
     ['a leader whose process ends is followed within half a second', endedLeader],
-    ['nobody reads from a leader that was stopped and cut off', strandedLeader],
+    ['nobody reads from a leader that was stopped and cut off [R60 R62]', strandedLeader],
     ['a leader whose disk hangs gives way', hangingDisk],
-    ['a leader that was stopped does not believe itself when it wakes', wokenLeader],
+    ['a leader that was stopped does not believe itself when it wakes [R60]', wokenLeader],
   ])('%s', async (_name, scenario) => {
     for (const seed of [1, 2, 3, 4]) await scenario(seed);
   });

@@ -88,7 +88,7 @@ test('a file that was cut off is refused', async () => {
   await expect(startRaftNode(optionsFor())).rejects.toEqual(coded('DATA_CORRUPT'));
 });
 
-test('a log that ends before what was applied is refused, and so is an empty one', async () => {
+test('a log that ends before what was applied is refused, and so is an empty one [R52]', async () => {
   const stateMachine = new EchoStateMachine();
   await logOf(optionsFor({ stateMachine }));
   const elsewhere = join(folder, 'empty');
@@ -100,7 +100,7 @@ test('a log that ends before what was applied is refused, and so is an empty one
   );
 });
 
-test('what was applied before is not applied again', async () => {
+test('what was applied before is not applied again [R37]', async () => {
   const stateMachine = new EchoStateMachine();
   await logOf(optionsFor({ stateMachine }));
   const node = await leading(optionsFor({ stateMachine }));

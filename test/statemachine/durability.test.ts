@@ -106,7 +106,7 @@ describe('the folder of the state', () => {
     await machine.close();
   });
 
-  it('never applies an entry twice, or with a gap', async () => {
+  it('never applies an entry twice, or with a gap [R37]', async () => {
     const machine = await open(await temporaryFolder());
     await machine.apply(history.slice(0, 5));
     await expect(machine.apply(history.slice(4, 6))).rejects.toThrow(/without a gap/);
@@ -115,7 +115,7 @@ describe('the folder of the state', () => {
 });
 
 describe('damage', () => {
-  it('a log cut off at any byte leaves an earlier state, which the log brings up to date', async () => {
+  it('a log cut off at any byte leaves an earlier state, which the log brings up to date [R35]', async () => {
     const { folder, contents } = await filled();
     const [log] = await filesOf(folder, /\.log$/);
     const { size } = await stat(log ?? '');

@@ -17,7 +17,7 @@ async function* stream(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array
 }
 
 describe('a snapshot that takes the place of an older state', () => {
-  it('is the whole state, also after a restart, and says so until something is applied', async () => {
+  it('is the whole state, also after a restart, and says so until something is applied [R38]', async () => {
     const source = await open(await temporaryFolder());
     await applyRest(source, history, 5);
     const snapshot = await source.snapshots.read();
@@ -41,7 +41,7 @@ describe('a snapshot that takes the place of an older state', () => {
     await source.close();
   });
 
-  it('that is damaged or cut off changes nothing', async () => {
+  it('that is damaged or cut off changes nothing [R40 R44]', async () => {
     const source = await open(await temporaryFolder());
     await applyRest(source, history, 5);
     const chunks = await chunksOf((await source.snapshots.read()).chunks);
@@ -59,7 +59,7 @@ describe('a snapshot that takes the place of an older state', () => {
     await source.close();
   });
 
-  it('is a cut: what is applied while it is read is not in it', async () => {
+  it('is a cut: what is applied while it is read is not in it [R38]', async () => {
     const source = await open(await temporaryFolder());
     await applyRest(source, early, 5);
     const before = source.view().digest;

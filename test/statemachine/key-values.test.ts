@@ -118,7 +118,7 @@ describe('a session of a client', () => {
     return made;
   };
 
-  rule('state.sessionNotDeduplicated', 'writes once however often it asks', () => {
+  rule('state.sessionNotDeduplicated', 'writes once however often it asks [R65]', () => {
     const made = state();
     const [first] = applyEntry(made, entryOf(1, 1, 0), { index: 2, term: 1 });
     const [again] = applyEntry(made, entryOf(1, 1, 0), { index: 3, term: 1 });
@@ -126,7 +126,7 @@ describe('a session of a client', () => {
     expect(made.cluster.revision).toBe(1);
   });
 
-  it('keeps answers until the client has them, and runs none of those again', () => {
+  it('keeps answers until the client has them, and runs none of those again [R66]', () => {
     const made = state();
     for (const sequence of [1, 2, 3]) {
       applyEntry(made, entryOf(1, sequence, 0), { index: 1 + sequence, term: 1 });
@@ -140,7 +140,7 @@ describe('a session of a client', () => {
 });
 
 describe('the database of keys', () => {
-  it('comes back with the same digest after a restart and from a snapshot', async () => {
+  it('comes back with the same digest after a restart and from a snapshot [R65]', async () => {
     const folder = await temporaryFolder();
     const machine = await open(folder);
     const writes = Array.from({ length: 300 }, (_, n) => put(`k${n % 200}`, `v${n}\u00ff`));

@@ -31,7 +31,7 @@ function withSession(): MemoryState {
 }
 
 describe('a session', () => {
-  rule('state.sessionNotDeduplicated', 'gives a retry its first answer and runs it once', () => {
+  rule('state.sessionNotDeduplicated', 'gives a retry its first answer and runs it once [R65]', () => {
     const state = withSession();
     const first = ask(state, { session: 1, sequence: 1 });
     const sessions = state.sessions.size;
@@ -76,13 +76,13 @@ describe('a session', () => {
     expect(ask(state, { session: 1, sequence: 1 }).result).toMatchObject({ code: 'SEQUENCE_STALE' });
   });
 
-  it('that is not known is told so, for every operation of the request', () => {
+  it('that is not known is told so, for every operation of the request [R66]', () => {
     const state = withSession();
     expect(ask(state, { session: 7, sequence: 1 }).result).toMatchObject({ code: 'SESSION_EXPIRED' });
     expect(state.sessions.size).toBe(1);
   });
 
-  it('ends, at the bound, when it was unused for longest and belongs to no executor', () => {
+  it('ends, at the bound, when it was unused for longest and belongs to no executor [R67]', () => {
     const state = new MemoryState();
     const register: Operation = {
       type: 'executor.register',
@@ -103,7 +103,7 @@ describe('a session', () => {
 });
 
 describe('log time', () => {
-  it('never goes back, whatever an entry carries', () => {
+  it('never goes back, whatever an entry carries [R36]', () => {
     const state = new MemoryState();
     for (const logTimeMs of [5, 9, 2]) ask(state, { session: 0, sequence: 0, logTimeMs });
     expect(state.cluster.logTimeMs).toBe(9);

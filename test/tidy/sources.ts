@@ -13,7 +13,8 @@ export interface Source {
 
 const FOLDERS = ['src', 'test', 'scripts', 'bench', 'jepsen-style-tests', 'docs', 'proto'];
 const ROOT_FILES = ['README.md', 'CONTRIBUTING.md', 'eslint.config.js', 'vitest.config.ts', 'package.json'];
-const GENERATED = /^src\/wire\/tidemark\/|^docs\/reference\/(cli|errors|limits|metrics|rules)\.md$/;
+const GENERATED =
+  /^src\/wire\/tidemark\/|^docs\/reference\/(cli|errors|limits|metrics|raft-requirements|rules)\.md$/;
 
 /** Reads every file of the project that people write, optionally only those with one of the extensions. */
 export function projectSources(...extensions: readonly string[]): readonly Source[] {

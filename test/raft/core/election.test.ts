@@ -20,7 +20,7 @@ function ticksUntilPreVote(core: TestCore): number {
 }
 
 describe('votes', () => {
-  test('a vote and its term are written before the answer may leave', () => {
+  test('a vote and its term are written before the answer may leave [R1]', () => {
     const core = new TestCore({ term: 1 });
     const effects = core.receive(2, vote(2));
     expect(effects.sendNow).toEqual([]);
@@ -30,7 +30,7 @@ describe('votes', () => {
     ]);
   });
 
-  test('there is one vote a term, also for who forgot that it asked', () => {
+  test('there is one vote a term, also for who forgot that it asked [R2]', () => {
     const core = new TestCore({ term: 1 });
     core.receive(2, vote(2));
     expect(sent(core.receive(3, vote(2)))).toEqual([[3, { type: 'vote-reply', term: 2, granted: false }]]);
@@ -49,7 +49,7 @@ describe('votes', () => {
     [2, 3, false],
     [9, 2, false],
     [3, 1, false],
-  ])('a candidate whose log ends at %i of term %i: %s', (lastIndex, lastTerm, granted) => {
+  ])('a candidate whose log ends at %i of term %i: %s [R3]', (lastIndex, lastTerm, granted) => {
     const core = new TestCore({ log: [1, 1, 3] });
     expect(sent(core.receive(2, vote(5, lastIndex, lastTerm)))).toEqual([
       [2, { type: 'vote-reply', term: 5, granted }],
@@ -59,7 +59,7 @@ describe('votes', () => {
     expect(reply).toMatchObject({ granted, term: granted ? 5 : 3 });
   });
 
-  test('a voter that hears a leader refuses both kinds, and its term stays', () => {
+  test('a voter that hears a leader refuses both kinds, and its term stays [R10]', () => {
     const core = new TestCore({ term: 3 });
     core.receive(2, heartbeat(3));
     core.persisted();
@@ -75,7 +75,7 @@ describe('votes', () => {
 });
 
 describe('pre-votes', () => {
-  test('change nothing on the voter, whatever the answer', () => {
+  test('change nothing on the voter, whatever the answer [R6]', () => {
     for (const term of [1, 4, 90]) {
       const core = new TestCore({ log: [1, 3], vote: 2, term: 3 });
       const effects = core.receive(3, preVote(term, 7, 3));
@@ -84,7 +84,7 @@ describe('pre-votes', () => {
     }
   });
 
-  test('a refusal of a later term is adopted, an old request is refused aloud', () => {
+  test('a refusal of a later term is adopted, an old request is refused aloud [R7 R9]', () => {
     const core = new TestCore({ term: 3 });
     expect(sent(core.receive(2, preVote(2)))).toEqual([
       [2, { type: 'pre-vote-reply', term: 3, granted: false }],
@@ -94,7 +94,7 @@ describe('pre-votes', () => {
     expect([core.core.term, core.core.role]).toEqual([7, 'follower']);
   });
 
-  test('an election that cannot be won does not touch the term', () => {
+  test('an election that cannot be won does not touch the term [R11]', () => {
     const core = new TestCore({ term: 3 });
     core.tick(20 * ELECTION_TICKS);
     expect([core.core.term, core.core.role]).toEqual([3, 'pre-candidate']);
@@ -102,7 +102,7 @@ describe('pre-votes', () => {
 });
 
 describe('the election timer', () => {
-  test('is drawn anew from [T, 2T) each time', () => {
+  test('is drawn anew from [T, 2T) each time [R5]', () => {
     const drawn = new Set<number>();
     for (let seed = 0; seed < 200; seed++) drawn.add(ticksUntilPreVote(new TestCore({ seed })));
     expect(Math.min(...drawn)).toBe(ELECTION_TICKS);
@@ -124,7 +124,7 @@ describe('the election timer', () => {
     ['a pre-vote that it grants', (core) => core.receive(2, preVote(4)), false],
     ['a heartbeat of an old leader', (core) => core.receive(2, heartbeat(2)), false],
     ['an append of an old leader', (core) => core.receive(2, append(2, { prev: [0, 0] })), false],
-  ])('after %s begins anew: %s', (_name, input, resets) => {
+  ])('after %s begins anew: %s [R4]', (_name, input, resets) => {
     const count = (): number => {
       const core = new TestCore({ term: 3, vote: 1 });
       core.tick(ELECTION_TICKS - 1);
@@ -139,7 +139,7 @@ describe('the election timer', () => {
 });
 
 describe('a candidate', () => {
-  test('asks for votes, and counts its own, only when that vote is on disk', () => {
+  test('asks for votes, and counts its own, only when that vote is on disk [R1 R17]', () => {
     const core = new TestCore({ size: 1 });
     const [effects] = core.tick();
     expect(effects?.persist?.hardState).toEqual({ term: 1, vote: 1 });
@@ -165,7 +165,7 @@ describe('a candidate', () => {
   });
 });
 
-test('a node of a later term tells an old leader so', () => {
+test('a node of a later term tells an old leader so [R8]', () => {
   for (const message of [heartbeat(2), append(2, { prev: [0, 0] })]) {
     const core = new TestCore({ term: 5 });
     const [[to, reply] = []] = sent(core.receive(2, message));

@@ -32,7 +32,7 @@ describe('terms in runs', () => {
 });
 
 describe('durability', () => {
-  test('vouches for an entry only when no outstanding write touches it or one before it', () => {
+  test('vouches for an entry only when no outstanding write touches it or one before it [R26]', () => {
     const step = fc.oneof(
       fc.record({
         kind: fc.constant('write' as const),

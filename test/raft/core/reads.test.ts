@@ -12,7 +12,7 @@ function established(): TestCore {
 }
 
 describe('reads', () => {
-  test('are confirmed by a quorum round that began after them', () => {
+  test('are confirmed by a quorum round that began after them [R56]', () => {
     const core = established();
     const asked = core.step({ type: 'read', id: 7 });
     expect(sent(asked).map(([, message]) => message.type === 'heartbeat' && message.round)).toEqual([1, 1]);
@@ -21,7 +21,7 @@ describe('reads', () => {
     expect(core.receive(3, reply(1)).confirmedReads).toEqual([]);
   });
 
-  test('answers to older rounds, of older terms, confirm nothing', () => {
+  test('answers to older rounds, of older terms, confirm nothing [R57]', () => {
     const core = established();
     core.step({ type: 'read', id: 1 });
     core.step({ type: 'read', id: 2 });
@@ -31,13 +31,13 @@ describe('reads', () => {
     expect(core.receive(3, reply(2)).confirmedReads).toEqual([{ id: 2, index: 1 }]);
   });
 
-  test('before the no-op is committed they wait for it', () => {
+  test('before the no-op is committed they wait for it [R20 R56]', () => {
     const core = new TestCore({ log: [1, 1], applied: 1 }).lead();
     core.step({ type: 'read', id: 1 });
     expect(core.receive(2, reply(1, 2)).confirmedReads).toEqual([{ id: 1, index: 3 }]);
   });
 
-  test('are forgotten with the term, and rounds go on', () => {
+  test('are forgotten with the term, and rounds go on [R57]', () => {
     const core = established();
     core.step({ type: 'read', id: 1 });
     core.receive(3, heartbeat(2));
@@ -60,7 +60,7 @@ describe('reads', () => {
 });
 
 describe('a leader that was stalled', () => {
-  test('is established again only by a round that began after the stall', () => {
+  test('is established again only by a round that began after the stall [R60]', () => {
     const core = established();
     expect(core.core.established).toBe(true);
     core.step({ type: 'read', id: 1 });

@@ -24,7 +24,7 @@ afterEach(() => {
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
 describe('a new leader', () => {
-  test('appends a no-op and is established only when it is committed', () => {
+  test('appends a no-op and is established only when it is committed [R20]', () => {
     const core = new TestCore({ log: [1, 1] }).lead();
     expect([core.core.role, core.core.term, core.core.ownTermIndex]).toEqual(['leader', 2, 3]);
     expect(core.terms()).toEqual([1, 1, 2]);
@@ -35,7 +35,7 @@ describe('a new leader', () => {
     expect([core.core.commitIndex, core.core.established]).toEqual([3, true]);
   });
 
-  test('its own acknowledgement comes with its own disk', () => {
+  test('its own acknowledgement comes with its own disk [R27]', () => {
     const core = new TestCore().lead();
     core.receive(2, accepted(1, 1));
     expect(core.core.commitIndex).toBe(0);
@@ -43,7 +43,7 @@ describe('a new leader', () => {
     expect(core.core.commitIndex).toBe(1);
   });
 
-  test('two followers are a majority without its disk, but nothing is applied before it has it', () => {
+  test('two followers are a majority without its disk, but nothing is applied before it has it [R37]', () => {
     const core = new TestCore().lead();
     core.receive(2, accepted(1, 1));
     core.receive(3, accepted(1, 1));
@@ -52,7 +52,7 @@ describe('a new leader', () => {
     expect(core.core.applicableIndex).toBe(1);
   });
 
-  test('a single member commits by its disk alone', () => {
+  test('a single member commits by its disk alone [R17]', () => {
     const core = new TestCore({ size: 1 });
     core.tick();
     core.persisted();
@@ -73,7 +73,7 @@ describe('commit by counting', () => {
     return core;
   }
 
-  test('counts only entries of its own term; older ones follow', () => {
+  test('counts only entries of its own term; older ones follow [R19]', () => {
     const core = figure8();
     expect(core.core.commitIndex).toBe(0);
     core.receive(2, accepted(4, 3));
@@ -88,14 +88,14 @@ describe('commit by counting', () => {
 });
 
 describe('a follower', () => {
-  test('acknowledges only what is on disk, and only what the append proved', () => {
+  test('acknowledges only what is on disk, and only what the append proved [R25]', () => {
     const core = new TestCore({ log: [1, 1, 1, 1] });
     const effects = core.receive(2, append(2, { prev: [2, 1], terms: [1] }));
     expect(effects.sendNow).toEqual([]);
     expect(effects.sendAfterDurable).toEqual([{ to: 2, message: accepted(2, 3) }]);
   });
 
-  test('a delayed, shorter append takes nothing away', () => {
+  test('a delayed, shorter append takes nothing away [R22]', () => {
     const core = new TestCore({ log: [1, 1, 1, 1] });
     const effects = core.receive(2, append(1, { prev: [0, 0], terms: [1, 1] }));
     expect(core.terms()).toEqual([1, 1, 1, 1]);
@@ -110,7 +110,7 @@ describe('a follower', () => {
     expect(effects.persist?.log?.entries.map(({ index }) => index)).toEqual([3]);
   });
 
-  test('never commits beyond what the append proved', () => {
+  test('never commits beyond what the append proved [R23]', () => {
     const run = (): number => {
       const core = new TestCore({ log: [1, 1, 1, 1] });
       core.receive(2, append(2, { prev: [2, 1], commit: 4, terms: [] }));
@@ -156,7 +156,7 @@ describe('replication', () => {
     expect(again.map(([to, { type }]) => [to, type])).toEqual([[2, 'append']]);
   });
 
-  test('a doubled or late acknowledgement changes nothing', () => {
+  test('a doubled or late acknowledgement changes nothing [R32 R34]', () => {
     const core = new TestCore({ log: [1, 1, 1] }).lead();
     core.persisted();
     core.receive(2, accepted(2, 4));
@@ -171,7 +171,7 @@ describe('replication', () => {
     expect(core.core.commitIndex).toBe(5);
   });
 
-  test('a heartbeat never tells a follower to commit what it may not have', () => {
+  test('a heartbeat never tells a follower to commit what it may not have [R24]', () => {
     const core = new TestCore({ log: [1, 1] }).lead();
     core.persisted();
     core.receive(2, accepted(2, 3));
@@ -182,7 +182,7 @@ describe('replication', () => {
     ]);
   });
 
-  test('logs that differ in a hundred thousand entries meet within 20 rounds', () => {
+  test('logs that differ in a hundred thousand entries meet within 20 rounds [R30]', () => {
     const length = 100_000;
     const shared = [1, 1, 1];
     const part = (terms: readonly number[]): readonly number[] =>
@@ -226,7 +226,7 @@ describe('replication', () => {
 });
 
 describe('check-quorum', () => {
-  test('a leader that hears no majority steps down within an election timeout', () => {
+  test('a leader that hears no majority steps down within an election timeout [R14]', () => {
     const core = new TestCore().lead();
     core.tick(ELECTION_TICKS - 1);
     expect(core.core.role).toBe('leader');

@@ -56,7 +56,7 @@ describe('a compacted log', () => {
 });
 
 describe('a snapshot', () => {
-  test('that holds nothing new is answered with what is committed', () => {
+  test('that holds nothing new is answered with what is committed [R42]', () => {
     const core = new TestCore({ log: [1, 1, 1], applied: 3, term: 3 });
     const effects = core.receive(2, piece(3));
     expect(effects.streamed).toEqual([]);
@@ -69,7 +69,7 @@ describe('a snapshot', () => {
     expect(core.receive(2, piece(9)).streamed).toEqual([]);
   });
 
-  rule('raft.installKeepsConflict', 'replaces a log that differs from it, in one write', () => {
+  rule('raft.installKeepsConflict', 'replaces a log that differs from it, in one write [R41]', () => {
     const core = new TestCore({ log: [1, 1, 2, 2], applied: 2, term: 3 });
     core.receive(2, piece(3, 3));
     const effects = core.step({ type: 'installed', at: at(3, 3) });
@@ -81,7 +81,7 @@ describe('a snapshot', () => {
     expect(next.persist?.log).toEqual({ from: 4, entries: entriesOf([3], 4, 3) });
   });
 
-  test('keeps what follows its last entry in a log that holds it', () => {
+  test('keeps what follows its last entry in a log that holds it [R41]', () => {
     const core = new TestCore({ log: [1, 1, 1, 1], applied: 1, term: 3 });
     core.receive(2, piece(3));
     expect(core.step({ type: 'installed', at: at(3, 1) }).persist?.log).toBeUndefined();

@@ -20,13 +20,17 @@ function established(): TestCore {
 }
 
 describe('a leader that hands over', () => {
-  rule('raft.transferWithoutCatchUp', 'tells its target to campaign only when it has the whole log', () => {
-    const core = established();
-    core.step({ type: 'propose', data: [Buffer.from('a')] });
-    expect(sent(core.step({ type: 'transfer', to: M(2) }))).toEqual([]);
-    const after = core.receive(2, accepted(1, 2));
-    expect(sent(after)).toContainEqual([2, timeoutNow(1)]);
-  });
+  rule(
+    'raft.transferWithoutCatchUp',
+    'tells its target to campaign only when it has the whole log [R61]',
+    () => {
+      const core = established();
+      core.step({ type: 'propose', data: [Buffer.from('a')] });
+      expect(sent(core.step({ type: 'transfer', to: M(2) }))).toEqual([]);
+      const after = core.receive(2, accepted(1, 2));
+      expect(sent(after)).toContainEqual([2, timeoutNow(1)]);
+    },
+  );
 
   test('says it again, since it may be lost, and to nobody else', () => {
     const core = established();
@@ -56,7 +60,7 @@ describe('a leader that hands over', () => {
     expect(core.core.role).toBe('leader');
   });
 
-  test('goes on after an election timeout, once a quorum has answered a new round', () => {
+  test('goes on after an election timeout, once a quorum has answered a new round [R61]', () => {
     const core = established();
     core.step({ type: 'transfer', to: M(2) });
     for (let tick = 0; tick < ELECTION_TICKS; tick++) {
@@ -70,7 +74,7 @@ describe('a leader that hands over', () => {
     expect(core.core.established).toBe(true);
   });
 
-  test('votes for its target although it leads', () => {
+  test('votes for its target although it leads [R10]', () => {
     const core = established();
     expect(sent(core.receive(2, vote(2, false)))).toEqual([]);
     expect(core.core.role).toBe('leader');

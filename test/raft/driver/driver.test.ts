@@ -71,7 +71,7 @@ describe('a proposal', () => {
     await expect(driver.propose(bytes('one more'))).rejects.toEqual(code('OVERLOADED'));
   });
 
-  test('under way when the lead is lost has an unknown outcome; not appended, it was refused', async () => {
+  test('under way when the lead is lost is of unknown outcome; not appended, was refused [R68]', async () => {
     const { simulation, leader, driver } = await led(3);
     for (const { id } of simulation.members) simulation.network.block(id, leader.id);
     await simulation.advance(10);
@@ -99,7 +99,7 @@ describe('a proposal', () => {
 });
 
 describe('the disk', () => {
-  test('that fails ends the node: nothing is answered, nothing is tried again', async () => {
+  test('that fails ends the node: nothing is answered, nothing is tried again [R28]', async () => {
     const { simulation, leader, driver } = await led(1);
     leader.disk.full = true;
     const proposal = watch(driver.propose(bytes('a')));
@@ -110,7 +110,7 @@ describe('the disk', () => {
   });
 
   test.each(['raft.beforePersist', 'raft.afterPersist'] as const)(
-    'held at %s holds the answer',
+    'held at %s holds the answer [R17 R27]',
     async (name) => {
       const { simulation, driver } = await led(1);
       armFailpoint({ name, action: 'pause' });
@@ -150,23 +150,27 @@ describe('handing over the lead', () => {
     expect(must(simulation.leader(), 'another leader').id).not.toBe(leader.id);
   });
 
-  rule('raft.transferTakesProposals', 'holds back proposals and reads until it has failed', async () => {
-    const { simulation, leader, driver } = await led(3);
-    const [target, other] = simulation.members.filter(({ id }) => id !== leader.id);
-    simulation.network.block(leader.id, must(target, 'target').id);
-    const moved = watch(driver.transferLeadership(target?.id));
-    const proposal = watch(driver.propose(bytes('a')));
-    const read = watch(driver.readIndex());
-    await simulation.advance(300);
-    expect([proposal.result, read.result, moved.result]).toEqual(['open', 'open', 'open']);
-    expect(driver.status().leading).toBe(false);
-    await simulation.advance(700);
-    expect(moved.result).toEqual(code('TRANSFER_FAILED'));
-    expect(proposal.result).toHaveProperty('index');
-    expect(read.result).not.toBe('open');
-    expect(simulation.leader()?.id).toBe(leader.id);
-    expect(other?.running?.driver.core.term).toBe(driver.core.term);
-  });
+  rule(
+    'raft.transferTakesProposals',
+    'holds back proposals and reads until it has failed [R61]',
+    async () => {
+      const { simulation, leader, driver } = await led(3);
+      const [target, other] = simulation.members.filter(({ id }) => id !== leader.id);
+      simulation.network.block(leader.id, must(target, 'target').id);
+      const moved = watch(driver.transferLeadership(target?.id));
+      const proposal = watch(driver.propose(bytes('a')));
+      const read = watch(driver.readIndex());
+      await simulation.advance(300);
+      expect([proposal.result, read.result, moved.result]).toEqual(['open', 'open', 'open']);
+      expect(driver.status().leading).toBe(false);
+      await simulation.advance(700);
+      expect(moved.result).toEqual(code('TRANSFER_FAILED'));
+      expect(proposal.result).toHaveProperty('index');
+      expect(read.result).not.toBe('open');
+      expect(simulation.leader()?.id).toBe(leader.id);
+      expect(other?.running?.driver.core.term).toBe(driver.core.term);
+    },
+  );
 
   test('to nobody is refused', async () => {
     const { driver } = await led(1);

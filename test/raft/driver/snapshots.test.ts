@@ -26,7 +26,7 @@ const isChunk = (frame: Uint8Array): boolean =>
 describe('the log', () => {
   rule(
     'raft.compactBeforeFlush',
-    'loses its beginning once the state is on disk, and keeps a tail',
+    'loses its beginning once the state is on disk, and keeps a tail [R39]',
     async () => {
       const cluster = await started(1);
       const count = await cluster.write(60);
@@ -92,7 +92,7 @@ describe('a follower that needs what was forgotten', () => {
     expect(behind.state.texts).toEqual(texts(80));
   });
 
-  test('goes on where it was after a break, without beginning anew', async () => {
+  test('goes on where it was after a break, without beginning anew [R44]', async () => {
     const cluster = await started(3);
     const { behind } = await left(cluster);
     const offsets: number[] = [];
@@ -110,7 +110,7 @@ describe('a follower that needs what was forgotten', () => {
     expect(behind.stateDisk.installs).toBe(1);
   });
 
-  test('begins anew with a new leader, and mixes nothing', async () => {
+  test('begins anew with a new leader, and mixes nothing [R44]', async () => {
     const cluster = await started(3);
     const { behind, leader } = await left(cluster);
     let pieces = 0;
@@ -125,7 +125,7 @@ describe('a follower that needs what was forgotten', () => {
     expect(behind.state.texts).toEqual(texts(count));
   });
 
-  test('whose process ends between replacing the state and the log starts with both', async () => {
+  test('whose process ends between replacing the state and the log starts with both [R40]', async () => {
     const cluster = await started(3);
     const { behind } = await left(cluster);
     await cluster.start(behind);

@@ -42,7 +42,7 @@ describe('writes', () => {
     );
   });
 
-  test('are one at a time, and what promises durability waits for the last that was asked for', () => {
+  test('are one at a time, and what promises durability waits for the last one asked for [R1 R25]', () => {
     const queue = new WriteQueue();
     expect(queue.addAfterDurable(reply(1))).toEqual(reply(1));
     queue.add({ sequence: 1, hardState: { term: term(1), vote: undefined }, log: undefined });

@@ -107,7 +107,7 @@ describe.each(media)('a log on %s', (_name, make) => {
     await store.close();
   });
 
-  test('gives back hard state and entries after it was closed', async () => {
+  test('gives back hard state and entries after it was closed [R2]', async () => {
     const medium = make('again');
     const first = await medium.open();
     await write(first, 1, entries(1, [1, 1, 2]));
@@ -267,7 +267,7 @@ describe('files of LevelDB', () => {
     ['a table', /\.ldb$/],
     ['the manifest', /^MANIFEST/],
     ['CURRENT', /^CURRENT$/],
-  ])('%s cut off does not open', async (name, pattern) => {
+  ])('%s cut off does not open [R29]', async (name, pattern) => {
     for (const keep of [0, 0.5, 0.99]) {
       const found = await damaged(`cut ${name} ${keep}`, async (folder) => {
         const path = await fileLike(folder, pattern);
@@ -287,7 +287,7 @@ describe('files of LevelDB', () => {
     expect(found).toBeUndefined();
   });
 
-  test('a flipped bit anywhere is noticed or harmless, never another log', async () => {
+  test('a flipped bit anywhere is noticed or harmless, never another log [R29]', async () => {
     const chance = new Chance(7);
     let noticed = 0;
     for (let run = 0; run < 40; run++) {
