@@ -1,7 +1,8 @@
 /**
- * The one stream to the leader that all key-value requests of a client share. What one turn brings travels
- * in one frame; a bounded number of requests is under way. When the stream ends, or a coordinator says that
- * it does not lead, everything unanswered is sent again to the next one, writes under their first sequence.
+ * The one stream that all key-value requests of a client share: to any coordinator while it only reads, to
+ * the leader once it writes. What one turn brings travels in one frame; a bounded number of requests is
+ * under way. When the stream ends, or a coordinator says that it does not lead, everything unanswered is sent
+ * again to the next one, writes under their first sequence.
  */
 import {
   LIMITS,
@@ -118,6 +119,11 @@ export class KeyValueLink {
     return outstanding + this.#writes.length + this.#reads.length === 0;
   }
 
+  /** Only writes need a session: whoever only reads asks any coordinator. */
+  get #needsSession(): boolean {
+    return this.#session === undefined && this.#writes.length + this.#writeBatches.size > 0;
+  }
+
   #planTurn(): void {
     if (this.#turnPlanned || this.#closed) return;
     this.#turnPlanned = true;
@@ -132,6 +138,7 @@ export class KeyValueLink {
     this.#tick ??= this.#options.clock.after(TICK_MS, () => {
       this.#onTick();
     });
+    if (this.#needsSession) this.#leaveStream();
     if (this.#open === undefined) {
       if (!this.#dialling && this.#nowMs >= this.#dialAtMs) void this.#dial();
       return;
@@ -190,13 +197,13 @@ export class KeyValueLink {
   async #dial(): Promise<void> {
     this.#dialling = true;
     try {
-      this.#session ??= Number(await this.#options.openSession());
+      if (this.#needsSession) this.#session = Number(await this.#options.openSession());
     } catch (error) {
       this.#rejectEverything(toTidemarkError(error));
     } finally {
       this.#dialling = false;
     }
-    if (this.#closed || this.#session === undefined || this.#idle) return;
+    if (this.#closed || this.#needsSession || this.#idle) return;
     const { endpoints } = this.#options;
     const address = endpoints.preferred;
     const stream = guardStream<KeyValueFrame, KeyValueFrame>(

@@ -1,6 +1,7 @@
 /**
  * The service for people and programs. Status is answered by every node about itself; reads are answered by
- * the leader once it has confirmed that it leads; changes go through the log under the client's session.
+ * every member from its own state, once it has reached what the leader had when the read began; changes go
+ * through the log under the client's session.
  */
 import { TidemarkError, memberId } from '../base/index.ts';
 import type { Clock } from '../base/index.ts';
@@ -9,7 +10,7 @@ import type { Operation, OperationResult, StateView } from '../statemachine/inde
 import type { ClientServer, DigestReply, InitReply, InitRequest, StatusReply } from '../wire/index.ts';
 import type { TransferLeaderReply, TransferLeaderRequest } from '../wire/index.ts';
 import { applyJob, requestId } from './apply-job.ts';
-import { withLeader } from './coded-error.ts';
+import { notLeader, withLeader } from './coded-error.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import { checkFormat, unary } from './grpc-server.ts';
 import { listExecutors, listReports, listSources, listTasks, listWindows } from './lists.ts';
@@ -71,9 +72,11 @@ export function createClientService(options: ClientServiceOptions): ClientServer
     listWindows: unary((request) => read((view) => ({ windows: listWindows(view, request) }))),
     listTasks: unary((request) => read((view) => ({ tasks: listTasks(view, request) }))),
     listExecutors: unary(() =>
-      read((view, { links, clock }) => ({
-        executors: listExecutors(view, links.observe(), clock.monotonicMs()),
-      })),
+      read((view, { links, clock, raft }) => {
+        // Who is connected is known to the leader alone.
+        if (!raft.status().leading) throw notLeader(raft.status());
+        return { executors: listExecutors(view, links.observe(), clock.monotonicMs()) };
+      }),
     ),
     retryTasks: unary((request) =>
       onCluster(async ({ proposer }) => {

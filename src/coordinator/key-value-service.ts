@@ -1,7 +1,7 @@
 /**
  * Keys and values over one stream of a client. Writes go through the log under the client's own session and
- * sequence; reads are answered by the leader once it has confirmed that it leads, one round for all of a
- * turn. What one turn answers leaves in one frame.
+ * sequence; reads are answered by every member, once it has applied what the leader confirmed after they
+ * came, one round for all of a turn. What one turn answers leaves in one frame.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { LIMITS, TidemarkError } from '../base/index.ts';

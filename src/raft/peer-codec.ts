@@ -33,6 +33,8 @@ const KINDS = {
   'timeout-now': 9,
   'snapshot-chunk': 10,
   'snapshot-reply': 11,
+  'read-request': 12,
+  'read-answer': 13,
 } as const satisfies Record<Message['type'], number>;
 
 const NAMES = new Map<unknown, Message['type']>(
@@ -78,6 +80,10 @@ function toList(message: Message): readonly Encodable[] {
     }
     case 'snapshot-reply':
       return [...head, message.stream, message.offset];
+    case 'read-request':
+      return [...head, message.start, message.id];
+    case 'read-answer':
+      return [...head, message.start, message.id, message.index];
     default:
       return assertNever(message, 'message to encode');
   }
@@ -125,6 +131,10 @@ function fromList(value: unknown): Message {
       };
     case 'snapshot-reply':
       return { type, term, stream: fields.number(), offset: fields.number() };
+    case 'read-request':
+      return { type, term, start: fields.number(), id: fields.number() };
+    case 'read-answer':
+      return { type, term, start: fields.number(), id: fields.number(), index: fields.index() };
     case undefined:
       throw new TidemarkError('FORMAT_UNKNOWN', 'a peer sent a message of a kind that is not known');
     default:

@@ -189,8 +189,11 @@ export interface RaftNode {
   propose(data: Uint8Array): Promise<ProposeResult>;
   /**
    * Resolves with an index such that a read of state applied at or after it is linearizable, once this
-   * node has applied it. Confirmed by a quorum round that began after the call. Leader only in this version.
-   * @throws TidemarkError `NOT_LEADER`, `OVERLOADED`, `STOPPING`.
+   * node has applied it. Confirmed by a quorum round of the leader that began after the call; a follower asks
+   * its leader for one. It does not say that this node leads.
+   *
+   * @throws TidemarkError `NOT_LEADER` (no leader is known, or it did not answer in time: ask the one that is
+   * named), `OVERLOADED`, `STOPPING`.
    */
   readIndex(): Promise<LogIndex>;
   /**

@@ -25,6 +25,18 @@ const kv = (deadlineMs = 5_000) => {
 const sequences = (asked: readonly KeyValueRequest[]): number[] =>
   asked.map((request) => (request.kind === 'write' ? request.sequence : -1));
 
+describe('a client that only reads', () => {
+  it('needs no session and asks whom it has; its first write opens one', async () => {
+    const client = kv();
+    expect((await client.get('a'))?.revision).toBe(9);
+    expect(at(0).sessions + at(1).sessions).toBe(0);
+    const [read, written] = await Promise.all([client.get('a'), client.put('a', 'x')]);
+    expect([read?.revision, written.revision]).toEqual([9, 9]);
+    expect(at(0).sessions + at(1).sessions).toBe(1);
+    expect(sequences(at(0).asked)).toEqual([-1, 1, -1]);
+  });
+});
+
 describe('a write', () => {
   it('goes to the leader that is named, under the session and sequence that it had', async () => {
     at(0).answer = (request) => refuse(request, 'NOT_LEADER', at(1).address);

@@ -1,5 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { must } from '../../src/base/index.ts';
+import { Client, credentials } from '@grpc/grpc-js';
+import {
+  KeyValueService,
+  decodeKeyValueReplies,
+  encodeKeyValueRequests,
+  type KeyValueReply,
+} from '../../src/wire/index.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster | undefined;
@@ -27,6 +34,20 @@ describe('keys and values of a cluster of three', () => {
     expect(await kv.delete('a')).toEqual({ existed: false });
   });
 
+  it('are read at a follower as the leader last acknowledged them', async () => {
+    cluster = await TestCluster.formed(3);
+    const leader = await cluster.leader();
+    const { kv } = cluster.client();
+    const follower = must(cluster.addresses[(leader + 1) % 3], 'a follower');
+    for (let round = 0; round < 20; round++) {
+      const { revision } = await kv.put('a', `${round}`);
+      expect(await readOnceAt(follower, 'default/a')).toMatchObject({
+        kind: 'found',
+        values: [{ revision }],
+      });
+    }
+  });
+
   it('take each write once while leaders stop, and lose none [R65]', async () => {
     cluster = await TestCluster.formed(3);
     const { kv } = cluster.client();
@@ -46,3 +67,19 @@ describe('keys and values of a cluster of three', () => {
     );
   });
 });
+
+/** Asks exactly this coordinator, whoever leads. */
+function readOnceAt(address: string, path: string): Promise<KeyValueReply | undefined> {
+  const { stream } = KeyValueService;
+  const client = new Client(address, credentials.createInsecure());
+  const call = client.makeBidiStreamRequest(stream.path, stream.requestSerialize, stream.responseDeserialize);
+  return new Promise((resolve, reject) => {
+    call.on('error', reject);
+    call.on('data', ({ payload }: { payload: Uint8Array }) => {
+      call.end();
+      client.close();
+      resolve(decodeKeyValueReplies(payload)[0]);
+    });
+    call.write({ payload: Buffer.from(encodeKeyValueRequests([{ kind: 'read', id: 1, paths: [path] }])) });
+  });
+}

@@ -54,6 +54,8 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ type: fc.constant('heartbeat' as const), term: terms, commit: index, round }),
   fc.record({ type: fc.constant('heartbeat-reply' as const), term: terms, round }),
+  fc.record({ type: fc.constant('read-request' as const), term: terms, start: round, id: round }),
+  fc.record({ type: fc.constant('read-answer' as const), term: terms, start: round, id: round, index }),
   fc
     .array(fc.integer({ min: 3, max: 5 }), { maxLength: 5 })
     .map((list) => append(7, { prev: [9, 2], commit: 4, terms: list.sort() })),
@@ -95,6 +97,10 @@ describe('peer frames', () => {
     ['an unknown kind', encode(1, [[99, 1]])],
     ['a term above its bound', encode(1, [[8, TERM_MAX + 1, 0]])],
     ['a missing field', encode(1, [[7, 1]])],
+    ['a question for a read without its number', encode(1, [[12, 1, 4]])],
+    ['a question for a read with a bad number', encode(1, [[12, 1, 4, -1]])],
+    ['an answer to a read without its index', encode(1, [[13, 1, 4, 2]])],
+    ['an answer to a read whose index is text', encode(1, [[13, 1, 4, 2, '9']])],
     ['a later format', encode(2, [])],
     [
       'an entry in another’s place',

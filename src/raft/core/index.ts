@@ -21,6 +21,8 @@ export type {
   Message,
   PreVote,
   PreVoteReply,
+  ReadAnswer,
+  ReadRequest,
   SnapshotChunk,
   SnapshotReply,
   TimeoutNow,

@@ -31,7 +31,10 @@ export type Input =
   | { readonly type: 'message'; readonly from: MemberId; readonly message: Message }
   /** Appends these entries, in order; only while this node is the leader. */
   | { readonly type: 'propose'; readonly data: readonly Uint8Array[] }
-  /** Starts a read; only while this node is the leader. An id is never used twice. */
+  /**
+   * Starts a read, at the leader that this node is or knows. An id is used once in the life of a core; a
+   * follower gives up the read that it asked for before.
+   */
   | { readonly type: 'read'; readonly id: number }
   /** Entries up to this one may be forgotten: they are applied, and what they led to is on disk. */
   | { readonly type: 'compact'; readonly index: LogIndex }
@@ -89,4 +92,6 @@ export interface Effects {
   readonly snapshots: readonly SnapshotRequest[];
   readonly streamed: readonly StreamedMessage[];
   readonly confirmedReads: readonly ConfirmedRead[];
+  /** Ids of reads that the leader will not answer any more: it leads no longer. */
+  readonly lostReads: readonly number[];
 }

@@ -1,13 +1,14 @@
 /**
- * What a leader does beside replicating (replication.ts): it proves itself by heartbeats, answers reads, and
- * steps down when no majority answers.
+ * What a leader does beside replicating (replication.ts) and answering reads (reads.ts): it takes the lead,
+ * takes proposals, and steps down when no majority answers.
  */
 import { assert, logIndex, mutated, type MemberId } from '../../base/index.ts';
 import type { HeartbeatReply } from './messages.ts';
 import { Progress } from './progress.ts';
+import { confirmReads, onLeaderStalled, sendHeartbeats } from './reads.ts';
 import { ageTransfer, pursueTransfer } from './transfer.ts';
 import { heard, replicate, replicateToAll } from './replication.ts';
-import { appendOwn, becomeFollower, peers, sendNow, type CoreState } from './state.ts';
+import { appendOwn, becomeFollower, peers, type CoreState } from './state.ts';
 
 const NO_OP = new Uint8Array(0);
 
@@ -50,22 +51,6 @@ function hearsQuorum(s: CoreState): boolean {
   });
 }
 
-/** After a stall this node's picture is old: it leads again only once a quorum has answered a new round. */
-export function onLeaderStalled(s: CoreState): void {
-  s.reads.begin();
-  s.reads.demandProof();
-  sendHeartbeats(s);
-  confirmReads(s);
-}
-
-function sendHeartbeats(s: CoreState): void {
-  for (const [to, progress] of s.progress) {
-    // Above what the follower is known to hold, its log may still differ from this one.
-    const commit = logIndex(Math.min(progress.match, s.commit));
-    sendNow(s, to, { type: 'heartbeat', term: s.term, commit, round: s.reads.round });
-  }
-}
-
 export function propose(s: CoreState, data: readonly Uint8Array[]): void {
   assert(s.role === 'leader', 'only a leader proposes');
   for (const item of data) {
@@ -73,30 +58,6 @@ export function propose(s: CoreState, data: readonly Uint8Array[]): void {
     appendOwn(s, item);
   }
   replicateToAll(s);
-}
-
-/**
- * Starts a read (thesis, section 6.4). The round begins after the request. A leader that has not committed an
- * entry of its own term does not know the commit index yet; then its no-op is the index to wait for.
- */
-export function beginRead(s: CoreState, id: number): void {
-  assert(s.role === 'leader', 'only a leader reads');
-  const floor = mutated('raft.readIndexBeforeOwnTermCommit') ? s.commit : s.ownTermIndex;
-  const index = logIndex(Math.max(s.commit, floor));
-  if (mutated('raft.readIndexWithoutQuorum')) {
-    s.collected.confirmedReads.push({ id, index });
-    return;
-  }
-  s.reads.begin();
-  s.reads.wait(id, index);
-  s.heartbeatElapsed = 0;
-  sendHeartbeats(s);
-  confirmReads(s);
-}
-
-function confirmReads(s: CoreState): void {
-  const round = s.config.voters.reached((id) => s.progress.get(id)?.round ?? s.reads.round);
-  for (const read of s.reads.answered(round)) s.collected.confirmedReads.push(read);
 }
 
 export function onHeartbeatReply(s: CoreState, from: MemberId, message: HeartbeatReply): void {

@@ -105,10 +105,39 @@ export interface SnapshotReply {
 }
 
 /**
+ * A follower asks for an index that is linearizable to read at. `start` and `id` name the question: no two
+ * questions of one member have both in common, not after a restart either.
+ */
+export interface ReadRequest {
+  readonly type: 'read-request';
+  readonly term: Term;
+  readonly start: number;
+  readonly id: number;
+}
+
+/** The leader's answer, confirmed by a quorum round that began after it had the question. */
+export interface ReadAnswer {
+  readonly type: 'read-answer';
+  readonly term: Term;
+  readonly start: number;
+  readonly id: number;
+  readonly index: LogIndex;
+}
+
+/**
  * A reply to a heartbeat may go at once only while the replier's term is durable; else it waits like a vote.
  */
 export type ImmediateMessage =
-  PreVote | PreVoteReply | Append | Heartbeat | HeartbeatReply | TimeoutNow | SnapshotChunk | SnapshotReply;
+  | PreVote
+  | PreVoteReply
+  | Append
+  | Heartbeat
+  | HeartbeatReply
+  | TimeoutNow
+  | SnapshotChunk
+  | SnapshotReply
+  | ReadRequest
+  | ReadAnswer;
 export type DurableMessage = Vote | VoteReply | AppendReply | HeartbeatReply;
 export type Message = ImmediateMessage | DurableMessage;
 

@@ -12,8 +12,8 @@
  *  5. Messages may be lost, late, doubled and out of order, but not altered, and `from` is who sent them.
  *  6. A tick that comes late is one tick. Before it is given, what has already arrived is given.
  *  7. After a stall `stalled` is given before the next tick.
- *  8. `propose`, `read` and `transfer` are given only while `role` is 'leader', the first two not while
- *     there is a `transferee`. The caller bounds them.
+ *  8. `propose` and `transfer` are given only while `role` is 'leader', `read` then or while there is a
+ *     `leaderId`; `propose` and `read` not while there is a `transferee`. The caller bounds them.
  *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
  * 10. Entries up to `applicableIndex` are applied in order, each once; they never change.
  * 11. `compact` is given with an index that the state machine has durably applied. `installed` is given when
@@ -44,10 +44,12 @@ import {
 } from './election.ts';
 import { onAppend, onHeartbeat, onInstalled, onSnapshotChunk } from './follower.ts';
 import type { Effects, Input, Persist } from './io.ts';
-import { beginRead, onHeartbeatReply, onLeaderStalled, onLeaderTick, propose } from './leader.ts';
+import { onHeartbeatReply, onLeaderTick, propose } from './leader.ts';
+import { ageAsked, askLeader, onReadAnswer, settleAsked } from './follower-reads.ts';
 import type { SliceLimit } from './log-view.ts';
 import type { Message } from './messages.ts';
 import type { Progress } from './progress.ts';
+import { beginOwnRead, onLeaderStalled, onReadRequest } from './reads.ts';
 import { advanceCommit, onAppendReply, onLoaded, onSnapshotReply } from './replication.ts';
 import {
   becomeFollower,
@@ -189,7 +191,8 @@ export class RaftCore {
         propose(s, input.data);
         break;
       case 'read':
-        beginRead(s, input.id);
+        if (s.role === 'leader') beginOwnRead(s, input.id);
+        else askLeader(s, input.id);
         break;
       case 'compact':
         if (input.index > s.log.base.index) s.log.compact(input.index);
@@ -206,10 +209,19 @@ export class RaftCore {
       default:
         assertNever(input, 'input of the core');
     }
+    settleAsked(s);
     const { sendNow: now, sendAfterDurable: later, ...rest } = s.collected;
-    const { loads, snapshots, streamed, confirmedReads } = rest;
-    const persist = persistOf(s);
-    return { sendNow: now, sendAfterDurable: later, persist, loads, snapshots, streamed, confirmedReads };
+    const { loads, snapshots, streamed, confirmedReads, lostReads } = rest;
+    const reads = { confirmedReads, lostReads };
+    return {
+      sendNow: now,
+      sendAfterDurable: later,
+      persist: persistOf(s),
+      loads,
+      snapshots,
+      streamed,
+      ...reads,
+    };
   }
 }
 
@@ -218,6 +230,7 @@ function onTick(s: CoreState): void {
     onLeaderTick(s);
     return;
   }
+  ageAsked(s);
   s.leaderSilence++;
   s.electionElapsed++;
   if (s.electionElapsed >= s.electionTimeout) beginPreVote(s);
@@ -273,6 +286,8 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
     case 'vote-reply':
     case 'timeout-now':
     case 'snapshot-reply':
+    case 'read-request':
+    case 'read-answer':
       return;
     default:
       assertNever(message, 'message of an older term');
@@ -313,6 +328,12 @@ function dispatch(s: CoreState, from: MemberId, message: Message): void {
       return;
     case 'snapshot-reply':
       onSnapshotReply(s, from, message);
+      return;
+    case 'read-request':
+      onReadRequest(s, from, message);
+      return;
+    case 'read-answer':
+      onReadAnswer(s, from, message);
       return;
     default:
       assertNever(message, 'message');

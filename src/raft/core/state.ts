@@ -12,6 +12,7 @@ import { makeEntry } from '../entry.ts';
 import type { Role } from '../types.ts';
 import type { LogBase } from './term-runs.ts';
 import { Durability } from './durability.ts';
+import type { AskedRead } from './follower-reads.ts';
 import type { ConfirmedRead, HardState, LoadRequest, SnapshotRequest, StreamedMessage } from './io.ts';
 import type { LogView, SliceLimit } from './log-view.ts';
 import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
@@ -52,6 +53,7 @@ export interface Collected {
   readonly snapshots: SnapshotRequest[];
   readonly streamed: StreamedMessage[];
   readonly confirmedReads: ConfirmedRead[];
+  readonly lostReads: number[];
   /** The first log index that this step changed. */
   changedFrom: LogIndex | undefined;
   /** The log was replaced by what a snapshot holds. */
@@ -65,6 +67,8 @@ export interface CoreState {
   readonly durability: Durability;
   readonly random: RandomSequence;
   readonly reads: ReadRounds;
+  /** What this follower waits for its leader to answer. */
+  asked: AskedRead | undefined;
   term: Term;
   vote: MemberId | undefined;
   role: Role;
@@ -95,6 +99,7 @@ export function newCollected(): Collected {
     snapshots: [],
     streamed: [],
     confirmedReads: [],
+    lostReads: [],
     changedFrom: undefined,
     base: undefined,
     hardStateChanged: false,
@@ -111,6 +116,7 @@ export function newState(config: CoreConfig, start: CoreStart): CoreState {
     durability: new Durability(start.log.lastIndex),
     random: new RandomSequence(config.seed),
     reads: new ReadRounds(),
+    asked: undefined,
     term: start.hardState.term,
     vote: start.hardState.vote,
     role: 'follower',

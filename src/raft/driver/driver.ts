@@ -72,6 +72,9 @@ const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
  */
 const DISK_HANG_MS = 4 * ELECTION_MS;
 
+/** A follower that could not answer a read for so long names the leader: the caller asks there. */
+const READ_TICKS = 2 * LIMITS.raftElectionTicks;
+
 const DEFAULT_TUNING: DriverTuning = {
   appendLimit: { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax },
   tailBytes: LIMITS.raftTailBytesMax,
@@ -149,6 +152,7 @@ export class RaftDriver implements RaftNode {
         this.#watchDisk();
         this.#step({ type: 'tick' });
         this.#handover.tick();
+        this.#ageReads();
         this.#snapshots?.tick();
       },
     });
@@ -183,8 +187,8 @@ export class RaftDriver implements RaftNode {
   }
 
   readIndex(): Promise<LogIndex> {
-    const refusal = this.#refusal();
-    if (refusal !== undefined) return Promise.reject(refusal);
+    if (this.#state !== 'running') return Promise.reject(stopping());
+    if (this.#core.leaderId === undefined) return Promise.reject(this.#notLeader());
     const result = this.#reads.add();
     this.#planTurn();
     return result;
@@ -273,7 +277,11 @@ export class RaftDriver implements RaftNode {
 
   #refusal(): TidemarkError | undefined {
     if (this.#state !== 'running') return stopping();
-    return this.#core.role === 'leader' ? undefined : notLeader(this.#options, this.#core.leaderId);
+    return this.#core.role === 'leader' ? undefined : this.#notLeader();
+  }
+
+  #notLeader(): TidemarkError {
+    return notLeader(this.#options, this.#core.leaderId);
   }
 
   #logFull(bytes: number): TidemarkError | undefined {
@@ -308,6 +316,7 @@ export class RaftDriver implements RaftNode {
       for (const request of effects.snapshots) this.#snapshots?.request(request);
       for (const streamed of effects.streamed) this.#snapshots?.onStreamed(streamed);
       for (const read of effects.confirmedReads) this.#reads.confirmed(read);
+      for (const id of effects.lostReads) this.#reads.lost(id);
       this.#reads.applied(this.#applier.appliedIndex);
       this.#publish();
       this.#handover.look();
@@ -331,18 +340,25 @@ export class RaftDriver implements RaftNode {
   #endTurn(): void {
     if (this.#state !== 'running') return;
     const core = this.#core;
-    const begins =
-      core.role === 'leader' && (core.transferee === undefined || mutated('raft.transferTakesProposals'));
-    if (begins && this.#proposals.queued > 0) {
+    const begins = core.transferee === undefined || mutated('raft.transferTakesProposals');
+    if (begins && core.role === 'leader' && this.#proposals.queued > 0) {
       const data = this.#proposals.takeQueued(logIndex(core.lastIndex + 1), core.term);
       this.#step({ type: 'propose', data });
     }
+    if (core.leaderId === undefined && this.#reads.unconfirmed)
+      this.#reads.failUnconfirmed(this.#notLeader());
     const read = begins ? this.#reads.begin() : undefined;
     if (read !== undefined) this.#step({ type: 'read', id: read });
     this.#outbox.flush();
     const next = this.#writes.begin();
     if (next !== undefined) this.#writing = this.#write(next);
     this.#applier.kick();
+  }
+
+  /** A leader is bounded by its quorum; a follower's question or its own applying may take for ever. */
+  #ageReads(): void {
+    this.#reads.tick();
+    if (this.#core.role !== 'leader') this.#reads.expire(READ_TICKS, () => this.#notLeader());
   }
 
   #watchDisk(): void {

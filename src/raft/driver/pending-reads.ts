@@ -1,6 +1,7 @@
 /**
  * Reads from the call until this node has applied what they may see. All reads of a turn share one round, and
- * one round is under way at a time: those that come meanwhile share the next.
+ * one round is under way at a time: those that come meanwhile share the next. A round that is lost with its
+ * leader begins anew with the next one.
  */
 import { LIMITS, TidemarkError, logIndex, type LogIndex } from '../../base/index.ts';
 import type { ConfirmedRead } from '../core/index.ts';
@@ -8,14 +9,17 @@ import type { ConfirmedRead } from '../core/index.ts';
 interface Reader {
   readonly resolve: (index: LogIndex) => void;
   readonly reject: (error: TidemarkError) => void;
+  /** The tick at which it was called. */
+  readonly since: number;
 }
 
 export class PendingReads {
   #queued: Reader[] = [];
-  #round: { readonly id: number; readonly readers: readonly Reader[] } | undefined;
-  #confirmed: { readonly index: LogIndex; readonly readers: readonly Reader[] }[] = [];
+  #round: { readonly id: number; readers: readonly Reader[] } | undefined;
+  #confirmed: { readonly index: LogIndex; readers: readonly Reader[] }[] = [];
   #lastId = 0;
   #count = 0;
+  #now = 0;
 
   /** @throws TidemarkError `OVERLOADED`, as a rejection. */
   add(): Promise<LogIndex> {
@@ -24,7 +28,7 @@ export class PendingReads {
     }
     this.#count++;
     return new Promise((resolve, reject) => {
-      this.#queued.push({ resolve, reject });
+      this.#queued.push({ resolve, reject, since: this.#now });
     });
   }
 
@@ -43,6 +47,13 @@ export class PendingReads {
     this.#round = undefined;
   }
 
+  /** This round will not be confirmed: its readers wait for the next one, before all others. */
+  lost(id: number): void {
+    if (this.#round?.id !== id) return;
+    this.#queued = [...this.#round.readers, ...this.#queued];
+    this.#round = undefined;
+  }
+
   /** Resolves what a state applied up to `applied` can answer. Indexes of rounds never decrease. */
   applied(applied: number): void {
     for (
@@ -56,13 +67,37 @@ export class PendingReads {
     }
   }
 
+  /** True while reads wait that no quorum has confirmed. */
+  get unconfirmed(): boolean {
+    return this.#round !== undefined || this.#queued.length > 0;
+  }
+
+  tick(): void {
+    this.#now++;
+  }
+
+  /** Fails what has waited for this many ticks. */
+  expire(ticks: number, error: () => TidemarkError): void {
+    const isOld = ({ since }: Reader): boolean => this.#now - since >= ticks;
+    const rest = (readers: readonly Reader[]): readonly Reader[] => {
+      const oldest = readers[0];
+      if (oldest === undefined || !isOld(oldest)) return readers;
+      this.#fail(readers.filter(isOld), error());
+      return readers.filter((reader) => !isOld(reader));
+    };
+    for (const group of this.#confirmed) group.readers = rest(group.readers);
+    this.#queued = [...rest(this.#queued)];
+    if (this.#round === undefined) return;
+    this.#round.readers = rest(this.#round.readers);
+    if (this.#round.readers.length === 0) this.#round = undefined;
+  }
+
   /** Fails what no quorum has confirmed. A confirmed read stays right, whoever leads now. */
   failUnconfirmed(error: TidemarkError): void {
     const readers = [...(this.#round?.readers ?? []), ...this.#queued];
     this.#round = undefined;
     this.#queued = [];
-    this.#count -= readers.length;
-    for (const reader of readers) reader.reject(error);
+    this.#fail(readers, error);
   }
 
   /** Fails everything: this node stops. */
@@ -71,5 +106,10 @@ export class PendingReads {
     for (const { readers } of this.#confirmed) for (const reader of readers) reader.reject(error);
     this.#confirmed = [];
     this.#count = 0;
+  }
+
+  #fail(readers: readonly Reader[], error: TidemarkError): void {
+    this.#count -= readers.length;
+    for (const reader of readers) reader.reject(error);
   }
 }
