@@ -38,6 +38,7 @@ export const MUTATIONS = [
   'raft.transferTakesProposals',
   'raft.installKeepsConflict',
   'raft.compactBeforeFlush',
+  'raft.incarnationIgnored',
   'state.sessionNotDeduplicated',
   'state.compareIgnored',
   'state.tokenFromTermOnly',

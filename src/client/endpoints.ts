@@ -50,10 +50,13 @@ export class Endpoints {
     return this.#preferred;
   }
 
-  /** Follows a hint of a coordinator; a hint that is no address is passed over. */
-  prefer(hint: string | undefined, failed: string): void {
+  /**
+   * Follows a hint of a coordinator, or goes on to the next one; a hint that is no address is passed over,
+   * and so is `avoided` as long as there is another.
+   */
+  prefer(hint: string | undefined, failed: string, avoided?: string): void {
     if (hint !== undefined && hint !== failed && isAddress(hint)) this.#preferred = hint;
-    else this.#preferred = this.#after(failed);
+    else this.#preferred = this.#after(failed, avoided);
   }
 
   /**
@@ -89,6 +92,12 @@ export class Endpoints {
     });
   }
 
+  /** Connects to every given endpoint, so that the next leader need not be waited for. */
+  warm(): void {
+    if (this.#closed) return;
+    for (const address of this.#given) this.#client(address).getChannel().getConnectivityState(true);
+  }
+
   /**
    * Opens a stream to one address. The caller takes it over in the same turn.
    * @throws TidemarkError `CANCELLED` once the client is closed.
@@ -108,9 +117,10 @@ export class Endpoints {
     this.#clients.clear();
   }
 
-  #after(address: string): string {
-    const position = this.#given.indexOf(address);
-    return must(this.#given[(position + 1) % this.#given.length], 'next endpoint');
+  #after(address: string, avoided: string | undefined): string {
+    const position = this.#given.indexOf(address) + 1;
+    const inTurn = [...this.#given.slice(position), ...this.#given.slice(0, position)];
+    return must(inTurn.find((one) => one !== avoided) ?? inTurn[0], 'next endpoint');
   }
 
   #client(address: string): Client {

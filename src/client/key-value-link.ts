@@ -221,6 +221,7 @@ export class KeyValueLink {
       },
     );
     this.#open = { stream, address };
+    endpoints.warm();
     this.#heardMs = this.#nowMs;
     this.#send([
       ...[...this.#writeBatches.values()].map((batch) => this.#requestOf(batch)),
@@ -301,9 +302,9 @@ export class KeyValueLink {
     const address = this.#open?.address;
     this.#leaveStream();
     if (address === undefined || this.#closed) return;
-    const shunned = hint === this.#shunned.address && this.#nowMs < this.#shunned.untilMs;
-    const followed = shunned ? undefined : hint;
-    this.#options.endpoints.prefer(followed, address);
+    const shunned = this.#nowMs < this.#shunned.untilMs ? this.#shunned.address : undefined;
+    const followed = hint === shunned ? undefined : hint;
+    this.#options.endpoints.prefer(followed, address, shunned);
     this.#hints = followed === undefined ? HINTS_AT_ONCE_MAX : this.#hints + 1;
     if (this.#hints < HINTS_AT_ONCE_MAX) {
       this.#dialAtMs = 0;

@@ -19,7 +19,7 @@ import { safeNumber } from './safe-number.ts';
 
 /** What the service needs of a node that belongs to a cluster. */
 export interface ClusterFace {
-  readonly raft: Pick<RaftNode, 'readIndex' | 'status' | 'transferLeadership'>;
+  readonly raft: Pick<RaftNode, 'readIndex' | 'settled' | 'status' | 'transferLeadership'>;
   readonly view: () => StateView;
   readonly proposer: Proposer;
   readonly links: ExecutorLinks;

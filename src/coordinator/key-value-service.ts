@@ -4,7 +4,7 @@
  * came, one round for all of a turn. What one turn answers leaves in one frame.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { LIMITS, TidemarkError } from '../base/index.ts';
+import { LIMITS, TidemarkError, isTidemarkError } from '../base/index.ts';
 import type { StateView } from '../statemachine/index.ts';
 import {
   decodeKeyValueRequests,
@@ -64,8 +64,11 @@ async function answer(face: () => KeyValueFace, request: KeyValueRequest): Promi
   let cluster: KeyValueFace | undefined;
   try {
     cluster = face();
+    await cluster.raft.settled();
     return await (request.kind === 'write' ? write(cluster, request) : read(cluster, request));
   } catch (error) {
+    // Refused because the lead moved: soon it is known where to.
+    if (isTidemarkError(error, 'NOT_LEADER')) await cluster?.raft.settled();
     const known = cluster === undefined ? codedOrThrow(error) : withLeader(error, cluster.raft.status());
     return failed(request, known.code, { message: known.message, leader: known.details['leader'] ?? '' });
   }

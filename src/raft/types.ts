@@ -198,7 +198,7 @@ export interface RaftNode {
   readIndex(): Promise<LogIndex>;
   /**
    * Hands the lead to `to`, or to the voter that is nearest. Meanwhile proposals and reads wait; if it fails,
-   * they go on here. Resolves when this node follows another.
+   * they go on here. Resolves when another leads and has committed an entry of its own.
    *
    * @throws TidemarkError `NOT_LEADER`, `TRANSFER_FAILED` (this node leads on), `STOPPING`.
    */
@@ -213,6 +213,11 @@ export interface RaftNode {
    * `OUTCOME_UNKNOWN`: the lead was lost meanwhile.
    */
   changeMembership(change: MembershipChange): Promise<Configuration>;
+  /**
+   * Undefined while this node leads or follows a leader. Otherwise resolves when it does, or when it has done
+   * neither for 500 ms: whoever is refused then is sent to the right member, instead of from one to another.
+   */
+  settled(): Promise<void> | undefined;
   /**
    * Orderly stop: a leader hands over first, if it can; then the log is closed after what is in flight is
    * settled. The transport stays open: its maker closes it.
@@ -232,7 +237,8 @@ export interface PeerTransport {
   onFrame(handler: (from: MemberId, frame: Uint8Array) => void): void;
   /**
    * Says whom there is to talk to, this node included; called at the start and after each change, in its
-   * turn. Whoever left the cluster stays in the list for some seconds, so that it can be told.
+   * turn. Whoever left the cluster stays in the list for some seconds, so that it can be told. A connection
+   * with each is kept: an election must not wait for one.
    */
   setMembers?(members: readonly Member[]): void;
   /**

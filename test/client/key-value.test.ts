@@ -59,6 +59,17 @@ describe('a write', () => {
     expect(sequences(at(1).asked)).toEqual([1]);
   });
 
+  it('does not go back to the silent one while another does not know better', async () => {
+    const third = await ScriptedKeyValues.start();
+    coordinators.push(third);
+    at(0).answer = () => 'silence';
+    at(1).answer = (request) => refuse(request, 'NOT_LEADER', at(0).address);
+    third.answer = (request, before) =>
+      before < 3 ? refuse(request, 'NOT_LEADER', at(0).address) : done(request);
+    await kv(LIMITS.keyValueSilenceMs + 4_000).put('a', 'x');
+    expect([at(0).asked.length, third.asked.length]).toEqual([1, 4]);
+  });
+
   it('without an answer has an unknown outcome; a read, or one that was refused, not [R68]', async () => {
     at(0).answer = () => 'silence';
     const client = kv(200);

@@ -5,14 +5,17 @@ import {
   LIMITS,
   clusterId,
   memberId,
+  must,
   systemClock,
   type ClusterId,
   type MemberId,
 } from '../../src/base/index.ts';
-import { createGrpcPeerTransport, type GrpcPeerTransport } from '../../src/raft/index.ts';
-import { PeerService, insecureCredentials, type PeerServer } from '../../src/wire/index.ts';
+import { createGrpcPeerTransport, type GrpcPeerTransport, type Member } from '../../src/raft/index.ts';
+import { PeerClient, PeerService, insecureCredentials, type PeerServer } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { rule } from '../support/rule.ts';
 import { DeathWatch } from '../../src/raft/grpc-transport/death-watch.ts';
+import { encodeHello } from '../../src/raft/grpc-transport/hello.ts';
 import { PeerLink } from '../../src/raft/grpc-transport/peer-link.ts';
 import { CLUSTER, quiet } from './support/grpc-cluster.ts';
 
@@ -23,6 +26,8 @@ interface Side {
   readonly server: Server;
   readonly received: string[];
   readonly warnings: unknown[];
+  /** Streams that were opened to this side. */
+  readonly greeted: unknown[];
   readonly port: number;
 }
 
@@ -43,6 +48,7 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
   const credentials = insecureCredentials().peer;
   const warnings: unknown[] = [];
   const received: string[] = [];
+  const greeted: unknown[] = [];
   const transport = createGrpcPeerTransport({
     clusterId: cluster,
     memberId: memberId(id),
@@ -55,6 +61,7 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
   const server = new Server();
   const service: PeerServer = {
     frames: (call, callback) => {
+      greeted.push(call);
       transport.service.frames(call, callback);
     },
     admit: (_call, callback) => {
@@ -72,7 +79,7 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
     });
   });
   addresses.set(memberId(id), `127.0.0.1:${bound}`);
-  const side = { transport, server, received, warnings, port: bound };
+  const side = { transport, server, received, warnings, greeted, port: bound };
   open.push(side);
   return side;
 }
@@ -129,6 +136,53 @@ test('a peer that was away is dialled again', async () => {
     { withinMs: 10_000 },
   );
 });
+
+test('a member is connected before there is anything to say, and again after it was away', async () => {
+  const member = (id: number): Member => ({ id: memberId(id), peerAddress: '', clientAddress: '' });
+  const two = await start(2);
+  const one = await start(1);
+  one.transport.setMembers?.([member(1), member(2)]);
+  await eventually(() => two.greeted.length === 1, { withinMs: 10_000 });
+  open.splice(open.indexOf(two), 1);
+  await close(two);
+  const again = await start(2, CLUSTER, two.port);
+  await eventually(() => again.greeted.length === 1, { withinMs: 10_000 });
+  one.transport.setMembers?.([member(1)]);
+  open.splice(open.indexOf(again), 1);
+  await close(again);
+  const last = await start(2, CLUSTER, two.port);
+  send(last, 1, 'nobody dials this member');
+  await eventually(() => one.received.length === 1, { withinMs: 10_000 });
+  expect(last.greeted).toEqual([]);
+});
+
+rule(
+  'raft.incarnationIgnored',
+  'a peer started again so quickly that it answers has ended before',
+  async () => {
+    const one = await start(1);
+    const gone: number[] = [];
+    one.transport.onPeerGone?.((id) => gone.push(id));
+    const hello = { clusterId: CLUSTER, from: memberId(2), to: memberId(1), incarnation: 'first' };
+    const streams = [hello, { ...hello, lane: 'bulk' } as const, { ...hello, incarnation: 'second' }];
+    const clients = streams.map(
+      () => new PeerClient(`127.0.0.1:${one.port}`, insecureCredentials().peer.channel),
+    );
+    addresses.set(memberId(2), `127.0.0.1:${one.port}`);
+    try {
+      for (const [at, of] of streams.entries()) {
+        const call = must(clients[at], 'a client').frames(() => undefined);
+        call.write({ payload: Buffer.from(encodeHello(of)) });
+        call.write({ payload: Buffer.from(`${at}`) });
+        await eventually(() => one.received.length === at + 1, { withinMs: 5_000 });
+        expect(gone).toEqual(at === 2 ? [2] : []);
+      }
+    } finally {
+      for (const client of clients) client.close();
+      await close(must(open.pop(), 'a side'));
+    }
+  },
+);
 
 test('a peer of another cluster, or not the member meant, is turned away and hears why [R54]', async () => {
   const one = await start(1);

@@ -35,6 +35,7 @@ import { Outbox } from './outbox.ts';
 import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
 import { logFull, notLeader, stopping, unknownOutcome } from './refusals.ts';
+import { Settling } from './settling.ts';
 import { DEFAULT_COMPACTION, Snapshots, type CompactionPolicy } from './snapshots.ts';
 import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
@@ -96,6 +97,7 @@ export class RaftDriver implements RaftNode {
   readonly #writeTimes = new WriteTimeRing();
   readonly #proposals = new Proposals();
   readonly #reads = new PendingReads();
+  readonly #settling = new Settling();
   #state: 'running' | 'stopping' | 'dead' = 'running';
   #turnPlanned = false;
   #writing: Promise<void> | undefined;
@@ -153,6 +155,7 @@ export class RaftDriver implements RaftNode {
         this.#step({ type: 'tick' });
         this.#handover.tick();
         this.#ageReads();
+        this.#settling.tick();
         this.#snapshots?.tick();
       },
     });
@@ -162,6 +165,7 @@ export class RaftDriver implements RaftNode {
     options.transport.onPeerGone?.((id) => {
       this.#step({ type: 'peer-gone', id });
     });
+    options.transport.setMembers?.(options.initialMembers);
     this.#ticker.start();
   }
 
@@ -207,6 +211,10 @@ export class RaftDriver implements RaftNode {
     return Promise.reject(this.#refusal() ?? pending);
   }
 
+  settled(): Promise<void> | undefined {
+    return this.#settling.wait();
+  }
+
   async stop(): Promise<void> {
     if (this.#core.role === 'leader') await this.#giveUpLead();
     if (this.#state !== 'running') return;
@@ -215,6 +223,7 @@ export class RaftDriver implements RaftNode {
     this.#proposals.failAll(stopping(), unknownOutcome('this node stopped'));
     this.#reads.failAll(stopping());
     this.#handover.fail(stopping());
+    this.#settling.end();
     await this.#writing;
     await this.#snapshots?.stop();
     await this.#applier.stop();
@@ -416,6 +425,7 @@ export class RaftDriver implements RaftNode {
   /** Tells of every change in the turn in which it happened. */
   #publish(): void {
     const change = this.#standing.change();
+    this.#settling.look(this.#standing.settled);
     if (change === undefined) return;
     const { now, leadLost } = change;
     if (leadLost) {
@@ -437,6 +447,7 @@ export class RaftDriver implements RaftNode {
     this.#proposals.failAll(unknown, unknown);
     this.#reads.failAll(stopping('this node failed'));
     this.#handover.fail(stopping('this node failed'));
+    this.#settling.end();
     this.#options.onFatal(error);
   }
 }

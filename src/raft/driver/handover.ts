@@ -45,9 +45,9 @@ export class Handover {
 
   /** To be called after every step. */
   look(): void {
-    const { role, leaderId, transferee } = this.#core;
+    const { role, transferee } = this.#core;
     if (this.#waiting === undefined) return;
-    if (role !== 'leader' && (leaderId !== undefined || this.#ticks >= this.#patienceTicks)) {
+    if (role !== 'leader' && (this.#othersLead() || this.#ticks >= this.#patienceTicks)) {
       this.#waiting.resolve();
     } else if (role === 'leader' && transferee === undefined) {
       this.#waiting.reject(failed('the other member did not take the lead in time'));
@@ -55,6 +55,12 @@ export class Handover {
       return;
     }
     this.#waiting = undefined;
+  }
+
+  /** Until the new leader has committed its first entry it may need this node's disk for it. */
+  #othersLead(): boolean {
+    const { leaderId, commitIndex, term } = this.#core;
+    return leaderId !== undefined && this.#core.termAt(commitIndex) === term;
   }
 
   #isUnderWay(): boolean {

@@ -60,6 +60,12 @@ export class Standing {
     return { now: this.#told, leadLost: office && before?.role === 'leader' };
   }
 
+  /** Whether this node leads, or follows a leader: then it can serve callers, or send them on. */
+  get settled(): boolean {
+    const { role, leaderId } = this.#parts.core;
+    return role === 'leader' ? this.#leads : role === 'follower' && leaderId !== undefined;
+  }
+
   get #leads(): boolean {
     const { core, appliedIndex } = this.#parts;
     return core.established && appliedIndex() >= core.ownTermIndex;

@@ -1,11 +1,12 @@
 /**
  * Tells a process that has ended from one that is silent (design, section 3): when every stream with a peer
  * has closed, its address is dialled once more, plainly. A refused connection means that nobody listens
- * there. A stopped process, a busy one and a cut network do not refuse; they are left to the election
- * timeout.
+ * there. When it was started again so quickly that the address answers, the new process says so itself: its
+ * hello names another incarnation. A stopped process, a busy one and a cut network do neither; they are left
+ * to the election timeout.
  */
 import { connect } from 'node:net';
-import { isTidemarkError, parseAddress, type MemberId } from '../../base/index.ts';
+import { isTidemarkError, mutated, parseAddress, type MemberId } from '../../base/index.ts';
 
 const PROBE_MS = 250;
 
@@ -19,6 +20,7 @@ export interface DeathWatchParts {
 export class DeathWatch {
   readonly #parts: DeathWatchParts;
   readonly #probing = new Set<MemberId>();
+  readonly #incarnations = new Map<MemberId, string>();
   #closed = false;
 
   constructor(parts: DeathWatchParts) {
@@ -46,6 +48,14 @@ export class DeathWatch {
     socket.on('error', (error: Error & { readonly code?: string }) => {
       end(error.code === 'ECONNREFUSED');
     });
+  }
+
+  /** A peer has said which start of it this is: with another one before, that process has ended. */
+  greeted(id: MemberId, incarnation: string): void {
+    const before = this.#incarnations.get(id);
+    this.#incarnations.set(id, incarnation);
+    if (before === undefined || before === incarnation || mutated('raft.incarnationIgnored')) return;
+    if (!this.#closed) this.#parts.onGone(id);
   }
 
   close(): void {

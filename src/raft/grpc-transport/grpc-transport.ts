@@ -2,13 +2,14 @@
  * Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself.
  */
 import { randomBytes } from 'node:crypto';
-import { LIMITS, assert, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
+import type { ClusterId, Clock, MemberId } from '../../base/index.ts';
 import type { PeerCredentials, PeerServer } from '../../wire/index.ts';
 import type { PeerTransport, RaftLogger } from '../types.ts';
 import { DeathWatch } from './death-watch.ts';
-import { encodeHello, type Lane } from './hello.ts';
+import { encodeHello } from './hello.ts';
 import { PeerInbox } from './peer-inbox.ts';
 import { PeerLink } from './peer-link.ts';
+import { PeerLinks } from './peer-links.ts';
 
 export interface GrpcPeerTransportOptions {
   readonly clusterId: ClusterId;
@@ -25,44 +26,43 @@ export interface GrpcPeerTransport extends PeerTransport {
   readonly service: Pick<PeerServer, 'frames'>;
 }
 
-/** Makes the transport of one member. It dials when there is something to send. */
+/** Makes the transport of one member. It dials whom it has to write to, and whom it is told to. */
 export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): GrpcPeerTransport {
   const { clusterId, memberId, addressOf, credentials, clock, log } = options;
   const incarnation = randomBytes(8).toString('hex');
-  const lanes = { log: new Map<MemberId, PeerLink>(), bulk: new Map<MemberId, PeerLink>() };
   const isMember = (id: MemberId): boolean => addressOf(id) !== undefined;
+  /** Said once, although each attempt to reach it tells so again. */
+  const ended = new Set<MemberId>();
   let onGone: (id: MemberId) => void = () => undefined;
   const inbox = new PeerInbox({
     expected: { clusterId, memberId, isMember },
     credentials,
     log,
+    onOpened: (hello) => {
+      ended.delete(hello.from);
+      watch.greeted(hello.from, hello.incarnation);
+    },
     onClosed: (from) => {
       watch.streamClosed(from);
     },
   });
   const watch = new DeathWatch({
     addressOf,
-    connected: (id) => inbox.has(id) || lanes.log.get(id)?.connected === true,
+    connected: (id) => inbox.has(id) || links.connected(id),
     onGone: (id) => {
-      log.info({ peer: id }, 'the process of a peer has ended');
+      if (!ended.has(id)) log.info({ peer: id }, 'the process of a peer has ended');
+      ended.add(id);
       onGone(id);
     },
   });
-  const linkTo = (to: MemberId, lane: Lane): PeerLink => {
-    const links = lanes[lane];
-    const known = links.get(to);
-    if (known !== undefined) return known;
-    assert(to !== memberId && links.size < LIMITS.membersMax, () => `no peer ${to}`);
+  const links = new PeerLinks(memberId, (to, lane) => {
     const hello = encodeHello({ clusterId, from: memberId, to, incarnation, lane });
     const onClosed = (): void => {
       watch.streamClosed(to);
     };
     const address = (): string | undefined => addressOf(to);
-    const channel = credentials.channelTo(to);
-    const link = new PeerLink({ to, address, credentials: channel, hello, clock, log, onClosed });
-    links.set(to, link);
-    return link;
-  };
+    return new PeerLink({ to, address, credentials: credentials.channelTo(to), hello, clock, log, onClosed });
+  });
   return {
     service: {
       frames: (call, callback) => {
@@ -70,10 +70,13 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
       },
     },
     send(to, frame) {
-      linkTo(to, 'log').send(frame);
+      links.to(to, 'log').send(frame);
     },
     sendBulk(to, frame) {
-      linkTo(to, 'bulk').send(frame);
+      links.to(to, 'bulk').send(frame);
+    },
+    setMembers(members) {
+      links.keep(members.map(({ id }) => id));
     },
     onFrame(handler) {
       inbox.onFrame(handler);
@@ -83,7 +86,7 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
     },
     close() {
       watch.close();
-      for (const links of Object.values(lanes)) for (const link of links.values()) link.close();
+      links.close();
       inbox.close();
       return Promise.resolve();
     },

@@ -26,12 +26,15 @@ export interface ExpectedHello {
   readonly isMember: (id: MemberId) => boolean;
 }
 
+/** Who speaks on a stream, for what, and which start of that member it is. */
+export type CheckedHello = Required<Pick<PeerHello, 'from' | 'lane' | 'incarnation'>>;
+
 /**
- * Returns the member that speaks.
+ * Returns who speaks.
  * @throws TidemarkError `BAD_REQUEST`, `FORMAT_UNKNOWN`, `DATA_CORRUPT`, `CLUSTER_MISMATCH`,
  * `MEMBER_MISMATCH`.
  */
-export function checkHello(payload: Uint8Array, expected: ExpectedHello): MemberId {
+export function checkHello(payload: Uint8Array, expected: ExpectedHello): CheckedHello {
   const value = decode(HELLO_FORMAT, payload, 'the first frame of a peer');
   if (typeof value !== 'object' || value === null)
     throw new TidemarkError('BAD_REQUEST', 'a peer said no hello');
@@ -49,11 +52,6 @@ export function checkHello(payload: Uint8Array, expected: ExpectedHello): Member
   const known = typeof from === 'number' && from !== expected.memberId && expected.isMember(from as MemberId);
   if (!known)
     throw new TidemarkError('MEMBER_MISMATCH', `${String(from)} is no other member of this cluster`);
-  return from as MemberId;
-}
-
-/** Tells what a stream is for, of a hello that was checked. */
-export function laneOf(payload: Uint8Array): Lane {
-  const hello = decode(HELLO_FORMAT, payload, 'the first frame of a peer') as Partial<PeerHello>;
-  return hello.lane === 'bulk' ? 'bulk' : 'log';
+  const incarnation = typeof hello.incarnation === 'string' ? hello.incarnation : '';
+  return { from: from as MemberId, lane: hello.lane === 'bulk' ? 'bulk' : 'log', incarnation };
 }

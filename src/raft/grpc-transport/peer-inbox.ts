@@ -7,7 +7,7 @@ import { TidemarkError, isTidemarkError, type MemberId } from '../../base/index.
 import { toServiceError } from '../../wire/index.ts';
 import type { PeerCredentials, PeerFrame, PeerFramesEnd } from '../../wire/index.ts';
 import type { RaftLogger } from '../types.ts';
-import { checkHello, laneOf, type ExpectedHello, type Lane } from './hello.ts';
+import { checkHello, type CheckedHello, type ExpectedHello, type Lane } from './hello.ts';
 
 export type FrameHandler = (from: MemberId, frame: Uint8Array) => void;
 
@@ -15,6 +15,8 @@ export interface PeerInboxParts {
   readonly expected: ExpectedHello;
   readonly credentials: Pick<PeerCredentials, 'checkCaller'>;
   readonly log: RaftLogger;
+  /** A peer has opened a stream. */
+  readonly onOpened: (hello: CheckedHello) => void;
   readonly onClosed: (from: MemberId) => void;
 }
 
@@ -91,11 +93,13 @@ export class PeerInbox {
 
   #greet(call: FrameCall, payload: Uint8Array, end: Inbound['end']): Greeted {
     if (this.#closed) throw new TidemarkError('STOPPING', 'this member is stopping');
-    const from = checkHello(payload, this.#parts.expected);
+    const hello = checkHello(payload, this.#parts.expected);
+    const { from, lane } = hello;
     this.#parts.credentials.checkCaller(call, from);
-    const key = keyOf(from, laneOf(payload));
+    const key = keyOf(from, lane);
     this.#streams.get(key)?.end(new TidemarkError('CANCELLED', 'the peer opened a newer stream'));
     this.#streams.set(key, { end });
+    this.#parts.onOpened(hello);
     return { from, key };
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The stream to one peer. It is dialled when there is something to send, and again after a growing pause when
- * it breaks. What waits for it is bounded: the oldest frames go first, since consensus sends anew whatever
- * matters.
+ * The stream to one peer. It is dialled when there is something to send or it is to be kept open, and again
+ * after a growing pause when it breaks. What waits for it is bounded: the oldest frames go first, since
+ * consensus sends anew whatever matters.
  */
 import type { ChannelCredentials, ClientWritableStream } from '@grpc/grpc-js';
 import {
@@ -44,6 +44,7 @@ export class PeerLink {
   #pauseMs: number = LIMITS.peerRedialMinMs;
   #redial: Cancel | undefined;
   #failing = false;
+  #kept = false;
   #closed = false;
 
   constructor(parts: PeerLinkParts) {
@@ -67,6 +68,17 @@ export class PeerLink {
     }
     if (this.#connection === undefined && this.#redial === undefined) this.#dial();
     else this.#drain();
+  }
+
+  /** Dials now, and from now on whenever the stream breaks. */
+  keepOpen(): void {
+    this.#kept = true;
+    if (!this.#closed && this.#connection === undefined && this.#redial === undefined) this.#dial();
+  }
+
+  /** Is dialled only when there is something to send. */
+  letGo(): void {
+    this.#kept = false;
   }
 
   close(): void {
@@ -97,7 +109,7 @@ export class PeerLink {
     });
     this.#connection = { client, call, sinceMs: clock.monotonicMs() };
     this.#draining = false;
-    this.#parts.log.info({ peer: to, address: target }, 'dialling a peer');
+    if (!this.#failing) this.#parts.log.info({ peer: to, address: target }, 'dialling a peer');
     call.write({ payload: bufferOf(this.#parts.hello) });
     this.#drain();
   }
@@ -133,6 +145,7 @@ export class PeerLink {
     const jitter = 0.5 + Math.random() / 2;
     this.#redial = clock.after(this.#pauseMs * jitter, () => {
       this.#redial = undefined;
+      if (this.#kept) this.#dial();
     });
     this.#pauseMs = Math.min(this.#pauseMs * 2, LIMITS.peerRedialMaxMs);
     this.#parts.onClosed();

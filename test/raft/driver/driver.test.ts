@@ -135,6 +135,21 @@ test('a node that stops refuses what is new and says what is unknown', async () 
   expect(driver.status().leading).toBe(false);
 });
 
+test('a node that has known no leader for long has nobody wait', async () => {
+  const { simulation, leader } = await led(3);
+  const driver = must(leader.running, 'a running member').driver;
+  for (const { id } of simulation.members) {
+    simulation.network.block(id, leader.id);
+    simulation.network.block(leader.id, id);
+  }
+  await simulation.until(3_000, 'the end of its lead', () => driver.settled() !== undefined);
+  const settled = watch(must(driver.settled(), 'something to wait for'));
+  await simulation.advance(400);
+  expect(settled.result).toBe('open');
+  await simulation.advance(200);
+  expect([settled.result, driver.settled()]).toEqual([undefined, undefined]);
+});
+
 describe('handing over the lead', () => {
   test('takes a few round trips; what was proposed meanwhile was refused or is committed', async () => {
     const { simulation, leader, driver } = await led(3);
@@ -143,10 +158,11 @@ describe('handing over the lead', () => {
     const moved = watch(driver.transferLeadership());
     const meanwhile = watch(driver.propose(bytes('meanwhile')));
     await simulation.advance(50);
-    expect(moved.result).toBeUndefined();
     expect(before.result).toHaveProperty('index');
     expect(meanwhile.result).toEqual(code('NOT_LEADER'));
-    await simulation.advance(50);
+    // That the new leader has committed is heard with its next heartbeat.
+    await simulation.advance(LIMITS.raftHeartbeatTicks * LIMITS.raftTickMs);
+    expect(moved.result).toBeUndefined();
     expect(must(simulation.leader(), 'another leader').id).not.toBe(leader.id);
   });
 
@@ -172,6 +188,18 @@ describe('handing over the lead', () => {
     },
   );
 
+  test('has callers wait until it is known who leads, and ends when that one has committed', async () => {
+    const { simulation, leader, driver } = await led(3);
+    expect(driver.settled()).toBeUndefined();
+    const moved = watch(driver.transferLeadership());
+    const settled = watch(must(driver.settled(), 'something to wait for'));
+    await simulation.until(1_000, 'a new leader', () => settled.result !== 'open');
+    const { leaderId, term } = driver.status();
+    expect(leaderId).not.toBe(leader.id);
+    await simulation.until(1_000, 'the end of the hand-over', () => moved.result !== 'open');
+    expect([driver.settled(), driver.core.termAt(driver.core.commitIndex)]).toEqual([undefined, term]);
+  });
+
   test('to nobody is refused', async () => {
     const { driver } = await led(1);
     await expect(driver.transferLeadership()).rejects.toEqual(code('TRANSFER_FAILED'));
@@ -180,7 +208,7 @@ describe('handing over the lead', () => {
   test('comes first when a leader stops', async () => {
     const { simulation, leader, driver } = await led(3);
     const stopped = watch(driver.stop());
-    await simulation.advance(100);
+    await simulation.advance(50 + LIMITS.raftHeartbeatTicks * LIMITS.raftTickMs);
     expect(stopped.result).toBeUndefined();
     expect(must(simulation.leader(), 'another leader').id).not.toBe(leader.id);
   });

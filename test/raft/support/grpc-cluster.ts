@@ -60,7 +60,7 @@ export class GrpcCluster {
     const transport = createGrpcPeerTransport({
       clusterId: CLUSTER,
       memberId: id,
-      addressOf: (peer) => this.#ports.get(peer) ?? this.members.find((m) => m.id === peer)?.peerAddress,
+      addressOf: (peer) => this.#ports.get(peer),
       credentials,
       clock: systemClock,
       log: quiet,
