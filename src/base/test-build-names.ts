@@ -39,6 +39,7 @@ export const MUTATIONS = [
   'raft.installKeepsConflict',
   'raft.compactBeforeFlush',
   'raft.incarnationIgnored',
+  'raft.logNotSynced',
   'state.sessionNotDeduplicated',
   'state.compareIgnored',
   'state.tokenFromTermOnly',

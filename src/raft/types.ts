@@ -155,8 +155,6 @@ export interface RaftOptions {
   readonly stateMachine: ReplicatedStateMachine;
   readonly clock: Clock;
   readonly log: RaftLogger;
-  /** False only in the build of the durability test that must fail (evidence.md rule 1). @default true */
-  readonly sync?: boolean;
   /** Called after every change of role, term or leader, in the turn in which it happened. */
   readonly onStatus: (status: RaftStatus) => void;
   /** Called once if the node cannot go on (storage failed, assertion). The process must end. */

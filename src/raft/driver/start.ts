@@ -26,9 +26,8 @@ export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
     'a cluster has 1 to 7 members',
   );
   const { kv, witness } = await openFolder(folder);
-  const sync = options.sync ?? true;
   const mustExist = options.mustExist ?? false;
-  const store = await openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync });
+  const store = await openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync: true });
   return startOnStore(store, options, {
     seed: randomInt(2 ** 32),
     laterTurn: (run) => void setImmediate(run),

@@ -7,6 +7,7 @@ import {
   TidemarkError,
   isTidemarkError,
   logIndex,
+  mutated,
   term as makeTerm,
   type LogIndex,
   type Term,
@@ -258,7 +259,8 @@ class RecordLogStore implements LogStore {
       forget(first, compactTo.index);
     }
     puts.push([HARD_STATE_KEY, encodeHardState(this.#hardState)]);
-    await this.#kv.write({ puts, deletes }, { sync: this.#options.sync });
+    const sync = this.#options.sync && !mutated('raft.logNotSynced');
+    await this.#kv.write({ puts, deletes }, { sync });
     await this.#witness.advance(writes);
   }
 
