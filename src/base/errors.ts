@@ -144,6 +144,12 @@ export const ERRORS = {
   ),
   MEMBER_UNKNOWN: row('The cluster has no such member.', 'never', EXIT.notFound, GRPC.notFound),
   MEMBER_EXISTS: row('A member has that address already.', 'never', EXIT.failed, GRPC.alreadyExists),
+  MEMBER_UNREACHABLE: row(
+    'The coordinator that was to be added cannot be reached.',
+    'never',
+    EXIT.unavailable,
+    GRPC.failedPrecondition,
+  ),
   MEMBER_REMOVED: row(
     'The member was removed from the cluster; its id is never used again.',
     'never',

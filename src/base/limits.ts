@@ -39,6 +39,7 @@ export const LIMITS = {
   peerRedialMinMs: 50,
   peerRedialMaxMs: 1_000,
   membersMax: 7,
+  addressLengthMax: 300,
 
   // Replicated state.
   opsPerEntryMax: 512,

@@ -3,7 +3,7 @@ import { Metadata, type ChannelCredentials } from '@grpc/grpc-js';
 import { TidemarkError, type MemberId } from '../base/index.ts';
 import type { Member } from '../raft/index.ts';
 import { CHANNEL_OPTIONS, ClientClient, PeerClient, fromServiceError } from '../wire/index.ts';
-import type { Credentials, StatusReply } from '../wire/index.ts';
+import type { Credentials, Member as WireMember, StatusReply } from '../wire/index.ts';
 
 const CALL_DEADLINE_MS = 5_000;
 const FORMAT = 1;
@@ -36,24 +36,53 @@ export async function sendAdmit(
   member: Member,
   cluster: { readonly clusterId: string; readonly memberId: MemberId; readonly members: readonly Member[] },
 ): Promise<void> {
-  const address = member.peerAddress;
   const request = {
     format: FORMAT,
     clusterId: cluster.clusterId,
     memberId: BigInt(member.id),
-    members: cluster.members.map(({ id, peerAddress, clientAddress }) => ({
-      memberId: BigInt(id),
-      peerAddress,
-      clientAddress,
-    })),
+    members: wireMembers(cluster.members),
   };
-  await withClient(
-    address,
-    new PeerClient(address, ...channel(credentials.peer.channelTo(member.id))),
-    (client, done) => {
-      client.admit(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
-    },
-  );
+  await withClient(member.peerAddress, peerClient(credentials, member), (client, done) => {
+    client.admit(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
+  });
+}
+
+/**
+ * Makes the coordinator behind a member's peer address that member of a running cluster, or asks whether it
+ * would. Repeating it changes nothing.
+ */
+export async function sendJoin(
+  credentials: Credentials,
+  member: Member,
+  cluster: {
+    readonly clusterId: string;
+    readonly members: readonly Member[];
+    readonly checkOnly: boolean;
+  },
+): Promise<void> {
+  const { clusterId, members, checkOnly } = cluster;
+  const request = {
+    format: FORMAT,
+    clusterId,
+    memberId: BigInt(member.id),
+    members: wireMembers(members),
+    checkOnly,
+  };
+  await withClient(member.peerAddress, peerClient(credentials, member), (client, done) => {
+    client.join(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
+  });
+}
+
+function wireMembers(members: readonly Member[]): WireMember[] {
+  return members.map(({ id, peerAddress, clientAddress }) => ({
+    memberId: BigInt(id),
+    peerAddress,
+    clientAddress,
+  }));
+}
+
+function peerClient(credentials: Credentials, member: Member): PeerClient {
+  return new PeerClient(member.peerAddress, ...channel(credentials.peer.channelTo(member.id)));
 }
 
 function channel(credentials: ChannelCredentials): [ChannelCredentials, typeof CHANNEL_OPTIONS] {

@@ -14,6 +14,7 @@ import { notLeader, withLeader } from './coded-error.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import { checkFormat, unary } from './grpc-server.ts';
 import { listExecutors, listReports, listSources, listTasks, listWindows } from './lists.ts';
+import type { Membership } from './membership.ts';
 import type { Proposer, Proposing } from './proposer.ts';
 import { safeNumber } from './safe-number.ts';
 
@@ -23,6 +24,7 @@ export interface ClusterFace {
   readonly view: () => StateView;
   readonly proposer: Proposer;
   readonly links: ExecutorLinks;
+  readonly membership: Membership;
   readonly clock: Clock;
 }
 
@@ -56,6 +58,9 @@ export function createClientService(options: ClientServiceOptions): ClientServer
     status: unary(() => options.status()),
     digest: unary(() => options.digest()),
     transferLeader: unary((request) => onCluster(({ raft }) => transferLeader(raft, request))),
+    addMember: unary((request) => onCluster(({ membership }) => membership.add(request))),
+    promoteMember: unary((request) => onCluster(({ membership }) => membership.promote(request))),
+    removeMember: unary((request) => onCluster(({ membership }) => membership.remove(request))),
     openSession: unary(({ name }) =>
       onCluster(async ({ proposer }) => {
         const value = await proposeOne(proposer, { type: 'session.open', v: 1, name });

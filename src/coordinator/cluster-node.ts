@@ -10,7 +10,7 @@ import type { Member, PeerTransport, RaftNode, RaftStatus } from '../raft/index.
 import { SCHEDULER_DEFAULTS, createScheduler } from '../scheduler/index.ts';
 import type { Scheduler, SchedulerConfig, SchedulerEvent } from '../scheduler/index.ts';
 import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
-import type { FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
+import type { Credentials, FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
 import type { ClusterFace } from './client-service.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { DigestReport, Verdict } from './digest-verdict.ts';
@@ -19,18 +19,23 @@ import { ExecutorLinks } from './executor-links.ts';
 import { redirect, serveExecutor } from './executor-service.ts';
 import { writeIdentity, type Identity } from './identity.ts';
 import { Leadership } from './leadership.ts';
+import { Membership } from './membership.ts';
 import { createProposer } from './proposer.ts';
 
 export interface ClusterNodeOptions {
   readonly identity: Identity;
   readonly folder: DataFolder;
   readonly transport: PeerTransport;
+  /** For the nodes that are added. */
+  readonly credentials: Credentials;
   readonly clock: Clock;
   readonly log: Logger;
   readonly scheduler: Partial<SchedulerConfig>;
   readonly onOutcome: (outcome: TaskOutcome) => void;
   /** Asks another member for digests of its state. */
   readonly askDigests: (member: Member) => Promise<DigestReport>;
+  /** Called, maybe more than once, when this member was removed from the cluster. */
+  readonly onRemoved: () => void;
   /** Called once when the node cannot go on; the process must end. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -68,7 +73,7 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
     raft = await startRaftNode({
       clusterId,
       memberId: identity.memberId,
-      initialMembers: identity.members,
+      initialMembers: identity.joined ? [] : identity.members,
       folder: folder.logPath,
       mustExist: true,
       transport: options.transport,
@@ -77,6 +82,7 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
       log: log.child({ component: 'raft' }),
       onStatus: (status) => {
         leadership.follow(status);
+        if (status.removed) options.onRemoved();
       },
       onFatal: options.onFatal,
     });
@@ -135,6 +141,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     view,
     proposer,
     links,
+    membership: new Membership({ clusterId, raft, credentials: options.credentials, log }),
     clock,
     scheduler,
     digests: () => state.digests(),
@@ -160,7 +167,7 @@ function watchDigests(options: ClusterNodeOptions, { state, raft, leadership }: 
   const watch = new DigestWatch({
     own: () => state.digests(),
     ownId: options.identity.memberId,
-    voters: () => raft.status().members.map(({ id }) => id),
+    voters: () => raft.status().members.flatMap(({ id, role }) => (role === 'voter' ? [id] : [])),
     ask: async (id) => {
       const member = raft.status().members.find((one) => one.id === id);
       if (member === undefined) throw new TidemarkError('MEMBER_MISMATCH', `member ${id} is no more`);

@@ -1,5 +1,6 @@
 /** What a coordinator makes of an error that it caught before it answers someone else. */
 import { AssertionError, TidemarkError, isTidemarkError, toTidemarkError } from '../base/index.ts';
+import type { MemberId } from '../base/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 
 /** Maps to a coded error; a broken invariant of ours is rethrown, for it ends the process. */
@@ -27,6 +28,20 @@ export function notLeader(status: RaftStatus): TidemarkError {
 export function withLeader(error: unknown, status: RaftStatus): TidemarkError {
   if (isTidemarkError(error, 'NOT_LEADER')) return notLeader(status);
   return codedOrThrow(error);
+}
+
+/** Makes the error that ends a member that was removed, and every later start on its folder. */
+export function memberRemoved(of: {
+  readonly memberId: MemberId;
+  readonly clusterId: string;
+}): TidemarkError {
+  return new TidemarkError(
+    'MEMBER_REMOVED',
+    `member ${of.memberId} was removed from cluster ${of.clusterId}`,
+    {
+      next: 'Its folder is of no more use. To bring the machine back, add it on an empty folder.',
+    },
+  );
 }
 
 /** Makes the error for calls that only a member of a cluster can answer. */

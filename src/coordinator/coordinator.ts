@@ -23,7 +23,8 @@ import type {
   ToExecutor,
 } from '../wire/index.ts';
 import { createClientService } from './client-service.ts';
-import { notInitialised, notReady } from './coded-error.ts';
+import { CommittedMembers } from './committed-members.ts';
+import { memberRemoved, notInitialised, notReady } from './coded-error.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
 import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from './data-folder.ts';
 import { DigestCalls, digestsReply } from './digest-calls.ts';
@@ -31,7 +32,7 @@ import { redirect } from './executor-service.ts';
 import { bindServer, createServer, unary, type BoundServer } from './grpc-server.ts';
 import { serveKeyValues } from './key-value-service.ts';
 import { livenessChecks, readinessChecks } from './health.ts';
-import type { Identity } from './identity.ts';
+import { writeIdentity, type Identity } from './identity.ts';
 import { createInitialiser } from './initialise.ts';
 import { createCoordinatorMetrics, type CoordinatorMetrics } from './metrics.ts';
 import { advertised, type CoordinatorOptions, type ListenOptions } from './options.ts';
@@ -81,6 +82,7 @@ class CoordinatorProcess implements RunningCoordinator {
   #ops: OpsServer | undefined;
   #own: ExpectedMember = { peerAddress: '', clientAddress: '' };
   #stopping: Promise<void> | undefined;
+  #removed: Promise<void> | undefined;
 
   constructor(options: CoordinatorOptions, folder: DataFolder) {
     this.#options = options;
@@ -165,6 +167,7 @@ class CoordinatorProcess implements RunningCoordinator {
         else callback(toServiceError(notInitialised()));
       },
       admit: unary((request) => initialiser.admit(request)),
+      join: unary((request) => initialiser.join(request)),
       digests: unary((request) => {
         const { identity, digests } = this.#cluster();
         return digestsReply(request, identity, digests());
@@ -222,17 +225,33 @@ class CoordinatorProcess implements RunningCoordinator {
     }
   }
 
+  /** Writes down that this member is none any more, so that its folder never votes again; then it ends. */
+  async #endRemoved(identity: Identity): Promise<void> {
+    const { onFatal } = this.#options;
+    try {
+      await writeIdentity(this.#folder.path, { ...identity, started: true, removed: true });
+    } catch (error) {
+      onFatal(error);
+      return;
+    }
+    onFatal(memberRemoved(identity));
+  }
+
   /** Joins the cluster that the identity names. */
   async #begin(identity: Identity): Promise<void> {
     this.#identity = identity;
+    const clock = this.#options.clock ?? systemClock;
     const addresses = new Map(identity.members.map((member) => [member.id, member.peerAddress]));
+    const committed = new CommittedMembers(() => this.#node?.raft.status(), clock);
     this.#transport = createGrpcPeerTransport({
       clusterId: identity.clusterId,
       memberId: identity.memberId,
+      ownAddress: this.#own.peerAddress,
       addressOf: (id) => addresses.get(id),
+      isRemoved: (id) => committed.isRemoved(id),
       credentials: this.#options.credentials.peer,
       log: this.#options.log.child({ component: 'transport' }),
-      clock: this.#options.clock ?? systemClock,
+      clock,
     });
     const digestCalls = new DigestCalls(identity.clusterId, this.#options.credentials.peer);
     this.#digestCalls = digestCalls;
@@ -240,11 +259,15 @@ class CoordinatorProcess implements RunningCoordinator {
       identity,
       folder: this.#folder,
       transport: this.#transport,
-      clock: this.#options.clock ?? systemClock,
+      credentials: this.#options.credentials,
+      clock,
       log: this.#options.log,
       scheduler: this.#options.scheduler ?? {},
       onOutcome: this.#metrics.onOutcome,
       askDigests: (member) => digestCalls.ask(member),
+      onRemoved: () => {
+        this.#removed ??= this.#endRemoved(identity);
+      },
       onFatal: this.#options.onFatal,
     });
     this.#options.log.info(

@@ -9,7 +9,8 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Level } from 'level';
-import { TidemarkError } from '../base/index.ts';
+import { TidemarkError, mutated } from '../base/index.ts';
+import { memberRemoved } from './coded-error.ts';
 import { IDENTITY_FILE, isMissing, ownMember, readIdentity, type Identity } from './identity.ts';
 
 export interface DataFolder {
@@ -51,10 +52,11 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
 }
 
 /**
- * Refuses a folder that belongs to another member than the one that this process was started as.
- * @throws TidemarkError `DATA_OF_OTHER_CLUSTER`.
+ * Refuses a folder of a member that was removed, or of another than the one that this process was started as.
+ * @throws TidemarkError `MEMBER_REMOVED`, `DATA_OF_OTHER_CLUSTER`.
  */
 export function checkOwner(path: string, identity: Identity, expected: ExpectedMember): void {
+  if (identity.removed && !mutated('coordinator.removedMemberStarts')) throw memberRemoved(identity);
   const own = ownMember(identity);
   if (own.peerAddress === expected.peerAddress && own.clientAddress === expected.clientAddress) return;
   const told = `peers at ${own.peerAddress} and clients at ${own.clientAddress}`;

@@ -1,6 +1,6 @@
 /** How members tell each other digests of their states: one small call to a connection that is kept. */
 import { Metadata } from '@grpc/grpc-js';
-import { TidemarkError, type ClusterId, type MemberId } from '../base/index.ts';
+import { LIMITS, TidemarkError, type ClusterId, type MemberId } from '../base/index.ts';
 import type { Member } from '../raft/index.ts';
 import { CHANNEL_OPTIONS, PeerClient, fromServiceError } from '../wire/index.ts';
 import type { DigestsReply, DigestsRequest, PeerCredentials } from '../wire/index.ts';
@@ -46,10 +46,19 @@ export class DigestCalls {
     this.#clients.clear();
   }
 
+  /** Those that are still members are dialled again: this happens once in many replacements. */
+  #forgetOldest(): void {
+    const [oldest] = this.#clients;
+    if (oldest === undefined || this.#clients.size < LIMITS.membersMax) return;
+    oldest[1].client.close();
+    this.#clients.delete(oldest[0]);
+  }
+
   #client({ id, peerAddress }: Member): PeerClient {
     const kept = this.#clients.get(id);
     if (kept?.address === peerAddress) return kept.client;
     kept?.client.close();
+    this.#forgetOldest();
     const client = new PeerClient(peerAddress, this.#credentials.channelTo(id), OPTIONS);
     this.#clients.set(id, { address: peerAddress, client });
     return client;

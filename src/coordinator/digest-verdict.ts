@@ -14,6 +14,14 @@ export type Verdict =
   /** Values differ and none is known to be held by a majority: nobody knows who is right. */
   | { readonly kind: 'split'; readonly index: number };
 
+/** Only states of voters make a majority: a learner's may be anything, and must equal theirs. */
+export interface Electorate {
+  /** All voters, also those that said nothing. */
+  readonly voters: number;
+  /** Whether this member is one of them; `others` holds voters only. */
+  readonly ownVotes: boolean;
+}
+
 /**
  * Compares at the newest index at which values differ. A difference stays: a state that is wrong at one index
  * is not trusted again because it is equal at a later one.
@@ -21,7 +29,7 @@ export type Verdict =
 export function judgeDigests(
   own: DigestReport,
   others: ReadonlyMap<number, DigestReport>,
-  voters: number,
+  { voters, ownVotes }: Electorate,
 ): Verdict {
   for (const { index, digest } of [...own].sort((left, right) => right.index - left.index)) {
     const found = new Map<number, string>();
@@ -30,7 +38,8 @@ export function judgeDigests(
       if (value !== undefined) found.set(member, value);
     }
     if ([...found.values()].every((value) => value === digest)) continue;
-    const majority = [digest, ...found.values()].find((value, _at, all) => {
+    const votes = ownVotes ? [digest, ...found.values()] : [...found.values()];
+    const majority = votes.find((value, _at, all) => {
       return all.filter((other) => other === value).length * 2 > voters;
     });
     if (majority === undefined) return { kind: 'split', index };

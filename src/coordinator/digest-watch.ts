@@ -9,7 +9,7 @@ import { judgeDigests, type DigestReport, type Verdict } from './digest-verdict.
 
 export interface DigestWatchParts {
   readonly own: () => DigestReport;
-  /** Ids of all voters, this member among them. */
+  /** Ids of all voters; a learner is not among them, but compares its own state all the same. */
   readonly voters: () => readonly number[];
   readonly ownId: number;
   /** @throws TidemarkError when the member does not answer. */
@@ -72,9 +72,12 @@ export class DigestWatch {
   }
 
   #judge(): void {
-    const { own, voters, log, onVerdict, onFatal } = this.#parts;
+    const { own, ownId, log, onVerdict, onFatal } = this.#parts;
     if (mutated('coordinator.digestsNotCompared')) return;
-    const verdict = judgeDigests(own(), this.#reports, voters().length);
+    const voters = this.#parts.voters();
+    for (const member of this.#reports.keys()) if (!voters.includes(member)) this.#reports.delete(member);
+    const electorate = { voters: voters.length, ownVotes: voters.includes(ownId) };
+    const verdict = judgeDigests(own(), this.#reports, electorate);
     const changed = verdict.kind !== this.#verdict.kind;
     this.#verdict = verdict;
     if (!changed) return;

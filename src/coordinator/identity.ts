@@ -1,6 +1,7 @@
 /**
- * Who this coordinator is: a small file that `cluster init` writes once. Without it a node never votes; with
- * a damaged one it does not start. The file carries a checksum, so that a flipped bit is not another member.
+ * Who this coordinator is: a small file, written when it is admitted to a cluster. Without it a node never
+ * votes; with a damaged one, or one that says that it was removed, it does not start. The file carries a
+ * checksum, so that a flipped bit is not another member.
  */
 import { createHash } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { TidemarkError, clusterId, isTidemarkError, memberId, must } from '../ba
 import type { ClusterId, MemberId } from '../base/index.ts';
 import type { Member } from '../raft/index.ts';
 
-export const IDENTITY_FORMAT = 1;
+export const IDENTITY_FORMAT = 2;
 export const IDENTITY_FILE = 'identity.json';
 /** What `cluster init` intends while it asks the others; makes an interrupted init repeatable. */
 export const PENDING_FILE = 'identity.pending.json';
@@ -17,9 +18,17 @@ export const PENDING_FILE = 'identity.pending.json';
 export interface Identity {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
+  /**
+   * The members of `cluster init`: the configuration before the log's first entry. On a member that joined
+   * later only whom it may hear from before its log says it.
+   */
   readonly members: readonly Member[];
+  /** Added to a running cluster: who belongs to it is in the log. */
+  readonly joined: boolean;
   /** True once this member's log was made: from then on a missing log is a lost one, and never votes. */
   readonly started: boolean;
+  /** True once this member has heard that it was removed. Its id is never used again. */
+  readonly removed: boolean;
 }
 
 /** Returns the member of an identity that is this node itself. */
@@ -105,7 +114,9 @@ function parseIdentity(text: string, path: string): Identity {
         peerAddress: member.peerAddress,
         clientAddress: member.clientAddress,
       })),
+      joined: body['joined'] === true,
       started: body['started'] === true,
+      removed: body['removed'] === true,
     };
     ownMember(identity);
     return identity;

@@ -1,21 +1,25 @@
 /**
- * How a cluster begins (design section 3): once, by hand, on one coordinator. It chooses a random cluster id,
- * asks each other coordinator who it is, admits each, and writes its own identity last. What it intends is on
- * disk before the first other is admitted, so that an init that was interrupted can be given again and ends
- * with the same cluster; a node without an identity never starts consensus and so never votes.
+ * How a node comes to belong to a cluster (design section 3). A cluster begins once, by hand, on one
+ * coordinator: it chooses a random cluster id, asks each other coordinator who it is, admits each, and writes
+ * its own identity last. What it intends is on disk before the first other is admitted, so that an init that
+ * was interrupted can be given again and ends with the same cluster; a node without an identity never starts
+ * consensus and so never votes. Later members join (join.ts).
  */
 import { randomBytes } from 'node:crypto';
 import { TidemarkError, clusterId, memberId, mutated } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { Member } from '../raft/index.ts';
 import type { AdmitReply, AdmitRequest, Credentials, InitReply, InitRequest } from '../wire/index.ts';
+import type { JoinReply, JoinRequest } from '../wire/index.ts';
 import { askStatus, sendAdmit, type CoordinatorAnswer } from './ask-coordinator.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { checkFormat } from './grpc-server.ts';
+import { alreadyInitialised, checkAddresses, joinCluster, readMembers } from './join.ts';
 import { PENDING_FILE, readIdentity, removePending, writeIdentity, type Identity } from './identity.ts';
 import { safeNumber } from './safe-number.ts';
 
 export const INIT_FORMAT = 1;
+const NEW = { joined: false, started: false, removed: false } as const;
 const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
 
 export interface InitialiserOptions {
@@ -37,6 +41,8 @@ export interface Initialiser {
   init(request: InitRequest): Promise<InitReply>;
   /** @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`. */
   admit(request: AdmitRequest): Promise<AdmitReply>;
+  /** @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`. */
+  join(request: JoinRequest): Promise<JoinReply>;
 }
 
 export function createInitialiser(options: InitialiserOptions): Initialiser {
@@ -51,6 +57,7 @@ export function createInitialiser(options: InitialiserOptions): Initialiser {
   return {
     init: (request) => exclusively(() => init(options, request)),
     admit: (request) => exclusively(() => admit(options, request)),
+    join: (request) => exclusively(() => joinCluster(options, request)),
   };
 }
 
@@ -88,19 +95,11 @@ async function becomeMember(options: InitialiserOptions, plan: Identity): Promis
 async function admit(options: InitialiserOptions, request: AdmitRequest): Promise<AdmitReply> {
   checkFormat(request.format, INIT_FORMAT, 'the admit request');
   const identity = readAdmission(request);
-  const own = identity.members.find((member) => member.id === identity.memberId);
-  const { peerAddress, clientAddress } = options.own();
-  if (own?.peerAddress !== peerAddress || own.clientAddress !== clientAddress) {
-    throw new TidemarkError(
-      'MEMBER_MISMATCH',
-      `admitted as member ${identity.memberId} at ${own?.peerAddress ?? 'no address'}, not at ${peerAddress}`,
-      { next: 'Check that each coordinator advertises an address of its own.' },
-    );
-  }
+  checkAddresses(identity, options.own());
   const existing = options.identity();
   if (existing !== undefined) {
     if (sameIdentity(existing, identity)) return { format: INIT_FORMAT };
-    throw alreadyInitialised(`the coordinator at ${clientAddress}`, existing.clusterId);
+    throw alreadyInitialised(`the coordinator at ${options.own().clientAddress}`, existing.clusterId);
   }
   await writeIdentity(options.folder, identity);
   await options.begin(identity);
@@ -154,17 +153,11 @@ async function makePlan(
   if (pending !== undefined && sameAddresses(pending.members, members)) return pending;
   const own = members.findIndex((member) => member.peerAddress === options.own().peerAddress);
   const id = clusterId(randomBytes(16).toString('hex'));
-  return { clusterId: id, memberId: memberId(own + 1), members, started: false };
+  return { ...NEW, clusterId: id, memberId: memberId(own + 1), members };
 }
 
 function refuseForeign(asked: string, found: string, planned: string): void {
   if (found !== '' && found !== planned) throw alreadyInitialised(`the coordinator at ${asked}`, found);
-}
-
-function alreadyInitialised(who: string, cluster: string): TidemarkError {
-  return new TidemarkError('ALREADY_INITIALIZED', `${who} belongs to cluster ${cluster} already`, {
-    next: 'See tidemark cluster status. To begin anew, start coordinators on empty data folders.',
-  });
 }
 
 function readAdmission(request: AdmitRequest): Identity {
@@ -173,14 +166,10 @@ function readAdmission(request: AdmitRequest): Identity {
     throw new TidemarkError('BAD_REQUEST', 'the admission names no cluster id or no valid list of members');
   }
   return {
+    ...NEW,
     clusterId: clusterId(text),
     memberId: memberId(safeNumber(request.memberId, 'member id')),
-    members: request.members.map((member) => ({
-      id: memberId(safeNumber(member.memberId, 'member id')),
-      peerAddress: member.peerAddress,
-      clientAddress: member.clientAddress,
-    })),
-    started: false,
+    members: readMembers(request.members),
   };
 }
 

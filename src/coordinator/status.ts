@@ -1,5 +1,6 @@
 /** What a coordinator says of itself; every node answers this, whether it leads or not. */
-import type { DigestReply, StatusReply } from '../wire/index.ts';
+import type { RaftStatus } from '../raft/index.ts';
+import type { DigestReply, MemberInfo, StatusReply } from '../wire/index.ts';
 import type { ClusterNode } from './cluster-node.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import type { Identity } from './identity.ts';
@@ -21,6 +22,7 @@ export function statusReply(input: {
   }
   const status = node.raft.status();
   const view = node.view();
+  const times = node.raft.writeTimes();
   const leader = status.members.find((member) => member.id === status.leaderId);
   return {
     format: STATUS_FORMAT,
@@ -37,14 +39,34 @@ export function statusReply(input: {
     lastIndex: BigInt(status.lastIndex),
     logTimeMs: BigInt(view.cluster.logTimeMs),
     digest: view.digest,
-    members: status.members.map(({ id, peerAddress, clientAddress }) => ({
+    members: membersOf(status),
+    leaderContactMs: BigInt(Math.round(status.leaderContactMs ?? 0)),
+    executors: view.executors.size,
+    configurationIndex: BigInt(status.configuration.index),
+    nextMemberId: BigInt(status.configuration.nextMemberId),
+    diskP50Us: microseconds(times.p50Ms),
+    diskP99Us: microseconds(times.p99Ms),
+  };
+}
+
+function membersOf({ members, followers }: RaftStatus): MemberInfo[] {
+  return members.map(({ id, peerAddress, clientAddress, role }) => {
+    const known = followers.find((follower) => follower.id === id);
+    return {
       memberId: BigInt(id),
       peerAddress,
       clientAddress,
-    })),
-    leaderContactMs: BigInt(Math.round(status.leaderContactMs ?? 0)),
-    executors: view.executors.size,
-  };
+      role,
+      replication: known?.state ?? '',
+      matchIndex: BigInt(known?.match ?? 0),
+      lag: BigInt(known?.lag ?? 0),
+      silentMs: BigInt(Math.round(known?.silentMs ?? 0)),
+    };
+  });
+}
+
+function microseconds(ms: number): bigint {
+  return BigInt(Math.round(ms * 1_000));
 }
 
 /** What a member says of its state and of the others'. */
@@ -81,4 +103,8 @@ const EMPTY: StatusReply = {
   members: [],
   leaderContactMs: 0n,
   executors: 0,
+  configurationIndex: 0n,
+  nextMemberId: 0n,
+  diskP50Us: 0n,
+  diskP99Us: 0n,
 };

@@ -3,6 +3,7 @@
  * limits, errors in metadata, and the one wrapper around streams.
  */
 export {
+  AddMemberRequest,
   AppliedItem,
   ApplyReply,
   ApplyRequest,
@@ -20,9 +21,13 @@ export {
   ListTasksRequest,
   ListWindowsReply,
   ListWindowsRequest,
+  MemberInfo,
+  MembershipReply,
   NodeAddress,
   OpenSessionReply,
   OpenSessionRequest,
+  PromoteMemberRequest,
+  RemoveMemberRequest,
   ReportInfo,
   RetryTasksReply,
   RetryTasksRequest,
@@ -86,6 +91,8 @@ export {
   AdmitRequest,
   DigestsReply,
   DigestsRequest,
+  JoinReply,
+  JoinRequest,
   Member,
   PeerClient,
   PeerFrame,

@@ -4,8 +4,8 @@ import { judgeDigests, type DigestReport } from '../../src/coordinator/digest-ve
 const report = (...values: readonly (readonly [number, string])[]): DigestReport =>
   values.map(([index, digest]) => ({ index, digest }));
 
-const judge = (own: DigestReport, others: readonly DigestReport[], voters = 3) =>
-  judgeDigests(own, new Map(others.map((other, at) => [at + 2, other])), voters);
+const judge = (own: DigestReport, others: readonly DigestReport[], voters = 3, ownVotes = true) =>
+  judgeDigests(own, new Map(others.map((other, at) => [at + 2, other])), { voters, ownVotes });
 
 describe('the verdict on digests', () => {
   it('is equal where nothing differs, or nothing can be compared', () => {
@@ -35,6 +35,12 @@ describe('the verdict on digests', () => {
     });
     expect(judge(report([7, 'a']), [report([7, 'b'])])).toEqual({ kind: 'split', index: 7 });
     expect(judge(report([7, 'a']), [report([7, 'a']), report([7, 'b'])], 5).kind).toBe('split');
+  });
+
+  it('leaves a learner out of the majority, and ends it where it differs from one', () => {
+    expect(judge(report([7, 'b']), [report([7, 'b']), report([7, 'a'])], 3, false).kind).toBe('split');
+    expect(judge(report([7, 'b']), [report([7, 'a']), report([7, 'a'])], 3, false).kind).toBe('wrong');
+    expect(judge(report([7, 'b']), [report([7, 'b']), report([7, 'b'])], 3, false).kind).toBe('equal');
   });
 
   it('finds a difference at an older index, if only there both are known', () => {

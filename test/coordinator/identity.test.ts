@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { clusterId, memberId } from '../../src/base/index.ts';
 import { checkOwner, openDataFolder } from '../../src/coordinator/data-folder.ts';
 import { IDENTITY_FILE, readIdentity, writeIdentity, type Identity } from '../../src/coordinator/identity.ts';
+import { rule } from '../support/rule.ts';
 
 let folder: string;
 
@@ -18,7 +19,9 @@ const IDENTITY: Identity = {
   clusterId: clusterId('00112233445566778899aabbccddeeff'),
   memberId: memberId(2),
   members: [member(1), member(2), member(3)],
+  joined: false,
   started: false,
+  removed: false,
 };
 
 beforeEach(async () => {
@@ -61,7 +64,7 @@ describe('the identity file', () => {
     await writeIdentity(folder, IDENTITY);
     const path = join(folder, IDENTITY_FILE);
     const text = await readFile(path, 'utf8');
-    await writeFile(path, text.replace('"format": 1', '"format": 2'));
+    await writeFile(path, text.replace('"format": 2', '"format": 3'));
     await expect(readIdentity(folder)).rejects.toMatchObject({ code: 'FORMAT_UNKNOWN' });
   });
 });
@@ -92,6 +95,13 @@ describe('the data folder', () => {
     expect(() => {
       checkOwner(folder, IDENTITY, { ...own, peerAddress: '10.0.0.9:7401' });
     }).toThrow(expect.objectContaining({ code: 'DATA_OF_OTHER_CLUSTER' }) as Error);
+  });
+
+  rule('coordinator.removedMemberStarts', 'of a member that was removed is MEMBER_REMOVED', () => {
+    const own = { peerAddress: '10.0.0.2:7401', clientAddress: '10.0.0.2:7400' };
+    expect(() => {
+      checkOwner(folder, { ...IDENTITY, removed: true }, own);
+    }).toThrow(expect.objectContaining({ code: 'MEMBER_REMOVED' }) as Error);
   });
 
   test('that cannot be made is STORAGE_FAILED', async () => {

@@ -33,10 +33,12 @@ interface Side {
 
 const open: Side[] = [];
 const addresses = new Map<MemberId, string>();
+const removed = new Set<number>();
 
 afterEach(async () => {
   for (const side of open.splice(0)) await close(side);
   addresses.clear();
+  removed.clear();
 });
 
 async function close({ transport, server }: Side): Promise<void> {
@@ -49,10 +51,15 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
   const warnings: unknown[] = [];
   const received: string[] = [];
   const greeted: unknown[] = [];
+  let own = '';
   const transport = createGrpcPeerTransport({
     clusterId: cluster,
     memberId: memberId(id),
     addressOf: (peer) => addresses.get(peer),
+    isRemoved: (peer) => removed.has(peer),
+    get ownAddress() {
+      return own;
+    },
     credentials,
     clock: systemClock,
     log: { info: () => undefined, warn: (fields) => warnings.push(fields['code']) },
@@ -67,6 +74,9 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
     admit: (_call, callback) => {
       callback(null, { format: 1 });
     },
+    join: (_call, callback) => {
+      callback(null, { format: 1 });
+    },
     digests: (_call, callback) => {
       callback(null, { format: 1, digests: [] });
     },
@@ -78,7 +88,8 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
       else reject(error);
     });
   });
-  addresses.set(memberId(id), `127.0.0.1:${bound}`);
+  own = `127.0.0.1:${bound}`;
+  addresses.set(memberId(id), own);
   const side = { transport, server, received, warnings, greeted, port: bound };
   open.push(side);
   return side;
@@ -210,6 +221,7 @@ test('what waits for a peer that cannot be reached is bounded', () => {
     clock: systemClock,
     log: quiet,
     onClosed: () => undefined,
+    onRemoved: () => undefined,
   });
   const frame = Buffer.alloc(LIMITS.peerFrameBytesMax);
   for (let at = 0; at < 64; at++) link.send(frame);
@@ -247,4 +259,33 @@ test('a peer whose process has ended is told from one that only closed its strea
     { withinMs: 5_000 },
   );
   expect([probes, gone]).toEqual([1, [2]]);
+});
+
+rule('raft.removedMemberHeard', 'a member that was removed is heard no more, and told so', async () => {
+  removed.clear();
+  for (const side of open.splice(0)) await close(side);
+  const [one, two] = [await start(1), await start(2)];
+  let told = 0;
+  two.transport.onRemoved?.(() => (told += 1));
+  send(two, 1, 'as a member');
+  await eventually(() => one.received.length === 1, { withinMs: 5_000 });
+  // Committed while its stream is open: the next frame ends the stream, and so does every hello after that.
+  removed.add(2);
+  await eventually(
+    () => {
+      send(two, 1, 'as none');
+      return told > 1;
+    },
+    { withinMs: 3_000 },
+  );
+  expect(one.received).toEqual(['2:as a member']);
+});
+
+test('a member that the log does not name yet is answered where it says that it listens', async () => {
+  const [one, nine] = [await start(1), await start(9)];
+  addresses.delete(memberId(9));
+  send(nine, 1, 'unheard of');
+  await eventually(() => one.received.length === 1, { withinMs: 5_000 });
+  send(one, 9, 'heard');
+  await eventually(() => nine.received.length === 1, { withinMs: 5_000 });
 });

@@ -120,17 +120,28 @@ test('an entry of another format is refused, a damaged one told apart', () => {
 });
 
 describe('a hello', () => {
-  const expected = { clusterId: CLUSTER, memberId: memberId(2), isMember: (id: number) => id <= 3 };
+  const expected = {
+    clusterId: CLUSTER,
+    memberId: memberId(2),
+    isMember: (id: number) => id <= 3,
+    isRemoved: (id: number) => id === 3,
+  };
   const hello = { clusterId: CLUSTER, from: memberId(1), to: memberId(2), incarnation: 'a' };
 
   test('of a member to this one is answered with its id', () => {
-    expect(checkHello(encodeHello(hello), expected)).toBe(1);
+    expect(checkHello(encodeHello(hello), expected)).toMatchObject({ from: 1, lane: 'log' });
+  });
+
+  test('of a member that is not known yet is taken with the address that it names', () => {
+    const later = encodeHello({ ...hello, from: memberId(9), address: 'peer-9:1', lane: 'bulk' });
+    expect(checkHello(later, expected)).toMatchObject({ from: 9, lane: 'bulk', address: 'peer-9:1' });
   });
 
   test.each([
     ['of another cluster', { clusterId: 'ffffffffffffffffffffffffffffffff' }, 'CLUSTER_MISMATCH'],
     ['meant for another member', { to: 3 }, 'MEMBER_MISMATCH'],
-    ['of a stranger', { from: 9 }, 'MEMBER_MISMATCH'],
+    ['of a stranger without an address', { from: 9 }, 'MEMBER_MISMATCH'],
+    ['of a member that was removed', { from: 3 }, 'MEMBER_REMOVED'],
     ['of this member itself', { from: 2 }, 'MEMBER_MISMATCH'],
   ])('%s is refused [R54]', (_what, change, code) => {
     const bytes = encode(1, { ...hello, ...change });

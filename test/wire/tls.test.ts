@@ -42,6 +42,9 @@ async function serve(server: ServerCredentials, check?: Credentials['peer']['che
     digests: (_call, callback) => {
       callback(null, { format: 1, digests: [] });
     },
+    join: (_call, callback) => {
+      callback(null, { format: 1 });
+    },
     admit: (call, callback) => {
       try {
         check?.(call, 2);

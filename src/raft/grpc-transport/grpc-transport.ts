@@ -4,18 +4,23 @@
 import { randomBytes } from 'node:crypto';
 import type { ClusterId, Clock, MemberId } from '../../base/index.ts';
 import type { PeerCredentials, PeerServer } from '../../wire/index.ts';
-import type { PeerTransport, RaftLogger } from '../types.ts';
+import type { Member, PeerTransport, RaftLogger } from '../types.ts';
 import { DeathWatch } from './death-watch.ts';
-import { encodeHello } from './hello.ts';
-import { PeerInbox } from './peer-inbox.ts';
+import { encodeHello, type Lane } from './hello.ts';
+import { PeerAddresses } from './peer-addresses.ts';
+import { PeerInbox, type FrameHandler } from './peer-inbox.ts';
 import { PeerLink } from './peer-link.ts';
 import { PeerLinks } from './peer-links.ts';
 
 export interface GrpcPeerTransportOptions {
   readonly clusterId: ClusterId;
   readonly memberId: MemberId;
-  /** Where a member listens for peers; undefined for whoever is no member. Asked at each dial. */
+  /** Where this member listens for peers, as advertised: those that do not know it yet are told. */
+  readonly ownAddress?: string;
+  /** Where members listen that the log has not named yet (see `setMembers`). Asked at each dial. */
   readonly addressOf: (id: MemberId) => string | undefined;
+  /** Whether it is committed that a member is none any more: it is told so, and heard no more. */
+  readonly isRemoved?: (id: MemberId) => boolean;
   readonly credentials: PeerCredentials;
   readonly clock: Clock;
   readonly log: RaftLogger;
@@ -28,67 +33,105 @@ export interface GrpcPeerTransport extends PeerTransport {
 
 /** Makes the transport of one member. It dials whom it has to write to, and whom it is told to. */
 export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): GrpcPeerTransport {
-  const { clusterId, memberId, addressOf, credentials, clock, log } = options;
-  const incarnation = randomBytes(8).toString('hex');
-  const isMember = (id: MemberId): boolean => addressOf(id) !== undefined;
+  return new Transport(options);
+}
+
+class Transport implements GrpcPeerTransport {
+  readonly service: GrpcPeerTransport['service'];
+  readonly #options: GrpcPeerTransportOptions;
+  readonly #incarnation = randomBytes(8).toString('hex');
+  readonly #addresses: PeerAddresses;
+  readonly #inbox: PeerInbox;
+  readonly #watch: DeathWatch;
+  readonly #links: PeerLinks;
   /** Said once, although each attempt to reach it tells so again. */
-  const ended = new Set<MemberId>();
-  let onGone: (id: MemberId) => void = () => undefined;
-  const inbox = new PeerInbox({
-    expected: { clusterId, memberId, isMember },
-    credentials,
-    log,
-    onOpened: (hello) => {
-      ended.delete(hello.from);
-      watch.greeted(hello.from, hello.incarnation);
-    },
-    onClosed: (from) => {
-      watch.streamClosed(from);
-    },
-  });
-  const watch = new DeathWatch({
-    addressOf,
-    connected: (id) => inbox.has(id) || links.connected(id),
-    onGone: (id) => {
-      if (!ended.has(id)) log.info({ peer: id }, 'the process of a peer has ended');
-      ended.add(id);
-      onGone(id);
-    },
-  });
-  const links = new PeerLinks(memberId, (to, lane) => {
-    const hello = encodeHello({ clusterId, from: memberId, to, incarnation, lane });
-    const onClosed = (): void => {
-      watch.streamClosed(to);
-    };
-    const address = (): string | undefined => addressOf(to);
-    return new PeerLink({ to, address, credentials: credentials.channelTo(to), hello, clock, log, onClosed });
-  });
-  return {
-    service: {
-      frames: (call, callback) => {
-        inbox.accept(call, callback);
+  readonly #ended = new Set<MemberId>();
+  #onGone: (id: MemberId) => void = () => undefined;
+  #onRemoved: () => void = () => undefined;
+
+  constructor(options: GrpcPeerTransportOptions) {
+    const { clusterId, memberId, credentials, log, isRemoved = () => false } = options;
+    this.#options = options;
+    const addresses = new PeerAddresses(options.addressOf);
+    this.#addresses = addresses;
+    this.#inbox = new PeerInbox({
+      expected: { clusterId, memberId, isMember: (id) => addresses.of(id) !== undefined, isRemoved },
+      credentials,
+      log,
+      onOpened: ({ from, incarnation, address }) => {
+        this.#ended.delete(from);
+        addresses.introduce(from, address);
+        this.#watch.greeted(from, incarnation);
       },
-    },
-    send(to, frame) {
-      links.to(to, 'log').send(frame);
-    },
-    sendBulk(to, frame) {
-      links.to(to, 'bulk').send(frame);
-    },
-    setMembers(members) {
-      links.keep(members.map(({ id }) => id));
-    },
-    onFrame(handler) {
-      inbox.onFrame(handler);
-    },
-    onPeerGone(handler) {
-      onGone = handler;
-    },
-    close() {
-      watch.close();
-      links.close();
-      inbox.close();
-      return Promise.resolve();
-    },
-  };
+      onClosed: (from) => {
+        this.#watch.streamClosed(from);
+      },
+    });
+    this.#watch = new DeathWatch({
+      addressOf: (id) => addresses.of(id),
+      connected: (id) => this.#inbox.has(id) || this.#links.connected(id),
+      onGone: (id) => {
+        if (!this.#ended.has(id)) log.info({ peer: id }, 'the process of a peer has ended');
+        this.#ended.add(id);
+        this.#onGone(id);
+      },
+    });
+    this.#links = new PeerLinks(memberId, (to, lane) => this.#makeLink(to, lane));
+    this.service = {
+      frames: (call, callback) => {
+        this.#inbox.accept(call, callback);
+      },
+    };
+  }
+
+  send(to: MemberId, frame: Uint8Array): void {
+    this.#links.to(to, 'log').send(frame);
+  }
+
+  sendBulk(to: MemberId, frame: Uint8Array): void {
+    this.#links.to(to, 'bulk').send(frame);
+  }
+
+  onFrame(handler: FrameHandler): void {
+    this.#inbox.onFrame(handler);
+  }
+
+  onPeerGone(handler: (id: MemberId) => void): void {
+    this.#onGone = handler;
+  }
+
+  setMembers(members: readonly Member[]): void {
+    this.#addresses.set(members);
+    this.#links.keep(members.map(({ id }) => id));
+  }
+
+  onRemoved(handler: () => void): void {
+    this.#onRemoved = handler;
+  }
+
+  close(): Promise<void> {
+    this.#watch.close();
+    this.#links.close();
+    this.#inbox.close();
+    return Promise.resolve();
+  }
+
+  #makeLink(to: MemberId, lane: Lane): PeerLink {
+    const { clusterId, memberId, ownAddress, credentials, clock, log } = this.#options;
+    const incarnation = this.#incarnation;
+    return new PeerLink({
+      to,
+      address: () => this.#addresses.of(to),
+      credentials: credentials.channelTo(to),
+      hello: encodeHello({ clusterId, from: memberId, to, incarnation, lane, address: ownAddress }),
+      clock,
+      log,
+      onClosed: () => {
+        this.#watch.streamClosed(to);
+      },
+      onRemoved: () => {
+        this.#onRemoved();
+      },
+    });
+  }
 }

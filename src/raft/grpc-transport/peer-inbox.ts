@@ -3,11 +3,11 @@
  * replaces it.
  */
 import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
-import { TidemarkError, isTidemarkError, type MemberId } from '../../base/index.ts';
+import { LIMITS, TidemarkError, isTidemarkError, mutated, type MemberId } from '../../base/index.ts';
 import { toServiceError } from '../../wire/index.ts';
 import type { PeerCredentials, PeerFrame, PeerFramesEnd } from '../../wire/index.ts';
 import type { RaftLogger } from '../types.ts';
-import { checkHello, type CheckedHello, type ExpectedHello, type Lane } from './hello.ts';
+import { checkHello, removedPeer, type ExpectedHello, type Lane, type CheckedHello } from './hello.ts';
 
 export type FrameHandler = (from: MemberId, frame: Uint8Array) => void;
 
@@ -19,6 +19,9 @@ export interface PeerInboxParts {
   readonly onOpened: (hello: CheckedHello) => void;
   readonly onClosed: (from: MemberId) => void;
 }
+
+/** Members in two lanes, and as many again that this member has not heard of yet. */
+const STREAMS_MAX = 4 * LIMITS.membersMax;
 
 type FrameCall = ServerReadableStream<PeerFrame, PeerFramesEnd>;
 
@@ -72,7 +75,8 @@ export class PeerInbox {
     call.on('data', (frame: PeerFrame) => {
       if (ended) return;
       if (greeted !== undefined) {
-        this.#handler?.(greeted.from, frame.payload);
+        if (this.#removed(greeted.from)) end(removedPeer(greeted.from));
+        else this.#handler?.(greeted.from, frame.payload);
         return;
       }
       try {
@@ -93,14 +97,20 @@ export class PeerInbox {
 
   #greet(call: FrameCall, payload: Uint8Array, end: Inbound['end']): Greeted {
     if (this.#closed) throw new TidemarkError('STOPPING', 'this member is stopping');
-    const hello = checkHello(payload, this.#parts.expected);
+    const hello = checkHello(payload, { ...this.#parts.expected, isRemoved: (id) => this.#removed(id) });
     const { from, lane } = hello;
     this.#parts.credentials.checkCaller(call, from);
     const key = keyOf(from, lane);
     this.#streams.get(key)?.end(new TidemarkError('CANCELLED', 'the peer opened a newer stream'));
+    if (this.#streams.size >= STREAMS_MAX) throw new TidemarkError('OVERLOADED', 'too many peers');
     this.#streams.set(key, { end });
     this.#parts.onOpened(hello);
     return { from, key };
+  }
+
+  /** Asked with every frame: its streams end when the first one comes after the removal was committed. */
+  #removed(id: MemberId): boolean {
+    return this.#parts.expected.isRemoved(id) && !mutated('raft.removedMemberHeard');
   }
 }
 

@@ -27,6 +27,8 @@ export interface PeerLinkParts {
   readonly clock: Clock;
   readonly log: RaftLogger;
   readonly onClosed: () => void;
+  /** The peer has committed that this member is none any more. */
+  readonly onRemoved: () => void;
 }
 
 interface Connection {
@@ -142,6 +144,7 @@ export class PeerLink {
     if (!this.#failing)
       log.warn({ peer: to, code: error?.code, error: error?.message }, 'the stream to a peer broke');
     this.#failing = true;
+    if (error?.code === 'MEMBER_REMOVED') this.#parts.onRemoved();
     const jitter = 0.5 + Math.random() / 2;
     this.#redial = clock.after(this.#pauseMs * jitter, () => {
       this.#redial = undefined;

@@ -73,6 +73,9 @@ export class GrpcCluster {
       admit: (_call, callback) => {
         callback(null, { format: 1 });
       },
+      join: (_call, callback) => {
+        callback(null, { format: 1 });
+      },
       digests: (_call, callback) => {
         callback(null, { format: 1, digests: [] });
       },

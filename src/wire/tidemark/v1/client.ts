@@ -63,10 +63,62 @@ export interface StatusReply {
   logTimeMs: bigint;
   /** Digest of the replicated state at applied_index, 16 hex digits. */
   digest: string;
-  members: NodeAddress[];
+  /** In the configuration that this node goes by. */
+  members: MemberInfo[];
   /** Milliseconds since the last message of the leader; 0 on the leader. */
   leaderContactMs: bigint;
   executors: number;
+  /** The entry that made the configuration; 0 for that of `cluster init`. */
+  configurationIndex: bigint;
+  /** The id that the next added member gets: its certificate names it. */
+  nextMemberId: bigint;
+  /** Time of synced writes to this node's log lately: median and 99th percentile. */
+  diskP50Us: bigint;
+  diskP99Us: bigint;
+}
+
+/** A member, and on the leader what it knows of its log. */
+export interface MemberInfo {
+  memberId: bigint;
+  peerAddress: string;
+  clientAddress: string;
+  /** "voter", "learner" */
+  role: string;
+  /** What follows is told by the leader alone, of the others. "probe", "replicate", "snapshot"; else empty */
+  replication: string;
+  /** The last entry that its disk is known to have, and how many it lacks. */
+  matchIndex: bigint;
+  lag: bigint;
+  /** Milliseconds since it was heard. */
+  silentMs: bigint;
+}
+
+export interface AddMemberRequest {
+  format: number;
+  /** As the new coordinator advertises them. */
+  peerAddress: string;
+  clientAddress: string;
+}
+
+export interface PromoteMemberRequest {
+  format: number;
+  memberId: bigint;
+  /** A member that leaves in the same step; 0: none. */
+  replaces: bigint;
+}
+
+export interface RemoveMemberRequest {
+  format: number;
+  memberId: bigint;
+}
+
+export interface MembershipReply {
+  format: number;
+  memberId: bigint;
+  /** False: it was so before. */
+  changed: boolean;
+  configurationIndex: bigint;
+  members: NodeAddress[];
 }
 
 export interface DigestRequest {
@@ -610,6 +662,10 @@ function createBaseStatusReply(): StatusReply {
     members: [],
     leaderContactMs: 0n,
     executors: 0,
+    configurationIndex: 0n,
+    nextMemberId: 0n,
+    diskP50Us: 0n,
+    diskP99Us: 0n,
   };
 }
 
@@ -682,7 +738,7 @@ export const StatusReply: MessageFns<StatusReply> = {
       writer.uint32(122).string(message.digest);
     }
     for (const v of message.members) {
-      NodeAddress.encode(v!, writer.uint32(130).fork()).join();
+      MemberInfo.encode(v!, writer.uint32(130).fork()).join();
     }
     if (message.leaderContactMs !== 0n) {
       if (BigInt.asUintN(64, message.leaderContactMs) !== message.leaderContactMs) {
@@ -692,6 +748,30 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.executors !== 0) {
       writer.uint32(144).uint32(message.executors);
+    }
+    if (message.configurationIndex !== 0n) {
+      if (BigInt.asUintN(64, message.configurationIndex) !== message.configurationIndex) {
+        throw new globalThis.Error("value provided for field message.configurationIndex of type uint64 too large");
+      }
+      writer.uint32(152).uint64(message.configurationIndex);
+    }
+    if (message.nextMemberId !== 0n) {
+      if (BigInt.asUintN(64, message.nextMemberId) !== message.nextMemberId) {
+        throw new globalThis.Error("value provided for field message.nextMemberId of type uint64 too large");
+      }
+      writer.uint32(160).uint64(message.nextMemberId);
+    }
+    if (message.diskP50Us !== 0n) {
+      if (BigInt.asUintN(64, message.diskP50Us) !== message.diskP50Us) {
+        throw new globalThis.Error("value provided for field message.diskP50Us of type uint64 too large");
+      }
+      writer.uint32(168).uint64(message.diskP50Us);
+    }
+    if (message.diskP99Us !== 0n) {
+      if (BigInt.asUintN(64, message.diskP99Us) !== message.diskP99Us) {
+        throw new globalThis.Error("value provided for field message.diskP99Us of type uint64 too large");
+      }
+      writer.uint32(176).uint64(message.diskP99Us);
     }
     return writer;
   },
@@ -834,7 +914,7 @@ export const StatusReply: MessageFns<StatusReply> = {
               break;
             }
 
-            message.members.push(NodeAddress.decode(reader, reader.uint32()));
+            message.members.push(MemberInfo.decode(reader, reader.uint32()));
             continue;
           }
           case 17: {
@@ -851,6 +931,38 @@ export const StatusReply: MessageFns<StatusReply> = {
             }
 
             message.executors = reader.uint32();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.configurationIndex = reader.uint64() as bigint;
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.nextMemberId = reader.uint64() as bigint;
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.diskP50Us = reader.uint64() as bigint;
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.diskP99Us = reader.uint64() as bigint;
             continue;
           }
         }
@@ -923,7 +1035,7 @@ export const StatusReply: MessageFns<StatusReply> = {
         : 0n,
       digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
       members: globalThis.Array.isArray(object?.members)
-        ? object.members.map((e: any) => NodeAddress.fromJSON(e))
+        ? object.members.map((e: any) => MemberInfo.fromJSON(e))
         : [],
       leaderContactMs: isSet(object.leaderContactMs)
         ? BigInt(object.leaderContactMs)
@@ -931,6 +1043,26 @@ export const StatusReply: MessageFns<StatusReply> = {
         ? BigInt(object.leader_contact_ms)
         : 0n,
       executors: isSet(object.executors) ? globalThis.Number(object.executors) : 0,
+      configurationIndex: isSet(object.configurationIndex)
+        ? BigInt(object.configurationIndex)
+        : isSet(object.configuration_index)
+        ? BigInt(object.configuration_index)
+        : 0n,
+      nextMemberId: isSet(object.nextMemberId)
+        ? BigInt(object.nextMemberId)
+        : isSet(object.next_member_id)
+        ? BigInt(object.next_member_id)
+        : 0n,
+      diskP50Us: isSet(object.diskP50Us)
+        ? BigInt(object.diskP50Us)
+        : isSet(object.disk_p50_us)
+        ? BigInt(object.disk_p50_us)
+        : 0n,
+      diskP99Us: isSet(object.diskP99Us)
+        ? BigInt(object.diskP99Us)
+        : isSet(object.disk_p99_us)
+        ? BigInt(object.disk_p99_us)
+        : 0n,
     };
   },
 
@@ -982,13 +1114,25 @@ export const StatusReply: MessageFns<StatusReply> = {
       obj.digest = message.digest;
     }
     if (message.members?.length) {
-      obj.members = message.members.map((e) => NodeAddress.toJSON(e));
+      obj.members = message.members.map((e) => MemberInfo.toJSON(e));
     }
     if (message.leaderContactMs !== 0n) {
       obj.leaderContactMs = message.leaderContactMs.toString();
     }
     if (message.executors !== 0) {
       obj.executors = Math.round(message.executors);
+    }
+    if (message.configurationIndex !== 0n) {
+      obj.configurationIndex = message.configurationIndex.toString();
+    }
+    if (message.nextMemberId !== 0n) {
+      obj.nextMemberId = message.nextMemberId.toString();
+    }
+    if (message.diskP50Us !== 0n) {
+      obj.diskP50Us = message.diskP50Us.toString();
+    }
+    if (message.diskP99Us !== 0n) {
+      obj.diskP99Us = message.diskP99Us.toString();
     }
     return obj;
   },
@@ -1017,11 +1161,704 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.lastIndex = (object.lastIndex !== undefined && object.lastIndex !== null) ? BigInt(object.lastIndex) : 0n;
     message.logTimeMs = (object.logTimeMs !== undefined && object.logTimeMs !== null) ? BigInt(object.logTimeMs) : 0n;
     message.digest = object.digest ?? "";
-    message.members = object.members?.map((e) => NodeAddress.fromPartial(e)) || [];
+    message.members = object.members?.map((e) => MemberInfo.fromPartial(e)) || [];
     message.leaderContactMs = (object.leaderContactMs !== undefined && object.leaderContactMs !== null)
       ? BigInt(object.leaderContactMs)
       : 0n;
     message.executors = object.executors ?? 0;
+    message.configurationIndex = (object.configurationIndex !== undefined && object.configurationIndex !== null)
+      ? BigInt(object.configurationIndex)
+      : 0n;
+    message.nextMemberId = (object.nextMemberId !== undefined && object.nextMemberId !== null)
+      ? BigInt(object.nextMemberId)
+      : 0n;
+    message.diskP50Us = (object.diskP50Us !== undefined && object.diskP50Us !== null) ? BigInt(object.diskP50Us) : 0n;
+    message.diskP99Us = (object.diskP99Us !== undefined && object.diskP99Us !== null) ? BigInt(object.diskP99Us) : 0n;
+    return message;
+  },
+};
+
+function createBaseMemberInfo(): MemberInfo {
+  return {
+    memberId: 0n,
+    peerAddress: "",
+    clientAddress: "",
+    role: "",
+    replication: "",
+    matchIndex: 0n,
+    lag: 0n,
+    silentMs: 0n,
+  };
+}
+
+export const MemberInfo: MessageFns<MemberInfo> = {
+  encode(message: MemberInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.memberId);
+    }
+    if (message.peerAddress !== "") {
+      writer.uint32(18).string(message.peerAddress);
+    }
+    if (message.clientAddress !== "") {
+      writer.uint32(26).string(message.clientAddress);
+    }
+    if (message.role !== "") {
+      writer.uint32(34).string(message.role);
+    }
+    if (message.replication !== "") {
+      writer.uint32(42).string(message.replication);
+    }
+    if (message.matchIndex !== 0n) {
+      if (BigInt.asUintN(64, message.matchIndex) !== message.matchIndex) {
+        throw new globalThis.Error("value provided for field message.matchIndex of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.matchIndex);
+    }
+    if (message.lag !== 0n) {
+      if (BigInt.asUintN(64, message.lag) !== message.lag) {
+        throw new globalThis.Error("value provided for field message.lag of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.lag);
+    }
+    if (message.silentMs !== 0n) {
+      if (BigInt.asUintN(64, message.silentMs) !== message.silentMs) {
+        throw new globalThis.Error("value provided for field message.silentMs of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.silentMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.peerAddress = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.clientAddress = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.replication = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.matchIndex = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.lag = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.silentMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MemberInfo {
+    return {
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+      peerAddress: isSet(object.peerAddress)
+        ? globalThis.String(object.peerAddress)
+        : isSet(object.peer_address)
+        ? globalThis.String(object.peer_address)
+        : "",
+      clientAddress: isSet(object.clientAddress)
+        ? globalThis.String(object.clientAddress)
+        : isSet(object.client_address)
+        ? globalThis.String(object.client_address)
+        : "",
+      role: isSet(object.role) ? globalThis.String(object.role) : "",
+      replication: isSet(object.replication) ? globalThis.String(object.replication) : "",
+      matchIndex: isSet(object.matchIndex)
+        ? BigInt(object.matchIndex)
+        : isSet(object.match_index)
+        ? BigInt(object.match_index)
+        : 0n,
+      lag: isSet(object.lag) ? BigInt(object.lag) : 0n,
+      silentMs: isSet(object.silentMs)
+        ? BigInt(object.silentMs)
+        : isSet(object.silent_ms)
+        ? BigInt(object.silent_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: MemberInfo): unknown {
+    const obj: any = {};
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    if (message.peerAddress !== "") {
+      obj.peerAddress = message.peerAddress;
+    }
+    if (message.clientAddress !== "") {
+      obj.clientAddress = message.clientAddress;
+    }
+    if (message.role !== "") {
+      obj.role = message.role;
+    }
+    if (message.replication !== "") {
+      obj.replication = message.replication;
+    }
+    if (message.matchIndex !== 0n) {
+      obj.matchIndex = message.matchIndex.toString();
+    }
+    if (message.lag !== 0n) {
+      obj.lag = message.lag.toString();
+    }
+    if (message.silentMs !== 0n) {
+      obj.silentMs = message.silentMs.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MemberInfo>): MemberInfo {
+    return MemberInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberInfo>): MemberInfo {
+    const message = createBaseMemberInfo();
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    message.peerAddress = object.peerAddress ?? "";
+    message.clientAddress = object.clientAddress ?? "";
+    message.role = object.role ?? "";
+    message.replication = object.replication ?? "";
+    message.matchIndex = (object.matchIndex !== undefined && object.matchIndex !== null)
+      ? BigInt(object.matchIndex)
+      : 0n;
+    message.lag = (object.lag !== undefined && object.lag !== null) ? BigInt(object.lag) : 0n;
+    message.silentMs = (object.silentMs !== undefined && object.silentMs !== null) ? BigInt(object.silentMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseAddMemberRequest(): AddMemberRequest {
+  return { format: 0, peerAddress: "", clientAddress: "" };
+}
+
+export const AddMemberRequest: MessageFns<AddMemberRequest> = {
+  encode(message: AddMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.peerAddress !== "") {
+      writer.uint32(18).string(message.peerAddress);
+    }
+    if (message.clientAddress !== "") {
+      writer.uint32(26).string(message.clientAddress);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.peerAddress = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.clientAddress = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddMemberRequest {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      peerAddress: isSet(object.peerAddress)
+        ? globalThis.String(object.peerAddress)
+        : isSet(object.peer_address)
+        ? globalThis.String(object.peer_address)
+        : "",
+      clientAddress: isSet(object.clientAddress)
+        ? globalThis.String(object.clientAddress)
+        : isSet(object.client_address)
+        ? globalThis.String(object.client_address)
+        : "",
+    };
+  },
+
+  toJSON(message: AddMemberRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.peerAddress !== "") {
+      obj.peerAddress = message.peerAddress;
+    }
+    if (message.clientAddress !== "") {
+      obj.clientAddress = message.clientAddress;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AddMemberRequest>): AddMemberRequest {
+    return AddMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AddMemberRequest>): AddMemberRequest {
+    const message = createBaseAddMemberRequest();
+    message.format = object.format ?? 0;
+    message.peerAddress = object.peerAddress ?? "";
+    message.clientAddress = object.clientAddress ?? "";
+    return message;
+  },
+};
+
+function createBasePromoteMemberRequest(): PromoteMemberRequest {
+  return { format: 0, memberId: 0n, replaces: 0n };
+}
+
+export const PromoteMemberRequest: MessageFns<PromoteMemberRequest> = {
+  encode(message: PromoteMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.memberId);
+    }
+    if (message.replaces !== 0n) {
+      if (BigInt.asUintN(64, message.replaces) !== message.replaces) {
+        throw new globalThis.Error("value provided for field message.replaces of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.replaces);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replaces = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PromoteMemberRequest {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+      replaces: isSet(object.replaces) ? BigInt(object.replaces) : 0n,
+    };
+  },
+
+  toJSON(message: PromoteMemberRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    if (message.replaces !== 0n) {
+      obj.replaces = message.replaces.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PromoteMemberRequest>): PromoteMemberRequest {
+    return PromoteMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PromoteMemberRequest>): PromoteMemberRequest {
+    const message = createBasePromoteMemberRequest();
+    message.format = object.format ?? 0;
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    message.replaces = (object.replaces !== undefined && object.replaces !== null) ? BigInt(object.replaces) : 0n;
+    return message;
+  },
+};
+
+function createBaseRemoveMemberRequest(): RemoveMemberRequest {
+  return { format: 0, memberId: 0n };
+}
+
+export const RemoveMemberRequest: MessageFns<RemoveMemberRequest> = {
+  encode(message: RemoveMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.memberId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RemoveMemberRequest {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+    };
+  },
+
+  toJSON(message: RemoveMemberRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RemoveMemberRequest>): RemoveMemberRequest {
+    return RemoveMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RemoveMemberRequest>): RemoveMemberRequest {
+    const message = createBaseRemoveMemberRequest();
+    message.format = object.format ?? 0;
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    return message;
+  },
+};
+
+function createBaseMembershipReply(): MembershipReply {
+  return { format: 0, memberId: 0n, changed: false, configurationIndex: 0n, members: [] };
+}
+
+export const MembershipReply: MessageFns<MembershipReply> = {
+  encode(message: MembershipReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.memberId);
+    }
+    if (message.changed !== false) {
+      writer.uint32(24).bool(message.changed);
+    }
+    if (message.configurationIndex !== 0n) {
+      if (BigInt.asUintN(64, message.configurationIndex) !== message.configurationIndex) {
+        throw new globalThis.Error("value provided for field message.configurationIndex of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.configurationIndex);
+    }
+    for (const v of message.members) {
+      NodeAddress.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembershipReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembershipReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.changed = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.configurationIndex = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.members.push(NodeAddress.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MembershipReply {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+      changed: isSet(object.changed) ? globalThis.Boolean(object.changed) : false,
+      configurationIndex: isSet(object.configurationIndex)
+        ? BigInt(object.configurationIndex)
+        : isSet(object.configuration_index)
+        ? BigInt(object.configuration_index)
+        : 0n,
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => NodeAddress.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: MembershipReply): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    if (message.changed !== false) {
+      obj.changed = message.changed;
+    }
+    if (message.configurationIndex !== 0n) {
+      obj.configurationIndex = message.configurationIndex.toString();
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => NodeAddress.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<MembershipReply>): MembershipReply {
+    return MembershipReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MembershipReply>): MembershipReply {
+    const message = createBaseMembershipReply();
+    message.format = object.format ?? 0;
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    message.changed = object.changed ?? false;
+    message.configurationIndex = (object.configurationIndex !== undefined && object.configurationIndex !== null)
+      ? BigInt(object.configurationIndex)
+      : 0n;
+    message.members = object.members?.map((e) => NodeAddress.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4060,6 +4897,39 @@ export const ClientService = {
     responseSerialize: (value: TransferLeaderReply): Buffer => Buffer.from(TransferLeaderReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransferLeaderReply => TransferLeaderReply.decode(value),
   },
+  /**
+   * Makes a coordinator that belongs to no cluster a learner of this one. Given again, it finishes what was
+   * interrupted, and changes nothing if all of it was done.
+   */
+  addMember: {
+    path: "/tidemark.v1.Client/AddMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AddMemberRequest): Buffer => Buffer.from(AddMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AddMemberRequest => AddMemberRequest.decode(value),
+    responseSerialize: (value: MembershipReply): Buffer => Buffer.from(MembershipReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MembershipReply => MembershipReply.decode(value),
+  },
+  /** Makes a learner a voter, once its log has caught up. Given again, it changes nothing. */
+  promoteMember: {
+    path: "/tidemark.v1.Client/PromoteMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PromoteMemberRequest): Buffer => Buffer.from(PromoteMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PromoteMemberRequest => PromoteMemberRequest.decode(value),
+    responseSerialize: (value: MembershipReply): Buffer => Buffer.from(MembershipReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MembershipReply => MembershipReply.decode(value),
+  },
+  /** Takes a member out for ever. Given again, it changes nothing. */
+  removeMember: {
+    path: "/tidemark.v1.Client/RemoveMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveMemberRequest): Buffer => Buffer.from(RemoveMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveMemberRequest => RemoveMemberRequest.decode(value),
+    responseSerialize: (value: MembershipReply): Buffer => Buffer.from(MembershipReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MembershipReply => MembershipReply.decode(value),
+  },
   /** Registers a client session for exactly-once changes. */
   openSession: {
     path: "/tidemark.v1.Client/OpenSession" as const,
@@ -4146,6 +5016,15 @@ export interface ClientServer extends UntypedServiceImplementation {
   digest: handleUnaryCall<DigestRequest, DigestReply>;
   /** Hands the lead to a member, or to the one that is nearest. The leader answers when another leads. */
   transferLeader: handleUnaryCall<TransferLeaderRequest, TransferLeaderReply>;
+  /**
+   * Makes a coordinator that belongs to no cluster a learner of this one. Given again, it finishes what was
+   * interrupted, and changes nothing if all of it was done.
+   */
+  addMember: handleUnaryCall<AddMemberRequest, MembershipReply>;
+  /** Makes a learner a voter, once its log has caught up. Given again, it changes nothing. */
+  promoteMember: handleUnaryCall<PromoteMemberRequest, MembershipReply>;
+  /** Takes a member out for ever. Given again, it changes nothing. */
+  removeMember: handleUnaryCall<RemoveMemberRequest, MembershipReply>;
   /** Registers a client session for exactly-once changes. */
   openSession: handleUnaryCall<OpenSessionRequest, OpenSessionReply>;
   /** Validates a job file and makes it the declared state. */
@@ -4220,6 +5099,57 @@ export interface ClientClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransferLeaderReply) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes a coordinator that belongs to no cluster a learner of this one. Given again, it finishes what was
+   * interrupted, and changes nothing if all of it was done.
+   */
+  addMember(
+    request: AddMemberRequest,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  addMember(
+    request: AddMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  addMember(
+    request: AddMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  /** Makes a learner a voter, once its log has caught up. Given again, it changes nothing. */
+  promoteMember(
+    request: PromoteMemberRequest,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  /** Takes a member out for ever. Given again, it changes nothing. */
+  removeMember(
+    request: RemoveMemberRequest,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: RemoveMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: RemoveMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MembershipReply) => void,
   ): ClientUnaryCall;
   /** Registers a client session for exactly-once changes. */
   openSession(

@@ -47,6 +47,21 @@ export interface AdmitReply {
   format: number;
 }
 
+export interface JoinRequest {
+  format: number;
+  clusterId: string;
+  /** The id that the node gets. */
+  memberId: bigint;
+  /** The node itself and the members that there are: their addresses, until the log names them. */
+  members: Member[];
+  /** Only say whether it would be done: asked before the change is in the log. */
+  checkOnly: boolean;
+}
+
+export interface JoinReply {
+  format: number;
+}
+
 export interface DigestsRequest {
   format: number;
   clusterId: string;
@@ -382,6 +397,221 @@ export const AdmitReply: MessageFns<AdmitReply> = {
   },
   fromPartial(object: DeepPartial<AdmitReply>): AdmitReply {
     const message = createBaseAdmitReply();
+    message.format = object.format ?? 0;
+    return message;
+  },
+};
+
+function createBaseJoinRequest(): JoinRequest {
+  return { format: 0, clusterId: "", memberId: 0n, members: [], checkOnly: false };
+}
+
+export const JoinRequest: MessageFns<JoinRequest> = {
+  encode(message: JoinRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    if (message.memberId !== 0n) {
+      if (BigInt.asUintN(64, message.memberId) !== message.memberId) {
+        throw new globalThis.Error("value provided for field message.memberId of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.memberId);
+    }
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.checkOnly !== false) {
+      writer.uint32(40).bool(message.checkOnly);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memberId = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.checkOnly = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JoinRequest {
+    return {
+      format: isSet(object.format) ? globalThis.Number(object.format) : 0,
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      memberId: isSet(object.memberId)
+        ? BigInt(object.memberId)
+        : isSet(object.member_id)
+        ? BigInt(object.member_id)
+        : 0n,
+      members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      checkOnly: isSet(object.checkOnly)
+        ? globalThis.Boolean(object.checkOnly)
+        : isSet(object.check_only)
+        ? globalThis.Boolean(object.check_only)
+        : false,
+    };
+  },
+
+  toJSON(message: JoinRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.memberId !== 0n) {
+      obj.memberId = message.memberId.toString();
+    }
+    if (message.members?.length) {
+      obj.members = message.members.map((e) => Member.toJSON(e));
+    }
+    if (message.checkOnly !== false) {
+      obj.checkOnly = message.checkOnly;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<JoinRequest>): JoinRequest {
+    return JoinRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JoinRequest>): JoinRequest {
+    const message = createBaseJoinRequest();
+    message.format = object.format ?? 0;
+    message.clusterId = object.clusterId ?? "";
+    message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
+    message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.checkOnly = object.checkOnly ?? false;
+    return message;
+  },
+};
+
+function createBaseJoinReply(): JoinReply {
+  return { format: 0 };
+}
+
+export const JoinReply: MessageFns<JoinReply> = {
+  encode(message: JoinReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JoinReply {
+    return { format: isSet(object.format) ? globalThis.Number(object.format) : 0 };
+  },
+
+  toJSON(message: JoinReply): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<JoinReply>): JoinReply {
+    return JoinReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JoinReply>): JoinReply {
+    const message = createBaseJoinReply();
     message.format = object.format ?? 0;
     return message;
   },
@@ -817,6 +1047,19 @@ export const PeerService = {
     responseSerialize: (value: AdmitReply): Buffer => Buffer.from(AdmitReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): AdmitReply => AdmitReply.decode(value),
   },
+  /**
+   * Makes a node that belongs to no cluster a further member of a running one (part of `cluster add`).
+   * Repeating it changes nothing; a node of another cluster, or that is another member, refuses.
+   */
+  join: {
+    path: "/tidemark.v1.Peer/Join" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: JoinRequest): Buffer => Buffer.from(JoinRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): JoinRequest => JoinRequest.decode(value),
+    responseSerialize: (value: JoinReply): Buffer => Buffer.from(JoinReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): JoinReply => JoinReply.decode(value),
+  },
   /** Tells digests of the replicated state at a few applied indexes, for comparison at equal ones. */
   digests: {
     path: "/tidemark.v1.Peer/Digests" as const,
@@ -837,6 +1080,11 @@ export interface PeerServer extends UntypedServiceImplementation {
    * the same content changes nothing; any other content is refused with ALREADY_INITIALIZED.
    */
   admit: handleUnaryCall<AdmitRequest, AdmitReply>;
+  /**
+   * Makes a node that belongs to no cluster a further member of a running one (part of `cluster add`).
+   * Repeating it changes nothing; a node of another cluster, or that is another member, refuses.
+   */
+  join: handleUnaryCall<JoinRequest, JoinReply>;
   /** Tells digests of the replicated state at a few applied indexes, for comparison at equal ones. */
   digests: handleUnaryCall<DigestsRequest, DigestsReply>;
 }
@@ -872,6 +1120,22 @@ export interface PeerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AdmitReply) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes a node that belongs to no cluster a further member of a running one (part of `cluster add`).
+   * Repeating it changes nothing; a node of another cluster, or that is another member, refuses.
+   */
+  join(request: JoinRequest, callback: (error: ServiceError | null, response: JoinReply) => void): ClientUnaryCall;
+  join(
+    request: JoinRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: JoinReply) => void,
+  ): ClientUnaryCall;
+  join(
+    request: JoinRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: JoinReply) => void,
   ): ClientUnaryCall;
   /** Tells digests of the replicated state at a few applied indexes, for comparison at equal ones. */
   digests(

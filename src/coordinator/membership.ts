@@ -1,0 +1,262 @@
+/**
+ * Changes of the members, on the leader: asked for by `cluster add`, `promote`, `replace` and `remove`. Each
+ * may be given again after whatever came of it: what was done already is left as it is, what was interrupted
+ * is finished. Consensus decides whether a change is safe; this file brings the new node to it.
+ */
+import {
+  LIMITS,
+  TidemarkError,
+  formatAddress,
+  isTidemarkError,
+  memberId,
+  mutated,
+  parseAddress,
+  type ClusterId,
+  type MemberId,
+} from '../base/index.ts';
+import type { Logger } from '../ops/index.ts';
+import type { Configuration, ConfiguredMember, Member, RaftNode } from '../raft/index.ts';
+import type { AddMemberRequest, Credentials, MembershipReply, StatusReply } from '../wire/index.ts';
+import type { PromoteMemberRequest, RemoveMemberRequest } from '../wire/index.ts';
+import { askStatus, sendJoin } from './ask-coordinator.ts';
+import { notLeader } from './coded-error.ts';
+import { checkFormat } from './grpc-server.ts';
+import { safeNumber } from './safe-number.ts';
+
+const FORMAT = 1;
+
+export interface MembershipOptions {
+  readonly clusterId: ClusterId;
+  readonly raft: Pick<RaftNode, 'status' | 'readIndex' | 'changeMembership' | 'transferLeadership'>;
+  readonly credentials: Credentials;
+  readonly log: Logger;
+}
+
+type Addresses = Omit<Member, 'id'>;
+
+export class Membership {
+  readonly #options: MembershipOptions;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes the coordinator at these addresses a learner.
+   *
+   * @throws TidemarkError `MEMBER_UNREACHABLE`, `MEMBER_MISMATCH`, `ALREADY_INITIALIZED`, `MEMBER_EXISTS`,
+   * `MEMBERSHIP_UNSAFE`, `BAD_REQUEST`, or what {@link RaftNode.changeMembership} refuses with.
+   */
+  async add(request: AddMemberRequest): Promise<MembershipReply> {
+    checkFormat(request.format, FORMAT, 'the request to add a member');
+    const wanted = {
+      peerAddress: dialled(request.peerAddress, 'peer address'),
+      clientAddress: dialled(request.clientAddress, 'client address'),
+    };
+    return this.#inTurn((configuration) => {
+      const known = sameMember(configuration, wanted);
+      return known === undefined ? this.#addNew(configuration, wanted) : this.#addAgain(configuration, known);
+    });
+  }
+
+  /** Makes a learner a voter; `replaces` goes in the same step. @throws TidemarkError as {@link add}. */
+  async promote(request: PromoteMemberRequest): Promise<MembershipReply> {
+    checkFormat(request.format, FORMAT, 'the request to promote a member');
+    const id = memberId(safeNumber(request.memberId, 'member id'));
+    const replaced = memberId(safeNumber(request.replaces, 'replaced member id'));
+    return this.#inTurn(async (configuration) => {
+      const member = configuration.members.find((one) => one.id === id);
+      if (member === undefined) throw unknownMember(configuration, id);
+      const remove = replaced === 0 || isGone(configuration, replaced) ? [] : [replaced];
+      const promote = member.role === 'voter' ? [] : [id];
+      if (promote.length + remove.length === 0) return reply(configuration, id, false);
+      await this.#leaveFirst(remove);
+      return this.#change(configuration, { promote, remove }, id);
+    });
+  }
+
+  /** Takes a member out. @throws TidemarkError as {@link add}. */
+  async remove(request: RemoveMemberRequest): Promise<MembershipReply> {
+    checkFormat(request.format, FORMAT, 'the request to remove a member');
+    const id = memberId(safeNumber(request.memberId, 'member id'));
+    return this.#inTurn(async (configuration) => {
+      if (isGone(configuration, id)) return reply(configuration, id, false);
+      await this.#leaveFirst([id]);
+      return this.#change(configuration, { remove: [id] }, id);
+    });
+  }
+
+  /** One at a time, on a leader that has just proved itself: its configuration is the cluster's. */
+  #inTurn(work: (configuration: Configuration) => Promise<MembershipReply>): Promise<MembershipReply> {
+    const { raft } = this.#options;
+    const result = this.#running.then(async () => {
+      await raft.readIndex();
+      return work(raft.status().configuration);
+    });
+    // The caller gets the failure from `result`; the next in line only waits for the end of this one.
+    this.#running = result.catch(() => undefined);
+    return result;
+  }
+
+  /** The node is asked before the change is in the log: one that cannot be reached changes nothing. */
+  async #addNew(configuration: Configuration, wanted: Addresses): Promise<MembershipReply> {
+    const id = configuration.nextMemberId;
+    const member = { id, ...wanted };
+    if (!mutated('coordinator.addWithoutAsking')) {
+      const status = await this.#ask(wanted);
+      if (status.clusterId !== '') throw taken(status, this.#options.clusterId);
+      await this.#join(configuration, member, { checkOnly: true });
+    }
+    const result = await this.#change(configuration, { add: [wanted] }, id);
+    await this.#join(configuration, member, { checkOnly: false });
+    return result;
+  }
+
+  /** An add that was interrupted after its commit left a learner that nobody has told yet. */
+  async #addAgain(configuration: Configuration, known: ConfiguredMember): Promise<MembershipReply> {
+    const { clusterId, raft } = this.#options;
+    const status = await this.#ask(known);
+    if (status.clusterId === clusterId && status.memberId === BigInt(known.id))
+      return reply(configuration, known.id, false);
+    if (status.clusterId !== '') throw taken(status, clusterId);
+    const heard = (raft.status().followers.find(({ id }) => id === known.id)?.match ?? 0) > 0;
+    const wiped = known.role === 'voter' || heard;
+    if (wiped) throw folderLost(known);
+    await this.#join(configuration, known, { checkOnly: false });
+    return reply(configuration, known.id, true);
+  }
+
+  async #change(
+    configuration: Configuration,
+    change: Parameters<RaftNode['changeMembership']>[0],
+    id: MemberId,
+  ): Promise<MembershipReply> {
+    const { raft, log } = this.#options;
+    const now = await raft.changeMembership({ ...change, expected: configuration.index });
+    const members = now.members.map((member) => `${member.id} ${member.role}`);
+    log.info({ member: id, configuration: now.index, members }, 'the members have changed');
+    return reply(now, id, true);
+  }
+
+  /**
+   * A leader that is to go hands over first, so that nobody waits for an election; the caller is sent to the
+   * next leader. One that has nobody to hand over to goes on: consensus decides.
+   */
+  async #leaveFirst(leaving: readonly MemberId[]): Promise<void> {
+    const { raft } = this.#options;
+    const { memberId: own, configuration } = raft.status();
+    const others = configuration.members.filter(({ id, role }) => role === 'voter' && id !== own);
+    if (!leaving.includes(own) || others.length === 0) return;
+    await raft.transferLeadership();
+    throw notLeader(raft.status());
+  }
+
+  async #ask({ peerAddress, clientAddress }: Addresses): Promise<StatusReply> {
+    const { status } = await reached(clientAddress, askStatus(this.#options.credentials, clientAddress));
+    if (status.peerAddress === peerAddress && status.clientAddress === clientAddress) return status;
+    throw new TidemarkError(
+      'MEMBER_MISMATCH',
+      `the coordinator at ${clientAddress} serves peers at ${status.peerAddress} and clients at ` +
+        `${status.clientAddress}; asked for were ${peerAddress} and ${clientAddress}`,
+      { next: 'Give both addresses as that coordinator advertises them.' },
+    );
+  }
+
+  async #join(
+    { members }: Configuration,
+    member: Member,
+    { checkOnly }: { readonly checkOnly: boolean },
+  ): Promise<void> {
+    const { clusterId, credentials } = this.#options;
+    const others = members.filter(({ id }) => id !== member.id);
+    const cluster = { clusterId, members: [...others, member], checkOnly };
+    await reached(member.peerAddress, sendJoin(credentials, member, cluster));
+  }
+}
+
+function reply(configuration: Configuration, id: MemberId, changed: boolean): MembershipReply {
+  return {
+    format: FORMAT,
+    memberId: BigInt(id),
+    changed,
+    configurationIndex: BigInt(configuration.index),
+    members: configuration.members.map((member) => ({
+      memberId: BigInt(member.id),
+      peerAddress: member.peerAddress,
+      clientAddress: member.clientAddress,
+    })),
+  };
+}
+
+/** @throws TidemarkError `MEMBER_EXISTS` when a member has one of the addresses with another beside it. */
+function sameMember(configuration: Configuration, wanted: Addresses): ConfiguredMember | undefined {
+  const { peerAddress, clientAddress } = wanted;
+  const known = configuration.members.find(
+    (member) => member.peerAddress === peerAddress || member.clientAddress === clientAddress,
+  );
+  if (known === undefined) return undefined;
+  if (known.peerAddress === peerAddress && known.clientAddress === clientAddress) return known;
+  throw new TidemarkError(
+    'MEMBER_EXISTS',
+    `member ${known.id} serves peers at ${known.peerAddress} and clients at ${known.clientAddress}`,
+    { next: 'Give the new coordinator addresses of its own.' },
+  );
+}
+
+/** True for an id that was given out and is no member's any more. @throws TidemarkError `MEMBER_UNKNOWN`. */
+function isGone(configuration: Configuration, id: MemberId): boolean {
+  if (configuration.members.some((member) => member.id === id)) return false;
+  if (id > 0 && id < configuration.nextMemberId) return true;
+  throw unknownMember(configuration, id);
+}
+
+function unknownMember(configuration: Configuration, id: MemberId): TidemarkError {
+  const removed = id > 0 && id < configuration.nextMemberId;
+  if (removed) return new TidemarkError('MEMBER_REMOVED', `member ${id} was removed from this cluster`);
+  const known = configuration.members.map((member) => member.id).join(', ');
+  return new TidemarkError('MEMBER_UNKNOWN', `there is no member ${id}; there are ${known}`, {
+    next: 'See tidemark cluster members.',
+  });
+}
+
+function taken(status: StatusReply, clusterId: ClusterId): TidemarkError {
+  const where = `the coordinator at ${status.clientAddress}`;
+  const whose = status.clusterId === clusterId ? ` as member ${status.memberId}` : ', not to this one';
+  return new TidemarkError('ALREADY_INITIALIZED', `${where} belongs to cluster ${status.clusterId}${whose}`, {
+    next: 'Stop it, and start it on an empty data folder; then add it.',
+  });
+}
+
+/** Its votes and what it acknowledged are gone: under the old id it could vote twice. */
+function folderLost({ id, clientAddress }: ConfiguredMember): TidemarkError {
+  return new TidemarkError(
+    'MEMBERSHIP_UNSAFE',
+    `member ${id} at ${clientAddress} has lost its data folder, and with it its votes`,
+    { next: `Give it a new id: tidemark cluster remove ${id}, then add it again.` },
+  );
+}
+
+async function reached<T>(address: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (!isTidemarkError(error, 'NO_LEADER', 'OUTCOME_UNKNOWN', 'TLS_REFUSED', 'UNAUTHORIZED')) throw error;
+    throw new TidemarkError('MEMBER_UNREACHABLE', `${address}: ${error.message}`, {
+      next: error.next ?? 'Start it, or correct its address, and give the command again.',
+      cause: error,
+    });
+  }
+}
+
+/** @throws TidemarkError `BAD_REQUEST`. */
+function dialled(text: string, what: string): string {
+  try {
+    const address = parseAddress(text, what);
+    if (address.port > 0 && text.length <= LIMITS.addressLengthMax) return formatAddress(address);
+  } catch (error) {
+    if (!isTidemarkError(error)) throw error;
+    throw new TidemarkError('BAD_REQUEST', error.message, { cause: error });
+  }
+  throw new TidemarkError('BAD_REQUEST', `${what}: ${text} cannot be dialled`);
+}
