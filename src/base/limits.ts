@@ -18,6 +18,9 @@ export const LIMITS = {
   raftEntryBytesMax: 1024 * 1024,
   raftAppendEntriesMax: 4_096,
   raftAppendBytesMax: 1024 * 1024,
+  /** What may be under way to one follower, unanswered. */
+  raftInflightAppendsMax: 64,
+  raftInflightBytesMax: 4 * 1024 * 1024,
   raftUncommittedBytesMax: 64 * 1024 * 1024,
   raftProposalsQueuedMax: 16_384,
   raftReadsQueuedMax: 16_384,
@@ -126,6 +129,10 @@ export const LIMITS = {
 assert(LIMITS.raftHeartbeatTicks * 3 < LIMITS.raftElectionTicks, 'a follower survives three lost heartbeats');
 assert(LIMITS.raftEntryBytesMax <= LIMITS.raftAppendBytesMax, 'one entry fits one append');
 assert(LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerFrameBytesMax, 'one append fits one frame');
+assert(
+  LIMITS.raftInflightBytesMax + LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerQueueBytesMax,
+  'what is under way to a follower fits the queue of a peer',
+);
 assert(LIMITS.raftTailBytesMax >= 2 * LIMITS.raftAppendBytesMax, 'what a follower is sent next is in memory');
 assert(LIMITS.peerQueueBytesMax >= 2 * LIMITS.peerFrameBytesMax, 'two frames fit the queue of a peer');
 assert(LIMITS.peerFrameBytesMax < LIMITS.grpcMessageBytesMax, 'one frame fits one gRPC message');

@@ -31,5 +31,6 @@ export type {
 } from './messages.ts';
 export { LogView, type SliceLimit } from './log-view.ts';
 export { EMPTY_BASE, TermRuns, type LogBase } from './term-runs.ts';
+export type { InflightLimit } from './progress.ts';
 export { VoterSet } from './quorum.ts';
 export type { CoreConfig, CoreStart } from './state.ts';

@@ -7,7 +7,7 @@ import type { HeartbeatReply } from './messages.ts';
 import { Progress } from './progress.ts';
 import { confirmReads, onLeaderStalled, sendHeartbeats } from './reads.ts';
 import { ageTransfer, pursueTransfer } from './transfer.ts';
-import { heard, replicate, replicateToAll } from './replication.ts';
+import { heard, lookForLoss, replicate, replicateToAll } from './replication.ts';
 import { appendOwn, becomeFollower, peers, type CoreState } from './state.ts';
 
 const NO_OP = new Uint8Array(0);
@@ -29,10 +29,7 @@ export function beginLeading(s: CoreState): void {
 }
 
 export function onLeaderTick(s: CoreState): void {
-  for (const progress of s.progress.values()) {
-    progress.silentTicks++;
-    if (progress.appendTicks !== undefined) progress.appendTicks++;
-  }
+  for (const progress of s.progress.values()) progress.tick();
   if (!hearsQuorum(s) && !mutated('raft.noCheckQuorum')) {
     becomeFollower(s, s.term, undefined);
     return;
@@ -65,8 +62,7 @@ export function onHeartbeatReply(s: CoreState, from: MemberId, message: Heartbea
   if (progress === undefined) return;
   progress.round = Math.max(progress.round, message.round);
   confirmReads(s);
-  // A follower that answers heartbeats but not the append under way has probably not got it.
-  if ((progress.appendTicks ?? 0) >= s.config.electionTicks / 2) progress.appendTicks = undefined;
+  lookForLoss(s, from, progress);
   pursueTransfer(s, from);
   replicate(s, from, progress);
 }

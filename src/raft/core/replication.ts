@@ -44,38 +44,61 @@ export function replicateToAll(s: CoreState): void {
   for (const [to, progress] of s.progress) replicate(s, to, progress);
 }
 
+/** Sends a follower what it lacks, as far as more may be under way to it. */
 export function replicate(s: CoreState, to: MemberId, progress: Progress): void {
-  if (progress.appendTicks !== undefined || progress.loading) return;
-  assert(progress.next > progress.match, 'what is sent next lies after what is known to be equal');
-  if (progress.next <= s.log.base.index) {
-    needSnapshot(s, to, progress);
-    return;
+  while (progress.mayAppend(s.config.inflightLimit)) {
+    assert(progress.next > progress.match, 'what is sent next lies after what is known to be equal');
+    if (progress.next <= s.log.base.index) {
+      progress.awaitSnapshot();
+      s.collected.snapshots.push({ to, term: s.term, match: progress.match });
+      return;
+    }
+    if (progress.next > s.log.lastIndex) return;
+    const entries = s.log.slice(progress.next, s.config.appendLimit);
+    if (entries === undefined) {
+      progress.loading = true;
+      s.collected.loads.push({ to, term: s.term, first: progress.next });
+      return;
+    }
+    sendAppend(s, { to, progress, entries });
   }
-  if (progress.next > s.log.lastIndex) return;
-  const entries = s.log.slice(progress.next, s.config.appendLimit);
-  if (entries === undefined) {
-    progress.loading = true;
-    s.collected.loads.push({ to, term: s.term, first: progress.next });
-    return;
-  }
-  sendAppend(s, { to, progress, entries });
 }
 
-/** Asked for once for each place where the follower stands. */
-function needSnapshot(s: CoreState, to: MemberId, progress: Progress): void {
-  if (progress.state === 'snapshot') return;
-  progress.state = 'snapshot';
-  s.collected.snapshots.push({ to, term: s.term, match: progress.match });
+/**
+ * The follower answers heartbeats: if it does not answer appends meanwhile, they or its answers may be lost.
+ * While it is probed, the append is sent anew. Else an empty append after all that was sent finds out: a
+ * follower that lacks some of it refuses, one whose disk is slow gets nothing twice.
+ * Called before {@link replicate}.
+ */
+export function lookForLoss(s: CoreState, to: MemberId, progress: Progress): void {
+  if (progress.underWay === 0 || mutated('raft.lostAppendUnnoticed')) return;
+  const forgotten = progress.next <= s.log.base.index;
+  if (progress.state === 'probe' || forgotten) {
+    if (progress.quietTicks >= s.config.electionTicks / 2) progress.probeAgain();
+  } else if (progress.quietTicks >= 2 * s.config.heartbeatTicks) {
+    progress.quietTicks = 0;
+    pushAppend(s, { to, progress, entries: [] });
+  }
 }
 
-function sendAppend(
-  s: CoreState,
-  append: { readonly to: MemberId; readonly progress: Progress; readonly entries: readonly Entry[] },
-): void {
-  const { to, progress, entries } = append;
+interface Sending {
+  readonly to: MemberId;
+  readonly progress: Progress;
+  readonly entries: readonly Entry[];
+}
+
+function sendAppend(s: CoreState, sending: Sending): void {
+  const { progress, entries } = sending;
+  let bytes = 0;
+  for (const { record } of entries) bytes += record.length;
+  const last = logIndex(progress.next - 1 + entries.length);
+  pushAppend(s, sending);
+  progress.sent(last, bytes);
+}
+
+function pushAppend(s: CoreState, { to, progress, entries }: Sending): void {
   const prevIndex: LogIndex = logIndex(progress.next - 1);
   const prevTerm = must(s.log.termAt(prevIndex), 'term of the entry before an append');
-  progress.sent(logIndex(prevIndex + entries.length));
   sendNow(s, to, { type: 'append', term: s.term, prevIndex, prevTerm, commit: s.commit, entries });
 }
 
@@ -85,10 +108,11 @@ export function onLoaded(s: CoreState, request: LoadRequest, entries: readonly E
   const progress = s.progress.get(request.to);
   if (progress === undefined) return;
   progress.loading = false;
-  if (progress.appendTicks !== undefined) return;
   const usable = progress.next === request.first && entries[0]?.index === request.first;
-  if (usable) sendAppend(s, { to: request.to, progress, entries });
-  else replicate(s, request.to, progress);
+  if (usable && progress.mayAppend(s.config.inflightLimit)) {
+    sendAppend(s, { to: request.to, progress, entries });
+  }
+  replicate(s, request.to, progress);
 }
 
 export function onSnapshotReply(s: CoreState, from: MemberId, message: SnapshotReply): void {

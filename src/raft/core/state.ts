@@ -16,7 +16,7 @@ import type { AskedRead } from './follower-reads.ts';
 import type { ConfirmedRead, HardState, LoadRequest, SnapshotRequest, StreamedMessage } from './io.ts';
 import type { LogView, SliceLimit } from './log-view.ts';
 import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
-import type { Progress } from './progress.ts';
+import type { InflightLimit, Progress } from './progress.ts';
 import type { Transfer } from './transfer.ts';
 import type { VoterSet } from './quorum.ts';
 import { RandomSequence } from './random.ts';
@@ -32,6 +32,8 @@ export interface CoreConfig {
   readonly heartbeatTicks: number;
   /** What one append carries at most. */
   readonly appendLimit: SliceLimit;
+  /** What may be under way to one follower. */
+  readonly inflightLimit: InflightLimit;
   /** How much of the log's end stays in memory. */
   readonly tailBytes: number;
   /** Differs from node to node and from start to start. */

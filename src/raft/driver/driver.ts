@@ -14,7 +14,14 @@ import {
   type LogIndex,
   type MemberId,
 } from '../../base/index.ts';
-import { RaftCore, VoterSet, type Input, type LoadRequest, type SliceLimit } from '../core/index.ts';
+import {
+  RaftCore,
+  VoterSet,
+  type InflightLimit,
+  type Input,
+  type LoadRequest,
+  type SliceLimit,
+} from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
 import { decodeFrame, encodeFrame } from '../peer-codec.ts';
@@ -55,6 +62,7 @@ export interface DriverParts {
 /** Sizes that the simulator makes small, so that short runs reach what only long logs reach otherwise. */
 export interface DriverTuning {
   readonly appendLimit: SliceLimit;
+  readonly inflightLimit?: InflightLimit;
   readonly tailBytes: number;
   readonly compaction?: CompactionPolicy;
 }
@@ -75,6 +83,11 @@ const DISK_HANG_MS = 4 * ELECTION_MS;
 
 /** A follower that could not answer a read for so long names the leader: the caller asks there. */
 const READ_TICKS = 2 * LIMITS.raftElectionTicks;
+
+const INFLIGHT_LIMIT: InflightLimit = {
+  appends: LIMITS.raftInflightAppendsMax,
+  bytes: LIMITS.raftInflightBytesMax,
+};
 
 const DEFAULT_TUNING: DriverTuning = {
   appendLimit: { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax },
@@ -117,6 +130,7 @@ export class RaftDriver implements RaftNode {
         electionTicks: LIMITS.raftElectionTicks,
         heartbeatTicks: LIMITS.raftHeartbeatTicks,
         appendLimit: this.#tuning.appendLimit,
+        inflightLimit: this.#tuning.inflightLimit ?? INFLIGHT_LIMIT,
         tailBytes: this.#tuning.tailBytes,
         seed,
       },

@@ -1,7 +1,7 @@
 /**
  * Proposals from the call until they are applied: gathered per turn, appended together, answered in order.
  */
-import { LIMITS, TidemarkError, assert, type LogIndex, type Term } from '../../base/index.ts';
+import { LIMITS, TidemarkError, assert, mutated, type LogIndex, type Term } from '../../base/index.ts';
 import type { CommittedEntry, ProposeResult } from '../types.ts';
 
 interface Proposal {
@@ -37,8 +37,9 @@ export class Proposals {
       const text = `a proposal of ${data.length} bytes is above ${LIMITS.raftEntryBytesMax}`;
       return Promise.reject(new TidemarkError('MESSAGE_TOO_LARGE', text));
     }
+    const heavy = this.#bytes + data.length > LIMITS.raftUncommittedBytesMax;
     const full = this.count >= LIMITS.raftProposalsQueuedMax;
-    if (full || this.#bytes + data.length > LIMITS.raftUncommittedBytesMax) {
+    if (full || (heavy && !mutated('raft.uncommittedUnbounded'))) {
       return Promise.reject(new TidemarkError('OVERLOADED', `${this.count} proposals wait already`));
     }
     return new Promise((resolve, reject) => {

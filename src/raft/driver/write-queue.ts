@@ -25,6 +25,13 @@ class Gathering implements QueuedWrite {
     return { hardState: this.hardState, log: this.#log, compactTo: this.compactTo };
   }
 
+  /** Many appends that become durable together are acknowledged once. */
+  promise(envelope: Envelope<DurableMessage>): void {
+    const last = this.after.at(-1);
+    if (last?.to === envelope.to && saysMore(envelope.message, last.message)) this.after.pop();
+    this.after.push(envelope);
+  }
+
   add(persist: Persist): void {
     assert(persist.sequence > this.sequence, 'writes are asked for in order');
     this.sequence = persist.sequence;
@@ -40,6 +47,13 @@ class Gathering implements QueuedWrite {
     this.#log.entries.length = kept;
     for (const entry of persist.log.entries) this.#log.entries.push(entry);
   }
+}
+
+/** An acknowledgement says all that an earlier one of the same write and term said. */
+function saysMore(later: DurableMessage, earlier: DurableMessage): boolean {
+  if (later.type !== 'append-reply' || earlier.type !== 'append-reply') return false;
+  const both = later.accepted && earlier.accepted && later.term === earlier.term;
+  return both && later.index >= earlier.index;
 }
 
 export class WriteQueue {
@@ -61,7 +75,7 @@ export class WriteQueue {
   addAfterDurable(messages: readonly Envelope<DurableMessage>[]): readonly Envelope<DurableMessage>[] {
     const last = this.#gathering ?? this.#underWay;
     if (last === undefined || mutated('raft.ackBeforePersist')) return messages;
-    for (const message of messages) last.after.push(message);
+    for (const message of messages) last.promise(message);
     return [];
   }
 

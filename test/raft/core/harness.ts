@@ -12,8 +12,11 @@ import {
   TermRuns,
   VoterSet,
   type Append,
+  type AppendReply,
   type Effects,
+  type InflightLimit,
   type Message,
+  type SliceLimit,
 } from '../../../src/raft/core/index.ts';
 import { makeEntry, type Entry } from '../../../src/raft/entry.ts';
 
@@ -44,6 +47,8 @@ export interface CoreSetup {
   readonly applied?: number;
   readonly seed?: number;
   readonly tailBytes?: number;
+  readonly appendLimit?: SliceLimit;
+  readonly inflightLimit?: InflightLimit;
 }
 
 /** A core and everything that it ever asked for, with writes that complete when the test says so. */
@@ -65,7 +70,8 @@ export class TestCore {
         voters: new VoterSet(voters),
         electionTicks: ELECTION_TICKS,
         heartbeatTicks: HEARTBEAT_TICKS,
-        appendLimit: { entries: 1_000, bytes: 1024 * 1024 },
+        appendLimit: setup.appendLimit ?? { entries: 1_000, bytes: 1024 * 1024 },
+        inflightLimit: setup.inflightLimit ?? { appends: 4, bytes: 1024 * 1024 },
         tailBytes: setup.tailBytes ?? 1024 * 1024,
         seed: setup.seed ?? 1,
       },
@@ -148,7 +154,7 @@ export function append(
   };
 }
 
-export function accepted(term: number, index: number): Message {
+export function accepted(term: number, index: number): AppendReply {
   return {
     type: 'append-reply',
     term: T(term),

@@ -64,12 +64,19 @@ describe('a proposal', () => {
     expect(again.result).toMatchObject({ reply: bytes('again') });
   });
 
-  test('whose bytes are too many is refused', async () => {
-    const { driver } = await led(1);
-    const one = new Uint8Array(LIMITS.raftEntryBytesMax);
-    for (let at = 0; at < LIMITS.raftUncommittedBytesMax / one.length; at++) watch(driver.propose(one));
-    await expect(driver.propose(bytes('one more'))).rejects.toEqual(code('OVERLOADED'));
-  });
+  rule(
+    'raft.uncommittedUnbounded',
+    'fails at once when too many bytes wait for a lost quorum [R33]',
+    async () => {
+      const { simulation, leader, driver } = await led(3);
+      for (const { id } of simulation.members) simulation.network.block(leader.id, id);
+      const one = new Uint8Array(LIMITS.raftEntryBytesMax);
+      for (let at = 0; at < LIMITS.raftUncommittedBytesMax / one.length; at++) watch(driver.propose(one));
+      const refused = watch(driver.propose(bytes('one more')));
+      await Promise.resolve();
+      expect(refused.result).toEqual(code('OVERLOADED'));
+    },
+  );
 
   test('under way when the lead is lost is of unknown outcome; not appended, was refused [R68]', async () => {
     const { simulation, leader, driver } = await led(3);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { memberId, term } from '../../../src/base/index.ts';
 import type { DurableMessage, Envelope, Persist } from '../../../src/raft/core/index.ts';
 import { WriteQueue } from '../../../src/raft/driver/write-queue.ts';
-import { I, T, entriesOf } from '../core/harness.ts';
+import { I, T, accepted, entriesOf } from '../core/harness.ts';
 
 const reply = (at: number): readonly Envelope<DurableMessage>[] => [
   { to: memberId(2), message: { type: 'vote-reply', term: T(at), granted: true } },
@@ -54,5 +54,21 @@ describe('writes', () => {
     expect(first?.after).toEqual(reply(2));
     queue.complete();
     expect(queue.begin()).toMatchObject({ sequence: 2, after: reply(3) });
+  });
+
+  test('acknowledge once what becomes durable together; a refusal is never left out [R25]', () => {
+    const ack = (at: number, index: number, ok = true): readonly Envelope<DurableMessage>[] => [
+      { to: memberId(2), message: { ...accepted(at, index), accepted: ok } },
+    ];
+    const after = (...said: (readonly Envelope<DurableMessage>[])[]): unknown => {
+      const queue = new WriteQueue();
+      queue.add({ sequence: 1, hardState: { term: term(1), vote: undefined }, log: undefined });
+      for (const one of said) queue.addAfterDurable(one);
+      return queue.begin()?.after;
+    };
+    expect(after(ack(1, 4), ack(1, 5), ack(1, 9))).toEqual(ack(1, 9));
+    expect(after(ack(1, 9), ack(1, 5))).toEqual([...ack(1, 9), ...ack(1, 5)]);
+    expect(after(ack(1, 4), ack(1, 6, false), ack(1, 9))).toHaveLength(3);
+    expect(after(ack(1, 4), ack(2, 5))).toHaveLength(2);
   });
 });

@@ -11,6 +11,8 @@ export interface NetworkFaults {
   replay?: number;
 }
 
+type See = (from: MemberId, to: MemberId, frame: Uint8Array) => void;
+
 export type Receive = (from: MemberId, frame: Uint8Array) => void;
 
 const KEPT_FRAMES = 200;
@@ -25,7 +27,7 @@ export class SimNetwork {
   readonly #mourners = new Map<MemberId, (id: MemberId) => void>();
   readonly #old = new Map<string, Uint8Array[]>();
   #sound: ReadonlySet<MemberId> = new Set();
-  #onWire: (from: MemberId, to: MemberId, frame: Uint8Array) => void = () => undefined;
+  readonly #onWire: See[] = [];
 
   constructor(loop: SimLoop, chance: Chance) {
     this.#loop = loop;
@@ -47,8 +49,8 @@ export class SimNetwork {
   }
 
   /** Sees every frame that leaves a member, also those that are lost on the way. */
-  onWire(see: (from: MemberId, to: MemberId, frame: Uint8Array) => void): void {
-    this.#onWire = see;
+  onWire(see: See): void {
+    this.#onWire.push(see);
   }
 
   block(from: MemberId, to: MemberId): void {
@@ -69,7 +71,7 @@ export class SimNetwork {
   }
 
   send(from: MemberId, to: MemberId, frame: Uint8Array): void {
-    this.#onWire(from, to, frame);
+    for (const see of this.#onWire) see(from, to, frame);
     if (this.#isSound(from, to)) {
       this.#deliver(from, to, frame, false);
       return;

@@ -8,6 +8,8 @@
  *   cut 1 > 2                blocks one direction
  *   heal                     all links work again
  *   write ID TEXT, read ID   asks this member, and waits 300 ms for its answer
+ *   ask ID TEXT              a write whose answer nobody waits for
+ *   watch 1 2                says from now on which appends these two exchange, as they leave
  *   run MS                   time passes
  *   until-leader 1,2         time passes until one of these leads
  *   crash ID, start ID       power is lost at a member; it boots
@@ -16,6 +18,8 @@
  *   settle                   three seconds pass, then every member says where it is
  */
 import { isTidemarkError, must } from '../../../src/base/index.ts';
+import type { Message } from '../../../src/raft/core/index.ts';
+import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { SimMember } from './member.ts';
 import { Simulation } from './simulation.ts';
 
@@ -64,6 +68,8 @@ class Play {
     else if (name === 'cut') network.block(this.#member(words[0]).id, this.#member(words[2]).id);
     else if (name === 'heal') network.heal();
     else if (name === 'write') await this.#write(this.#member(words[0]), words.slice(1).join(' '));
+    else if (name === 'ask') this.#ask(this.#member(words[0]), words.slice(1).join(' '));
+    else if (name === 'watch') this.#watch(words);
     else if (name === 'read') await this.#read(this.#member(words[0]));
     else if (name === 'run') await simulation.advance(Number(rest));
     else if (name === 'until-leader') await this.#untilLeader(rest.split(','));
@@ -110,6 +116,23 @@ class Play {
       `write ${text} at ${member.id}`,
       asked.then(({ index, term }) => `entry ${index} of term ${term}`),
     );
+  }
+
+  #ask(member: SimMember, text: string): void {
+    const asked = must(member.running, 'a running member').driver.propose(Buffer.from(text));
+    asked.catch((error: unknown) => {
+      this.#say(`${text} at ${member.id}: ${isTidemarkError(error) ? error.code : String(error)}`);
+    });
+  }
+
+  #watch(pair: readonly string[]): void {
+    must(this.#simulation, 'a cluster').network.onWire((from, to, frame) => {
+      if (!pair.includes(String(from)) || !pair.includes(String(to))) return;
+      for (const message of decodeFrame(frame)) {
+        const said = appendTold(message);
+        if (said !== undefined) this.#say(`  ${from} > ${to} ${said}`);
+      }
+    });
   }
 
   #read(member: SimMember): Promise<void> {
@@ -165,4 +188,17 @@ class Play {
   #say(line: string): void {
     this.#said.push(line);
   }
+}
+
+/** What an append or its answer says, in a few words; other messages are not told. */
+function appendTold(message: Message): string | undefined {
+  if (message.type === 'append') {
+    const { prevIndex, entries } = message;
+    if (entries.length === 0) return `has all up to ${prevIndex}?`;
+    const last = prevIndex + entries.length;
+    return entries.length === 1 ? `entry ${last}` : `entries ${prevIndex + 1} to ${last}`;
+  }
+  if (message.type !== 'append-reply') return undefined;
+  if (message.accepted) return `has all up to ${message.index}`;
+  return `lacks ${message.index}, maybe all after ${message.hintIndex}`;
 }

@@ -50,6 +50,7 @@ export class Simulation {
     const tiny = tinyLimits ?? this.chance.hits(0.5);
     const tuning = {
       appendLimit: { entries: tiny ? this.chance.pick([1, 2, 5]) : 1_000, bytes: 1024 * 1024 },
+      inflightLimit: { appends: tiny ? this.chance.pick([1, 2, 4]) : 64, bytes: tiny ? 200 : 1024 * 1024 },
       tailBytes: tiny ? this.chance.pick([200, 2_000]) : 1024 * 1024,
     };
     this.members = members.map(
