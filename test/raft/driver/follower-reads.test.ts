@@ -113,7 +113,14 @@ test('reads end with a code when the leader is lost, and when this node stops', 
   await simulation.advance(2_000);
   expect(lost.result).toEqual(code('NOT_LEADER'));
   await simulation.until(5_000, 'another leader', () => simulation.leader() !== undefined);
-  const last = watch(driver.readIndex());
-  await driver.stop();
+  // A leader that stops hands over and sends its readers on: the other one is asked.
+  const led = simulation.leader();
+  const other = must(
+    simulation.members.find((one) => one !== leader && one !== led),
+    'the other follower',
+  );
+  const last = watch(driverOf(other).readIndex());
+  const stopped = watch(driverOf(other).stop());
+  await simulation.until(5_000, 'the end', () => stopped.result !== 'open');
   expect(last.result).toEqual(code('STOPPING'));
 });
