@@ -24,6 +24,7 @@ export type KeyValueFace = Pick<ClusterFace, 'raft' | 'proposer'> & {
   readonly view: () => Pick<StateView, 'keyValues'>;
 };
 type Write = Extract<KeyValueRequest, { kind: 'write' }>;
+const NO_VALUE = new Uint8Array(0);
 type Read = Extract<KeyValueRequest, { kind: 'read' }>;
 
 /**
@@ -96,7 +97,7 @@ async function read({ raft, view }: KeyValueFace, request: Read): Promise<KeyVal
   let bytes = 0;
   for (const path of request.paths) {
     const row = keyValues.get(path);
-    const value = Buffer.from(row?.value ?? '', 'latin1');
+    const value = row?.value ?? NO_VALUE;
     bytes += value.length;
     if (values.length > 0 && bytes > LIMITS.keyValueReadBytesMax) break;
     values.push({ value, revision: row?.revision ?? 0, version: row?.version ?? 0 });

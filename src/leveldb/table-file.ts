@@ -11,13 +11,16 @@ const FOOTER_BYTES = 48;
 const TRAILER_BYTES = 5;
 const MAGIC = Buffer.from('57fb808b247547db', 'hex');
 
-interface Block {
+export interface Block {
   readonly offset: number;
   readonly size: number;
 }
 
-/** @throws TidemarkError `DATA_CORRUPT` unless every block of the table matches its checksum. */
-export function checkTable(file: Buffer): void {
+/**
+ * Returns the blocks that hold rows, in the order of their keys.
+ * @throws TidemarkError `DATA_CORRUPT` unless every block of the table matches its checksum.
+ */
+export function checkTable(file: Buffer): readonly Block[] {
   const footer = file.subarray(-FOOTER_BYTES);
   if (footer.length < FOOTER_BYTES || !footer.subarray(-MAGIC.length).equals(MAGIC)) {
     throw new TidemarkError('DATA_CORRUPT', 'it does not end as a table does');
@@ -25,7 +28,8 @@ export function checkTable(file: Buffer): void {
   const cursor = new Cursor(footer);
   const meta = readHandle(cursor);
   const index = readHandle(cursor);
-  const blocks = [...handlesIn(blockAt(file, index)), ...handlesIn(blockAt(file, meta)), meta, index];
+  const rows = handlesIn(blockAt(file, index));
+  const blocks = [...rows, ...handlesIn(blockAt(file, meta)), meta, index];
   let end = 0;
   for (const block of blocks.sort((left, right) => left.offset - right.offset)) {
     if (block.offset !== end) throw new TidemarkError('DATA_CORRUPT', `no block at byte ${end}`);
@@ -33,6 +37,7 @@ export function checkTable(file: Buffer): void {
     end = block.offset + block.size + TRAILER_BYTES;
   }
   if (end !== file.length - FOOTER_BYTES) throw new TidemarkError('DATA_CORRUPT', 'its blocks end too early');
+  return rows;
 }
 
 function readHandle(cursor: Cursor): Block {

@@ -13,15 +13,24 @@ const TAG = {
   prevLogNumber: 9,
 } as const;
 
+export interface TableInUse {
+  readonly number: number;
+  readonly bytes: number;
+  /** Tables of level 0 overlap; those of any other level do not. */
+  readonly level: number;
+  /** The first key in the table, with LevelDB's own 8 bytes at its end. */
+  readonly smallest: Buffer;
+}
+
 export interface FilesInUse {
-  /** File numbers of tables, with their sizes in bytes. */
-  readonly tables: ReadonlyMap<number, number>;
+  /** By file number. */
+  readonly tables: ReadonlyMap<number, TableInUse>;
   /** Write-ahead logs from this number on are replayed at the next open. */
   readonly logNumber: number;
 }
 
 export function filesInUse(records: readonly Buffer[]): FilesInUse {
-  const tables = new Map<number, number>();
+  const tables = new Map<number, TableInUse>();
   let logNumber = 0;
   for (const record of records) {
     const cursor = new Cursor(record);
@@ -31,7 +40,7 @@ export function filesInUse(records: readonly Buffer[]): FilesInUse {
 }
 
 /** Takes one field of an edit; returns the log number if it is one. */
-function readEdit(cursor: Cursor, tables: Map<number, number>): number | undefined {
+function readEdit(cursor: Cursor, tables: Map<number, TableInUse>): number | undefined {
   const tag = cursor.varint();
   switch (tag) {
     case TAG.comparator:
@@ -53,11 +62,12 @@ function readEdit(cursor: Cursor, tables: Map<number, number>): number | undefin
       tables.delete(cursor.varint());
       return undefined;
     case TAG.newFile: {
-      cursor.varint();
+      const level = cursor.varint();
       const number = cursor.varint();
-      tables.set(number, cursor.varint());
+      const bytes = cursor.varint();
+      const smallest = cursor.slice();
       cursor.slice();
-      cursor.slice();
+      tables.set(number, { number, bytes, level, smallest });
       return undefined;
     }
     default:

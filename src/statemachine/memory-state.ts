@@ -7,7 +7,6 @@ import { SINGLE_KEY } from './commands/keys.ts';
 import type {
   ClusterRecord,
   ExecutorRecord,
-  KeyValueRecord,
   ReportRecord,
   SessionRecord,
   SinkRecord,
@@ -17,15 +16,11 @@ import type {
   WindowRecord,
 } from './commands/records.ts';
 import type { StateWriter, TableWriter } from './commands/writer.ts';
-import { addToDigest, decodeRow, digestText, encodeRow, takeFromDigest } from './row-codec.ts';
+import { KeyValueTable, KEY_VALUE_PREFIX, type KeyValueParts } from './key-values/key-value-table.ts';
+import { decodeRow, encodeRow, type RowChange } from './row-codec.ts';
+import { HashSum, type Hash64 } from './row-hash.ts';
 import { SortedTable } from './sorted-table.ts';
 import type { StateView, TableView } from './view.ts';
-
-/** A row to write, or to delete where `bytes` is undefined. */
-export interface RowChange {
-  readonly fullKey: string;
-  readonly bytes: Uint8Array | undefined;
-}
 
 const EMPTY_CLUSTER: ClusterRecord = {
   featureLevel: 1,
@@ -43,7 +38,7 @@ class TrackedTable<R extends object> implements TableWriter<R> {
   readonly name: string;
   readonly dirty = new Set<string>();
   /** Hash of every row as it was last taken or loaded. */
-  readonly hashes = new Map<string, bigint>();
+  readonly hashes = new Map<string, Readonly<Hash64>>();
   readonly #rows = new SortedTable<R>();
   readonly #follow: Follow<R> | undefined;
 
@@ -115,11 +110,7 @@ export class MemoryState implements StateWriter, StateView {
     else this.#deadTasks.delete(key);
   });
 
-  readonly keyValues = new TrackedTable<KeyValueRecord>('kv', (key, row, before) => {
-    if (row !== undefined) this.#keyValueBytes += key.length + row.value.length;
-    if (before !== undefined) this.#keyValueBytes -= key.length + before.value.length;
-  });
-  #keyValueBytes = 0;
+  readonly keyValues: KeyValueTable;
 
   readonly #tables: readonly TrackedTable<object>[] = [
     this.#cluster,
@@ -131,10 +122,16 @@ export class MemoryState implements StateWriter, StateView {
     this.reports,
     this.windows,
     this.tasks,
-    this.keyValues,
   ] as unknown as readonly TrackedTable<object>[];
 
-  #digest = 0n;
+  readonly #sum = new HashSum();
+  #digest = this.#sum.text;
+
+  /** @param keyValues what the table of keys and values is made of, to begin with */
+  constructor(keyValues?: KeyValueParts) {
+    this.keyValues = new KeyValueTable(keyValues);
+    this.#digest = this.#wholeSum();
+  }
 
   get cluster(): ClusterRecord {
     return this.#cluster.get(SINGLE_KEY) ?? EMPTY_CLUSTER;
@@ -157,12 +154,12 @@ export class MemoryState implements StateWriter, StateView {
   }
 
   get keyValueBytes(): number {
-    return this.#keyValueBytes;
+    return this.keyValues.dataBytes;
   }
 
   /** As of the last {@link takeChanges}. */
   get digest(): string {
-    return digestText(this.#digest);
+    return this.#digest;
   }
 
   setCluster(cluster: ClusterRecord): void {
@@ -175,7 +172,7 @@ export class MemoryState implements StateWriter, StateView {
 
   /**
    * Takes what has changed since the last call, as rows to store, and brings the digest up to date. A row
-   * that changed several times is encoded and hashed once.
+   * that changed several times is in the list once. Bytes may be views: good until the next change.
    */
   takeChanges(): RowChange[] {
     const changes: RowChange[] = [];
@@ -186,6 +183,8 @@ export class MemoryState implements StateWriter, StateView {
       }
       table.dirty.clear();
     }
+    this.keyValues.takeChanges(changes);
+    this.#digest = this.#wholeSum();
     return changes;
   }
 
@@ -196,15 +195,24 @@ export class MemoryState implements StateWriter, StateView {
     if (row === undefined) {
       if (before === undefined) return undefined;
       table.hashes.delete(key);
-      if (!mutated('state.digestIgnoresDeletes')) this.#digest = takeFromDigest(this.#digest, before);
+      if (!mutated('state.digestIgnoresDeletes')) this.#sum.take(before);
       return { fullKey, bytes: undefined };
     }
     const stored = encodeRow(fullKey, row);
-    if (stored.hash === before) return undefined;
-    if (before !== undefined) this.#digest = takeFromDigest(this.#digest, before);
-    this.#digest = addToDigest(this.#digest, stored.hash);
+    if (before !== undefined) {
+      if (stored.hash.high === before.high && stored.hash.low === before.low) return undefined;
+      this.#sum.take(before);
+    }
+    this.#sum.add(stored.hash);
     table.hashes.set(key, stored.hash);
     return { fullKey, bytes: stored.bytes };
+  }
+
+  #wholeSum(): string {
+    const sum = new HashSum();
+    sum.add(this.#sum.value);
+    sum.add(this.keyValues.sum.value);
+    return sum.text;
   }
 
   /**
@@ -212,6 +220,10 @@ export class MemoryState implements StateWriter, StateView {
    * @throws TidemarkError `DATA_CORRUPT` for a damaged row or one of no table, `FORMAT_UNKNOWN`.
    */
   loadRow(fullKey: string, bytes: Uint8Array): void {
+    if (fullKey.startsWith(KEY_VALUE_PREFIX)) {
+      this.keyValues.load(fullKey, bytes);
+      return;
+    }
     const { record, hash } = decodeRow(fullKey, bytes);
     const slash = fullKey.indexOf('/');
     const name = fullKey.slice(0, Math.max(0, slash));
@@ -222,6 +234,12 @@ export class MemoryState implements StateWriter, StateView {
     const key = fullKey.slice(slash + 1);
     table.load(key, record);
     table.hashes.set(key, hash);
-    this.#digest = addToDigest(this.#digest, hash);
+    this.#sum.add(hash);
+  }
+
+  /** Brings the digest up to date after the last {@link loadRow}. */
+  loaded(): string {
+    this.#digest = this.#wholeSum();
+    return this.#digest;
   }
 }

@@ -38,7 +38,7 @@ export async function* snapshotChunks(
       bytes = 0;
     }
     rows.push([item.fullKey, item.bytes]);
-    bytes += item.bytes.length;
+    bytes += item.fullKey.length + item.bytes.length;
     count += 1;
   }
   if (rows.length > 0) yield seal({ part: part++, kind: 'rows', rows });

@@ -6,7 +6,7 @@ import { applyEntry } from './commands/apply.ts';
 import { decodeEntry } from './commands/entry.ts';
 import { encodeReplies } from './commands/replies.ts';
 import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts';
-import { MemoryState } from './memory-state.ts';
+import type { MemoryState } from './memory-state.ts';
 import { snapshotChunks } from './snapshot.ts';
 import { StateSnapshots, readState } from './state-snapshots.ts';
 import { StateStore, type StateStoreOptions } from './state-store.ts';
@@ -52,8 +52,7 @@ export interface StateMachine {
  * `STORAGE_FAILED`.
  */
 export async function openStateMachine(options: StateMachineOptions): Promise<StateMachine> {
-  const state = new MemoryState();
-  const store = await StateStore.open(options, state);
+  const { state, store } = await StateStore.open(options);
   return new DurableStateMachine(state, store);
 }
 
@@ -66,8 +65,7 @@ export async function restoreStateMachine(
   options: StateMachineOptions,
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<StateMachine> {
-  const state = new MemoryState();
-  const store = await StateStore.open(options, state);
+  const { state, store } = await StateStore.open(options);
   try {
     if (store.head.appliedIndex !== 0) {
       throw new TidemarkError('ALREADY_INITIALIZED', `${options.folder} already holds a state`);

@@ -3,7 +3,8 @@
  * is made beside the old one and checked as a whole, then takes its place in one synced batch.
  */
 import { assert, logIndex, term, TidemarkError, type LogIndex, type Term } from '../base/index.ts';
-import { MemoryState, type RowChange } from './memory-state.ts';
+import { MemoryState } from './memory-state.ts';
+import type { RowChange } from './row-codec.ts';
 import { readSnapshot, snapshotChunks } from './snapshot.ts';
 import type { StateHead, StateStore, StoredRowBytes } from './state-store.ts';
 
@@ -87,11 +88,9 @@ export async function readState(
   if (head?.clusterId !== clusterId) {
     throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
   }
-  if (head.digest !== state.digest) {
-    throw new TidemarkError(
-      'DATA_CORRUPT',
-      `snapshot: its rows sum to ${state.digest}, not to ${head.digest}`,
-    );
+  const digest = state.loaded();
+  if (head.digest !== digest) {
+    throw new TidemarkError('DATA_CORRUPT', `snapshot: its rows sum to ${digest}, not to ${head.digest}`);
   }
   state.appliedIndex = head.appliedIndex;
   state.appliedTerm = head.appliedTerm;

@@ -11,9 +11,10 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { Level } from 'level';
 import { assert, isTidemarkError, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
 import type { ClusterId } from '../base/index.ts';
-import { checkLevelFolder } from '../leveldb/index.ts';
-import type { MemoryState, RowChange } from './memory-state.ts';
-import { decodeRow, encodeRow } from './row-codec.ts';
+import { loadState } from './load/load-state.ts';
+import type { RowBytes, StateParts } from './load/read-state.ts';
+import { MemoryState } from './memory-state.ts';
+import { decodeRow, encodeRow, type RowChange } from './row-codec.ts';
 
 /** Sorts before every table's name. */
 const HEAD_KEY = '!head';
@@ -66,9 +67,20 @@ export interface RowIterator {
  * Opens the database in a folder whose files were checked; `fresh` if there was none.
  * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
  */
-export type OpenDatabase = (
-  folder: string,
-) => Promise<{ readonly db: StateDatabase; readonly fresh: boolean }>;
+export type OpenDatabase = (folder: string) => Promise<OpenedDatabase>;
+
+export interface OpenedDatabase {
+  readonly db: StateDatabase;
+  readonly fresh: boolean;
+  /** All rows, where they were read from the files: else they are read from `db`. */
+  readonly parts?: StateParts | undefined;
+}
+
+/** A database with all of its rows in memory. */
+export interface OpenedState {
+  readonly store: StateStore;
+  readonly state: MemoryState;
+}
 
 export interface StateStoreOptions {
   /** The state's own folder; one process at a time. */
@@ -92,20 +104,20 @@ export class StateStore {
   }
 
   /**
-   * Opens the folder, making it if it does not exist or is empty, and loads every row into `state`.
+   * Opens the folder, making it if it does not exist or is empty, with the state that it holds.
    * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`,
    * `STORAGE_FAILED`.
    */
-  static async open(
-    { folder, clusterId, openDatabase = openLevelDatabase }: StateStoreOptions,
-    state: MemoryState,
-  ): Promise<StateStore> {
-    const { db, fresh } = await openDatabase(folder);
+  static async open(options: StateStoreOptions): Promise<OpenedState> {
+    const { folder, clusterId, openDatabase = openLevelDatabase } = options;
+    const { db, fresh, parts } = await openDatabase(folder);
     try {
-      const head = fresh ? await writeFirstHead(db, clusterId) : await load(db, folder, clusterId, state);
-      state.appliedIndex = head.appliedIndex;
-      state.appliedTerm = head.appliedTerm;
-      return new StateStore(db, head);
+      if (fresh) {
+        return { store: new StateStore(db, await writeFirstHead(db, clusterId)), state: new MemoryState() };
+      }
+      const { state, head } = fill(folder, clusterId, parts ?? (await readParts(db)));
+      if (parts !== undefined) await compareHeads(db, folder, head);
+      return { store: new StateStore(db, head), state };
     } catch (error) {
       await db.close();
       throw error;
@@ -194,8 +206,8 @@ export class StateStore {
 
 const openLevelDatabase: OpenDatabase = async (folder) => {
   const fresh = await makeFolder(folder);
-  if (!fresh) await checkFiles(folder);
-  // The check reads plain blocks.
+  const parts = fresh ? undefined : await loadParts(folder);
+  // The files are read as plain blocks.
   const db: Level<string, Uint8Array> = new Level(folder, {
     keyEncoding: 'utf8',
     valueEncoding: 'view',
@@ -206,7 +218,7 @@ const openLevelDatabase: OpenDatabase = async (folder) => {
   } catch (error) {
     throw openError(error, folder, fresh);
   }
-  return { db: db as unknown as StateDatabase, fresh };
+  return { db: db as unknown as StateDatabase, fresh, parts };
 };
 
 async function makeFolder(folder: string): Promise<boolean> {
@@ -218,9 +230,9 @@ async function makeFolder(folder: string): Promise<boolean> {
   }
 }
 
-async function checkFiles(folder: string): Promise<void> {
+async function loadParts(folder: string): Promise<StateParts> {
   try {
-    await checkLevelFolder(folder);
+    return await loadState(folder);
   } catch (error) {
     if (!isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN')) throw error;
     throw damaged(folder, error.message, error);
@@ -244,16 +256,26 @@ async function writeFirstHead(db: StateDatabase, clusterId: ClusterId): Promise<
   return head;
 }
 
-async function load(
-  db: StateDatabase,
+async function readParts(db: StateDatabase): Promise<StateParts> {
+  const rows: RowBytes[] = [];
+  for await (const row of readRows(db, {})) {
+    if ('head' in row) rows.push([HEAD_KEY, encodeRow(HEAD_KEY, row.head).bytes]);
+    else rows.push([row.fullKey, row.bytes]);
+  }
+  return { keyValues: undefined, rows };
+}
+
+/** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`. */
+function fill(
   folder: string,
   clusterId: ClusterId,
-  state: MemoryState,
-): Promise<StateHead> {
+  parts: StateParts,
+): { readonly state: MemoryState; readonly head: StateHead } {
+  const state = new MemoryState(parts.keyValues);
   let head: StateHead | undefined;
-  for await (const row of readRows(db, {})) {
-    if ('head' in row) head = row.head;
-    else state.loadRow(row.fullKey, row.bytes);
+  for (const [fullKey, row] of parts.rows) {
+    if (fullKey === HEAD_KEY) head = decodeRow(fullKey, row).record as StateHead;
+    else state.loadRow(fullKey, row);
   }
   if (head === undefined) throw damaged(folder, 'its head row is missing');
   if (head.clusterId !== clusterId) {
@@ -265,10 +287,24 @@ async function load(
       },
     );
   }
-  if (head.digest !== state.digest && !mutated('state.digestNotComparedAtOpen')) {
-    throw damaged(folder, `its rows sum to ${state.digest}, its head says ${head.digest}`);
+  const digest = state.loaded();
+  if (head.digest !== digest && !mutated('state.digestNotComparedAtOpen')) {
+    throw damaged(folder, `its rows sum to ${digest}, its head says ${head.digest}`);
   }
-  return head;
+  state.appliedIndex = head.appliedIndex;
+  state.appliedTerm = head.appliedTerm;
+  return { state, head };
+}
+
+/** The files were read by ourselves: the database must have come to the same end. */
+async function compareHeads(db: StateDatabase, folder: string, head: StateHead): Promise<void> {
+  const contents = readRows(db, {});
+  const { value: first } = await contents.next();
+  await contents.return();
+  const same = first !== undefined && 'head' in first && first.head.digest === head.digest;
+  if (!same || first.head.appliedIndex !== head.appliedIndex) {
+    throw damaged(folder, 'its database stands elsewhere than its files say');
+  }
 }
 
 async function* readRows(

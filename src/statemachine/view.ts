@@ -6,6 +6,7 @@ import type {
   ClusterRecord,
   ExecutorRecord,
   KeyValueRecord,
+  KeyValueStanding,
   ReportRecord,
   SessionRecord,
   SinkRecord,
@@ -24,6 +25,11 @@ export interface TableView<R> {
   /** Rows whose key begins with `prefix`, in key order. */
   withPrefix(prefix: string): IterableIterator<R>;
   readonly size: number;
+}
+
+export interface KeyValueView extends TableView<KeyValueRecord> {
+  /** Costs less than `get`, which copies the value. */
+  standing(key: string): KeyValueStanding | undefined;
 }
 
 /**
@@ -45,7 +51,7 @@ export interface StateView {
   readonly windows: TableView<WindowRecord>;
   readonly tasks: TableView<TaskRecord>;
   /** Keys of clients, by `namespace/key`. */
-  readonly keyValues: TableView<KeyValueRecord>;
+  readonly keyValues: KeyValueView;
   /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */
   readonly openTasks: TableView<TaskRecord>;
   /** Derived: tasks that are DEAD, oldest window first. */

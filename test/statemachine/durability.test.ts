@@ -225,7 +225,7 @@ describe('a row', () => {
     const bytes = Buffer.from(row?.bytes ?? []);
     const other = new MemoryState();
     other.loadRow(row?.fullKey ?? '', bytes);
-    expect(other.digest).toBe(state.digest);
+    expect(other.loaded()).toBe(state.digest);
     const last = bytes.length - 1;
     bytes.writeUInt8(bytes.readUInt8(last) ^ 1, last);
     expect(() => {

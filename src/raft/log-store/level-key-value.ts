@@ -16,7 +16,7 @@ type Database = Level<Uint8Array, Uint8Array>;
  * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
  */
 export async function openLevelKeyValue(folder: string): Promise<KeyValueStore> {
-  await checkFiles(folder);
+  checkFiles(folder);
   const db: Database = new Level(folder, {
     keyEncoding: 'view',
     valueEncoding: 'view',
@@ -33,9 +33,9 @@ export async function openLevelKeyValue(folder: string): Promise<KeyValueStore> 
   return new LevelKeyValue(db, folder);
 }
 
-async function checkFiles(folder: string): Promise<void> {
+function checkFiles(folder: string): void {
   try {
-    await checkLevelFolder(folder);
+    checkLevelFolder(folder);
   } catch (error) {
     if (!isTidemarkError(error)) throw error;
     const next = error.code === 'STORAGE_FAILED' ? DISK_NEXT : DAMAGED_NEXT;

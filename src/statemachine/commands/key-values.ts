@@ -43,7 +43,7 @@ function hasRoom(writer: StateWriter, growing: readonly KeyValueWrite[]): boolea
 
 function applyWrite(writer: StateWriter, write: KeyValueWrite, next: number): KeyValueWritten {
   const { path, value, expected } = write;
-  const row = writer.keyValues.get(path);
+  const row = writer.keyValues.standing(path);
   const previous = row?.revision ?? 0;
   if (expected !== undefined && expected !== previous && !mutated('state.compareIgnored')) {
     return { applied: false, revision: previous, previous };
@@ -53,10 +53,6 @@ function applyWrite(writer: StateWriter, write: KeyValueWrite, next: number): Ke
     // A delete takes a revision too, if there was something to delete.
     return { applied: true, revision: 0, previous };
   }
-  writer.keyValues.put(path, {
-    value: Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1'),
-    revision: next,
-    version: (row?.version ?? 0) + 1,
-  });
+  writer.keyValues.put(path, { value, revision: next, version: (row?.version ?? 0) + 1 });
   return { applied: true, revision: next, previous };
 }

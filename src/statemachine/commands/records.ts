@@ -5,7 +5,7 @@
  */
 
 /** Grows whenever the meaning of stored records changes. */
-export const STATE_FORMAT = 1;
+export const STATE_FORMAT = 2;
 
 /** One row, key '' : counters and clocks of the whole state. */
 export interface ClusterRecord {
@@ -39,17 +39,17 @@ export interface SessionRecord {
   readonly droppedSequence: number;
 }
 
-/** A key of a client. Its row's key is `namespace/key`. */
-export interface KeyValueRecord {
-  /**
-   * The bytes as text of one character each (latin1): a small typed array of its own would cost several
-   * times as much memory as it holds.
-   */
-  readonly value: string;
+/** Where a key of a client stands, without its value. */
+export interface KeyValueStanding {
   /** The number of the write that made this value; it never repeats, not even for a key made anew. */
   readonly revision: number;
   /** Writes of this key since it was made. */
   readonly version: number;
+}
+
+/** A key of a client. Its row's key is `namespace/key`. Rows of this table are packed: this is a copy. */
+export interface KeyValueRecord extends KeyValueStanding {
+  readonly value: Uint8Array;
 }
 
 export interface ExecutorRecord {

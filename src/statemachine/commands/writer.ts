@@ -2,7 +2,7 @@
  * What an operation changes: the tables of the view, with writes. Synchronous, in memory, without side
  * effects.
  */
-import type { TableView } from '../view.ts';
+import type { KeyValueView, TableView } from '../view.ts';
 import type {
   ClusterRecord,
   ExecutorRecord,
@@ -21,6 +21,8 @@ export interface TableWriter<R> extends TableView<R> {
   delete(key: string): void;
 }
 
+export type KeyValueWriter = KeyValueView & TableWriter<KeyValueRecord>;
+
 export interface StateWriter {
   readonly cluster: ClusterRecord;
   readonly topology: TopologyRecord | undefined;
@@ -31,7 +33,7 @@ export interface StateWriter {
   readonly reports: TableWriter<ReportRecord>;
   readonly windows: TableWriter<WindowRecord>;
   readonly tasks: TableWriter<TaskRecord>;
-  readonly keyValues: TableWriter<KeyValueRecord>;
+  readonly keyValues: KeyValueWriter;
   /** Bytes of all keys and values of `keyValues`. */
   readonly keyValueBytes: number;
   readonly openTasks: TableView<TaskRecord>;

@@ -1,0 +1,137 @@
+// npm run bench:restart [-- --keys N --entries N --runs N]
+// How long a coordinator with many keys and a long log takes from its start until a linearizable read is
+// answered, and the memory that it takes: one real process, alone in its cluster, whose folder is filled
+// beforehand by the product's own state machine and log store. After an orderly stop, and after kill -9.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { encodeWrites } from '../dist/base/index.js';
+import { connect } from '../dist/client/index.js';
+import { makeEntry } from '../dist/raft/entry.js';
+import { openFileWitness, openLevelKeyValue, openLogStore } from '../dist/raft/log-store/index.js';
+import { encodeEntry, openStateMachine } from '../dist/statemachine/index.js';
+import { freePorts, median, until } from './cluster.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    keys: { type: 'string', default: '1000000' },
+    entries: { type: 'string', default: '100000' },
+    runs: { type: 'string', default: '3' },
+  },
+});
+const KEYS = Number(options.keys);
+const ENTRIES = Number(options.entries);
+const KEYS_PER_ENTRY = 500;
+const VALUE = Buffer.alloc(128, 'v');
+const say = (line) => process.stdout.write(`${line}\n`);
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+
+const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
+const data = join(folder, 'c0');
+const [clients, peers] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
+
+function start() {
+  const addresses = ['--peer-listen', peers, '--client-listen', clients];
+  const words = [main, 'coordinator', 'start', '--data', data, '--log-level', 'error', ...addresses];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit'] });
+  child.gone = new Promise((resolve) => child.once('exit', resolve));
+  return child;
+}
+
+async function stop(child, signal) {
+  child.kill(signal);
+  await child.gone;
+}
+
+function fieldOf(pid, name) {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text)?.[1]) / 1024;
+}
+
+function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+async function makeMember() {
+  const child = start();
+  const client = connect({ endpoints: [clients], deadlineMs: 20_000 });
+  await until('init', () => client.init([clients]));
+  await until('first write', () => client.kv.put('first', 'x'));
+  client.close();
+  await stop(child, 'SIGTERM');
+}
+
+async function fill() {
+  const identity = JSON.parse(readFileSync(join(data, 'identity.json'), 'utf8'));
+  const log = await openLogStore(
+    await openLevelKeyValue(join(data, 'log')),
+    await openFileWitness(join(data, 'log')),
+    { ...identity, folder: join(data, 'log'), mustExist: true, sync: true },
+  );
+  const state = await openStateMachine({ folder: join(data, 'state'), clusterId: identity.clusterId });
+  const { term } = log.hardState;
+  let index = state.appliedIndex;
+  let made = 0;
+  const entry = (keys) => {
+    const writes = Array.from({ length: keys }, () => {
+      made += 1;
+      // An order of their own: clients do not write in the order of keys.
+      const path = `default/key-${String((made * 7_919) % KEYS).padStart(9, '0')}`;
+      return { path, value: VALUE, expected: undefined };
+    });
+    const operations = [{ type: 'kv.write', v: 1, writes: encodeWrites(writes) }];
+    const items = [{ session: 0, sequence: 0, operations }];
+    index += 1;
+    return makeEntry({ index, term, prevTerm: term }, encodeEntry({ logTimeMs: 0, wallMs: 0, items }));
+  };
+  const write = async (entries) => {
+    await log.write({ log: { from: entries[0].index, entries } });
+    await state.apply(entries);
+  };
+  while (made < KEYS) await write([entry(Math.min(KEYS_PER_ENTRY, KEYS - made))]);
+  for (let left = ENTRIES; left > 0; left -= 1_000)
+    await write(Array.from({ length: Math.min(left, 1_000) }, () => entry(1)));
+  await state.close();
+  await log.close();
+}
+
+async function measure(name, signal, key) {
+  const began = performance.now();
+  const child = start();
+  const client = connect({ endpoints: [clients], deadlineMs: 60_000 });
+  const found = await until('read', () => client.kv.get(key), 60_000);
+  const seconds = (performance.now() - began) / 1_000;
+  if (found === undefined) throw new Error('a key is missing');
+  const cpu = cpuSeconds(child.pid);
+  const [rss, peak] = [fieldOf(child.pid, 'VmRSS'), fieldOf(child.pid, 'VmHWM')];
+  client.close();
+  await stop(child, signal);
+  const memory = `${rss.toFixed(0)} MB held, ${peak.toFixed(0)} MB at most`;
+  const took = `${seconds.toFixed(2)} s until the first read, ${cpu.toFixed(2)} s of processor time`;
+  say(`${name.padEnd(22)}${took}, ${memory}`);
+  return { seconds, cpu, peak };
+}
+
+try {
+  await makeMember();
+  const empty = await measure('almost empty', 'SIGTERM', 'first');
+  say(`filling: ${KEYS} keys of 128 bytes, then ${ENTRIES} entries`);
+  await fill();
+  const results = [];
+  for (let run = 1; run <= Number(options.runs); run++) {
+    results.push(await measure('after an orderly stop', 'SIGKILL', 'key-000000001'));
+    results.push(await measure('after kill -9', 'SIGTERM', 'key-000000001'));
+  }
+  const of = (name) => median(results.map((result) => result[name]));
+  const extra = `${(of('seconds') - empty.seconds).toFixed(2)} s more than an empty one`;
+  const cpu = `${of('cpu').toFixed(2)} s of processor time`;
+  say(`median ${of('seconds').toFixed(2)} s (${extra}), ${cpu}, ${of('peak').toFixed(0)} MB`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

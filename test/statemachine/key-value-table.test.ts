@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import type { KeyValueRecord } from '../../src/statemachine/index.ts';
+import { KeyValueTable } from '../../src/statemachine/key-values/key-value-table.ts';
+import type { RowChange } from '../../src/statemachine/row-codec.ts';
+import { hashBytes, HashSum } from '../../src/statemachine/row-hash.ts';
+import { Random } from './support/history.ts';
+
+interface Row {
+  readonly value: Buffer;
+  readonly revision: number;
+  readonly version: number;
+}
+
+/** Keys of one, two, three and four bytes a character, some the beginning of others. */
+const KEYS = Array.from(
+  { length: 400 },
+  (_, n) => `ns/${['k', 'é', '語', '🙂'][n % 4] ?? ''}${n % 7 === 0 ? '' : n}`,
+);
+const byBytes = (left: string, right: string): number => Buffer.from(left).compare(Buffer.from(right));
+
+/** What is stored, as a store keeps it: applied change by change. */
+class Stored {
+  readonly rows = new Map<string, Buffer>();
+
+  take(table: KeyValueTable): void {
+    const changes: RowChange[] = [];
+    table.takeChanges(changes);
+    for (const { fullKey, bytes } of changes) {
+      if (bytes === undefined) this.rows.delete(fullKey);
+      else this.rows.set(fullKey, Buffer.from(bytes));
+    }
+  }
+
+  /** A table made of the stored rows, in their order, as at a restart. */
+  loaded(): KeyValueTable {
+    const table = new KeyValueTable();
+    const sorted: number[] = [];
+    for (const key of [...this.rows.keys()].sort(byBytes)) {
+      table.loadSorted(Buffer.from(key), this.rows.get(key) ?? Buffer.alloc(0), sorted);
+    }
+    return new KeyValueTable(structuredClone(table.parts(sorted)));
+  }
+}
+
+/** Short, so that large values are compared in no time. */
+const textOf = (row: KeyValueRecord | undefined): string =>
+  row === undefined ? 'none' : `${row.revision} ${row.version} ${Buffer.from(row.value).toString('latin1')}`;
+
+function expectSame(table: KeyValueTable, model: ReadonlyMap<string, Row>): void {
+  const keys = [...model.keys()].sort(byBytes);
+  const texts = (rows: Iterable<KeyValueRecord | undefined>): string => [...rows].map(textOf).join();
+  const of = (list: readonly string[]): string => texts(list.map((key) => model.get(key)));
+  expect(texts(table.values()) === of(keys)).toBe(true);
+  expect(table.size).toBe(model.size);
+  const bytes = keys.reduce(
+    (sum, key) => sum + Buffer.byteLength(key) + (model.get(key)?.value.length ?? 0),
+    0,
+  );
+  expect(table.dataBytes).toBe(bytes);
+  for (const key of KEYS) {
+    expect(textOf(table.get(key)) === textOf(model.get(key)), key).toBe(true);
+    expect(table.standing(key)?.revision).toBe(model.get(key)?.revision);
+  }
+  const prefix = 'ns/語1';
+  expect(texts(table.withPrefix(prefix))).toBe(of(keys.filter((key) => key.startsWith(prefix))));
+}
+
+describe('the packed table', () => {
+  it.each([1, 2, 3, 4])('is what a map would be, also after a restart (seed %i)', (seed) => {
+    const random = new Random(seed);
+    const model = new Map<string, Row>();
+    const stored = new Stored();
+    let table = new KeyValueTable();
+    for (let step = 0; step < 6_000; step++) {
+      const key = random.pick(KEYS) ?? '';
+      if (random.below(3) === 0) {
+        table.delete(key);
+        model.delete(key);
+      } else {
+        const size = random.below(20) === 0 ? random.below(60_000) : random.below(40);
+        const version = (model.get(key)?.version ?? 0) + 1;
+        const row = { value: Buffer.alloc(size, random.below(256)), revision: 2 ** 40 + step, version };
+        table.put(key, row);
+        model.set(key, row);
+      }
+      if (random.below(50) === 0) stored.take(table);
+      if (step % 2_000 !== 1_999) continue;
+      expectSame(table, model);
+      stored.take(table);
+      const again = stored.loaded();
+      expect(again.sum.text).toBe(table.sum.text);
+      expectSame(again, model);
+      table = again;
+    }
+  });
+
+  it('takes little more memory than its rows, however often they change', () => {
+    const random = new Random(9);
+    const table = new KeyValueTable();
+    const value = Buffer.alloc(1_200, 'v');
+    for (let step = 0; step < 100_000; step++) {
+      const key = `ns/${random.below(2_000)}`;
+      if (random.below(10) === 0) table.delete(key);
+      else table.put(key, { value: value.subarray(0, random.below(1_200)), revision: step, version: 1 });
+    }
+    const rowBytes = table.dataBytes + table.size * 40;
+    expect(table.heldBytes).toBeLessThan(2.2 * rowBytes + 512 * 1024);
+    table.takeChanges([]);
+  });
+});
+
+describe('the hash of rows', () => {
+  const hashed = (text: string, offset = 0): string => {
+    const bytes = Buffer.from('.'.repeat(offset) + text);
+    const into = { high: 0, low: 0 };
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    hashBytes(view, { from: offset, to: bytes.length }, 0, into);
+    const sum = new HashSum();
+    sum.add(into);
+    return sum.text;
+  };
+
+  it('is the first half of MurmurHash3_x86_128', () => {
+    expect(hashed('')).toBe('0'.repeat(16));
+    expect(hashed('The quick brown fox jumps over the lazy dog')).toBe('2f1583c3ecee2c67');
+    expect(hashed('I will not buy this record, it is scratched.', 3)).toBe('a0a9683b25ac5e40');
+  });
+
+  it('differs for each bit of rows of any length', () => {
+    const seen = new Set<string>();
+    const into = { high: 0, low: 0 };
+    for (let length = 1; length <= 40; length++) {
+      for (let bit = 0; bit < 8 * length; bit++) {
+        const bytes = Buffer.alloc(length);
+        bytes.writeUInt8(1 << (bit % 8), Math.floor(bit / 8));
+        hashBytes(new DataView(bytes.buffer, bytes.byteOffset), { from: 0, to: length }, 7, into);
+        seen.add(`${into.high} ${into.low}`);
+      }
+    }
+    expect(seen.size).toBe((40 * 41 * 8) / 2);
+  });
+
+  it('is summed modulo 2^64, in any order, and taken out again', () => {
+    const random = new Random(5);
+    const sum = new HashSum();
+    let model = 0n;
+    const added: { high: number; low: number }[] = [];
+    for (let i = 0; i < 500; i++) {
+      const one = { high: random.below(2 ** 32), low: random.below(2 ** 32) };
+      added.push(one);
+      sum.add(one);
+      model += (BigInt(one.high) << 32n) + BigInt(one.low);
+    }
+    expect(sum.text).toBe(BigInt.asUintN(64, model).toString(16).padStart(16, '0'));
+    for (const one of added.reverse()) sum.take(one);
+    expect(sum.text).toBe('0'.repeat(16));
+  });
+});
