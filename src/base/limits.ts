@@ -124,6 +124,8 @@ export const LIMITS = {
   executorSessionMs: 3_000,
   taskDeadlineMs: 10_000,
   clientDeadlineMs: 10_000,
+  /** A new member gets the whole state within it. */
+  membershipDeadlineMs: 300_000,
 } as const;
 
 assert(LIMITS.raftHeartbeatTicks * 3 < LIMITS.raftElectionTicks, 'a follower survives three lost heartbeats');

@@ -1,7 +1,18 @@
 /** Every command with its options. Only data: the code behind each is loaded when it runs. */
 import { command, type Command } from './command.ts';
 import { OUTPUT_FORMATS } from './output.ts';
-import { address, choice, duration, flag, integer, list, requiredText, text } from './option.ts';
+import {
+  address,
+  choice,
+  duration,
+  flag,
+  integer,
+  list,
+  requiredAddress,
+  requiredInteger,
+  requiredText,
+  text,
+} from './option.ts';
 
 const FILE = { placeholder: 'FILE' };
 const LOCAL_ENDPOINTS = '127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403';
@@ -86,6 +97,21 @@ export const transferLeaderOptions = {
   }),
   ...remote,
 };
+const member = requiredInteger('Id of the member', { min: 1, max: 1_000_000_000, positional: true });
+const within = duration('How long it may take, for example to send the whole state; 5m without it');
+const newMember = {
+  peerAddress: requiredAddress('Peer address of the new coordinator, as it advertises it'),
+  clientAddress: requiredAddress('Client address of the new coordinator, as it advertises it'),
+};
+export const clusterAddOptions = {
+  ...newMember,
+  learner: flag('Leave it a learner: it gets the log and does not vote'),
+  within,
+  ...remote,
+};
+export const clusterPromoteOptions = { member, within, ...remote };
+export const clusterReplaceOptions = { member, ...newMember, within, ...remote };
+export const clusterRemoveOptions = { member, within, ...remote };
 export const applyOptions = {
   file: requiredText('The job file', { short: 'f', placeholder: 'FILE' }),
   dryRun: flag('Check the job against cluster and databases, and change nothing'),
@@ -164,9 +190,37 @@ export const COMMANDS: readonly Command[] = [
   }),
   command({
     path: ['cluster', 'members'],
-    summary: 'Show every member: role, term, log, lag, last contact, version',
+    summary: 'Show every member: role, term, log, lag, last contact, disk latency, version',
     options: remoteOptions,
     load: async () => (await import('./commands/cluster-members.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'add'],
+    summary: 'Add a coordinator that belongs to no cluster: a learner, and once caught up a voter',
+    examples: ['tidemark cluster add --peer-address 127.0.0.1:7304 --client-address 127.0.0.1:7404'],
+    options: clusterAddOptions,
+    load: async () => (await import('./commands/cluster-add.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'promote'],
+    summary: 'Make a learner a voter, once it has caught up',
+    examples: ['tidemark cluster promote 4'],
+    options: clusterPromoteOptions,
+    load: async () => (await import('./commands/cluster-promote.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'replace'],
+    summary: 'Put a new coordinator in the place of a member, which may be dead',
+    examples: ['tidemark cluster replace 3 --peer-address 127.0.0.1:7304 --client-address 127.0.0.1:7404'],
+    options: clusterReplaceOptions,
+    load: async () => (await import('./commands/cluster-replace.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'remove'],
+    summary: 'Take a member out for ever',
+    examples: ['tidemark cluster remove 3'],
+    options: clusterRemoveOptions,
+    load: async () => (await import('./commands/cluster-remove.ts')).run,
   }),
   command({
     path: ['cluster', 'digest'],

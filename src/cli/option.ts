@@ -87,14 +87,23 @@ export function integer(
     help,
     placeholder: 'NUMBER',
     fallback: String(range.fallback),
-    parse(value) {
-      const number = Number(value);
-      if (!/^\d{1,15}$/.test(value) || number < range.min || number > range.max) {
-        throw invalid(`a whole number from ${range.min} to ${range.max}`);
-      }
-      return number;
-    },
+    parse: (value) => parseInteger(value, range),
   };
+}
+
+export function requiredInteger(
+  help: string,
+  range: { readonly min: number; readonly max: number; readonly positional?: boolean },
+): Option<number> {
+  const { min, max, positional = false } = range;
+  const parse = (value: string): number => parseInteger(value, { min, max });
+  return { help, placeholder: 'NUMBER', required: true, positional, parse };
+}
+
+function parseInteger(value: string, range: { readonly min: number; readonly max: number }): number {
+  const number = Number(value);
+  if (/^\d{1,15}$/.test(value) && number >= range.min && number <= range.max) return number;
+  throw invalid(`a whole number from ${range.min} to ${range.max}`);
 }
 
 /** `host:port`, `[v6]:port`. */
@@ -105,8 +114,16 @@ export function address(help: string, fallback?: string): Option<string | undefi
     help,
     placeholder: 'HOST:PORT',
     ...(fallback === undefined ? {} : { fallback }),
-    parse: (value) => formatAddress(parseAddress(value, 'an address')),
+    parse: parseAddressText,
   };
+}
+
+function parseAddressText(value: string): string {
+  return formatAddress(parseAddress(value, 'an address'));
+}
+
+export function requiredAddress(help: string): Option<string> {
+  return { ...address(help), required: true, parse: parseAddressText };
 }
 
 /** A comma-separated list; the flag may also be repeated. */

@@ -27,7 +27,8 @@ import { Endpoints } from './endpoints.ts';
 import { createKeyValueClient, type KeyValueClient } from './key-value.ts';
 import { KeyValueLink } from './key-value-link.ts';
 import { callLeader, type LeaderCall } from './leader-call.ts';
-import { askDigests, askMembers, transferLeader, type MemberDigest, type MemberStatus } from './members.ts';
+import { askDigests, askMembers, transferLeader, type MemberDigest, type Members } from './members.ts';
+import { createMembershipClient, type MembershipClient } from './membership.ts';
 import { askEndpoints, type EndpointStatus } from './no-leader.ts';
 
 export interface ConnectOptions {
@@ -49,7 +50,7 @@ export interface TidemarkClient {
   /** Asks every endpoint about itself; those that do not answer are listed with their error. */
   status(): Promise<EndpointStatus[]>;
   /** Asks every member about itself, also those that are not among the endpoints. */
-  members(): Promise<MemberStatus[]>;
+  members(): Promise<Members>;
   /** Asks every member for the digest of its state, and whether it knows of one that differs. */
   digests(): Promise<MemberDigest[]>;
   /** Hands the lead to a member, or to the nearest one; returns who leads then, 0n if not known yet. */
@@ -67,6 +68,8 @@ export interface TidemarkClient {
   listExecutors(): Promise<ExecutorInfo[]>;
   /** Makes parked tasks due, and dead ones tried again; an empty list means all parked. Returns how many. */
   retryTasks(tasks?: readonly string[]): Promise<number>;
+  /** Adding, promoting, replacing and removing members. */
+  readonly membership: MembershipClient;
   /** Keys and values. */
   readonly kv: KeyValueClient;
   close(): void;
@@ -100,6 +103,7 @@ interface RequestId {
 
 class EndpointClient implements TidemarkClient {
   readonly kv: KeyValueClient;
+  readonly membership: MembershipClient;
   readonly #endpoints: Endpoints;
   readonly #settings: Settings;
   readonly #link: KeyValueLink;
@@ -115,6 +119,7 @@ class EndpointClient implements TidemarkClient {
       // Of its own: the answers of a session are dropped as far as this client says that it has them.
       openSession: async () => (await this.#call(this.#sessionCall())).sessionId,
     });
+    this.membership = createMembershipClient({ endpoints, ...settings });
     this.kv = createKeyValueClient({ ...settings, link: this.#link });
   }
 
@@ -133,7 +138,7 @@ class EndpointClient implements TidemarkClient {
     return askEndpoints(this.#endpoints);
   }
 
-  members(): Promise<MemberStatus[]> {
+  members(): Promise<Members> {
     return askMembers(this.#endpoints);
   }
 

@@ -1,7 +1,8 @@
 /** The SDK: connect to a cluster, declare jobs, look at windows, tasks, executors and reports. */
 export type { KeyValue, KeyValueClient, KeyValueOptions } from './key-value.ts';
 export { connect, type ConnectOptions, type TidemarkClient } from './client.ts';
-export type { MemberDigest, MemberStatus } from './members.ts';
+export type { KnownMember, MemberDigest, MemberStatus, Members } from './members.ts';
+export type { MembershipClient, MembershipWait, NewMember } from './membership.ts';
 export type { EndpointStatus } from './no-leader.ts';
 export {
   insecureCredentials,
@@ -13,6 +14,7 @@ export type {
   AppliedItem,
   ExecutorInfo,
   InitReply,
+  MembershipReply,
   ReportInfo,
   SourceInfo,
   StatusReply,

@@ -1,7 +1,8 @@
 /**
  * Sends one request until the leader has answered it or the deadline has passed. What may be sent again is
  * decided by the error table (`src/base/errors.ts`) and by whether the request can be repeated without harm:
- * a read can, and so can a change that carries a session and a sequence number.
+ * a read can, and so can a change that carries a session and a sequence number, or that asks for what may be
+ * so already.
  */
 import { TidemarkError, sleep, toTidemarkError, type Clock, type ErrorCode } from '../base/index.ts';
 import type { Endpoints, Method } from './endpoints.ts';
@@ -13,9 +14,10 @@ export interface LeaderCall<Request, Reply> {
   readonly method: Method<Request, Reply>;
   readonly request: Request;
   /**
-   * `read` changes nothing; `numbered` is a change that carries (session, sequence). Both may be repeated.
+   * `read` changes nothing; `numbered` is a change that carries (session, sequence); `repeatable` one that
+   * asks for a state of things, not for a step. All may be repeated.
    */
-  readonly kind: 'read' | 'numbered';
+  readonly kind: 'read' | 'numbered' | 'repeatable';
   /** The leader itself waits for others before it answers, for seconds maybe. @default false */
   readonly slow?: boolean;
 }
@@ -64,7 +66,7 @@ export async function callLeader<Request, Reply>(
     } catch (error) {
       failure = toTidemarkError(error);
     }
-    if (failure.code === 'OUTCOME_UNKNOWN' && call.kind === 'numbered') maybeDone = true;
+    if (failure.code === 'OUTCOME_UNKNOWN' && call.kind !== 'read') maybeDone = true;
     if (!mayRepeat(failure)) throw failure;
     if (failure.code !== 'OVERLOADED' && failure.code !== 'NO_EXECUTOR') {
       endpoints.prefer(failure.details['leader'], address);

@@ -11,8 +11,26 @@ export interface MemberStatus {
   readonly clientAddress: string;
   readonly status: StatusReply | undefined;
   readonly error: TidemarkError | undefined;
-  /** Entries by which its log is behind the leader's; undefined where one of the two did not answer. */
-  readonly lag: bigint | undefined;
+  readonly role: 'leader' | 'voter' | 'learner';
+  /** What the leader knows of it; undefined without a leader. The leader itself lacks nothing. */
+  readonly known: KnownMember | undefined;
+}
+
+export interface KnownMember {
+  /** The last entry that its disk has, as far as the leader knows. */
+  readonly matchIndex: bigint;
+  /** Entries of the leader's log after that. */
+  readonly lag: bigint;
+  /** Milliseconds since the leader heard it. */
+  readonly silentMs: bigint;
+  /** How the leader replicates to it; empty for the leader. */
+  readonly replication: string;
+}
+
+export interface Members {
+  readonly members: readonly MemberStatus[];
+  /** The id of the next member that is added: its certificate must name it. */
+  readonly nextMemberId: bigint;
 }
 
 /** What a member says of its state and of the others'. */
@@ -30,21 +48,38 @@ const TRANSFER_FORMAT = 1;
  * Asks every member for its status, also those that are not among the endpoints.
  * @throws TidemarkError `NOT_INITIALIZED`, `NO_LEADER` when no endpoint knows the members.
  */
-export async function askMembers(endpoints: Endpoints): Promise<MemberStatus[]> {
-  const { members } = await newestView(endpoints);
+export async function askMembers(endpoints: Endpoints): Promise<Members> {
+  const view = await newestView(endpoints);
   const found = await Promise.all(
-    members.map(async ({ memberId, peerAddress, clientAddress }) => {
-      const known = { memberId, peerAddress, clientAddress };
+    view.members.map(async ({ memberId, peerAddress, clientAddress, role }) => {
       const call = endpoints.call(clientAddress, ClientService.status, {}, ASK_WITHIN_MS);
-      return { ...known, ...(await settled(call)) };
+      return { memberId, peerAddress, clientAddress, role, ...(await settled(call)) };
     }),
   );
   const leader = found.find(({ value }) => value?.role === 'leader')?.value;
-  return found.map(({ value, ...rest }) => {
-    const behind =
-      leader === undefined || value === undefined ? undefined : leader.lastIndex - value.lastIndex;
-    return { ...rest, status: value, lag: behind !== undefined && behind < 0n ? 0n : behind };
+  const members = found.map(({ value, role, ...rest }): MemberStatus => {
+    const { memberId } = rest;
+    const isLeader = leader?.memberId === memberId;
+    const configured = role === 'learner' ? 'learner' : 'voter';
+    return {
+      ...rest,
+      role: isLeader ? 'leader' : configured,
+      status: value,
+      known: knownBy(leader, memberId),
+    };
   });
+  return { members, nextMemberId: (leader ?? view).nextMemberId };
+}
+
+function knownBy(leader: StatusReply | undefined, memberId: bigint): KnownMember | undefined {
+  if (leader === undefined) return undefined;
+  if (leader.memberId === memberId)
+    return { matchIndex: leader.lastIndex, lag: 0n, silentMs: 0n, replication: '' };
+  const info = leader.members.find((member) => member.memberId === memberId);
+  // A leader that has just won has not heard of its members yet.
+  if (info === undefined || info.replication === '') return undefined;
+  const { matchIndex, lag, silentMs, replication } = info;
+  return { matchIndex, lag, silentMs, replication };
 }
 
 /** Asks every member for its digest and its verdict. @throws TidemarkError as {@link askMembers}. */

@@ -46,7 +46,7 @@ export class Membership {
    * Makes the coordinator at these addresses a learner.
    *
    * @throws TidemarkError `MEMBER_UNREACHABLE`, `MEMBER_MISMATCH`, `ALREADY_INITIALIZED`, `MEMBER_EXISTS`,
-   * `MEMBERSHIP_UNSAFE`, `BAD_REQUEST`, or what {@link RaftNode.changeMembership} refuses with.
+   * `MEMBER_UNKNOWN`, `MEMBERSHIP_UNSAFE`, `BAD_REQUEST`, or what consensus refuses with.
    */
   async add(request: AddMemberRequest): Promise<MembershipReply> {
     checkFormat(request.format, FORMAT, 'the request to add a member');
@@ -54,7 +54,9 @@ export class Membership {
       peerAddress: dialled(request.peerAddress, 'peer address'),
       clientAddress: dialled(request.clientAddress, 'client address'),
     };
+    const replaced = memberId(safeNumber(request.replaces, 'replaced member id'));
     return this.#inTurn((configuration) => {
+      if (replaced !== 0) isGone(configuration, replaced);
       const known = sameMember(configuration, wanted);
       return known === undefined ? this.#addNew(configuration, wanted) : this.#addAgain(configuration, known);
     });

@@ -34,10 +34,14 @@ describe('digests of the members', () => {
     cluster = await TestCluster.formed(3);
     await change();
     const client = cluster.client({ endpoints: cluster.addresses.slice(0, 1) });
-    const members = await client.members();
+    const { members, nextMemberId } = await client.members();
+    expect(nextMemberId).toBe(4n);
     expect(members.map(({ memberId }) => memberId)).toEqual([1n, 2n, 3n]);
     expect(members.filter(({ status }) => status?.role === 'leader')).toHaveLength(1);
-    expect(members.every(({ lag, status }) => lag !== undefined && status?.version === 'test')).toBe(true);
+    expect(members.every(({ known, status }) => known !== undefined && status?.version === 'test')).toBe(
+      true,
+    );
+    expect(members.every(({ status }) => (status?.diskP99Us ?? 0n) > 0n)).toBe(true);
     const digests = await client.digests();
     expect(digests.map(({ digest }) => digest?.verdict)).toEqual(['equal', 'equal', 'equal']);
     const target = ((await cluster.leader()) + 1) % 3;
@@ -46,7 +50,7 @@ describe('digests of the members', () => {
     await expect(client.transferLeader(99)).rejects.toMatchObject({ code: 'TRANSFER_FAILED' });
     await cluster.stopOne((target + 1) % 3);
     const left = await cluster.client({ endpoints: [cluster.at(target).clientAddress] }).members();
-    expect(left.filter(({ error }) => error !== undefined)).toHaveLength(1);
+    expect(left.members.filter(({ error }) => error !== undefined)).toHaveLength(1);
   });
 
   rule('coordinator.digestsNotCompared', 'a flipped bit in one memory ends that member [R73]', async () => {

@@ -78,7 +78,7 @@ afterEach(() => waiting.stop());
 
 const add = (over: { readonly peerAddress?: string; readonly clientAddress?: string } = {}) => {
   const { peerAddress, clientAddress } = must(waiting.slots[0], 'slot');
-  return membership.add({ format: 1, peerAddress, clientAddress, ...over });
+  return membership.add({ format: 1, peerAddress, clientAddress, replaces: 0n, ...over });
 };
 
 const coded = async (code: ErrorCode, call: Promise<unknown>): Promise<void> => {

@@ -98,6 +98,8 @@ export interface AddMemberRequest {
   /** As the new coordinator advertises them. */
   peerAddress: string;
   clientAddress: string;
+  /** The member whose place it is to take later, checked before anything is changed; 0: none. */
+  replaces: bigint;
 }
 
 export interface PromoteMemberRequest {
@@ -1403,7 +1405,7 @@ export const MemberInfo: MessageFns<MemberInfo> = {
 };
 
 function createBaseAddMemberRequest(): AddMemberRequest {
-  return { format: 0, peerAddress: "", clientAddress: "" };
+  return { format: 0, peerAddress: "", clientAddress: "", replaces: 0n };
 }
 
 export const AddMemberRequest: MessageFns<AddMemberRequest> = {
@@ -1416,6 +1418,12 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     }
     if (message.clientAddress !== "") {
       writer.uint32(26).string(message.clientAddress);
+    }
+    if (message.replaces !== 0n) {
+      if (BigInt.asUintN(64, message.replaces) !== message.replaces) {
+        throw new globalThis.Error("value provided for field message.replaces of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.replaces);
     }
     return writer;
   },
@@ -1457,6 +1465,14 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
             message.clientAddress = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replaces = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1482,6 +1498,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
         : isSet(object.client_address)
         ? globalThis.String(object.client_address)
         : "",
+      replaces: isSet(object.replaces) ? BigInt(object.replaces) : 0n,
     };
   },
 
@@ -1496,6 +1513,9 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     if (message.clientAddress !== "") {
       obj.clientAddress = message.clientAddress;
     }
+    if (message.replaces !== 0n) {
+      obj.replaces = message.replaces.toString();
+    }
     return obj;
   },
 
@@ -1507,6 +1527,7 @@ export const AddMemberRequest: MessageFns<AddMemberRequest> = {
     message.format = object.format ?? 0;
     message.peerAddress = object.peerAddress ?? "";
     message.clientAddress = object.clientAddress ?? "";
+    message.replaces = (object.replaces !== undefined && object.replaces !== null) ? BigInt(object.replaces) : 0n;
     return message;
   },
 };
