@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { COUNTER, REGISTER, judge, type Call, type RegisterInput } from './simulation/linearizability.ts';
+import { KEY, REGISTER, judge, type Call, type RegisterInput } from './simulation/linearizability.ts';
 
 type RegisterCall = Call<RegisterInput, string | boolean>;
 
@@ -70,15 +70,30 @@ test('a write of the value that stands may be needed later', () => {
   expect(judge(calls, REGISTER)).toBe('linearizable');
 });
 
-test('a request that took effect twice is no count', () => {
-  const calls = [1, 3].map((output, at) => ({
-    key: 'count',
-    input: 'add' as const,
-    begin: 2 * at,
-    end: 2 * at + 1,
-    output,
-  }));
-  expect(judge(calls, COUNTER)).toBe('not linearizable');
+describe('a key', () => {
+  const written = (value: string, previous: string, begin: number, expected?: string, applied = true) => ({
+    key: 'a',
+    input: { type: 'write' as const, value, expected },
+    begin,
+    end: begin + 1,
+    output: { applied, previous },
+  });
+
+  test.each([
+    ['written, deleted, made anew', [written('x', '', 0), written('', 'x', 2), written('y', '', 4)]],
+    ['a compare that holds', [written('x', '', 0), written('y', 'x', 2, 'x')]],
+    ['a compare that does not hold', [written('x', '', 0), written('y', 'x', 2, '', false)]],
+  ])('good: %s', (_name, calls) => {
+    expect(judge(calls, KEY)).toBe('linearizable');
+  });
+
+  test.each([
+    ['a request that took effect twice', [written('x', '', 0), written('y', 'x', 2), written('z', 'x', 4)]],
+    ['a compare that was ignored', [written('x', '', 0), written('y', 'x', 2, '')]],
+    ['a compare that failed for no reason', [written('x', '', 0), written('y', 'x', 2, 'x', false)]],
+  ])('bad: %s', (_name, calls) => {
+    expect(judge(calls, KEY)).toBe('not linearizable');
+  });
 });
 
 /** A register that is asked at one moment inside each call: right by construction. */

@@ -3,26 +3,34 @@
  */
 import { isTidemarkError, must } from '../../../src/base/index.ts';
 import type { Counts } from './counts.ts';
-import type { Call, CounterInput } from './linearizability.ts';
+import type { Call, KeyInput, KeyOutput } from './linearizability.ts';
 import type { Chance, SimLoop } from './loop.ts';
 import type { SimMember } from './member.ts';
 import type { Oracles } from './oracles.ts';
-import { countOf, encodeAttempt, type Attempt } from './state.ts';
+import { answerOf, encodeAttempt, pathOf, type Answer, type Attempt, type Request } from './requests.ts';
 
 const DEADLINE_MS = 1_500;
 const TRIES = 12;
+/** Few, so that clients meet. */
+export const KEYS: readonly string[] = ['a', 'b', 'c'];
 
 interface OpenCall {
-  readonly input: CounterInput;
+  readonly key: string;
+  /** Undefined: a read. */
+  readonly request: Request | undefined;
   readonly begin: number;
   end: number | undefined;
-  output: number | undefined;
+  answer: Answer | undefined;
+  /** What a read found. */
+  value: string | undefined;
   readonly attempts: number[];
 }
 
-type Answer = { readonly count: number } | 'refused' | 'unknown';
+type Outcome = Answer | 'unknown' | 'not done';
 
-type Request = Omit<Attempt, 'attempt'>;
+type Sent = Omit<Attempt, 'attempt' | 'request'>;
+
+const ONCE: Sent = { session: 0, sequence: 0, acked: 0 };
 
 export interface ClientsParts {
   readonly loop: SimLoop;
@@ -39,6 +47,7 @@ export class Clients {
   readonly #calls: OpenCall[] = [];
   #order = 0;
   #attempts = 0;
+  #values = 0;
   #stopped = false;
 
   constructor(parts: ClientsParts) {
@@ -54,68 +63,103 @@ export class Clients {
     this.#stopped = true;
   }
 
-  /** One add without a session at `member`: tried once, and waited for however long it takes. */
-  async addAt(member: SimMember): Promise<void> {
-    const call = this.#begin('add');
-    this.#finish(call, await this.#ask(member, call, { session: 0, sequence: 0 }));
+  /** One write without a session at `member`: tried once, and waited for however long it takes. */
+  async writeAt(member: SimMember): Promise<void> {
+    const call = this.#begin(this.#write(this.#parts.chance.pick(KEYS), undefined));
+    this.#finish(call, await this.#ask(member, call, ONCE));
   }
 
-  async readAt(member: SimMember): Promise<void> {
-    const call = this.#begin('read');
-    const driver = member.running?.driver;
-    const state = member.running?.state;
-    if (driver === undefined || state === undefined) return;
+  /** Returns the revision that a key was found at, if it was. */
+  async readAt(member: SimMember, key = this.#parts.chance.pick(KEYS)): Promise<number | undefined> {
+    const call = this.#begin(undefined, key);
+    const life = member.running;
+    if (life === undefined) return undefined;
     try {
-      const index = await driver.readIndex();
-      const { appliedIndex } = driver.status();
+      const index = await life.driver.readIndex();
+      const { appliedIndex } = life.driver.status();
       if (appliedIndex < index)
         this.#parts.oracles.fail(`a read at ${index} was answered by state ${appliedIndex}`);
       this.reads++;
-      this.#finish(call, { count: state.count });
+      const row = life.state.view.keyValues.get(pathOf(key));
+      call.end = ++this.#order;
+      call.value = row?.value ?? '';
+      return row?.revision ?? 0;
     } catch (error) {
       if (!isTidemarkError(error)) this.#parts.oracles.fail(`a read failed with ${String(error)}`);
+      return undefined;
     }
   }
 
   /**
-   * What all clients saw. The log is final by now: a try that was never answered and is not in it had no
-   * effect; one that is in it had the effect that the log says.
+   * What all clients saw, key by key. The log is final by now: a try that was never answered and is not in it
+   * had no effect; one that is in it had the effect that `effectOf` says. Revisions are told as the values
+   * that they brought, so that nothing rests on the cluster's own numbers.
    */
-  history(answers: ReadonlyMap<number, number | undefined>): readonly Call<CounterInput, number>[] {
-    const calls: Call<CounterInput, number>[] = [];
-    for (const { input, begin, end, output, attempts } of this.#calls) {
-      if (end !== undefined) calls.push({ key: 'count', input, begin, end, output });
-      if (end !== undefined || input === 'read') continue;
-      const effect = attempts.map((attempt) => answers.get(attempt)).find((answer) => answer !== undefined);
-      if (effect !== undefined) calls.push({ key: 'count', input, begin, end, output: effect });
+  history(
+    effectOf: (attempt: number) => Answer | undefined,
+    valueOf: ReadonlyMap<number, string>,
+  ): readonly Call<KeyInput, KeyOutput>[] {
+    const told = (revision: number): string => valueOf.get(revision) ?? `revision ${revision} of nobody`;
+    const calls: Call<KeyInput, KeyOutput>[] = [];
+    for (const { key, request, begin, end, answer, value, attempts } of this.#calls) {
+      if (request === undefined && value !== undefined) {
+        calls.push({ key, input: { type: 'read' }, begin, end, output: value });
+      }
+      if (request?.type !== 'write') continue;
+      const effect = answer ?? attempts.map(effectOf).find((found) => found?.type === 'written');
+      if (effect?.type !== 'written') continue;
+      const expected = request.expected === undefined ? undefined : told(request.expected);
+      const input = { type: 'write', value: request.value ?? '', expected } as const;
+      const output = { applied: effect.applied, previous: told(effect.previous) };
+      calls.push({ key, input, begin, end, output });
     }
     return calls;
   }
 
   async #live(): Promise<void> {
     const { chance } = this.#parts;
+    const revisions = new Map<string, number>();
     let session: number | undefined;
     let sequence = 0;
+    let acked = 0;
     while (!this.#stopped) {
       await this.#pause(chance.between(5, 80));
       const member = this.#aMember();
       if (member === undefined) continue;
-      if (session === undefined) session = await this.#open(member);
-      else if (chance.hits(0.4)) await Promise.race([this.readAt(member), this.#pause(DEADLINE_MS)]);
-      else await this.#add(session, ++sequence);
+      const key = chance.pick(KEYS);
+      if (session === undefined) {
+        session = await this.#open(member);
+      } else if (chance.hits(0.4)) {
+        const deadline = this.#pause(DEADLINE_MS).then(() => undefined);
+        const found = await Promise.race([this.readAt(member, key), deadline]);
+        if (found !== undefined) revisions.set(key, found);
+      } else {
+        const expected = chance.hits(0.4) ? revisions.get(key) : undefined;
+        if (chance.hits(0.3)) acked = sequence;
+        const answer = await this.#call(this.#write(key, expected), { session, sequence: ++sequence, acked });
+        if (answer?.type === 'written') revisions.set(key, answer.revision);
+      }
     }
   }
 
+  /** Every value is written once, so that a read tells whose it is. */
+  #write(key: string, expected: number | undefined): Request {
+    const { chance } = this.#parts;
+    const deletes = chance.hits(0.15);
+    const value = `v${++this.#values}${'.'.repeat(chance.pick([0, 20, 300]))}`;
+    return { type: 'write', key, value: deletes ? undefined : value, expected };
+  }
+
   async #open(member: SimMember): Promise<number | undefined> {
-    const call = this.#begin('add');
-    const answer = await this.#try(member, call, { session: 0, sequence: 0 });
-    this.#finish(call, answer);
-    return typeof answer === 'object' ? answer.count : undefined;
+    const call = this.#begin({ type: 'open' });
+    const outcome = await this.#try(member, call, ONCE);
+    this.#finish(call, outcome);
+    return typeof outcome === 'object' && outcome.type === 'opened' ? outcome.session : undefined;
   }
 
   /** The same request again and again, also when its outcome is unknown: it takes effect once. */
-  async #add(session: number, sequence: number): Promise<void> {
-    const call = this.#begin('add');
+  async #call(request: Request, sent: Sent): Promise<Answer | undefined> {
+    const call = this.#begin(request);
     for (let tries = 0; tries < TRIES; tries++) {
       const member = this.#aMember();
       if (member === undefined) {
@@ -123,54 +167,65 @@ export class Clients {
         continue;
       }
       if (call.attempts.length > 0) this.#parts.counts.add('retried-write');
-      const answer = await this.#try(member, call, { session, sequence });
-      this.#finish(call, answer);
-      if (typeof answer === 'object') return;
+      const outcome = await this.#try(member, call, sent);
+      this.#finish(call, outcome);
+      if (typeof outcome === 'object') return outcome;
       await this.#pause(this.#parts.chance.between(10, 200));
     }
+    return undefined;
   }
 
   /** Asks once, and waits as long as clients do. */
-  async #try(member: SimMember, call: OpenCall, request: Request): Promise<Answer> {
-    const asked = this.#ask(member, call, request);
-    const answer = await Promise.race([asked, this.#pause(DEADLINE_MS).then((): Answer => 'unknown')]);
-    if (answer === 'unknown') this.#parts.counts.add('indeterminate-write');
-    return answer;
+  async #try(member: SimMember, call: OpenCall, sent: Sent): Promise<Outcome> {
+    const asked = this.#ask(member, call, sent);
+    const outcome = await Promise.race([asked, this.#pause(DEADLINE_MS).then((): Outcome => 'unknown')]);
+    if (outcome === 'unknown') this.#parts.counts.add('indeterminate-write');
+    return outcome;
   }
 
-  #ask(member: SimMember, call: OpenCall, request: Request): Promise<Answer> {
+  #ask(member: SimMember, call: OpenCall, sent: Sent): Promise<Outcome> {
     const driver = member.running?.driver;
-    if (driver === undefined) return Promise.resolve('refused');
-    const attempt: Attempt = { ...request, attempt: ++this.#attempts };
+    const { request } = call;
+    if (driver === undefined || request === undefined) return Promise.resolve('not done');
+    const attempt: Attempt = { ...sent, attempt: ++this.#attempts, request };
     const bytes = encodeAttempt(attempt);
     const { oracles } = this.#parts;
+    oracles.proposed(bytes, attempt);
     call.attempts.push(attempt.attempt);
     return driver.propose(bytes).then(
-      ({ index, reply }): Answer => {
-        oracles.acknowledged(bytes, index);
-        const count = countOf(reply);
-        return count === undefined ? 'refused' : { count };
+      ({ index, reply }): Outcome => {
+        const answer = answerOf(reply);
+        oracles.acknowledged(bytes, index, answer);
+        return answer ?? 'not done';
       },
-      (error: unknown): Answer => {
+      (error: unknown): Outcome => {
         if (!isTidemarkError(error)) oracles.fail(`a write failed with ${String(error)}`);
         if (isTidemarkError(error, 'OUTCOME_UNKNOWN')) return 'unknown';
         oracles.refused(bytes);
-        return 'refused';
+        return 'not done';
       },
     );
   }
 
-  #begin(input: CounterInput): OpenCall {
-    const call = { input, begin: ++this.#order, end: undefined, output: undefined, attempts: [] };
+  #begin(request: Request | undefined, key?: string): OpenCall {
+    const call: OpenCall = {
+      key: key ?? (request?.type === 'write' ? request.key : ''),
+      request,
+      begin: ++this.#order,
+      end: undefined,
+      answer: undefined,
+      value: undefined,
+      attempts: [],
+    };
     this.#calls.push(call);
     return call;
   }
 
-  #finish(call: OpenCall, answer: Answer): void {
-    if (typeof answer === 'string') return;
+  #finish(call: OpenCall, outcome: Outcome): void {
+    if (typeof outcome === 'string' || outcome.type === 'refused') return;
     call.end = ++this.#order;
-    call.output = answer.count;
-    if (call.input === 'add') this.acknowledged++;
+    call.answer = outcome;
+    this.acknowledged++;
   }
 
   /** Mostly the one that leads; now and then one that only believes so, or does not. */

@@ -31,12 +31,17 @@ export const FAULTS = [
   'rollback',
   'wipe',
   'tiny-limits',
+  'tiny-logs',
+  'transfer',
+  'crash-in-install',
+  'damaged-state',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
 /** What the oracles judge only if it happens. */
 export const PRECONDITIONS = [
   'leader-change',
+  'snapshot-install',
   'replaced-entries',
   'indeterminate-write',
   'retried-write',

@@ -16,9 +16,16 @@ export interface DiskImage {
 
 export interface SimDiskOptions {
   /** Calls `run` once a write has had the time that it takes. */
-  readonly later: (run: () => void) => void;
+  readonly later: (run: () => void, sync: boolean) => void;
   /** Hears of every write that became durable, for whoever compares two runs. */
   readonly onDurable?: (batch: KeyValueBatch) => void;
+}
+
+interface Armed {
+  readonly edge: WriteEdge;
+  readonly crash: () => void;
+  /** Writes at other moments go through. */
+  readonly when: () => boolean;
 }
 
 export class SimDisk {
@@ -30,7 +37,7 @@ export class SimDisk {
   #pending: KeyValueBatch[] = [];
   #owner: object | undefined;
   #witnessed = 0;
-  #armed: { readonly edge: WriteEdge; readonly crash: () => void } | undefined;
+  #armed: Armed | undefined;
   #failsNext = false;
   #failed = false;
 
@@ -98,8 +105,8 @@ export class SimDisk {
   }
 
   /** Calls `crash` when the next write comes to `edge`; nothing of that write goes on then. */
-  armCrash(edge: WriteEdge, crash: () => void): void {
-    this.#armed = { edge, crash };
+  armCrash(edge: WriteEdge, crash: () => void, when = (): boolean => true): void {
+    this.#armed = { edge, crash, when };
   }
 
   /** The next write fails, and may be found there all the same after a restart. */
@@ -133,6 +140,11 @@ export class SimDisk {
   wipe(): void {
     this.rollBack({ records: new Map() });
     this.#witnessed = 0;
+  }
+
+  /** True if nothing is stored on it. */
+  get empty(): boolean {
+    return this.#current.size === 0;
   }
 
   /** Names of what is stored, in order. */
@@ -188,13 +200,13 @@ export class SimDisk {
         if (state.sync) this.#sync(batch);
         if (this.#reaches('after-sync')) return;
         resolve();
-      });
+      }, state.sync);
     });
   }
 
   #reaches(edge: WriteEdge): boolean {
     const armed = this.#armed;
-    if (armed?.edge !== edge) return false;
+    if (armed?.edge !== edge || !armed.when()) return false;
     this.#armed = undefined;
     armed.crash();
     return true;

@@ -2,17 +2,24 @@
  * Faults by chance. Each seed switches some kinds on and leaves the others off (swarm testing), so that some
  * runs are tried by one kind alone and others by many at once.
  */
-import { must, type MemberId } from '../../../src/base/index.ts';
+import { isTidemarkError, must, type MemberId } from '../../../src/base/index.ts';
 import { HARD_STATE_KEY, decodeHardState } from '../../../src/raft/log-store/index.ts';
 import { FAULTS, type Fault } from './counts.ts';
-import { WRITE_EDGES, type DiskImage } from './disk.ts';
+import { WRITE_EDGES, type DiskImage, type SimDisk } from './disk.ts';
 import type { Chance } from './loop.ts';
 import type { SimMember } from './member.ts';
 import type { Simulation } from './simulation.ts';
 
-const DAMAGE: readonly Fault[] = ['bit-flip', 'lost-record', 'torn-batch', 'rollback', 'wipe'];
+const DAMAGE: readonly Fault[] = [
+  'bit-flip',
+  'lost-record',
+  'torn-batch',
+  'rollback',
+  'wipe',
+  'damaged-state',
+];
 /** These are not brought about by themselves: they come with others, or are in force for a whole run. */
-const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits'];
+const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits', 'tiny-logs'];
 
 /** Draws the kinds of a run; what is left out does not change the others. */
 export function drawFaults(chance: Chance, without: ReadonlySet<Fault>): ReadonlySet<Fault> {
@@ -26,12 +33,17 @@ export class Faults {
   readonly #chance: Chance;
   readonly #placed: readonly Fault[];
   #ended = false;
-  #image: { readonly member: SimMember; readonly image: DiskImage } | undefined;
+  /** A follower is kept away so that it will need a snapshot. */
+  #away = false;
+  readonly #images = new Map<SimMember, DiskImage>();
 
   constructor(simulation: Simulation, chance: Chance, enabled: ReadonlySet<Fault>) {
     this.#simulation = simulation;
     this.#chance = chance;
-    this.#placed = FAULTS.filter((fault) => enabled.has(fault) && !NOT_PLACED.includes(fault));
+    const placed = FAULTS.filter((fault) => enabled.has(fault) && !NOT_PLACED.includes(fault));
+    // It takes several tries until the others have gone on, and all the rest lets a snapshot through.
+    const often: readonly Fault[] = enabled.has('crash-in-install') ? Array(4).fill('crash-in-install') : [];
+    this.#placed = [...placed, ...often];
   }
 
   /** Nothing goes on by itself any longer. */
@@ -42,10 +54,7 @@ export class Faults {
   /** Brings about one fault of an enabled kind, or mends something. */
   async strike(): Promise<void> {
     const { network, members } = this.#simulation;
-    if (this.#image === undefined) {
-      const member = this.#chance.pick(members);
-      this.#image = { member, image: member.disk.image() };
-    }
+    if (this.#images.size === 0) for (const member of members) this.#images.set(member, member.disk.image());
     if (this.#placed.length === 0 || this.#chance.hits(0.25)) {
       if (this.#chance.hits(0.5)) network.heal();
       else await this.#simulation.startAll();
@@ -116,6 +125,8 @@ export class Faults {
       victim.clock.jump(chance.hits(0.5) ? far : -far);
     } else if (fault === 'clock-drift') victim.clock.setRate(chance.pick([0.9, 0.99, 1.01, 1.1]));
     else if (fault === 'crash') this.#simulation.crash(victim);
+    else if (fault === 'transfer') return this.#transfer();
+    else if (fault === 'crash-in-install') return this.#crashInInstall();
     else if (fault === 'crash-of-all') {
       if (chance.hits(0.6)) return true;
       for (const member of members) this.#simulation.crash(member);
@@ -124,10 +135,54 @@ export class Faults {
     return true;
   }
 
+  /** An operator hands the lead to somebody, or to whoever is nearest. */
+  #transfer(): true {
+    const { counts, members } = this.#simulation;
+    const to = this.#chance.hits(0.5) ? this.#chance.pick(members).id : undefined;
+    const leader = this.#simulation.leader()?.running;
+    if (leader === undefined) return true;
+    counts.add('transfer');
+    leader.driver.transferLeadership(to).catch((error: unknown) => {
+      if (!isTidemarkError(error)) this.#simulation.oracles.fail(`a transfer failed with ${String(error)}`);
+    });
+    return true;
+  }
+
+  /**
+   * Power is lost while a snapshot takes the place of a follower's state, or before the log has followed it.
+   * For that the follower is away until the others' logs have lost what it needs.
+   */
+  #crashInInstall(): true {
+    const { network, members, loop, counts } = this.#simulation;
+    const leader = this.#simulation.leader();
+    const followers = members.filter((member) => member.running !== undefined && member !== leader);
+    if (this.#away || leader === undefined || followers.length === 0) return true;
+    const victim = this.#chance.pick(followers);
+    const edge = this.#chance.pick(WRITE_EDGES);
+    const crash = (): void => {
+      counts.add('crash-in-install');
+      this.#simulation.crash(victim);
+    };
+    const others = members.filter((member) => member !== victim);
+    for (const { id } of others) network.block(id, victim.id);
+    this.#away = true;
+    loop.after(this.#chance.between(500, 2_000), () => {
+      this.#away = false;
+      for (const { id } of others) network.unblock(id, victim.id);
+      if (edge === 'after-witness' || this.#chance.hits(0.3)) {
+        victim.afterInstall = () => {
+          victim.disk.armCrash(edge, crash);
+        };
+      } else victim.stateDisk.armCrash(edge, crash, () => victim.running?.state.installing === true);
+    });
+    return true;
+  }
+
   /** Tells whether it was a fault of a disk that leaves what is on it whole. */
   #disk(fault: Fault, victim: SimMember): boolean {
     const { counts, loop } = this.#simulation;
     const chance = this.#chance;
+    const disk = chance.hits(0.7) ? victim.disk : victim.stateDisk;
     if (fault === 'slow-disk') victim.diskMs = chance.pick([5, 100, 1_000]);
     else if (fault === 'stalled-disk') {
       victim.diskMs = 8_000;
@@ -135,13 +190,13 @@ export class Faults {
         victim.diskMs = 1;
       });
     } else if (fault === 'full-disk') {
-      victim.disk.full = true;
+      disk.full = true;
       loop.after(chance.between(500, 3_000), () => {
-        victim.disk.full = false;
+        disk.full = false;
       });
-    } else if (fault === 'failed-write') victim.disk.failNextWrite();
+    } else if (fault === 'failed-write') disk.failNextWrite();
     else if (fault === 'crash-at-io') {
-      victim.disk.armCrash(chance.pick(WRITE_EDGES), () => {
+      disk.armCrash(chance.pick(WRITE_EDGES), () => {
         counts.add('crash-at-io');
         this.#simulation.crash(victim);
       });
@@ -154,9 +209,8 @@ export class Faults {
   /**
    * Only of a minority, one file of each, and while the member is down: the fault model (evidence.md, 13).
    */
-  async #damage(fault: Fault, chosen: SimMember): Promise<void> {
+  async #damage(fault: Fault, victim: SimMember): Promise<void> {
     const { members, counts } = this.#simulation;
-    const victim = fault === 'rollback' ? must(this.#image, 'an image').member : chosen;
     const damaged = members.filter((member) => member.damage !== undefined);
     if (victim.damage !== undefined || damaged.length + 1 > (members.length - 1) / 2) return;
     this.#simulation.crash(victim);
@@ -169,6 +223,7 @@ export class Faults {
   #spoil(fault: Fault, victim: SimMember): boolean {
     const { disk } = victim;
     const chance = this.#chance;
+    if (fault === 'damaged-state') return this.#spoilState(victim.stateDisk);
     const keys = disk.keys();
     const entries = keys.filter((name) => name.startsWith('e'));
     if (keys.length === 0) return false;
@@ -181,13 +236,24 @@ export class Faults {
       if (last === undefined) return false;
       disk.forget(last);
     } else {
-      const image = this.#image?.image;
+      const image = this.#images.get(victim);
       const stored = image?.records.get(HARD_STATE_KEY.toString());
       // A loss of power may take the witness along; then nothing vouches for the newer writes.
       if (image === undefined || stored === undefined) return false;
       if (decodeHardState(stored).writes >= disk.witnessed) return false;
       disk.rollBack(image);
     }
+    return true;
+  }
+
+  /** Of the state, what is lost as a whole can be applied anew if the log still has it. */
+  #spoilState(disk: SimDisk): boolean {
+    const chance = this.#chance;
+    const keys = disk.keys();
+    if (keys.length === 0) return false;
+    if (chance.hits(0.4)) disk.flip(chance.pick(keys), () => chance.next());
+    else if (chance.hits(0.5)) disk.forget(chance.pick(keys));
+    else disk.wipe();
     return true;
   }
 }

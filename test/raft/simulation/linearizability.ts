@@ -113,16 +113,27 @@ function order<S>(node: Node<S>, index: number, state: S): Node<S> {
   return { low, done, state };
 }
 
-export type CounterInput = 'add' | 'read';
+export type KeyInput =
+  | { readonly type: 'read' }
+  /** Takes place if the value is the expected one, or none is expected. Deleting writes ''. */
+  | { readonly type: 'write'; readonly value: string; readonly expected: string | undefined };
 
-/** `add` answers the new count, `read` the count. */
-export const COUNTER: Model<number, CounterInput, number> = {
-  initial: 0,
-  step: (count, input, output) => {
-    const after = input === 'add' ? count + 1 : count;
-    return output === undefined || output === after ? after : undefined;
+/** A read answers the value; a write whether it took place, and the value before it. */
+export type KeyOutput = string | { readonly applied: boolean; readonly previous: string };
+
+/** A key that is read, written, compared and deleted; '' while there is none. */
+export const KEY: Model<string, KeyInput, KeyOutput> = {
+  initial: '',
+  step: (value, input, output) => {
+    if (input.type === 'read') return output === undefined || output === value ? value : undefined;
+    const applies = input.expected === undefined || input.expected === value;
+    if (output !== undefined) {
+      if (typeof output === 'string' || output.previous !== value || output.applied !== applies)
+        return undefined;
+    }
+    return applies ? input.value : value;
   },
-  observes: (input) => input === 'read',
+  observes: (input, output) => input.type === 'read' || (typeof output === 'object' && !output.applied),
 };
 
 export type RegisterInput =

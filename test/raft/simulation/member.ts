@@ -1,7 +1,8 @@
-import { TidemarkError, clusterId, isTidemarkError, must, type MemberId } from '../../../src/base/index.ts';
-import { RaftDriver, type DriverTuning } from '../../../src/raft/driver/index.ts';
-import type { Member, RaftStatus } from '../../../src/raft/index.ts';
+import { clusterId, decode, isTidemarkError, type MemberId } from '../../../src/base/index.ts';
+import { startOnStore, type DriverTuning, type RaftDriver } from '../../../src/raft/driver/index.ts';
+import type { Member, RaftOptions, RaftStatus } from '../../../src/raft/index.ts';
 import { openLogStore, type KeyValueBatch, type LogStore } from '../../../src/raft/log-store/index.ts';
+import { STATE_FORMAT } from '../../../src/statemachine/index.ts';
 import { SimClock } from './clock.ts';
 import { SimDisk } from './disk.ts';
 import type { Chance, SimLoop } from './loop.ts';
@@ -16,54 +17,75 @@ export interface SimMemberParts {
   readonly members: readonly Member[];
   readonly loop: SimLoop;
   readonly chance: Chance;
+  /** Apart, so that elections do not change with what else chance is asked for. */
+  readonly seeds: Chance;
   readonly network: SimNetwork;
   readonly tuning: DriverTuning;
+  /** False: the log keeps everything. */
+  readonly snapshots: boolean;
   /** False: the build that must fail (evidence.md, rule 1). */
   readonly sync: boolean;
   readonly onStatus: (id: MemberId, status: RaftStatus) => void;
   readonly onFatal: (id: MemberId, error: unknown) => void;
-  /** Hears of every write that became durable. */
+  /** Hears of every write of the log that became durable. */
   readonly onDurable: (id: MemberId, batch: KeyValueBatch) => void;
+  readonly onInstalled: (id: MemberId) => void;
 }
+
+const HEAD_KEY = Buffer.from('!head');
+
+/** An unsynced write waits for a disk that takes longer than this. */
+const SLOW_MS = 500;
 
 interface Life {
   readonly driver: RaftDriver;
   readonly state: SimState;
 }
 
+type Held = Record<'timers' | 'rest', (() => void)[]>;
+
 /**
- * One member: its disk outlives its lives; each life runs the product's driver, core, codec and log store.
+ * One member: its disks outlive its lives; each life runs the product's driver, core, codec, log store and
+ * state machine.
  */
 export class SimMember {
   readonly id: MemberId;
+  /** The log's. */
   readonly disk: SimDisk;
+  readonly stateDisk: SimDisk;
   readonly clock: SimClock;
   /** Milliseconds that a synced write takes. */
   diskMs = 1;
-  /** What was done to its disk, if anything: it may then refuse to start. */
+  /** What was done to its disks, if anything: it may then refuse to start. */
   damage: string | undefined;
+  /** Called once when a snapshot has been installed, before the log follows. */
+  afterInstall: (() => void) | undefined;
   /** Its disk was found to be damaged: an operator has to replace it. */
   refused = false;
   readonly #parts: SimMemberParts;
   #life: Life | undefined;
   #lives = 0;
-  /** What the state machine has on disk at least, and with what it starts next. */
-  #keptEntries = 0;
-  #state = new SimState();
-  #held: { readonly timers: (() => void)[]; readonly rest: (() => void)[] } | undefined;
+  #starting = false;
+  /** Its log has been made: from then on an empty one is refused. */
+  #exists = false;
+  #held: Held | undefined;
 
   constructor(parts: SimMemberParts) {
     this.#parts = parts;
     this.id = parts.id;
     this.clock = new SimClock(parts.loop);
+    const later = (run: () => void, sync: boolean): void => {
+      const waits = sync || this.diskMs > SLOW_MS;
+      if (waits) parts.loop.after(this.diskMs * (0.5 + parts.chance.next()), run);
+      else queueMicrotask(run);
+    };
     this.disk = new SimDisk({
-      later: (run) => {
-        parts.loop.after(this.diskMs * (0.5 + parts.chance.next()), run);
-      },
+      later,
       onDurable: (batch) => {
         parts.onDurable(parts.id, batch);
       },
     });
+    this.stateDisk = new SimDisk({ later });
   }
 
   /** How often it was started. */
@@ -90,40 +112,89 @@ export class SimMember {
     });
   }
 
+  /** True from the beginning of a start to the end of its life. */
+  get up(): boolean {
+    return this.#life !== undefined || this.#starting;
+  }
+
   /**
    * Boots the member; `check` looks after each event meanwhile. A disk that was damaged may be refused, and
-   * then is for good; nothing was sent then. Tells whether it runs.
+   * then is for good; nothing was sent then. It may also lose its power or its disk on the way.
    */
-  async start(check: () => void): Promise<boolean> {
-    if (this.refused) return false;
+  async start(check: () => void): Promise<'runs' | 'down' | 'refused'> {
+    if (this.refused) return 'refused';
     this.#lives++;
+    this.#starting = true;
     const life = this.#lives;
     try {
-      const store = await this.#whileTimePasses(check, () => this.#openLog(life > 1));
-      if (this.#state.appliedIndex > store.lastIndex)
-        throw new TidemarkError('DATA_CORRUPT', `the state of member ${this.id} is ahead of its log`);
-      this.#boot(store, life);
-      return true;
+      await this.#whileTimePasses(check, life, () => this.#begin(life));
+      return this.#life === undefined ? 'down' : 'runs';
     } catch (error) {
+      if (isTidemarkError(error, 'STORAGE_FAILED') && this.failed) {
+        this.crash();
+        return 'down';
+      }
       if (this.damage === undefined || !isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN')) throw error;
+      this.crash();
       this.refused = true;
-      return false;
+      return 'refused';
+    } finally {
+      if (life === this.#lives) this.#starting = false;
     }
   }
 
-  #openLog(mustExist: boolean): Promise<LogStore> {
+  /** True after a write has failed: whoever wrote must have ended itself. */
+  get failed(): boolean {
+    return this.disk.failed || this.stateDisk.failed;
+  }
+
+  /** The index that its state would stand at if power were lost now. */
+  get durableState(): number {
+    const stored = this.stateDisk.durable(HEAD_KEY);
+    // A row ends in its checksum.
+    const head = stored && decode(STATE_FORMAT, stored.subarray(0, -8), 'head of a state');
+    return (head as { readonly appliedIndex: number } | undefined)?.appliedIndex ?? 0;
+  }
+
+  async #begin(life: number): Promise<void> {
+    const { id, chance, seeds, snapshots, onInstalled } = this.#parts;
+    const state = await SimState.open({
+      disk: this.stateDisk,
+      clusterId: CLUSTER,
+      pageRows: chance.pick([1, 7, 1_000]),
+      snapshots,
+      onInstalled: () => {
+        onInstalled(id);
+        this.afterInstall?.();
+        this.afterInstall = undefined;
+      },
+    });
+    const store = await this.#openLog();
+    this.#exists = true;
+    const driver = await startOnStore(store, this.#options(life, state), {
+      seed: seeds.between(0, 2 ** 32 - 1),
+      laterTurn: (run) => {
+        this.#parts.loop.after(0, () => {
+          this.#inLife(life, 'rest', run);
+        });
+      },
+      tuning: this.#parts.tuning,
+    });
+    if (life === this.#lives) this.#life = { driver, state };
+  }
+
+  #openLog(): Promise<LogStore> {
     const { id, sync } = this.#parts;
-    const folder = `member ${id}`;
-    const identity = { clusterId: CLUSTER, memberId: id, folder };
+    const mustExist = this.#exists;
+    const identity = { clusterId: CLUSTER, memberId: id, folder: `member ${id}` };
     return openLogStore(this.disk.open(), this.disk.openWitness(), { ...identity, mustExist, sync });
   }
 
-  #boot(store: LogStore, life: number): void {
-    const { loop, chance, network, members, id } = this.#parts;
+  #options(life: number, state: SimState): RaftOptions {
+    const { network, members, id } = this.#parts;
     const clock = this.clock.forLife((run) => {
       this.#inLife(life, 'timers', run);
     });
-    const state = this.#state;
     const transport = {
       send: (to: MemberId, frame: Uint8Array): void => {
         if (life === this.#lives) network.send(id, to, frame);
@@ -144,58 +215,43 @@ export class SimMember {
       },
       close: () => Promise.resolve(),
     };
-    const driver = new RaftDriver({
-      options: {
-        clusterId: CLUSTER,
-        memberId: id,
-        initialMembers: members,
-        folder: '',
-        transport,
-        stateMachine: state,
-        clock,
-        log: quiet,
-        onStatus: (status) => {
-          this.#parts.onStatus(id, status);
-        },
-        onFatal: (error) => {
-          this.#parts.onFatal(id, error);
-        },
+    return {
+      clusterId: CLUSTER,
+      memberId: id,
+      initialMembers: members,
+      folder: '',
+      transport,
+      stateMachine: state,
+      clock,
+      log: quiet,
+      onStatus: (status) => {
+        this.#parts.onStatus(id, status);
       },
-      store,
-      seed: chance.between(0, 2 ** 32 - 1),
-      laterTurn: (run) => {
-        loop.after(0, () => {
-          this.#inLife(life, 'rest', run);
-        });
+      onFatal: (error) => {
+        this.#parts.onFatal(id, error);
       },
-      tuning: this.#parts.tuning,
-    });
-    this.#life = { driver, state };
+    };
   }
 
-  /**
-   * Power is lost. Some of the unsynced writes may have reached the disk; the state machine's are lost
-   * likewise.
-   */
+  /** Power is lost. Some of the unsynced writes may have reached the disks; each loses its own. */
   crash(): { readonly lostWrites: number } {
     const { chance, network } = this.#parts;
-    const life = must(this.#life, 'a running member');
     this.#lives++;
     this.#life = undefined;
+    this.#starting = false;
     this.#held = undefined;
     network.attach(this.id, undefined);
     const unsynced = this.disk.unsyncedWrites;
     const kept = chance.between(0, unsynced);
     this.disk.crash(kept, chance.hits(0.2));
-    this.#keptEntries = chance.between(this.#keptEntries, life.state.applied.length);
-    this.#state = life.state.upTo(this.#keptEntries);
+    this.stateDisk.crash(chance.between(0, this.stateDisk.unsyncedWrites));
     return { lostWrites: unsynced - kept };
   }
 
   /** SIGSTOP for a while. Then timers fire first and what waited in the sockets is read after, as in Node. */
   stall(ms: number): void {
     if (this.#held !== undefined) return;
-    const held = { timers: [], rest: [] };
+    const held: Held = { timers: [], rest: [] };
     this.#held = held;
     this.#parts.loop.after(ms, () => {
       if (this.#held === held) this.#wake(held);
@@ -207,13 +263,13 @@ export class SimMember {
     if (this.#held !== undefined) this.#wake(this.#held);
   }
 
-  #wake(held: { readonly timers: (() => void)[]; readonly rest: (() => void)[] }): void {
+  #wake(held: Held): void {
     this.#held = undefined;
     for (const run of [...held.timers, ...held.rest]) this.#parts.loop.after(0, run);
   }
 
-  /** A new log writes its identity when it is opened: virtual time has to pass for it. */
-  async #whileTimePasses<T>(check: () => void, open: () => Promise<T>): Promise<T> {
+  /** Opening writes: virtual time has to pass for it. Returns early if the life ends meanwhile. */
+  async #whileTimePasses(check: () => void, life: number, open: () => Promise<void>): Promise<void> {
     const { loop } = this.#parts;
     const state = { done: false };
     const note = (): void => {
@@ -221,7 +277,11 @@ export class SimMember {
     };
     const opened = open();
     opened.then(note, note);
-    for (let step = 0; !state.done && step < 1_000; step++) await loop.advance(1, check);
-    return opened;
+    while (!state.done && life === this.#lives) {
+      // One real turn at least, so that what is opened can ask for its next write.
+      loop.after(0, () => undefined);
+      await loop.advance(1, check);
+    }
+    if (state.done) await opened;
   }
 }

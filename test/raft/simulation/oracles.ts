@@ -3,13 +3,18 @@
  * they share no rule with the code that they judge.
  */
 import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
-import type { HardState } from '../../../src/raft/core/index.ts';
 import type { CommittedEntry, RaftStatus } from '../../../src/raft/index.ts';
-import { HARD_STATE_KEY, decodeHardState, entryKey } from '../../../src/raft/log-store/index.ts';
+import {
+  HARD_STATE_KEY,
+  decodeHardState,
+  entryKey,
+  type KeyValueBatch,
+} from '../../../src/raft/log-store/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { Counts } from './counts.ts';
-import type { SimDisk } from './disk.ts';
 import type { SimMember } from './member.ts';
+import type { Answer, Attempt } from './requests.ts';
+import { StateOracle, sameAnswer } from './state-oracle.ts';
 
 export class Violation extends Error {
   override readonly name = 'Violation';
@@ -20,24 +25,32 @@ interface Known {
   readonly data: string;
 }
 
+interface Acknowledged {
+  readonly data: string;
+  readonly index: number;
+  readonly answer: Answer | undefined;
+}
+
 export class Oracles {
+  readonly states = new StateOracle((text) => {
+    this.fail(text);
+  });
   readonly #members: readonly SimMember[];
   readonly #counts: Counts;
   readonly #leaderOfTerm = new Map<number, MemberId>();
   readonly #votes = new Map<string, MemberId>();
   /** Per link: frames of one turn leave in an order of peers, not of time. */
   readonly #promisedTerm = new Map<string, number>();
-  /** Terms of each member's log, as seen after the last event. */
+  /** Terms of each member's log, as seen after the last event; below its base, of what was committed. */
   readonly #shadows = new Map<MemberId, number[]>();
   /** Every entry that ever was in a log: what it held, and the term of the entry before it. */
   readonly #entries = new Map<string, { readonly data: string; readonly prevTerm: number }>();
   readonly #committed: (Known | undefined)[] = [undefined];
-  readonly #digests: string[] = [];
-  readonly #seenCommit = new Map<object, number>();
-  readonly #seenApplied = new Map<object, number>();
+  readonly #seenCommit = new WeakMap<object, number>();
   readonly #indexOfData = new Map<string, number>();
   readonly #refused = new Set<string>();
-  readonly #answers: { readonly data: string; readonly index: number }[] = [];
+  readonly #answers: Acknowledged[] = [];
+  readonly #attemptOf = new Map<string, number>();
   #failure: Violation | undefined;
 
   constructor(members: readonly SimMember[], counts: Counts) {
@@ -53,10 +66,16 @@ export class Oracles {
   /** Throws the first violation, also one that was noticed inside the product's call stack. */
   check(): void {
     for (const member of this.#members) this.#look(member);
-    for (const { data, index } of this.#answers.splice(0)) {
-      if (this.#committed[index]?.data !== data) this.fail(`what was answered is not entry ${index}`);
-    }
+    if (this.#answers.length > 0)
+      for (const answered of this.#answers.splice(0)) this.#lookAtAnswer(answered);
     if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #lookAtAnswer({ data, index, answer }: Acknowledged): void {
+    const attempt = this.#attemptOf.get(data);
+    if (this.#committed[index]?.data !== data) this.fail(`what was answered is not entry ${index}`);
+    else if (attempt !== undefined && !sameAnswer(answer, this.states.effectOf(attempt)))
+      this.fail(`the answer to entry ${index} is wrong`);
   }
 
   fail(text: string): void {
@@ -77,7 +96,7 @@ export class Oracles {
     if (this.#leaderOfTerm.size > 1) this.#counts.add('leader-change');
     const core = this.#members.find((member) => member.id === id)?.running?.driver.core;
     if (core === undefined) return;
-    for (let index = 1; index <= this.committedIndex; index++) {
+    for (let index = Math.max(1, core.baseIndex); index <= this.committedIndex; index++) {
       const term = core.termAt(logIndex(index));
       if (term === this.#committed[index]?.term) continue;
       this.fail(`leader ${id} of term ${status.term} lacks committed entry ${index}`);
@@ -102,9 +121,19 @@ export class Oracles {
     }
   }
 
-  #hardStateOf(id: MemberId): HardState | undefined {
-    const stored = this.#diskOf(id).durable(HARD_STATE_KEY);
+  #hardStateOf(id: MemberId): ReturnType<typeof decodeHardState> | undefined {
+    const stored = this.#memberOf(id).disk.durable(HARD_STATE_KEY);
     return stored === undefined ? undefined : decodeHardState(stored);
+  }
+
+  /** A log forgets only what the durable state beside it came of. */
+  logWritten(id: MemberId, { puts }: KeyValueBatch): void {
+    const stored = puts.find(([key]) => Buffer.compare(key, HARD_STATE_KEY) === 0)?.[1];
+    if (stored === undefined) return;
+    const base = decodeHardState(stored).base.index;
+    const state = this.#memberOf(id).durableState;
+    if (base > state)
+      this.fail(`the log of member ${id} begins after ${base}, its durable state ends at ${state}`);
   }
 
   #vote(voter: MemberId, term: number, candidate: MemberId): void {
@@ -121,15 +150,22 @@ export class Oracles {
   }
 
   #mustBeDurable(follower: MemberId, index: number): void {
-    if (index === 0 || this.#diskOf(follower).durable(entryKey(logIndex(index))) !== undefined) return;
+    if (index === 0 || this.#memberOf(follower).disk.durable(entryKey(logIndex(index))) !== undefined) return;
+    if ((this.#hardStateOf(follower)?.base.index ?? 0) >= index) return;
     this.fail(`member ${follower} acknowledges entry ${index} before its disk has it`);
   }
 
-  #diskOf(id: MemberId): SimDisk {
+  #memberOf(id: MemberId): SimMember {
     return must(
       this.#members.find((member) => member.id === id),
       `member ${id}`,
-    ).disk;
+    );
+  }
+
+  proposed(data: Uint8Array, attempt: Attempt): void {
+    const text = textOf(data);
+    this.#attemptOf.set(text, attempt.attempt);
+    this.states.proposed(text, attempt);
   }
 
   refused(data: Uint8Array): void {
@@ -137,8 +173,8 @@ export class Oracles {
   }
 
   /** A proposal was answered: it is in the log, once, where the answer says. */
-  acknowledged(data: Uint8Array, index: number): void {
-    this.#answers.push({ data: textOf(data), index });
+  acknowledged(data: Uint8Array, index: number, answer: Answer | undefined): void {
+    this.#answers.push({ data: textOf(data), index, answer });
   }
 
   #look(member: SimMember): void {
@@ -149,14 +185,11 @@ export class Oracles {
     }
     this.#lookAtLog(member);
     this.#lookAtCommit(member);
-    const applied = life.state.applied;
-    for (let at = this.#seenApplied.get(life.state) ?? 0; at < applied.length; at++) {
-      const entry = applied[at];
-      if (entry === undefined) continue;
-      this.#lookAtApplied(member.id, entry);
-      this.#lookAtDigest(member.id, entry.index, life.state.digests[at + 1] ?? '');
+    for (const applied of life.state.takeApplied()) {
+      this.#lookAtApplied(member.id, applied.entry);
+      this.states.applied(member.id, applied);
     }
-    this.#seenApplied.set(life.state, applied.length);
+    this.states.look(member.id, life.state);
   }
 
   /** Log matching, by induction: an entry of one index and term is always the same and follows the same. */
@@ -165,10 +198,13 @@ export class Oracles {
     if (core === undefined) return;
     const shadow = this.#shadows.get(member.id) ?? [0];
     this.#shadows.set(member.id, shadow);
-    const { lastIndex } = core;
+    const { lastIndex, baseIndex } = core;
     if (shadow.length === lastIndex + 1 && shadow[lastIndex] === core.termAt(lastIndex)) return;
+    if (shadow.length <= baseIndex || shadow[baseIndex] !== core.termAt(baseIndex)) {
+      this.#beginAfter(member.id, shadow, baseIndex);
+    }
     let same = Math.min(shadow.length - 1, lastIndex);
-    while (same > 0 && shadow[same] !== core.termAt(logIndex(same))) same--;
+    while (same > baseIndex && shadow[same] !== core.termAt(logIndex(same))) same--;
     if (same < shadow.length - 1) this.#counts.add('replaced-entries');
     shadow.length = same + 1;
     for (let index = same + 1; index <= lastIndex; index++) {
@@ -186,6 +222,18 @@ export class Oracles {
     }
   }
 
+  /** A snapshot, or an earlier life, stands for the log's beginning: it must have been committed. */
+  #beginAfter(id: MemberId, shadow: number[], baseIndex: number): void {
+    shadow.length = 0;
+    for (let index = 0; index <= baseIndex; index++) {
+      const known = this.#committed[index];
+      if (index > 0 && known === undefined) this.fail(`the log of member ${id} begins after ${baseIndex}`);
+      shadow.push(known?.term ?? 0);
+    }
+    const term = this.#memberOf(id).running?.driver.core.termAt(logIndex(baseIndex));
+    if (shadow[baseIndex] !== term) this.fail(`the log of member ${id} begins after another ${baseIndex}`);
+  }
+
   /** State machine safety; the leader's commit rule; and a majority of disks behind every commit. */
   #lookAtCommit(member: SimMember): void {
     const core = member.running?.driver.core;
@@ -199,7 +247,8 @@ export class Oracles {
     if (role === 'leader' && core.termAt(commitIndex) !== term) {
       this.fail(`leader ${member.id} commits entry ${commitIndex} of an older term by counting`);
     }
-    for (let index = from + 1; index <= commitIndex; index++) {
+    for (let index = Math.max(from + 1, core.baseIndex); index <= commitIndex; index++) {
+      if (index === 0) continue;
       const entryTerm = core.termAt(logIndex(index)) ?? 0;
       const known = this.#committed[index];
       if (known !== undefined && known.term !== entryTerm) {
@@ -216,10 +265,14 @@ export class Oracles {
     if (data !== '' && earlier !== undefined) this.fail(`one try is committed at ${earlier} and ${index}`);
     if (data !== '') this.#indexOfData.set(data, index);
     if (this.#refused.has(data)) this.fail(`entry ${index} was refused but is committed`);
+    this.states.committed(index, term, data);
     const key = entryKey(logIndex(index));
-    const holders = this.#members.filter(({ disk }) => {
+    const holders = this.#members.filter(({ id, disk, damage, running }) => {
+      // What was done to a disk since it acknowledged the entry is no matter of the commit rule.
+      if (damage !== undefined && running === undefined) return true;
       const record = disk.durable(key);
-      return record !== undefined && Buffer.from(record).readUInt32BE(11) === term;
+      if (record === undefined) return (this.#hardStateOf(id)?.base.index ?? 0) >= index;
+      return Buffer.from(record).readUInt32BE(11) === term;
     });
     if (holders.length <= this.#members.length / 2) {
       this.fail(`entry ${index} is committed but durable on ${holders.length} members only`);
@@ -232,13 +285,6 @@ export class Oracles {
     if (known?.term !== entry.term || known.data !== data) {
       this.fail(`member ${id} applied another entry ${entry.index} than was committed`);
     }
-  }
-
-  /** The same entries give the same state everywhere. */
-  #lookAtDigest(id: MemberId, index: number, digest: string): void {
-    const known = this.#digests[index];
-    if (known === undefined) this.#digests[index] = digest;
-    else if (known !== digest) this.fail(`member ${id} holds another state after entry ${index}`);
   }
 }
 

@@ -43,8 +43,11 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
   const enabled = drawFaults(chance, without);
   const nodes = options.nodes ?? chance.pick([3, 3, 3, 5, 5, 7, 1]);
   const tinyLimits = enabled.has('tiny-limits');
-  const simulation = new Simulation(seed, nodes, { sync, tinyLimits });
+  // Without short logs no follower ever needs a snapshot.
+  const tinyLogs = enabled.has('tiny-logs') || enabled.has('crash-in-install');
+  const simulation = new Simulation(seed, nodes, { sync, tinyLimits, tinyLogs });
   if (tinyLimits) simulation.counts.add('tiny-limits');
+  if (tinyLogs) simulation.counts.add('tiny-logs');
   let violation: string | undefined;
   try {
     await simulation.startAll();

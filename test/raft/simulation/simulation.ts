@@ -1,9 +1,9 @@
 /** A cluster in virtual time with clients that check what they are told. */
 import { memberId, type MemberId } from '../../../src/base/index.ts';
 import type { Member } from '../../../src/raft/index.ts';
-import { Clients } from './clients.ts';
+import { Clients, KEYS } from './clients.ts';
 import { Counts } from './counts.ts';
-import { COUNTER, judge } from './linearizability.ts';
+import { KEY, judge } from './linearizability.ts';
 import { Chance, SimLoop } from './loop.ts';
 import { SimMember } from './member.ts';
 import { SimNetwork } from './network.ts';
@@ -18,6 +18,8 @@ export interface SimulationOptions {
   readonly sync?: boolean;
   /** Appends and memory so small that long logs' paths are walked. @default by chance */
   readonly tinyLimits?: boolean;
+  /** Logs so short that followers need snapshots. @default false: logs keep everything */
+  readonly tinyLogs?: boolean;
 }
 
 export class Simulation {
@@ -37,7 +39,11 @@ export class Simulation {
   steps = 0;
   crashes = 0;
 
-  constructor(seed: number, size: number, { sync = true, tinyLimits }: SimulationOptions = {}) {
+  constructor(
+    seed: number,
+    size: number,
+    { sync = true, tinyLimits, tinyLogs = false }: SimulationOptions = {},
+  ) {
     this.chance = new Chance(seed);
     // Chance of its own for each part: another workload does not deal the network another hand.
     const chanceOf = (part: number): Chance => new Chance(seed * 31 + part * 0x10001);
@@ -52,6 +58,11 @@ export class Simulation {
       appendLimit: { entries: tiny ? this.chance.pick([1, 2, 5]) : 1_000, bytes: 1024 * 1024 },
       inflightLimit: { appends: tiny ? this.chance.pick([1, 2, 4]) : 64, bytes: tiny ? 200 : 1024 * 1024 },
       tailBytes: tiny ? this.chance.pick([200, 2_000]) : 1024 * 1024,
+      compaction: {
+        keepEntries: this.chance.pick([0, 3, 10]),
+        keepBytes: 1024 * 1024,
+        stepEntries: this.chance.pick([4, 10, 30]),
+      },
     };
     this.members = members.map(
       ({ id }) =>
@@ -60,18 +71,26 @@ export class Simulation {
           members,
           loop: this.loop,
           chance: chanceOf(100 + id),
+          seeds: chanceOf(200 + id),
           network: this.network,
           tuning,
+          snapshots: tinyLogs,
           sync,
           onStatus: (member, status) => {
             this.trace.add(this.loop.nowMs, member, status.role, status.term);
             this.oracles.status(member, status);
+            if (status.role === 'leader' && !status.leading) this.#readAtOnce(member);
           },
           onFatal: (member, error) => {
             this.#onFatal(member, error);
           },
-          onDurable: (member, { puts }) => {
-            this.trace.add(this.loop.nowMs, member, puts.length);
+          onDurable: (member, batch) => {
+            this.trace.add(this.loop.nowMs, member, batch.puts.length);
+            this.oracles.logWritten(member, batch);
+          },
+          onInstalled: (member) => {
+            this.trace.add(this.loop.nowMs, member, 'installed');
+            this.counts.add('snapshot-install');
           },
         }),
     );
@@ -97,8 +116,8 @@ export class Simulation {
   }
 
   async start(member: SimMember): Promise<void> {
-    if (member.running !== undefined || member.refused) return;
-    if (!(await member.start(this.check))) this.counts.add('damage-detected');
+    if (member.up || member.refused) return;
+    if ((await member.start(this.check)) === 'refused') this.counts.add('damage-detected');
   }
 
   advance(ms: number): Promise<void> {
@@ -107,7 +126,7 @@ export class Simulation {
 
   /** Power is lost at a member. */
   crash(member: SimMember): void {
-    if (member.running === undefined) return;
+    if (!member.up) return;
     const { lostWrites } = member.crash();
     this.crashes++;
     if (lostWrites > 0) this.counts.add('lost-tail');
@@ -120,9 +139,17 @@ export class Simulation {
   load(): void {
     for (const member of this.members) {
       if (member.running?.driver.core.role !== 'leader') continue;
-      if (this.chance.hits(0.7)) void this.clients.addAt(member);
+      if (this.chance.hits(0.7)) void this.clients.writeAt(member);
       if (this.chance.hits(0.5)) void this.clients.readAt(member);
     }
+  }
+
+  /** Somebody asks whoever has just been elected, before it can know what was committed before it. */
+  #readAtOnce(id: MemberId): void {
+    this.loop.after(0, () => {
+      const member = this.members.find((candidate) => candidate.id === id);
+      if (member !== undefined) for (const key of KEYS) void this.clients.readAt(member, key);
+    });
   }
 
   leader(): SimMember | undefined {
@@ -164,6 +191,9 @@ export class Simulation {
       await this.startAll();
       await this.advance(20);
     }
+    for (const { id, running } of this.members)
+      if (running !== undefined) this.oracles.states.lookAtKeys(id, running.state, KEYS);
+    this.check();
   }
 
   #agrees(): boolean {
@@ -173,9 +203,9 @@ export class Simulation {
 
   /** What all clients saw must have happened in one order. To be called when the log is final. */
   mustBeLinearizable(): void {
-    const state = this.members.find(({ running }) => running !== undefined)?.running?.state;
-    const calls = this.clients.history(state?.answers ?? new Map());
-    const verdict = judge(calls, COUNTER);
+    const { states } = this.oracles;
+    const calls = this.clients.history((attempt) => states.effectOf(attempt), states.model.valueOfRevision);
+    const verdict = judge(calls, KEY);
     if (verdict === 'unknown') throw new Violation(UNDECIDED);
     if (verdict !== 'linearizable') throw new Violation(`what clients saw is ${verdict}`);
   }
@@ -195,12 +225,12 @@ export class Simulation {
   /** A failed write ends its process; nothing else may. */
   #onFatal(id: MemberId, error: unknown): void {
     const member = this.members.find((candidate) => candidate.id === id);
-    if (member?.disk.failed !== true) {
+    if (member?.failed !== true) {
       this.oracles.fatal(id, error);
       return;
     }
     this.loop.after(0, () => {
-      if (member.disk.failed) this.crash(member);
+      if (member.failed) this.crash(member);
     });
   }
 }
@@ -208,6 +238,8 @@ export class Simulation {
 function mend(member: SimMember): void {
   member.diskMs = 1;
   member.disk.mend();
+  member.stateDisk.mend();
+  member.afterInstall = undefined;
   member.clock.setRate(1);
   member.wake();
 }

@@ -1,88 +1,110 @@
 /**
- * The replicated state in a simulated member: the product's tables and `apply`, in memory. The workload
- * counts: each request opens a session, which takes the next session id, so that every effect shows.
+ * The replicated state of a simulated member: the product's tables, store and snapshots on a simulated disk.
+ * The oracles hear of every entry that it applied.
  */
-import { must } from '../../../src/base/index.ts';
-import type { CommittedEntry, ReplicatedStateMachine } from '../../../src/raft/index.ts';
-import { encodeReplies } from '../../../src/statemachine/commands/replies.ts';
+import type { ClusterId } from '../../../src/base/index.ts';
+import type { CommittedEntry, ReplicatedStateMachine, SnapshotCapability } from '../../../src/raft/index.ts';
 import {
   ENTRY_FORMAT,
-  MemoryState,
-  applyEntry,
-  decodeEntry,
-  decodeReplies,
-  encodeEntry,
+  openStateMachine,
+  type DigestAt,
+  type StateMachine,
+  type StateView,
 } from '../../../src/statemachine/index.ts';
+import type { SimDisk } from './disk.ts';
+import { openSimLevel } from './sim-level.ts';
 
-/** One try of a client's request. `attempt` tells tries of the same request apart in the log. */
-export interface Attempt {
-  readonly attempt: number;
-  readonly session: number;
-  readonly sequence: number;
+const NOTHING = new Uint8Array(0);
+
+export interface Applied {
+  readonly entry: CommittedEntry;
+  readonly reply: Uint8Array;
 }
 
-export function encodeAttempt({ attempt, session, sequence }: Attempt): Uint8Array {
-  const operations = [{ type: 'session.open', v: 1, name: 'sim' }] as const;
-  return encodeEntry({ logTimeMs: 0, wallMs: attempt, items: [{ session, sequence, operations }] });
-}
-
-/** Returns the count that a request was answered with, or undefined if it was refused. */
-export function countOf(reply: Uint8Array): number | undefined {
-  const result = decodeReplies(reply)[0]?.[0];
-  return result?.ok === true ? Number(result.value['sessionId']) : undefined;
+export interface SimStateParts {
+  readonly disk: SimDisk;
+  readonly clusterId: ClusterId;
+  /** Rows come from the disk in pages of so many. */
+  readonly pageRows: number;
+  /** False: the log keeps everything, and nobody is sent a snapshot. */
+  readonly snapshots: boolean;
+  /** A snapshot took the place of an older state. */
+  readonly onInstalled: () => void;
 }
 
 export class SimState implements ReplicatedStateMachine {
-  readonly applied: CommittedEntry[] = [];
-  /** What each try of a request was answered with. */
-  readonly answers = new Map<number, number | undefined>();
-  /** The digest after each entry: a function of the index alone. */
-  readonly digests: string[] = [''];
-  readonly #memory = new MemoryState();
-  readonly #requests = new Set<string>();
+  readonly snapshots?: SnapshotCapability;
+  readonly #machine: StateMachine;
+  #applied: Applied[] = [];
+  #installing = false;
+
+  private constructor(machine: StateMachine, parts: SimStateParts) {
+    this.#machine = machine;
+    if (parts.snapshots) this.snapshots = this.#observed(machine.snapshots, parts.onInstalled);
+  }
+
+  /** @throws TidemarkError as `openStateMachine` does. */
+  static async open(parts: SimStateParts): Promise<SimState> {
+    const { disk, clusterId, pageRows } = parts;
+    const openDatabase = openSimLevel(disk, pageRows);
+    return new SimState(await openStateMachine({ folder: '', clusterId, openDatabase }), parts);
+  }
 
   get appliedIndex(): number {
-    return this.applied.at(-1)?.index ?? 0;
+    return this.#machine.appliedIndex;
   }
 
-  get count(): number {
-    return this.#memory.cluster.ids.session;
+  /** The digest as of the applied index. */
+  get digest(): DigestAt | undefined {
+    return this.#machine.digests().at(-1);
   }
 
-  apply(entries: readonly CommittedEntry[]): Promise<readonly Uint8Array[]> {
-    return Promise.resolve(entries.map((entry) => this.#applyOne(entry)));
+  /** A snapshot is taking the place of the state. */
+  get installing(): boolean {
+    return this.#installing;
   }
 
-  /** The state after the first `entries` entries, made anew. */
-  upTo(entries: number): SimState {
-    const state = new SimState();
-    for (const entry of this.applied.slice(0, entries)) state.#applyOne(entry);
-    return state;
+  get view(): StateView {
+    return this.#machine.view();
   }
 
-  #applyOne(entry: CommittedEntry): Uint8Array {
-    if (entry.index !== this.appliedIndex + 1)
-      throw new Error(`applied ${entry.index} after ${this.appliedIndex}`);
-    this.applied.push(entry);
-    const reply = entry.data.length === 0 ? new Uint8Array(0) : this.#run(entry);
-    this.#memory.takeChanges();
-    this.digests.push(this.#memory.digest);
-    return reply;
-  }
-
-  #run(entry: CommittedEntry): Uint8Array {
+  async apply(entries: readonly CommittedEntry[]): Promise<readonly Uint8Array[]> {
     // Tests of the driver propose plain text, which is answered with itself.
-    if (entry.data[0] !== ENTRY_FORMAT) return entry.data;
-    const decoded = decodeEntry(entry.data);
-    const { session, sequence } = must(decoded.items[0], 'a request');
-    const attempt = decoded.wallMs;
-    const reply = encodeReplies(applyEntry(this.#memory, decoded, entry));
-    const count = countOf(reply);
-    this.answers.set(attempt, count);
-    if (count !== undefined) this.#requests.add(session === 0 ? `try ${attempt}` : `${session}/${sequence}`);
-    // Exactly-once, said without asking how: as many effects as different requests.
-    if (this.count !== this.#requests.size)
-      throw new Error(`${this.#requests.size} requests had ${this.count} effects at entry ${entry.index}`);
-    return reply;
+    const plain = (data: Uint8Array): boolean => data.length > 0 && data[0] !== ENTRY_FORMAT;
+    const known = entries.map((entry) => (plain(entry.data) ? { ...entry, data: NOTHING } : entry));
+    const answered = await this.#machine.apply(known);
+    const replies = entries.map((entry, at) => (plain(entry.data) ? entry.data : (answered[at] ?? NOTHING)));
+    entries.forEach((entry, at) => this.#applied.push({ entry, reply: replies[at] ?? NOTHING }));
+    return replies;
+  }
+
+  /** What was applied since the last call. */
+  takeApplied(): readonly Applied[] {
+    if (this.#applied.length === 0) return [];
+    const applied = this.#applied;
+    this.#applied = [];
+    return applied;
+  }
+
+  #observed(capability: SnapshotCapability, onInstalled: () => void): SnapshotCapability {
+    return {
+      get installed() {
+        return capability.installed;
+      },
+      flush: () => capability.flush(),
+      read: () => capability.read(),
+      prepare: async (chunks) => {
+        const prepared = await capability.prepare(chunks);
+        return {
+          ...prepared,
+          install: async () => {
+            this.#installing = true;
+            await prepared.install();
+            this.#installing = false;
+            onInstalled();
+          },
+        };
+      },
+    };
   }
 }
