@@ -180,7 +180,8 @@ export class SimDisk {
     batch: KeyValueBatch,
     state: { readonly sync: boolean; readonly alive: () => boolean },
   ): Promise<void> {
-    if (this.#reaches('before-write')) return new Promise(() => undefined);
+    // What lost its power in the middle of a turn does nothing more in it.
+    if (!state.alive() || this.#reaches('before-write')) return new Promise(() => undefined);
     const fails = this.full || this.#failsNext;
     // A full disk takes nothing; another failed write may have reached it (evidence: fsync that fails).
     if (!this.full) {

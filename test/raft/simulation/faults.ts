@@ -21,6 +21,16 @@ const DAMAGE: readonly Fault[] = [
 /** These are not brought about by themselves: they come with others, or are in force for a whole run. */
 const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits', 'tiny-logs'];
 
+const OFTEN: readonly Fault[] = [
+  'crash-in-install',
+  'crash-of-all',
+  'lost-record',
+  'bit-flip',
+  'rollback',
+  'isolation',
+  'damaged-state',
+];
+
 /** Draws the kinds of a run; what is left out does not change the others. */
 export function drawFaults(chance: Chance, without: ReadonlySet<Fault>): ReadonlySet<Fault> {
   const share = chance.pick([0.2, 0.4, 0.7]);
@@ -41,9 +51,9 @@ export class Faults {
     this.#simulation = simulation;
     this.#chance = chance;
     const placed = FAULTS.filter((fault) => enabled.has(fault) && !NOT_PLACED.includes(fault));
-    // It takes several tries until the others have gone on, and all the rest lets a snapshot through.
-    const often: readonly Fault[] = enabled.has('crash-in-install') ? Array(4).fill('crash-in-install') : [];
-    this.#placed = [...placed, ...often];
+    // What often comes to nothing is tried more often.
+    const often = placed.filter((fault) => OFTEN.includes(fault));
+    this.#placed = [...placed, ...often, ...often, ...often];
   }
 
   /** Nothing goes on by itself any longer. */
@@ -61,8 +71,10 @@ export class Faults {
       return;
     }
     const leader = this.#simulation.leader();
-    const victim = leader !== undefined && this.#chance.hits(0.5) ? leader : this.#chance.pick(members);
     const fault = this.#chance.pick(this.#placed);
+    // A leader that is cut off goes on appending what the others replace.
+    const atLeader = this.#chance.hits(fault === 'isolation' ? 0.9 : 0.5);
+    const victim = leader !== undefined && atLeader ? leader : this.#chance.pick(members);
     if (DAMAGE.includes(fault)) await this.#damage(fault, victim);
     else if (!this.#process(fault, victim) && !this.#disk(fault, victim)) this.#network(fault, victim);
   }
@@ -164,11 +176,12 @@ export class Faults {
       this.#simulation.crash(victim);
     };
     const others = members.filter((member) => member !== victim);
+    network.heal();
     for (const { id } of others) network.block(id, victim.id);
     this.#away = true;
     loop.after(this.#chance.between(500, 2_000), () => {
       this.#away = false;
-      for (const { id } of others) network.unblock(id, victim.id);
+      if (!this.#ended) network.heal();
       if (edge === 'after-witness' || this.#chance.hits(0.3)) {
         victim.afterInstall = () => {
           victim.disk.armCrash(edge, crash);
