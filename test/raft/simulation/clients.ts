@@ -7,7 +7,7 @@ import type { Call, KeyInput, KeyOutput } from './linearizability.ts';
 import type { Chance, SimLoop } from './loop.ts';
 import type { SimMember } from './member.ts';
 import type { Oracles } from './oracles.ts';
-import { answerOf, encodeAttempt, pathOf, type Answer, type Attempt, type Request } from './requests.ts';
+import { answerOf, encodeAttempt, type Answer, type Attempt, type Request } from './requests.ts';
 
 const DEADLINE_MS = 1_500;
 const TRIES = 12;
@@ -80,7 +80,7 @@ export class Clients {
       if (appliedIndex < index)
         this.#parts.oracles.fail(`a read at ${index} was answered by state ${appliedIndex}`);
       this.reads++;
-      const row = life.state.view.keyValues.get(pathOf(key));
+      const row = life.state.read(key);
       call.end = ++this.#order;
       call.value = row?.value ?? '';
       return row?.revision ?? 0;

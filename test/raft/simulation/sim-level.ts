@@ -97,7 +97,8 @@ class SimBatch implements StateBatch {
   }
 
   put(key: string, value: Uint8Array): this {
-    this.#changes.set(key, value);
+    // LevelDB copies it: the caller may use the bytes again.
+    this.#changes.set(key, Uint8Array.from(value));
     return this;
   }
 

@@ -5,7 +5,7 @@
 import type { MemberId } from '../../../src/base/index.ts';
 import { MemoryState, applyEntry, decodeEntry } from '../../../src/statemachine/index.ts';
 import { Model } from './model.ts';
-import { answerOf, pathOf, type Answer, type Attempt } from './requests.ts';
+import { answerOf, type Answer, type Attempt } from './requests.ts';
 import type { Applied, SimState } from './state.ts';
 
 export class StateOracle {
@@ -70,7 +70,7 @@ export class StateOracle {
   /** Every key of a member that has applied everything holds what the model holds. */
   lookAtKeys(id: MemberId, state: SimState, keys: readonly string[]): void {
     for (const key of keys) {
-      const row = state.view.keyValues.get(pathOf(key));
+      const row = state.read(key);
       const value = this.model.values.get(key);
       if (row?.value !== value?.value || row?.revision !== value?.revision) {
         this.#fail(`member ${id} holds ${shown(row)} under ${key}, not ${shown(value)}`);

@@ -9,9 +9,10 @@ import {
   openStateMachine,
   type DigestAt,
   type StateMachine,
-  type StateView,
 } from '../../../src/statemachine/index.ts';
 import type { SimDisk } from './disk.ts';
+import type { ModelValue } from './model.ts';
+import { pathOf } from './requests.ts';
 import { openSimLevel } from './sim-level.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -64,8 +65,10 @@ export class SimState implements ReplicatedStateMachine {
     return this.#installing;
   }
 
-  get view(): StateView {
-    return this.#machine.view();
+  /** What a client of this member would read now. */
+  read(key: string): ModelValue | undefined {
+    const row = this.#machine.view().keyValues.get(pathOf(key));
+    return row && { value: Buffer.from(row.value).toString(), revision: row.revision };
   }
 
   async apply(entries: readonly CommittedEntry[]): Promise<readonly Uint8Array[]> {
