@@ -95,6 +95,9 @@ async function fill() {
     await state.apply(entries);
   };
   while (made < KEYS) await write([entry(Math.min(KEYS_PER_ENTRY, KEYS - made))]);
+  // As a running member does: the log forgets what the state surely has.
+  await state.snapshots.flush();
+  await log.write({ compactTo: { ...log.base, index, term } });
   for (let left = ENTRIES; left > 0; left -= 1_000)
     await write(Array.from({ length: Math.min(left, 1_000) }, () => entry(1)));
   await state.close();

@@ -2,7 +2,7 @@
  * Checks the files of a LevelDB database before it is opened. LevelDB never checks its own tables as
  * classic-level opens it: damaged ones give wrong values, or end the process from within (design, section 3).
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { TidemarkError, isTidemarkError } from '../base/index.ts';
 import { readRecords } from './record-file.ts';
@@ -23,7 +23,8 @@ export interface FolderFiles {
  */
 export function checkLevelFolder(folder: string): void {
   const files = filesOfFolder(folder);
-  for (const table of files?.tables ?? []) readTable(folder, table);
+  const memory = new FileMemory();
+  for (const table of files?.tables ?? []) readTable(folder, table, memory);
   for (const log of files?.logs ?? []) readLog(folder, log);
 }
 
@@ -45,14 +46,16 @@ export function filesOfFolder(folder: string): FolderFiles | undefined {
   return { tables: [...tables.values()], logs };
 }
 
-/** Reads a table and checks all of it; `blocks` hold its rows, in order. */
+/** Reads a table into `memory` and checks all of it; `blocks` hold its rows, in order. */
 export function readTable(
   folder: string,
   { number, bytes }: TableInUse,
+  memory: FileMemory,
 ): { readonly file: Buffer; readonly blocks: readonly Block[] } {
   const stem = String(number).padStart(6, '0');
   const name = `${stem}.ldb`;
-  const file = contentOf(folder, name) ?? contentOf(folder, `${stem}.sst`);
+  const read = (path: string): Buffer | undefined => ifThere(path, () => memory.read(join(folder, path)));
+  const file = read(name) ?? read(`${stem}.sst`);
   if (file === undefined) throw damaged(name, 'it is missing');
   if (file.length !== bytes) throw damaged(name, `it has ${file.length} bytes, not ${bytes}`);
   return { file, blocks: within(name, () => checkTable(file)) };
@@ -62,6 +65,27 @@ export function readTable(
 export function readLog(folder: string, name: string): readonly Buffer[] {
   const log = contentOf(folder, name);
   return log === undefined ? [] : within(name, () => readRecords(log));
+}
+
+/** Memory that one file after the other is read into: hundreds of them would be garbage for long. */
+export class FileMemory {
+  #bytes = Buffer.alloc(0);
+
+  /** Reads a whole file. What was read before is gone. */
+  read(path: string): Buffer {
+    const handle = openSync(path, 'r');
+    try {
+      const { size } = fstatSync(handle);
+      if (size > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(size);
+      let at = 0;
+      for (let count = -1; at < size && count !== 0; at += count) {
+        count = readSync(handle, this.#bytes, at, size - at, at);
+      }
+      return this.#bytes.subarray(0, at);
+    } finally {
+      closeSync(handle);
+    }
+  }
 }
 
 function contentOf(folder: string, name: string): Buffer | undefined {

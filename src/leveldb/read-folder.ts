@@ -2,7 +2,7 @@
  * Reads a closed database from its files, checking each of them on the way. It takes a third of the time of
  * LevelDB's own iterator, which makes an object for each row, after a check that has read all files already.
  */
-import { filesOfFolder, readLog, readTable } from './check-folder.ts';
+import { FileMemory, filesOfFolder, readLog, readTable } from './check-folder.ts';
 import { compareShort, copyShort } from './short-bytes.ts';
 import { LogRun, TableRun, type Run } from './runs.ts';
 import type { TableInUse } from './version-edits.ts';
@@ -18,7 +18,8 @@ export function readLevelFolder(folder: string, visit: (key: Buffer, value: Buff
   if (files === undefined) return false;
   const runs: Run[] = [new LogRun(files.logs.flatMap((log) => readLog(folder, log)))];
   for (const tables of sortedRuns(files.tables)) {
-    runs.push(new TableRun(tables.map((table) => () => readTable(folder, table))));
+    const memory = new FileMemory();
+    runs.push(new TableRun(tables.map((table) => () => readTable(folder, table, memory))));
   }
   merge(
     runs.filter((run) => run.next()),

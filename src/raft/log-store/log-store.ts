@@ -141,7 +141,9 @@ async function loadLog(parts: Parts): Promise<LogStore> {
   const runs = new TermRuns(hardState.base);
   const tail = new Tail();
   let bytes = 0;
-  await kv.scan(ENTRIES, (key, value) => {
+  // What was compacted away may still lie before: its tables would be mapped into memory to be skipped.
+  const kept = { gte: entryKey(logIndex(hardState.base.index + 1)), lt: ENTRIES.lt };
+  await kv.scan(kept, (key, value) => {
     const entry = parseEntry(value);
     if (Buffer.compare(key, entryKey(entry.index)) !== 0) {
       throw new TidemarkError('DATA_CORRUPT', `entry ${entry.index} lies in another's place`);
