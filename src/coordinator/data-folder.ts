@@ -82,7 +82,9 @@ async function takeLock(path: string): Promise<Level> {
       });
     }
     throw new TidemarkError('STORAGE_FAILED', `cannot open the data folder ${path}: ${String(error)}`, {
-      next: 'Check that the path is a folder that this account may write.',
+      next:
+        'Check that the path is a folder that this account may write. If it is, delete the folder lock in ' +
+        'it: it holds nothing else.',
       cause: error,
     });
   }
