@@ -41,7 +41,9 @@ export const LIMITS = {
   peerQueueBytesMax: 8 * 1024 * 1024,
   peerRedialMinMs: 50,
   peerRedialMaxMs: 1_000,
-  membersMax: 7,
+  votersMax: 7,
+  /** Voters and learners; one may replace another at any number of voters. */
+  membersMax: 9,
   addressLengthMax: 300,
 
   // Replicated state.

@@ -17,9 +17,11 @@ import {
   type Term,
 } from '../base/index.ts';
 import type { Append, Message } from './core/index.ts';
+import { decodeConfiguration, encodeConfiguration } from './configuration.ts';
 import { parseEntry, type Entry } from './entry.ts';
+import type { Configuration } from './types.ts';
 
-const FRAME_FORMAT = 1;
+const FRAME_FORMAT = 2;
 
 const KINDS = {
   'pre-vote': 1,
@@ -35,6 +37,7 @@ const KINDS = {
   'snapshot-reply': 11,
   'read-request': 12,
   'read-answer': 13,
+  removed: 14,
 } as const satisfies Record<Message['type'], number>;
 
 const NAMES = new Map<unknown, Message['type']>(
@@ -73,10 +76,12 @@ function toList(message: Message): readonly Encodable[] {
     case 'heartbeat-reply':
       return [...head, message.round];
     case 'timeout-now':
+    case 'removed':
       return head;
     case 'snapshot-chunk': {
-      const { stream, lastIndex, lastTerm, offset, end, data } = message;
-      return [...head, stream, lastIndex, lastTerm, offset, end, crc32(data), data];
+      const { stream, lastIndex, lastTerm, configuration, offset, end, data } = message;
+      const members = [configuration.index, encodeConfiguration(configuration)];
+      return [...head, stream, lastIndex, lastTerm, ...members, offset, end, crc32(data), data];
     }
     case 'snapshot-reply':
       return [...head, message.stream, message.offset];
@@ -117,6 +122,7 @@ function fromList(value: unknown): Message {
     case 'heartbeat-reply':
       return { type, term, round: fields.number() };
     case 'timeout-now':
+    case 'removed':
       return { type, term };
     case 'snapshot-chunk':
       return {
@@ -125,6 +131,7 @@ function fromList(value: unknown): Message {
         stream: fields.number(),
         lastIndex: fields.index(),
         lastTerm: fields.term(),
+        configuration: fields.configuration(),
         offset: fields.number(),
         end: fields.flag(),
         data: fields.checkedBytes(),
@@ -193,6 +200,13 @@ class Fields {
     const value = this.any();
     if (typeof value === 'boolean') return value;
     throw new TidemarkError('DATA_CORRUPT', 'a peer message holds a bad flag');
+  }
+
+  configuration(): Configuration {
+    const index = this.index();
+    const value = this.any();
+    if (value instanceof Uint8Array) return decodeConfiguration(value, index);
+    throw new TidemarkError('DATA_CORRUPT', 'a piece of a snapshot names no members');
   }
 
   /** A checksum, then the bytes that it is of. */

@@ -155,7 +155,7 @@ export interface RaftOptions {
   readonly stateMachine: ReplicatedStateMachine;
   readonly clock: Clock;
   readonly log: RaftLogger;
-  /** Called after every change of role, term or leader, in the turn in which it happened. */
+  /** Called after every change of role, term, leader or members, in the turn in which it happened. */
   readonly onStatus: (status: RaftStatus) => void;
   /** Called once if the node cannot go on (storage failed, assertion). The process must end. */
   readonly onFatal: (error: unknown) => void;

@@ -7,11 +7,22 @@ import { checkHello, encodeHello } from '../../src/raft/grpc-transport/hello.ts'
 import { decodeFrame, encodeFrame } from '../../src/raft/peer-codec.ts';
 import { append, entriesOf } from './core/harness.ts';
 import { CLUSTER } from './support/grpc-cluster.ts';
+import { configurationOf } from './support/membership.ts';
 
 const index = fc.integer({ min: 0, max: 2 ** 40 }).map(logIndex);
 const terms = fc.integer({ min: 0, max: TERM_MAX }).map(term);
 const flag = fc.boolean();
 const round = fc.integer({ min: 0, max: 2 ** 50 });
+
+const ids = fc.uniqueArray(fc.integer({ min: 1, max: 99 }), { maxLength: 3 });
+const configurations = fc.tuple(index, ids, ids, ids).map(([at, voters, others, outgoing]) =>
+  configurationOf({
+    index: at,
+    voters,
+    outgoing,
+    learners: others.filter((id) => ![...voters, ...outgoing].includes(id)),
+  }),
+);
 
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
@@ -27,13 +38,14 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     lastTerm: terms,
     transfer: flag,
   }),
-  fc.record({ type: fc.constant('timeout-now' as const), term: terms }),
+  fc.record({ type: fc.constantFrom('timeout-now' as const, 'removed' as const), term: terms }),
   fc.record({
     type: fc.constant('snapshot-chunk' as const),
     term: terms,
     stream: round,
     lastIndex: index,
     lastTerm: terms,
+    configuration: configurations,
     offset: round,
     end: flag,
     data: fc.uint8Array({ maxLength: 20 }),
@@ -92,19 +104,19 @@ describe('peer frames', () => {
   });
 
   test.each([
-    ['no list', encode(1, 'hello')],
-    ['a message that is no list', encode(1, [7])],
-    ['an unknown kind', encode(1, [[99, 1]])],
-    ['a term above its bound', encode(1, [[8, TERM_MAX + 1, 0]])],
-    ['a missing field', encode(1, [[7, 1]])],
-    ['a question for a read without its number', encode(1, [[12, 1, 4]])],
-    ['a question for a read with a bad number', encode(1, [[12, 1, 4, -1]])],
-    ['an answer to a read without its index', encode(1, [[13, 1, 4, 2]])],
-    ['an answer to a read whose index is text', encode(1, [[13, 1, 4, 2, '9']])],
-    ['a later format', encode(2, [])],
+    ['no list', encode(2, 'hello')],
+    ['a message that is no list', encode(2, [7])],
+    ['an unknown kind', encode(2, [[99, 1]])],
+    ['a term above its bound', encode(2, [[8, TERM_MAX + 1, 0]])],
+    ['a missing field', encode(2, [[7, 1]])],
+    ['a question for a read without its number', encode(2, [[12, 1, 4]])],
+    ['a question for a read with a bad number', encode(2, [[12, 1, 4, -1]])],
+    ['an answer to a read without its index', encode(2, [[13, 1, 4, 2]])],
+    ['an answer to a read whose index is text', encode(2, [[13, 1, 4, 2, '9']])],
+    ['a later format', encode(3, [])],
     [
       'an entry in another’s place',
-      encode(1, [[5, 7, 8, 2, 0, entriesOf([3], 10, 2).map(({ record }) => record)]]),
+      encode(2, [[5, 7, 8, 2, 0, entriesOf([3], 10, 2).map(({ record }) => record)]]),
     ],
   ])('with %s are refused with a code', (_what, frame) => {
     expect(() => decodeFrame(frame)).toThrow(expect.toSatisfy(coded));
@@ -114,7 +126,7 @@ describe('peer frames', () => {
 test('an entry of another format is refused, a damaged one told apart', () => {
   const { record } = makeEntry({ index: logIndex(1), term: term(1), prevTerm: term(0) }, Buffer.from('x'));
   const later = Uint8Array.from(record);
-  later[0] = 2;
+  later[0] = 9;
   expect(() => parseEntry(later)).toThrow(expect.objectContaining({ code: 'FORMAT_UNKNOWN' }));
   expect(() => parseEntry(record.subarray(0, 9))).toThrow(expect.objectContaining({ code: 'DATA_CORRUPT' }));
 });

@@ -146,4 +146,4 @@ export const WITHOUT_TEST: Readonly<Record<number, string>> = {
 };
 
 /** Their tests are still to be written. Nobody adds a number: each test takes one away. */
-export const PENDING: readonly number[] = [15, 16, 21, 43, 46, 47, 48, 49, 50, 51, 53, 55];
+export const PENDING: readonly number[] = [21, 43, 55];

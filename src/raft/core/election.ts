@@ -18,7 +18,7 @@ import {
   castVote,
   enterTerm,
   inLease,
-  peers,
+  otherVoters,
   resetElectionTimer,
   sendAfterDurable,
   sendNow,
@@ -41,9 +41,26 @@ const YIELD_TICKS = 6;
 export function onPeerGone(s: CoreState, id: MemberId): void {
   if (s.role !== 'follower' || s.leaderId !== id) return;
   s.leaderId = undefined;
-  const survivors = s.config.voters.ids.filter((voter) => voter !== id);
+  const survivors = s.log.quorum.voters.filter((voter) => voter !== id);
   const waitTicks = 1 + GONE_STAGGER_TICKS * survivors.indexOf(s.config.id);
   s.electionElapsed = Math.max(s.electionElapsed, s.electionTimeout - waitTicks);
+}
+
+/**
+ * Tells whether this node may ask for votes: a voter may, unless it has learnt that it was removed. (A
+ * learner that was promoted without knowing it yet answers votes all the same.)
+ */
+export function mayCampaign(s: CoreState): boolean {
+  if (mutated('raft.learnerCampaigns')) return true;
+  return s.log.quorum.isVoter(s.config.id) && !s.removed;
+}
+
+/**
+ * A member that knows of no cluster yet has an empty log: a candidate that takes it for a voter knows of a
+ * log that this node lost.
+ */
+function mayVote(s: CoreState): boolean {
+  return s.log.configuration.members.length > 0 || mutated('raft.strangerVotes');
 }
 
 /** The election timer is due: asks whether an election could be won, without touching the term. */
@@ -57,21 +74,21 @@ export function beginPreVote(s: CoreState): void {
   resetElectionTimer(s);
   s.votes.set(s.config.id, true);
   const term = makeTerm(s.term + 1);
-  for (const to of peers(s)) {
+  for (const to of otherVoters(s)) {
     sendNow(s, to, { type: 'pre-vote', term, lastIndex: s.log.lastIndex, lastTerm: s.log.lastTerm });
   }
   decidePreVote(s);
 }
 
 function decidePreVote(s: CoreState): void {
-  const outcome = s.config.voters.outcome(s.votes);
+  const outcome = s.log.quorum.outcome(s.votes);
   if (outcome === 'won') beginElection(s);
   else if (outcome === 'lost') becomeFollower(s, s.term, undefined);
 }
 
 /** The leader hands over: no pre-vote, since it is asked for by the very one whom a pre-vote protects. */
 export function onTimeoutNow(s: CoreState, from: MemberId): void {
-  if (s.role === 'follower' && s.leaderId === from) beginElection(s, true);
+  if (s.role === 'follower' && s.leaderId === from && mayCampaign(s)) beginElection(s, true);
 }
 
 function beginElection(s: CoreState, transfer = false): void {
@@ -79,7 +96,7 @@ function beginElection(s: CoreState, transfer = false): void {
   enterTerm(s, s.term + 1, s.config.id);
   s.role = 'candidate';
   resetElectionTimer(s);
-  for (const to of peers(s)) {
+  for (const to of otherVoters(s)) {
     sendAfterDurable(s, to, {
       type: 'vote',
       term: s.term,
@@ -98,14 +115,15 @@ export function onHardStateDurable(s: CoreState): void {
 }
 
 function decideElection(s: CoreState): void {
-  const outcome = s.config.voters.outcome(s.votes);
+  const outcome = s.log.quorum.outcome(s.votes);
   if (outcome === 'won') beginLeading(s);
   else if (outcome === 'lost') becomeFollower(s, s.term, undefined);
 }
 
 /** Answers without changing term, vote or lease, whatever the answer is. */
 export function onPreVote(s: CoreState, from: MemberId, message: PreVote): void {
-  const granted = message.term > s.term && !inLease(s) && isUpToDate(s, message.lastIndex, message.lastTerm);
+  const asked = message.term > s.term && !inLease(s) && mayVote(s);
+  const granted = asked && isUpToDate(s, message.lastIndex, message.lastTerm);
   // Two that ask each other at once would both be granted and split the vote: the lower id goes on alone.
   if (granted && s.role === 'pre-candidate' && from < s.config.id) {
     becomeFollower(s, s.term, undefined);
@@ -127,7 +145,8 @@ export function onPreVoteReply(s: CoreState, from: MemberId, message: PreVoteRep
 /** A request of this node's term; the caller has entered the term if it was a later one. */
 export function onVote(s: CoreState, from: MemberId, message: Vote): void {
   const free = s.vote === from || (s.vote === undefined && s.leaderId === undefined);
-  const granted = message.term === s.term && free && isUpToDate(s, message.lastIndex, message.lastTerm);
+  const asked = message.term === s.term && free && mayVote(s);
+  const granted = asked && isUpToDate(s, message.lastIndex, message.lastTerm);
   if (granted) {
     if (s.vote !== from) castVote(s, from);
     resetElectionTimer(s);

@@ -10,7 +10,7 @@ import {
 } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import type { Append, Heartbeat, SnapshotChunk } from './messages.ts';
-import type { LogBase } from './term-runs.ts';
+import type { LogStart } from './configurations.ts';
 import {
   becomeFollower,
   commitTo,
@@ -71,7 +71,7 @@ export function onSnapshotChunk(s: CoreState, from: MemberId, message: SnapshotC
  * The state now stands at a snapshot's last entry. A log that holds this entry keeps what follows it; any
  * other log is replaced as a whole (paper, figure 13). Meanwhile the log may have got there by itself.
  */
-export function onInstalled(s: CoreState, at: LogBase): void {
+export function onInstalled(s: CoreState, at: LogStart): void {
   if (at.index > s.commit) {
     const found = s.log.termAt(at.index);
     const holds = found === at.term || (found !== undefined && mutated('raft.installKeepsConflict'));
@@ -81,8 +81,9 @@ export function onInstalled(s: CoreState, at: LogBase): void {
   if (s.leaderId !== undefined && s.role === 'follower') acknowledge(s, s.leaderId, s.commit);
 }
 
-function replaceLog(s: CoreState, at: LogBase): void {
-  s.log.reset(at);
+function replaceLog(s: CoreState, at: LogStart): void {
+  const configuration = mutated('raft.installKeepsConfiguration') ? s.log.configuration : at.configuration;
+  s.log.reset({ ...at, configuration });
   s.collected.base = at;
   s.collected.changedFrom = at.index;
 }

@@ -32,5 +32,5 @@ export type {
 export { LogView, type SliceLimit } from './log-view.ts';
 export { EMPTY_BASE, TermRuns, type LogBase } from './term-runs.ts';
 export type { InflightLimit } from './progress.ts';
-export { VoterSet } from './quorum.ts';
+export { Configurations, type LogStart } from './configurations.ts';
 export type { CoreConfig, CoreStart } from './state.ts';

@@ -1,6 +1,8 @@
 /** Inputs and effects of the core: plain data in, plain data out. */
 import type { LogIndex, MemberId, Term } from '../../base/index.ts';
+import type { NewConfiguration } from '../configuration.ts';
 import type { Entry } from '../entry.ts';
+import type { LogStart } from './configurations.ts';
 import type {
   DurableMessage,
   Envelope,
@@ -9,7 +11,6 @@ import type {
   SnapshotChunk,
   SnapshotReply,
 } from './messages.ts';
-import type { LogBase } from './term-runs.ts';
 
 /** What must survive a restart besides the log. `vote` belongs to `term`. */
 export interface HardState {
@@ -31,6 +32,10 @@ export type Input =
   | { readonly type: 'message'; readonly from: MemberId; readonly message: Message }
   /** Appends these entries, in order; only while this node is the leader. */
   | { readonly type: 'propose'; readonly data: readonly Uint8Array[] }
+  /** Appends what `planChange` has just answered. */
+  | { readonly type: 'reconfigure'; readonly members: NewConfiguration }
+  /** A peer's committed configuration has this member no more. */
+  | { readonly type: 'removed' }
   /**
    * Starts a read, at the leader that this node is or knows. An id is used once in the life of a core; a
    * follower gives up the read that it asked for before.
@@ -39,7 +44,7 @@ export type Input =
   /** Entries up to this one may be forgotten: they are applied, and what they led to is on disk. */
   | { readonly type: 'compact'; readonly index: LogIndex }
   /** The state machine now stands at this entry, by a snapshot, durably. */
-  | { readonly type: 'installed'; readonly at: LogBase }
+  | { readonly type: 'installed'; readonly at: LogStart }
   /** Every {@link Persist} up to this sequence is on disk. */
   | { readonly type: 'persisted'; readonly sequence: number }
   /** Answers a {@link LoadRequest}. */
@@ -54,7 +59,7 @@ export interface Persist {
   readonly hardState: HardState | undefined;
   /** Undefined: the log does not change. */
   readonly log:
-    | { readonly from: LogIndex; readonly entries: readonly Entry[]; readonly base?: LogBase | undefined }
+    | { readonly from: LogIndex; readonly entries: readonly Entry[]; readonly base?: LogStart | undefined }
     | undefined;
 }
 

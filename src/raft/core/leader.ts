@@ -23,6 +23,7 @@ export function beginLeading(s: CoreState): void {
   s.heartbeatElapsed = 0;
   const next = logIndex(s.log.lastIndex + 1);
   for (const id of peers(s)) s.progress.set(id, new Progress(next));
+  s.settled = logIndex(0);
   appendOwn(s, NO_OP);
   s.ownTermIndex = s.log.lastIndex;
   replicateToAll(s);
@@ -42,7 +43,7 @@ export function onLeaderTick(s: CoreState): void {
 }
 
 function hearsQuorum(s: CoreState): boolean {
-  return s.config.voters.agree((id) => {
+  return s.log.quorum.agree((id) => {
     const progress = s.progress.get(id);
     return progress === undefined || progress.silentTicks < s.config.electionTicks;
   });

@@ -4,6 +4,9 @@
  */
 import { assert, must, type LogIndex, type Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
+import type { Configuration } from '../types.ts';
+import { Configurations, type LogStart } from './configurations.ts';
+import type { Quorum } from './quorum.ts';
 import { TermRuns, type LogBase } from './term-runs.ts';
 
 export interface SliceLimit {
@@ -13,12 +16,14 @@ export interface SliceLimit {
 
 export class LogView {
   #runs: TermRuns;
+  #configurations: Configurations;
   #tail: Entry[];
   #tailBytes = 0;
 
-  /** `tail` is the end of the log that `runs` describes; it may be all of it or nothing. */
-  constructor(runs: TermRuns, tail: readonly Entry[]) {
+  /** `tail` is the end of the log that the others describe; it may be all of it or nothing. */
+  constructor(runs: TermRuns, configurations: Configurations, tail: readonly Entry[]) {
     this.#runs = runs;
+    this.#configurations = configurations;
     this.#tail = [...tail];
     for (const entry of tail) this.#tailBytes += entry.record.length;
     const last = this.#tail.at(-1);
@@ -38,6 +43,20 @@ export class LogView {
     return this.#runs.lastTerm;
   }
 
+  /** In force here, committed or not. */
+  get configuration(): Configuration {
+    return this.#configurations.current;
+  }
+
+  /** Of the configuration in force. */
+  get quorum(): Quorum {
+    return this.#configurations.quorum;
+  }
+
+  configurationAt(index: LogIndex): Configuration {
+    return this.#configurations.at(index);
+  }
+
   termAt(index: LogIndex): Term | undefined {
     return this.#runs.termAt(index);
   }
@@ -49,12 +68,14 @@ export class LogView {
   append(entry: Entry): void {
     assert(entry.prevTerm === this.lastTerm, () => `entry ${entry.index} follows an entry of another term`);
     this.#runs.append(entry.index, entry.term);
+    if (entry.configuration !== undefined) this.#configurations.append(entry.configuration);
     this.#tail.push(entry);
     this.#tailBytes += entry.record.length;
   }
 
   truncate(from: LogIndex): void {
     this.#runs.truncate(from);
+    this.#configurations.truncate(from);
     while ((this.#tail.at(-1)?.index ?? 0) >= from) {
       this.#tailBytes -= must(this.#tail.pop(), 'last entry').record.length;
     }
@@ -63,6 +84,7 @@ export class LogView {
   /** Forgets the entries up to `index`. */
   compact(index: LogIndex): void {
     this.#runs.compact(index);
+    this.#configurations.compact(index);
     let count = 0;
     for (const entry of this.#tail) {
       if (entry.index > index) break;
@@ -72,9 +94,10 @@ export class LogView {
     this.#tail = this.#tail.slice(count);
   }
 
-  /** Forgets everything: the log goes on after `base`, which a snapshot holds. */
-  reset(base: LogBase): void {
-    this.#runs = new TermRuns(base);
+  /** Forgets everything: the log goes on after `start`, which a snapshot holds. */
+  reset(start: LogStart): void {
+    this.#runs = new TermRuns({ index: start.index, term: start.term });
+    this.#configurations = new Configurations(start.configuration);
     this.#tail = [];
     this.#tailBytes = 0;
   }

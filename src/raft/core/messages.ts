@@ -6,6 +6,7 @@
  */
 import type { LogIndex, MemberId, Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
+import type { Configuration } from '../types.ts';
 
 /** Asks whether an election could be won in `term`, which nobody has begun yet (thesis, section 9.6). */
 export interface PreVote {
@@ -90,10 +91,21 @@ export interface SnapshotChunk {
   readonly stream: number;
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** In force at the last entry. */
+  readonly configuration: Configuration;
   /** Where `data` belongs, in bytes from the beginning. */
   readonly offset: number;
   readonly end: boolean;
   readonly data: Uint8Array;
+}
+
+/**
+ * The sender's committed configuration has the receiver no more: it needs not campaign, and nobody will
+ * answer it. (Ids are never given again, so this stays true.)
+ */
+export interface Removed {
+  readonly type: 'removed';
+  readonly term: Term;
 }
 
 /** `offset`: where the piece belongs that the follower wants next. */
@@ -137,7 +149,8 @@ export type ImmediateMessage =
   | SnapshotChunk
   | SnapshotReply
   | ReadRequest
-  | ReadAnswer;
+  | ReadAnswer
+  | Removed;
 export type DurableMessage = Vote | VoteReply | AppendReply | HeartbeatReply;
 export type Message = ImmediateMessage | DurableMessage;
 

@@ -12,8 +12,8 @@
  *  5. Messages may be lost, late, doubled and out of order, but not altered, and `from` is who sent them.
  *  6. A tick that comes late is one tick. Before it is given, what has already arrived is given.
  *  7. After a stall `stalled` is given before the next tick.
- *  8. `propose` and `transfer` are given only while `role` is 'leader', `read` then or while there is a
- *     `leaderId`; `propose` and `read` not while there is a `transferee`. The caller bounds them.
+ *  8. `propose`, `reconfigure` and `transfer` are given only while `role` is 'leader', `read` then or while
+ *     there is a `leaderId`; `propose` and `read` not while there is a `transferee`. The caller bounds them.
  *  9. Each load request is answered once by `loaded`, with entries as they are on disk, maybe none.
  * 10. Entries up to `applicableIndex` are applied in order, each once; they never change.
  * 11. `compact` is given with an index that the state machine has durably applied. `installed` is given when
@@ -31,9 +31,11 @@ import {
   type Term,
 } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
-import type { Role } from '../types.ts';
+import type { NewConfiguration } from '../configuration.ts';
+import type { Configuration, MembershipChange, Role } from '../types.ts';
 import {
   beginPreVote,
+  mayCampaign,
   onHardStateDurable,
   onPeerGone,
   onPreVote,
@@ -47,6 +49,7 @@ import type { Effects, Input, Persist } from './io.ts';
 import { onHeartbeatReply, onLeaderTick, propose } from './leader.ts';
 import { ageAsked, askLeader, onReadAnswer, settleAsked } from './follower-reads.ts';
 import type { SliceLimit } from './log-view.ts';
+import { isRemoved, planChange, reconfigure, settleMembership } from './membership.ts';
 import type { Message } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { beginOwnRead, onLeaderStalled, onReadRequest } from './reads.ts';
@@ -63,7 +66,7 @@ import {
   type CoreState,
 } from './state.ts';
 
-import type { LogBase } from './term-runs.ts';
+import type { LogStart } from './configurations.ts';
 import { beginTransfer } from './transfer.ts';
 
 /** What only a leader sends. */
@@ -150,6 +153,32 @@ export class RaftCore {
     return this.#s.transfer?.to;
   }
 
+  /** In force here, committed or not. */
+  get configuration(): Configuration {
+    return this.#s.log.configuration;
+  }
+
+  /** Returns what is or was in force at an entry that is not before the log's base. */
+  configurationAt(index: LogIndex): Configuration {
+    return this.#s.log.configurationAt(index);
+  }
+
+  /** The members know that this is none of them any more. */
+  get removed(): boolean {
+    const s = this.#s;
+    return s.removed || isRemoved(s, s.config.id);
+  }
+
+  /**
+   * Returns what a change leads to, to be given as `reconfigure` in the same turn; undefined if there is
+   * nothing to change. Only while this node is the leader.
+   *
+   * @throws TidemarkError if the change must not be begun (the codes of `RaftNode.changeMembership`).
+   */
+  planChange(change: MembershipChange): NewConfiguration | undefined {
+    return planChange(this.#s, change);
+  }
+
   /** Grows with every message of a current leader. */
   get leaderContacts(): number {
     return this.#s.leaderContacts;
@@ -190,6 +219,12 @@ export class RaftCore {
       case 'propose':
         propose(s, input.data);
         break;
+      case 'reconfigure':
+        reconfigure(s, input.members);
+        break;
+      case 'removed':
+        onRemoved(s);
+        break;
       case 'read':
         if (s.role === 'leader') beginOwnRead(s, input.id);
         else askLeader(s, input.id);
@@ -209,6 +244,7 @@ export class RaftCore {
       default:
         assertNever(input, 'input of the core');
     }
+    if (s.role === 'leader') settleMembership(s);
     settleAsked(s);
     const { sendNow: now, sendAfterDurable: later, ...rest } = s.collected;
     const { loads, snapshots, streamed, confirmedReads, lostReads } = rest;
@@ -233,7 +269,7 @@ function onTick(s: CoreState): void {
   ageAsked(s);
   s.leaderSilence++;
   s.electionElapsed++;
-  if (s.electionElapsed >= s.electionTimeout) beginPreVote(s);
+  if (s.electionElapsed >= s.electionTimeout && mayCampaign(s)) beginPreVote(s);
 }
 
 function onPersisted(s: CoreState, sequence: number): void {
@@ -248,7 +284,11 @@ function applicable(s: CoreState): LogIndex {
 }
 
 function onMessage(s: CoreState, from: MemberId, message: Message): void {
-  if (!s.config.voters.has(from) || from === s.config.id) return;
+  if (from === s.config.id) return;
+  if (isRemoved(s, from) && !mutated('raft.removedRaisesTerm')) {
+    answerRemoved(s, from, message);
+    return;
+  }
   if (message.term > s.term && !enterLaterTerm(s, from, message)) return;
   if (message.term < s.term && !mutated('raft.olderTermAccepted')) answerOlderTerm(s, from, message);
   else dispatch(s, from, message);
@@ -258,12 +298,23 @@ function onMessage(s: CoreState, from: MemberId, message: Message): void {
  * Tells whether the message is to be handled. Neither kind of pre-vote message brings a new term in itself.
  */
 function enterLaterTerm(s: CoreState, from: MemberId, message: Message): boolean {
-  if (message.type === 'pre-vote') return true;
+  if (message.type === 'pre-vote' || message.type === 'removed') return true;
   if (message.type === 'pre-vote-reply' && message.granted) return true;
   if (message.type === 'vote' && inLease(s) && !message.transfer) return false;
   const leads = LEADERS.has(message.type);
   becomeFollower(s, message.term, leads ? from : undefined);
   return true;
+}
+
+/** Whoever was removed never raises this node's term; it is told, and then asks no more. */
+function answerRemoved(s: CoreState, from: MemberId, { type }: Message): void {
+  const asks = type === 'pre-vote' || type === 'vote' || LEADERS.has(type);
+  if (asks) sendNow(s, from, { type: 'removed', term: s.term });
+}
+
+function onRemoved(s: CoreState): void {
+  s.removed = true;
+  becomeFollower(s, s.term, undefined);
 }
 
 /** Lets a deposed leader or a late candidate learn of the term; answers of an older term are dropped. */
@@ -288,6 +339,7 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
     case 'snapshot-reply':
     case 'read-request':
     case 'read-answer':
+    case 'removed':
       return;
     default:
       assertNever(message, 'message of an older term');
@@ -335,6 +387,9 @@ function dispatch(s: CoreState, from: MemberId, message: Message): void {
     case 'read-answer':
       onReadAnswer(s, from, message);
       return;
+    case 'removed':
+      onRemoved(s);
+      return;
     default:
       assertNever(message, 'message');
   }
@@ -352,7 +407,7 @@ function persistOf(s: CoreState): Persist | undefined {
   };
 }
 
-function logOf(s: CoreState, changedFrom: LogIndex, base: LogBase | undefined): Persist['log'] {
+function logOf(s: CoreState, changedFrom: LogIndex, base: LogStart | undefined): Persist['log'] {
   const from = base === undefined ? changedFrom : logIndex(base.index + 1);
   return { from, entries: written(s, from), base };
 }

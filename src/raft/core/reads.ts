@@ -51,7 +51,7 @@ export function beginGathered(s: CoreState): void {
 }
 
 export function confirmReads(s: CoreState): void {
-  const round = s.config.voters.reached((id) => s.progress.get(id)?.round ?? s.reads.round);
+  const round = s.log.quorum.reached(s.config.id, (id) => s.progress.get(id)?.round ?? s.reads.round);
   for (const { reader, index } of s.reads.answered(round)) answer(s, reader, index);
   beginGathered(s);
 }

@@ -34,7 +34,8 @@ export function heard(s: CoreState, from: MemberId): Progress | undefined {
 
 /** The leader's own acknowledgement is its durable index, like any follower's (design, section 3). */
 export function advanceCommit(s: CoreState): void {
-  const reached = s.config.voters.reached((id) => s.progress.get(id)?.match ?? s.durability.durableIndex);
+  const { durableIndex } = s.durability;
+  const reached = s.log.quorum.reached(s.config.id, (id) => s.progress.get(id)?.match ?? durableIndex);
   if (reached <= s.commit) return;
   const ownTerm = s.log.termAt(logIndex(reached)) === s.term;
   if (ownTerm || mutated('raft.commitOlderTermByCounting')) commitTo(s, reached);

@@ -8,9 +8,10 @@ import {
   type MemberId,
   type Term,
 } from '../../base/index.ts';
-import { makeEntry } from '../entry.ts';
+import type { NewConfiguration } from '../configuration.ts';
+import { makeConfigurationEntry, makeEntry, type Entry, type EntryPlace } from '../entry.ts';
 import type { Role } from '../types.ts';
-import type { LogBase } from './term-runs.ts';
+import type { LogStart } from './configurations.ts';
 import { Durability } from './durability.ts';
 import type { AskedRead } from './follower-reads.ts';
 import type { ConfirmedRead, HardState, LoadRequest, SnapshotRequest, StreamedMessage } from './io.ts';
@@ -18,13 +19,11 @@ import type { LogView, SliceLimit } from './log-view.ts';
 import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
 import type { InflightLimit, Progress } from './progress.ts';
 import type { Transfer } from './transfer.ts';
-import type { VoterSet } from './quorum.ts';
 import { RandomSequence } from './random.ts';
 import { ReadRounds } from './read-rounds.ts';
 
 export interface CoreConfig {
   readonly id: MemberId;
-  readonly voters: VoterSet;
   /**
    * Ticks without a leader after which a voter may begin an election; the real timeout is drawn from [n, 2n).
    */
@@ -59,7 +58,7 @@ export interface Collected {
   /** The first log index that this step changed. */
   changedFrom: LogIndex | undefined;
   /** The log was replaced by what a snapshot holds. */
-  base: LogBase | undefined;
+  base: LogStart | undefined;
   hardStateChanged: boolean;
 }
 
@@ -88,6 +87,10 @@ export interface CoreState {
   readonly progress: Map<MemberId, Progress>;
   /** The leader's no-op: the first entry of its own term. */
   ownTermIndex: LogIndex;
+  /** Up to this configuration, everything that follows from its commitment was done in this office. */
+  settled: LogIndex;
+  /** Another member said that this one was removed. */
+  removed: boolean;
   /** The lead is being handed over: nothing new is begun. */
   transfer: Transfer | undefined;
   collected: Collected;
@@ -109,7 +112,6 @@ export function newCollected(): Collected {
 }
 
 export function newState(config: CoreConfig, start: CoreStart): CoreState {
-  assert(config.voters.has(config.id), 'a member is one of the voters');
   assert(start.appliedIndex <= start.log.lastIndex, 'what was applied is in the log');
   assert(start.appliedIndex >= start.log.base.index, 'what was compacted away is applied');
   const state: CoreState = {
@@ -132,6 +134,8 @@ export function newState(config: CoreConfig, start: CoreStart): CoreState {
     votes: new Map(),
     progress: new Map(),
     ownTermIndex: logIndex(0),
+    settled: logIndex(0),
+    removed: false,
     transfer: undefined,
     collected: newCollected(),
   };
@@ -141,9 +145,9 @@ export function newState(config: CoreConfig, start: CoreStart): CoreState {
 
 /** Draws a new timeout at every reset. A single voter has nobody to wait for. */
 export function resetElectionTimer(s: CoreState): void {
-  const { electionTicks, voters } = s.config;
+  const { electionTicks } = s.config;
   s.electionElapsed = 0;
-  s.electionTimeout = voters.ids.length === 1 ? 1 : electionTicks + s.random.next(electionTicks);
+  s.electionTimeout = s.log.quorum.voters.length === 1 ? 1 : electionTicks + s.random.next(electionTicks);
 }
 
 /** Enters a later term, in which this node has not voted. */
@@ -171,11 +175,24 @@ export function becomeFollower(s: CoreState, term: Term, leaderId: MemberId | un
   s.reads.drop();
 }
 
-/** Appends an entry of this node's term; the first index that a step changes is where its write begins. */
+/** Appends an entry of this node's term. */
 export function appendOwn(s: CoreState, data: Uint8Array): void {
-  const index = logIndex(s.log.lastIndex + 1);
-  s.collected.changedFrom ??= index;
-  s.log.append(makeEntry({ index, term: s.term, prevTerm: s.log.lastTerm }, data));
+  append(s, makeEntry(nextPlace(s), data));
+}
+
+/** Appends a configuration in this node's term. */
+export function appendConfiguration(s: CoreState, members: NewConfiguration): void {
+  append(s, makeConfigurationEntry(nextPlace(s), members));
+}
+
+function nextPlace(s: CoreState): EntryPlace {
+  return { index: logIndex(s.log.lastIndex + 1), term: s.term, prevTerm: s.log.lastTerm };
+}
+
+/** The first index that a step changes is where its write begins. */
+function append(s: CoreState, entry: Entry): void {
+  s.collected.changedFrom ??= entry.index;
+  s.log.append(entry);
 }
 
 export function commitTo(s: CoreState, index: number): void {
@@ -190,8 +207,14 @@ export function inLease(s: CoreState): boolean {
   return s.leaderId !== undefined && s.leaderSilence < s.config.electionTicks;
 }
 
+/** Everybody else, learners included. */
 export function peers(s: CoreState): readonly MemberId[] {
-  return s.config.voters.ids.filter((id) => id !== s.config.id);
+  return s.log.configuration.members.map(({ id }) => id).filter((id) => id !== s.config.id);
+}
+
+/** Whoever's vote counts beside this node's own. */
+export function otherVoters(s: CoreState): readonly MemberId[] {
+  return s.log.quorum.voters.filter((id) => id !== s.config.id);
 }
 
 export function sendNow(s: CoreState, to: MemberId, message: ImmediateMessage): void {

@@ -39,7 +39,8 @@ export function ageTransfer(s: CoreState): boolean {
   return true;
 }
 
-function nearest(s: CoreState): MemberId | undefined {
+/** Returns the voter that answers and has most of the log. */
+export function nearest(s: CoreState): MemberId | undefined {
   let best: MemberId | undefined;
   for (const [id, { match }] of s.progress) {
     if (!canLead(s, id)) continue;
@@ -50,5 +51,7 @@ function nearest(s: CoreState): MemberId | undefined {
 
 function canLead(s: CoreState, id: MemberId): boolean {
   const progress: Progress | undefined = s.progress.get(id);
-  return s.config.voters.has(id) && progress !== undefined && progress.silentTicks < s.config.electionTicks;
+  return (
+    s.log.quorum.staysVoter(id) && progress !== undefined && progress.silentTicks < s.config.electionTicks
+  );
 }

@@ -7,27 +7,22 @@
 import {
   LIMITS,
   failpoint,
-  TidemarkError,
   isTidemarkError,
   logIndex,
   mutated,
   type LogIndex,
   type MemberId,
+  type TidemarkError,
 } from '../../base/index.ts';
-import {
-  RaftCore,
-  VoterSet,
-  type InflightLimit,
-  type Input,
-  type LoadRequest,
-  type SliceLimit,
-} from '../core/index.ts';
+import { RaftCore, type Input, type LoadRequest, type LogStart } from '../core/index.ts';
+import { initialConfiguration } from '../configuration.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
 import { decodeFrame, encodeFrame } from '../peer-codec.ts';
 import type {
   Configuration,
   MembershipChange,
+  PeerTransport,
   PreparedState,
   ProposeResult,
   RaftNode,
@@ -38,14 +33,17 @@ import type {
 } from '../types.ts';
 import { Applier } from './applier.ts';
 import { Handover } from './handover.ts';
+import { MembershipChanges } from './membership-changes.ts';
 import { Outbox } from './outbox.ts';
+import { PeerList } from './peer-list.ts';
 import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
 import { logFull, notLeader, stopping, unknownOutcome } from './refusals.ts';
 import { Settling } from './settling.ts';
-import { DEFAULT_COMPACTION, Snapshots, type CompactionPolicy } from './snapshots.ts';
+import { DEFAULT_COMPACTION, Snapshots } from './snapshots.ts';
 import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
+import { DEFAULT_TUNING, INFLIGHT_LIMIT, type DriverTuning } from './tuning.ts';
 import { WriteQueue, type QueuedWrite } from './write-queue.ts';
 import { WriteTimeRing } from './write-times.ts';
 
@@ -57,14 +55,6 @@ export interface DriverParts {
   readonly laterTurn: (run: () => void) => void;
   /** @default the limits of base */
   readonly tuning?: DriverTuning;
-}
-
-/** Sizes that the simulator makes small, so that short runs reach what only long logs reach otherwise. */
-export interface DriverTuning {
-  readonly appendLimit: SliceLimit;
-  readonly inflightLimit?: InflightLimit;
-  readonly tailBytes: number;
-  readonly compaction?: CompactionPolicy;
 }
 
 /** What an observer may see of the core. */
@@ -84,16 +74,6 @@ const DISK_HANG_MS = 4 * ELECTION_MS;
 /** A follower that could not answer a read for so long names the leader: the caller asks there. */
 const READ_TICKS = 2 * LIMITS.raftElectionTicks;
 
-const INFLIGHT_LIMIT: InflightLimit = {
-  appends: LIMITS.raftInflightAppendsMax,
-  bytes: LIMITS.raftInflightBytesMax,
-};
-
-const DEFAULT_TUNING: DriverTuning = {
-  appendLimit: { entries: LIMITS.raftAppendEntriesMax, bytes: LIMITS.raftAppendBytesMax },
-  tailBytes: LIMITS.raftTailBytesMax,
-};
-
 export class RaftDriver implements RaftNode {
   readonly #options: RaftOptions;
   readonly #store: LogStore;
@@ -111,6 +91,8 @@ export class RaftDriver implements RaftNode {
   readonly #proposals = new Proposals();
   readonly #reads = new PendingReads();
   readonly #settling = new Settling();
+  readonly #changes: MembershipChanges;
+  readonly #peers: PeerList;
   #state: 'running' | 'stopping' | 'dead' = 'running';
   #turnPlanned = false;
   #writing: Promise<void> | undefined;
@@ -126,7 +108,6 @@ export class RaftDriver implements RaftNode {
     this.#core = new RaftCore(
       {
         id: options.memberId,
-        voters: new VoterSet(options.initialMembers.map((member) => member.id)),
         electionTicks: LIMITS.raftElectionTicks,
         heartbeatTicks: LIMITS.raftHeartbeatTicks,
         appendLimit: this.#tuning.appendLimit,
@@ -136,7 +117,7 @@ export class RaftDriver implements RaftNode {
       },
       {
         hardState: store.hardState,
-        log: store.takeView(),
+        log: store.takeView(initialConfiguration(options.initialMembers)),
         appliedIndex: logIndex(options.stateMachine.appliedIndex),
       },
     );
@@ -155,6 +136,8 @@ export class RaftDriver implements RaftNode {
     this.#snapshots = this.#makeSnapshots(options.stateMachine.snapshots);
     const appliedIndex = (): LogIndex => this.#applier.appliedIndex;
     this.#standing = new Standing({ core: this.#core, options, appliedIndex });
+    this.#changes = new MembershipChanges(this.#core, appliedIndex);
+    this.#peers = new PeerList(options.transport);
     this.#ticker = new Ticker({
       clock: options.clock,
       tickMs: LIMITS.raftTickMs,
@@ -170,16 +153,12 @@ export class RaftDriver implements RaftNode {
         this.#handover.tick();
         this.#ageReads();
         this.#settling.tick();
+        this.#peers.tick();
         this.#snapshots?.tick();
       },
     });
-    options.transport.onFrame((from, frame) => {
-      this.#onFrame(from, frame);
-    });
-    options.transport.onPeerGone?.((id) => {
-      this.#step({ type: 'peer-gone', id });
-    });
-    options.transport.setMembers?.(options.initialMembers);
+    this.#listen(options.transport);
+    this.#peers.follow(this.#core.configuration);
     this.#ticker.start();
   }
 
@@ -220,9 +199,19 @@ export class RaftDriver implements RaftNode {
     });
   }
 
-  changeMembership(_change: MembershipChange): Promise<Configuration> {
-    const pending = new TidemarkError('MEMBERSHIP_CHANGE_PENDING', 'members cannot change yet');
-    return Promise.reject(this.#refusal() ?? pending);
+  changeMembership(change: MembershipChange): Promise<Configuration> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    let members;
+    try {
+      members = this.#core.planChange(change);
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error;
+      return Promise.reject(error);
+    }
+    if (members === undefined) return Promise.resolve(this.#core.configuration);
+    this.#step({ type: 'reconfigure', members });
+    return this.#changes.wait();
   }
 
   settled(): Promise<void> | undefined {
@@ -236,12 +225,25 @@ export class RaftDriver implements RaftNode {
     this.#ticker.stop();
     this.#proposals.failAll(stopping(), unknownOutcome('this node stopped'));
     this.#reads.failAll(stopping());
+    this.#changes.failAll(unknownOutcome('this node stopped', 'the members changed'));
     this.#handover.fail(stopping());
     this.#settling.end();
     await this.#writing;
     await this.#snapshots?.stop();
     await this.#applier.stop();
     await this.#store.close();
+  }
+
+  #listen(transport: PeerTransport): void {
+    transport.onFrame((from, frame) => {
+      this.#onFrame(from, frame);
+    });
+    transport.onPeerGone?.((id) => {
+      this.#step({ type: 'peer-gone', id });
+    });
+    transport.onRemoved?.(() => {
+      this.#step({ type: 'removed' });
+    });
   }
 
   #makeSnapshots(capability: SnapshotCapability | undefined): Snapshots | undefined {
@@ -264,7 +266,7 @@ export class RaftDriver implements RaftNode {
         this.#writes.compact(base);
         this.#step({ type: 'compact', index: base.index });
       },
-      install: (prepared) => this.#install(prepared),
+      install: (prepared, configuration) => this.#install(prepared, configuration),
       onFatal: (error) => {
         this.#fail(error);
       },
@@ -272,20 +274,28 @@ export class RaftDriver implements RaftNode {
   }
 
   /** The state first, durably; the log follows. A crash between the two is seen at the next start. */
-  async #install(prepared: PreparedState): Promise<void> {
-    const { index, term } = prepared;
+  async #install(prepared: PreparedState, configuration: Configuration): Promise<void> {
+    const at = { index: prepared.index, term: prepared.term, configuration };
     try {
       await this.#applier.pause();
       if (this.#state !== 'running') return;
-      if (index > this.#core.commitIndex) {
+      if (at.index > this.#core.commitIndex) {
+        if (!mutated('raft.installUnannounced')) await this.#announce(at);
         await prepared.install();
-        this.#options.log.info({ index }, 'a snapshot was installed');
-        this.#step({ type: 'installed', at: { index, term } });
+        this.#options.log.info({ index: at.index }, 'a snapshot was installed');
+        this.#step({ type: 'installed', at });
       }
       this.#applier.resume();
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** Has the log remember whose members a state has, before the state says that it is installed. */
+  #announce(at: LogStart): Promise<void> {
+    const durable = this.#writes.announce(at);
+    this.#planTurn();
+    return durable;
   }
 
   /** Whoever is left would wait for an election otherwise. Without anybody to lead, stopping goes on. */
@@ -304,7 +314,7 @@ export class RaftDriver implements RaftNode {
   }
 
   #notLeader(): TidemarkError {
-    return notLeader(this.#options, this.#core.leaderId);
+    return notLeader(this.#options, this.#core.configuration, this.#core.leaderId);
   }
 
   #logFull(bytes: number): TidemarkError | undefined {
@@ -341,6 +351,8 @@ export class RaftDriver implements RaftNode {
       for (const read of effects.confirmedReads) this.#reads.confirmed(read);
       for (const id of effects.lostReads) this.#reads.lost(id);
       this.#reads.applied(this.#applier.appliedIndex);
+      this.#changes.look();
+      this.#peers.follow(this.#core.configuration);
       this.#publish();
       this.#handover.look();
     } catch (error) {
@@ -412,6 +424,7 @@ export class RaftDriver implements RaftNode {
     if (this.#state !== 'running') return;
     this.#writes.complete();
     this.#outbox.add(queued.after);
+    for (const resolve of queued.announced) resolve();
     this.#step({ type: 'persisted', sequence: queued.sequence });
     this.#endTurn();
   }
@@ -433,6 +446,7 @@ export class RaftDriver implements RaftNode {
       if (reply !== undefined) this.#proposals.applied(entry, reply);
     });
     this.#reads.applied(this.#applier.appliedIndex);
+    this.#changes.look();
     this.#publish();
   }
 
@@ -443,7 +457,7 @@ export class RaftDriver implements RaftNode {
     if (change === undefined) return;
     const { now, leadLost } = change;
     if (leadLost) {
-      const refused = notLeader(this.#options, now.leaderId);
+      const refused = notLeader(this.#options, now.configuration, now.leaderId);
       this.#proposals.failAll(refused, unknownOutcome('this node lost the lead'));
       this.#reads.failUnconfirmed(refused);
     }
@@ -460,6 +474,7 @@ export class RaftDriver implements RaftNode {
     const unknown = unknownOutcome('this node failed');
     this.#proposals.failAll(unknown, unknown);
     this.#reads.failAll(stopping('this node failed'));
+    this.#changes.failAll(unknown);
     this.#handover.fail(stopping('this node failed'));
     this.#settling.end();
     this.#options.onFatal(error);

@@ -1,12 +1,16 @@
 /** What a caller is told instead of an answer. */
 import { LIMITS, TidemarkError, type MemberId } from '../../base/index.ts';
-import type { RaftOptions } from '../types.ts';
+import type { RaftOptions, Configuration } from '../types.ts';
 
 /** Names the leader's client address, where one is known. */
-export function notLeader(options: RaftOptions, leaderId: MemberId | undefined): TidemarkError {
-  const leader = options.initialMembers.find((member) => member.id === leaderId);
+export function notLeader(
+  { memberId }: RaftOptions,
+  { members }: Configuration,
+  leaderId: MemberId | undefined,
+): TidemarkError {
+  const leader = members.find((member) => member.id === leaderId);
   const details = leader === undefined ? {} : { leader: leader.clientAddress, leaderId: String(leader.id) };
-  return new TidemarkError('NOT_LEADER', `member ${options.memberId} does not lead`, { details });
+  return new TidemarkError('NOT_LEADER', `member ${memberId} does not lead`, { details });
 }
 
 /** The log grows only while it cannot be compacted: the state machine or its disk is behind. */
@@ -26,6 +30,6 @@ export function stopping(text = 'this node is stopping'): TidemarkError {
 }
 
 /** It was appended, and may yet be committed by others. */
-export function unknownOutcome(text: string): TidemarkError {
-  return new TidemarkError('OUTCOME_UNKNOWN', `${text} before the entry was applied`);
+export function unknownOutcome(text: string, before = 'the entry was applied'): TidemarkError {
+  return new TidemarkError('OUTCOME_UNKNOWN', `${text} before ${before}`);
 }

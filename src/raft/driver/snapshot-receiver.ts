@@ -4,12 +4,12 @@
  */
 import { TidemarkError, type MemberId, type Term } from '../../base/index.ts';
 import type { SnapshotChunk } from '../core/index.ts';
-import type { PreparedState } from '../types.ts';
+import type { Configuration, PreparedState } from '../types.ts';
 
 export interface ReceiverParts {
   readonly prepare: (chunks: AsyncIterable<Uint8Array>) => Promise<PreparedState>;
   /** A snapshot is complete and checked. Until it settles no other stream is taken. */
-  readonly install: (prepared: PreparedState) => Promise<void>;
+  readonly install: (prepared: PreparedState, configuration: Configuration) => Promise<void>;
   /** What arrived cannot be used; the leader will begin anew. */
   readonly onRefused: (error: unknown) => void;
 }
@@ -18,6 +18,7 @@ interface Incoming {
   readonly from: MemberId;
   readonly term: Term;
   readonly stream: number;
+  readonly configuration: Configuration;
   readonly pieces: Pieces;
   offset: number;
 }
@@ -52,8 +53,8 @@ export class SnapshotReceiver {
     if (known?.from === from && known.term === piece.term && known.stream === piece.stream) return known;
     if (this.#installing || piece.offset !== 0) return undefined;
     known?.pieces.fail(abandoned());
-    const { term, stream } = piece;
-    const begun: Incoming = { from, term, stream, pieces: new Pieces(), offset: 0 };
+    const { term, stream, configuration } = piece;
+    const begun: Incoming = { from, term, stream, configuration, pieces: new Pieces(), offset: 0 };
     this.#incoming = begun;
     void this.#prepare(begun);
     return begun;
@@ -71,7 +72,7 @@ export class SnapshotReceiver {
     }
     if (this.#incoming !== incoming) return;
     this.#installing = true;
-    await this.#parts.install(prepared);
+    await this.#parts.install(prepared, incoming.configuration);
     this.#installing = false;
     this.#incoming = undefined;
   }

@@ -5,7 +5,7 @@
  */
 import { logIndex, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
 import type { SnapshotChunk } from '../core/index.ts';
-import type { StateSnapshot } from '../types.ts';
+import type { Configuration, StateSnapshot } from '../types.ts';
 
 /** Ticks after which a piece is sent again. */
 const RESEND_TICKS = 10;
@@ -16,6 +16,8 @@ export interface SenderParts {
   /** Never twice within a term. */
   readonly stream: number;
   readonly open: () => Promise<StateSnapshot>;
+  /** Who belonged to the cluster at an entry that the log still reaches. */
+  readonly configurationAt: (index: LogIndex) => Configuration;
   readonly send: (message: SnapshotChunk) => void;
   readonly onFatal: (error: unknown) => void;
 }
@@ -23,6 +25,7 @@ export interface SenderParts {
 interface Opened {
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  readonly configuration: Configuration;
   readonly chunks: AsyncIterator<Uint8Array>;
   ahead: IteratorResult<Uint8Array>;
 }
@@ -93,7 +96,9 @@ export class SnapshotSender {
     const { index, term, chunks: source } = await this.#parts.open();
     const chunks = source[Symbol.asyncIterator]();
     const ahead = await chunks.next();
-    this.#opened = { lastIndex: logIndex(index), lastTerm: term, chunks, ahead };
+    const lastIndex = logIndex(index);
+    const configuration = this.#parts.configurationAt(lastIndex);
+    this.#opened = { lastIndex, lastTerm: term, configuration, chunks, ahead };
     if (this.#stopped) await chunks.return?.();
     else await this.#advance();
   }
@@ -110,6 +115,7 @@ export class SnapshotSender {
       stream: this.#parts.stream,
       lastIndex: opened.lastIndex,
       lastTerm: opened.lastTerm,
+      configuration: opened.configuration,
       offset: before === undefined ? 0 : before.offset + before.data.length,
       end: opened.ahead.done === true,
       data,

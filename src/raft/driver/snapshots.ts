@@ -3,8 +3,8 @@
  * disk, and a follower that needs the beginning gets the state instead.
  */
 import { LIMITS, logIndex, mutated, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
-import type { LogBase, RaftCore, SnapshotRequest, StreamedMessage } from '../core/index.ts';
-import type { PreparedState, RaftLogger, SnapshotCapability } from '../types.ts';
+import type { LogStart, RaftCore, SnapshotRequest, StreamedMessage } from '../core/index.ts';
+import type { Configuration, PreparedState, RaftLogger, SnapshotCapability } from '../types.ts';
 import type { SnapshotChunk, SnapshotReply } from '../core/index.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
@@ -31,8 +31,8 @@ export interface SnapshotsParts {
   readonly appliedIndex: () => LogIndex;
   readonly logBytes: () => number;
   readonly send: (to: MemberId, message: SnapshotChunk | SnapshotReply) => void;
-  readonly compact: (base: LogBase) => void;
-  readonly install: (prepared: PreparedState) => Promise<void>;
+  readonly compact: (start: LogStart) => void;
+  readonly install: (prepared: PreparedState, configuration: Configuration) => Promise<void>;
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -92,7 +92,7 @@ export class Snapshots {
   }
 
   #begin(to: MemberId, term: Term): void {
-    const { capability, send, log, onFatal } = this.#parts;
+    const { core, capability, send, log, onFatal } = this.#parts;
     const known = this.#senders.get(to);
     if (known !== undefined) this.#end(known);
     this.#streams++;
@@ -102,6 +102,7 @@ export class Snapshots {
       term,
       stream: this.#streams,
       open: () => capability.read(),
+      configurationAt: (index) => core.configurationAt(index),
       send: (message) => {
         send(to, message);
       },
@@ -142,7 +143,7 @@ export class Snapshots {
       const term = core.termAt(index);
       if (!this.#stopped && term !== undefined && index > core.baseIndex) {
         log.info({ index }, 'the log is compacted');
-        compact({ index, term });
+        compact({ index, term, configuration: core.configurationAt(index) });
       }
     } catch (error) {
       onFatal(error);

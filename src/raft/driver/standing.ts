@@ -1,8 +1,7 @@
 /** Where this node stands: its status as others see it, and what of it has changed. */
 import { LIMITS, type LogIndex } from '../../base/index.ts';
 import type { RaftCore } from '../core/index.ts';
-import { initialConfiguration } from '../configuration.ts';
-import type { Configuration, FollowerStatus, RaftOptions, RaftStatus } from '../types.ts';
+import type { FollowerStatus, RaftOptions, RaftStatus } from '../types.ts';
 
 export interface StandingParts {
   readonly core: RaftCore;
@@ -18,14 +17,12 @@ export interface StandingChange {
 
 export class Standing {
   readonly #parts: StandingParts;
-  readonly #configuration: Configuration;
   #told: RaftStatus | undefined;
   #contacts = 0;
   #contactMs: number | undefined;
 
   constructor(parts: StandingParts) {
     this.#parts = parts;
-    this.#configuration = initialConfiguration(parts.options.initialMembers);
   }
 
   /** `awake` is false while this node cannot vouch for itself: it stops, or was stalled. */
@@ -41,21 +38,21 @@ export class Standing {
       commitIndex: core.commitIndex,
       appliedIndex: appliedIndex(),
       lastIndex: core.lastIndex,
-      configuration: this.#configuration,
-      members: this.#configuration.members,
+      configuration: core.configuration,
+      members: core.configuration.members,
       followers: this.#followers(),
-      removed: false,
+      removed: core.removed,
       leaderContactMs: this.#sinceContact(),
     };
   }
 
-  /** Returns what to tell after a change of role, term, leader or `leading` since it was last asked. */
+  /** Returns what to tell if role, term, leader, members or `leading` changed since it was last asked. */
   change(): StandingChange | undefined {
     this.#noteContact();
     const { core } = this.#parts;
     const before = this.#told;
     const office = before?.role !== core.role || before.term !== core.term;
-    if (!office && before.leaderId === core.leaderId && before.leading === this.#leads) return undefined;
+    if (!office && this.#isTold(before)) return undefined;
     this.#told = this.status(true);
     return { now: this.#told, leadLost: office && before?.role === 'leader' };
   }
@@ -64,6 +61,12 @@ export class Standing {
   get settled(): boolean {
     const { role, leaderId } = this.#parts.core;
     return role === 'leader' ? this.#leads : role === 'follower' && leaderId !== undefined;
+  }
+
+  #isTold({ leaderId, leading, configuration, removed }: RaftStatus): boolean {
+    const { core } = this.#parts;
+    if (configuration !== core.configuration || removed !== core.removed) return false;
+    return leaderId === core.leaderId && leading === this.#leads;
   }
 
   get #leads(): boolean {

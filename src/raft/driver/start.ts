@@ -9,8 +9,10 @@ import {
   type LogStore,
   type Witness,
 } from '../log-store/index.ts';
+import { initialConfiguration } from '../configuration.ts';
 import type { RaftNode, RaftOptions } from '../types.ts';
-import { RaftDriver, type DriverTuning } from './driver.ts';
+import { RaftDriver } from './driver.ts';
+import type { DriverTuning } from './tuning.ts';
 import { followInstalled } from './follow-installed.ts';
 
 /**
@@ -21,10 +23,7 @@ import { followInstalled } from './follow-installed.ts';
  */
 export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
   const { clusterId, memberId, folder, initialMembers } = options;
-  assert(
-    initialMembers.length >= 1 && initialMembers.length <= LIMITS.membersMax,
-    'a cluster has 1 to 7 members',
-  );
+  assert(initialMembers.length <= LIMITS.votersMax, 'a cluster begins with 7 voters at most');
   const { kv, witness } = await openFolder(folder);
   const mustExist = options.mustExist ?? false;
   const store = await openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync: true });
@@ -86,7 +85,7 @@ export async function startOnStore(
   surroundings: Surroundings,
 ): Promise<RaftDriver> {
   try {
-    await followInstalled(store, options.stateMachine);
+    await followInstalled(store, options.stateMachine, initialConfiguration(options.initialMembers));
     mustMeet(store, options);
   } catch (error) {
     await store.close();

@@ -3,7 +3,7 @@
  * Messages that promise durability wait for the last write asked for before them.
  */
 import { assert, mutated, type LogIndex } from '../../base/index.ts';
-import type { DurableMessage, Envelope, HardState, LogBase, Persist } from '../core/index.ts';
+import type { DurableMessage, Envelope, HardState, LogStart, Persist } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogWrite } from '../log-store/index.ts';
 
@@ -12,17 +12,21 @@ export interface QueuedWrite {
   readonly write: LogWrite;
   /** What may leave once the write is durable. */
   readonly after: readonly Envelope<DurableMessage>[];
+  /** Whom to tell then. */
+  readonly announced: readonly (() => void)[];
 }
 
 class Gathering implements QueuedWrite {
   sequence = 0;
   hardState: HardState | undefined;
   readonly after: Envelope<DurableMessage>[] = [];
-  compactTo: LogBase | undefined;
-  #log: { from: LogIndex; entries: Entry[]; base: LogBase | undefined } | undefined;
+  compactTo: LogStart | undefined;
+  incoming: LogStart | undefined;
+  readonly announced: (() => void)[] = [];
+  #log: { from: LogIndex; entries: Entry[]; base: LogStart | undefined } | undefined;
 
   get write(): LogWrite {
-    return { hardState: this.hardState, log: this.#log, compactTo: this.compactTo };
+    return { hardState: this.hardState, log: this.#log, compactTo: this.compactTo, incoming: this.incoming };
   }
 
   /** Many appends that become durable together are acknowledged once. */
@@ -66,9 +70,19 @@ export class WriteQueue {
   }
 
   /** Forgets the entries up to `base`, with the next write. */
-  compact(base: LogBase): void {
+  compact(base: LogStart): void {
     this.#gathering ??= new Gathering();
     this.#gathering.compactTo = base;
+  }
+
+  /** Notes, with the next write, what a snapshot will make of this log. Resolves when that is durable. */
+  announce(incoming: LogStart): Promise<void> {
+    this.#gathering ??= new Gathering();
+    const { announced } = this.#gathering;
+    this.#gathering.incoming = incoming;
+    return new Promise((resolve) => {
+      announced.push(resolve);
+    });
   }
 
   /** Returns what may leave at once because nothing is being written. */

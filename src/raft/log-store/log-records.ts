@@ -5,6 +5,7 @@
  *   e + index (8 bytes, big-endian)  a log entry: the record of entry.ts
  *   h                                the hard state, and where the log ends
  *   m                                whose log this is
+ *   s                                who belonged to the cluster where the log begins
  *
  * The hard state is written with every batch: it says where the log ends, so that a lost last entry shows.
  */
@@ -23,13 +24,16 @@ import {
   type MemberId,
   type Term,
 } from '../../base/index.ts';
-import { EMPTY_BASE, type HardState, type LogBase } from '../core/index.ts';
+import { decodeConfiguration, encodeConfiguration } from '../configuration.ts';
+import type { HardState, LogBase, LogStart } from '../core/index.ts';
+import type { Configuration } from '../types.ts';
 
-const LOG_FORMAT = 1;
+const LOG_FORMAT = 2;
 const CHECKSUM_BYTES = 4;
 
 export const HARD_STATE_KEY = Buffer.from('h');
 export const IDENTITY_KEY = Buffer.from('m');
+export const START_KEY = Buffer.from('s');
 /** Entries lie between these two. */
 export const ENTRIES = { gte: Buffer.from('e'), lt: Buffer.from('f') };
 export const EVERYTHING = { gte: Buffer.alloc(1, 0), lt: Buffer.alloc(1, 0xff) };
@@ -42,10 +46,20 @@ export interface LogIdentity {
 export interface StoredHardState extends HardState {
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
-  /** What was compacted away ends here. Absent in logs of version 0.1, which are whole. */
+  /** What was compacted away ends here. */
   readonly base: LogBase;
   /** Counts the writes of this log's life; see witness.ts. */
   readonly writes: number;
+}
+
+/** Written when the log's base moves or a snapshot is about to be installed, with the hard state. */
+export interface StoredStart {
+  /** Of the base that `configuration` belongs to. */
+  readonly index: LogIndex;
+  /** In force at the base; undefined while that is the one before the first entry. */
+  readonly configuration: Configuration | undefined;
+  /** Where the log will begin if the state says that it was installed from a snapshot of this entry. */
+  readonly incoming: LogStart | undefined;
 }
 
 export function entryKey(index: LogIndex): Uint8Array {
@@ -70,14 +84,50 @@ export function decodeHardState(bytes: Uint8Array): StoredHardState {
     vote: vote === null ? undefined : makeMemberId(numberOf(fields, 'vote')),
     lastIndex: logIndex(numberOf(fields, 'lastIndex')),
     lastTerm: makeTerm(numberOf(fields, 'lastTerm')),
-    base: decodeBase(fields),
+    base: { index: logIndex(numberOf(fields, 'baseIndex')), term: makeTerm(numberOf(fields, 'baseTerm')) },
     writes: numberOf(fields, 'writes'),
   };
 }
 
-function decodeBase(fields: Record<string, unknown>): LogBase {
-  if (fields['baseIndex'] === undefined) return EMPTY_BASE;
-  return { index: logIndex(numberOf(fields, 'baseIndex')), term: makeTerm(numberOf(fields, 'baseTerm')) };
+export function encodeStart({ index, configuration, incoming }: StoredStart): Uint8Array {
+  const members = configuration === undefined ? null : membersOf(configuration);
+  if (incoming === undefined) return seal({ index, members, incoming: null });
+  const expected = [incoming.index, incoming.term, ...membersOf(incoming.configuration)];
+  return seal({ index, members, incoming: expected });
+}
+
+export function decodeStart(bytes: Uint8Array): StoredStart {
+  const { index, members, incoming } = unseal(bytes, 'the start of the log');
+  return {
+    index: logIndex(numberOf({ index }, 'index')),
+    configuration: members === null ? undefined : decodeMembers(members),
+    incoming: incoming === null ? undefined : decodeIncoming(incoming),
+  };
+}
+
+/** The entry that made a configuration, and what that says. */
+function membersOf(configuration: Configuration): readonly [number, Uint8Array] {
+  return [configuration.index, encodeConfiguration(configuration)];
+}
+
+function decodeMembers(value: unknown): Configuration {
+  const [index, bytes] = listOf(value);
+  if (!(bytes instanceof Uint8Array)) throw new TidemarkError('DATA_CORRUPT', 'members are not bytes');
+  return decodeConfiguration(bytes, logIndex(numberOf({ index }, 'index')));
+}
+
+function decodeIncoming(value: unknown): LogStart {
+  const [index, term, ...members] = listOf(value);
+  return {
+    index: logIndex(numberOf({ index }, 'index')),
+    term: makeTerm(numberOf({ term }, 'term')),
+    configuration: decodeMembers(members),
+  };
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new TidemarkError('DATA_CORRUPT', 'the start of the log is not a list');
 }
 
 export function encodeIdentity(identity: LogIdentity): Uint8Array {

@@ -13,15 +13,18 @@ import {
   type Term,
 } from '../../base/index.ts';
 import {
+  Configurations,
   EMPTY_BASE,
   LogView,
   TermRuns,
   type HardState,
   type LogBase,
+  type LogStart,
   type Persist,
   type SliceLimit,
 } from '../core/index.ts';
 import { parseEntry, type Entry } from '../entry.ts';
+import type { Configuration } from '../types.ts';
 import type { KeyValueStore } from './key-value.ts';
 import { DAMAGED_NEXT } from './level-key-value.ts';
 import {
@@ -29,22 +32,28 @@ import {
   EVERYTHING,
   HARD_STATE_KEY,
   IDENTITY_KEY,
+  START_KEY,
   decodeHardState,
   decodeIdentity,
+  decodeStart,
   encodeHardState,
   encodeIdentity,
+  encodeStart,
   entryKey,
   type LogIdentity,
   type StoredHardState,
+  type StoredStart,
 } from './log-records.ts';
 import type { Witness } from './witness.ts';
 
 /**
  * One atomic change: from `log.from` on, the log becomes exactly `log.entries`; with a base, nothing before
- * them stays. `compactTo` forgets the entries up to its index.
+ * them stays. `compactTo` forgets the entries up to its index. `incoming` is remembered until the log begins
+ * anew.
  */
 export interface LogWrite extends Pick<Persist, 'hardState' | 'log'> {
-  readonly compactTo?: LogBase | undefined;
+  readonly compactTo?: LogStart | undefined;
+  readonly incoming?: LogStart | undefined;
 }
 
 export interface LogStoreOptions extends LogIdentity {
@@ -61,12 +70,17 @@ export interface LogStore {
   readonly lastIndex: LogIndex;
   /** What was compacted away ends here. */
   readonly base: LogBase;
+  /** Where a snapshot that was about to be installed would have this log begin. */
+  readonly incoming: LogStart | undefined;
   /** Bytes of all entries. */
   readonly bytes: number;
   /** The term of an entry, until the view is taken over. */
   termAt(index: LogIndex): Term | undefined;
-  /** Takes over what was read when the store was opened. To be called once. */
-  takeView(): LogView;
+  /**
+   * Takes over what was read when the store was opened. To be called once. `initial` is the configuration
+   * before the first entry.
+   */
+  takeView(initial: Configuration): LogView;
   /** Durable when it resolves. One at a time. A rejection ends the process. */
   write(write: LogWrite): Promise<void>;
   /** Reads entries from `first` on, at least one if there is one; none if `first` was compacted away. */
@@ -126,7 +140,13 @@ async function createLog(parts: Parts): Promise<LogStore> {
   ] as const;
   await kv.write({ puts, deletes: [] }, { sync: options.sync });
   await witness.advance(hardState.writes);
-  return new RecordLogStore({ ...parts, hardState, bytes: 0, view: new LogView(new TermRuns(), []) });
+  return new RecordLogStore({
+    ...parts,
+    hardState,
+    start: EMPTY_START,
+    bytes: 0,
+    loaded: { runs: new TermRuns(), later: [], tail: [] },
+  });
 }
 
 async function loadLog(parts: Parts): Promise<LogStore> {
@@ -138,8 +158,10 @@ async function loadLog(parts: Parts): Promise<LogStore> {
   if (hardState.writes < seen) {
     throw new TidemarkError('DATA_CORRUPT', `the last ${seen - hardState.writes} of ${seen} writes are gone`);
   }
+  const start = await loadStart(kv, hardState);
   const runs = new TermRuns(hardState.base);
   const tail = new Tail();
+  const later: Configuration[] = [];
   let bytes = 0;
   // What was compacted away may still lie before: its tables would be mapped into memory to be skipped.
   const kept = { gte: entryKey(logIndex(hardState.base.index + 1)), lt: ENTRIES.lt };
@@ -153,6 +175,7 @@ async function loadLog(parts: Parts): Promise<LogStore> {
     }
     runs.append(entry.index, entry.term);
     tail.push(entry);
+    if (entry.configuration !== undefined) later.push(entry.configuration);
     bytes += entry.record.length;
     return true;
   });
@@ -163,7 +186,27 @@ async function loadLog(parts: Parts): Promise<LogStore> {
     );
   }
   if (runs.lastTerm > hardState.term) throw new TidemarkError('DATA_CORRUPT', 'the log is ahead of its term');
-  return new RecordLogStore({ ...parts, hardState, bytes, view: new LogView(runs, tail.entries) });
+  return new RecordLogStore({
+    ...parts,
+    hardState,
+    start,
+    bytes,
+    loaded: { runs, later, tail: tail.entries },
+  });
+}
+
+const EMPTY_START: StoredStart = {
+  index: EMPTY_BASE.index,
+  configuration: undefined,
+  incoming: undefined,
+};
+
+async function loadStart(kv: KeyValueStore, { base }: StoredHardState): Promise<StoredStart> {
+  const stored = await kv.get(START_KEY);
+  const start = stored === undefined ? EMPTY_START : decodeStart(stored);
+  if (start.index === base.index) return start;
+  const text = `the log begins after ${base.index}, but its members are those of ${start.index}`;
+  throw new TidemarkError('DATA_CORRUPT', text);
 }
 
 /** The last entries of a scan, within the bound of what is kept in memory. */
@@ -181,10 +224,18 @@ class Tail {
   }
 }
 
+/** The terms of the log, its configurations after the base, and its end. */
+interface LoadedLog {
+  readonly runs: TermRuns;
+  readonly later: readonly Configuration[];
+  readonly tail: readonly Entry[];
+}
+
 interface OpenLog extends Parts {
   readonly hardState: StoredHardState;
+  readonly start: StoredStart;
   readonly bytes: number;
-  readonly view: LogView;
+  readonly loaded: LoadedLog;
 }
 
 class RecordLogStore implements LogStore {
@@ -192,16 +243,18 @@ class RecordLogStore implements LogStore {
   readonly #witness: Witness;
   readonly #options: LogStoreOptions;
   #hardState: StoredHardState;
+  #start: StoredStart;
   #bytes: number;
-  #view: LogView | undefined;
+  #loaded: LoadedLog | undefined;
 
   constructor(open: OpenLog) {
     this.#kv = open.kv;
     this.#witness = open.witness;
     this.#options = open.options;
     this.#hardState = open.hardState;
+    this.#start = open.start;
     this.#bytes = open.bytes;
-    this.#view = open.view;
+    this.#loaded = open.loaded;
   }
 
   get hardState(): HardState {
@@ -216,19 +269,24 @@ class RecordLogStore implements LogStore {
     return this.#hardState.base;
   }
 
+  get incoming(): LogStart | undefined {
+    return this.#start.incoming;
+  }
+
   get bytes(): number {
     return this.#bytes;
   }
 
   termAt(index: LogIndex): Term | undefined {
-    return this.#view?.termAt(index);
+    return this.#loaded?.runs.termAt(index);
   }
 
-  takeView(): LogView {
-    const view = this.#view;
-    if (view === undefined) throw new TidemarkError('INTERNAL', 'the log was taken over before');
-    this.#view = undefined;
-    return view;
+  takeView(initial: Configuration): LogView {
+    const loaded = this.#loaded;
+    if (loaded === undefined) throw new TidemarkError('INTERNAL', 'the log was taken over before');
+    this.#loaded = undefined;
+    const { runs, later, tail } = loaded;
+    return new LogView(runs, new Configurations(this.#start.configuration ?? initial, later), tail);
   }
 
   async write(write: LogWrite): Promise<void> {
@@ -243,7 +301,7 @@ class RecordLogStore implements LogStore {
     this.#hardState = { ...before, ...whereItEnds(before, write.log), term, vote, writes };
     if (write.log !== undefined) {
       const { from, entries, base } = write.log;
-      if (base !== undefined) this.#view &&= new LogView(new TermRuns(base), []);
+      if (base !== undefined) this.#loaded &&= { runs: new TermRuns(base), later: [], tail: [] };
       const kept = base === undefined ? from : before.base.index + 1;
       if (kept <= before.lastIndex) await this.#forgetBytes(kept, before.lastIndex);
       if (base !== undefined) forget(kept, Math.min(base.index, before.lastIndex));
@@ -256,10 +314,13 @@ class RecordLogStore implements LogStore {
     const { compactTo } = write;
     if (compactTo !== undefined && compactTo.index > this.base.index) {
       const first = this.base.index + 1;
-      this.#hardState = { ...this.#hardState, base: compactTo };
+      this.#hardState = { ...this.#hardState, base: { index: compactTo.index, term: compactTo.term } };
       await this.#forgetBytes(first, compactTo.index);
       forget(first, compactTo.index);
     }
+    const start = startAfter(this.#start, write, this.base);
+    if (start !== this.#start) puts.push([START_KEY, encodeStart(start)]);
+    this.#start = start;
     puts.push([HARD_STATE_KEY, encodeHardState(this.#hardState)]);
     const sync = this.#options.sync && !mutated('raft.logNotSynced');
     await this.#kv.write({ puts, deletes }, { sync });
@@ -303,10 +364,19 @@ function whereItEnds(
   log: LogWrite['log'],
 ): Pick<StoredHardState, 'lastIndex' | 'lastTerm' | 'base'> {
   if (log === undefined) return before;
-  const base = log.base ?? before.base;
   const end = log.entries.at(-1) ?? log.base;
   if (end === undefined) throw new TidemarkError('INTERNAL', 'a log only ever ends in an entry');
+  const base = log.base === undefined ? before.base : { index: log.base.index, term: log.base.term };
   return { lastIndex: end.index, lastTerm: end.term, base };
+}
+
+/** The members where the log begins after a write. A log that begins anew waits for no snapshot. */
+function startAfter(before: StoredStart, write: LogWrite, base: LogBase): StoredStart {
+  const { log, compactTo, incoming = log?.base === undefined ? before.incoming : undefined } = write;
+  const moved = [compactTo, log?.base].find((start) => start?.index === base.index);
+  const { configuration } = moved ?? before;
+  if (base.index === before.index && incoming === before.incoming) return before;
+  return { index: base.index, configuration, incoming };
 }
 
 function checkIdentity(found: LogIdentity, wanted: LogStoreOptions): void {

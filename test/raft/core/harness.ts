@@ -7,10 +7,10 @@ import {
   type Term,
 } from '../../../src/base/index.ts';
 import {
+  Configurations,
   LogView,
   RaftCore,
   TermRuns,
-  VoterSet,
   type Append,
   type AppendReply,
   type Effects,
@@ -18,7 +18,9 @@ import {
   type Message,
   type SliceLimit,
 } from '../../../src/raft/core/index.ts';
-import { makeEntry, type Entry } from '../../../src/raft/entry.ts';
+import { makeConfigurationEntry, makeEntry, type Entry } from '../../../src/raft/entry.ts';
+import type { Configuration } from '../../../src/raft/index.ts';
+import { configurationOf, type ConfigurationText } from '../support/membership.ts';
 
 export const T = (value: number): Term => makeTerm(value);
 export const I = (value: number): LogIndex => logIndex(value);
@@ -37,6 +39,12 @@ export function entriesOf(terms: readonly number[], first = 1, prevTerm = 0): re
   });
 }
 
+/** An entry that changes the members. */
+export function configurationEntry(configuration: Configuration, term: number, prevTerm = term): Entry {
+  const place = { index: configuration.index, term: T(term), prevTerm: T(prevTerm) };
+  return makeConfigurationEntry(place, configuration);
+}
+
 export interface CoreSetup {
   readonly id?: number;
   readonly size?: number;
@@ -49,6 +57,8 @@ export interface CoreSetup {
   readonly tailBytes?: number;
   readonly appendLimit?: SliceLimit;
   readonly inflightLimit?: InflightLimit;
+  /** In force before its log. @default voters from 1 to `size` */
+  readonly members?: ConfigurationText;
 }
 
 /** A core and everything that it ever asked for, with writes that complete when the test says so. */
@@ -63,11 +73,11 @@ export class TestCore {
     const runs = new TermRuns();
     for (const entry of entries) runs.append(entry.index, entry.term);
     this.id = M(setup.id ?? 1);
-    const voters = Array.from({ length: setup.size ?? 3 }, (_, at) => M(at + 1));
+    const voters = Array.from({ length: setup.size ?? 3 }, (_, at) => at + 1);
+    const configurations = new Configurations(configurationOf(setup.members ?? { voters }));
     this.core = new RaftCore(
       {
         id: this.id,
-        voters: new VoterSet(voters),
         electionTicks: ELECTION_TICKS,
         heartbeatTicks: HEARTBEAT_TICKS,
         appendLimit: setup.appendLimit ?? { entries: 1_000, bytes: 1024 * 1024 },
@@ -80,7 +90,7 @@ export class TestCore {
           term: T(setup.term ?? setup.log?.at(-1) ?? 0),
           vote: setup.vote === undefined ? undefined : M(setup.vote),
         },
-        log: new LogView(runs, entries),
+        log: new LogView(runs, configurations, entries),
         appliedIndex: I(setup.applied ?? 0),
       },
     );

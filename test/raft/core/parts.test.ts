@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Durability } from '../../../src/raft/core/durability.ts';
 import { TermRuns } from '../../../src/raft/core/term-runs.ts';
-import { VoterSet } from '../../../src/raft/core/quorum.ts';
+import { Quorum } from '../../../src/raft/core/quorum.ts';
+import { configurationOf } from '../support/membership.ts';
 import { I, M, T } from './harness.ts';
 
 const risingTerms = fc.array(fc.integer({ min: 0, max: 2 }), { maxLength: 30 }).map((steps) => {
@@ -87,14 +88,14 @@ describe('quorums', () => {
     [5, 3],
     [7, 4],
   ])('of %i voters are %i', (size, majority) => {
-    const voters = new VoterSet(Array.from({ length: size }, (_, at) => M(at + 1)));
-    expect(voters.majority).toBe(majority);
-    expect(voters.reached((id) => id * 10)).toBe((size - majority + 1) * 10);
-    const votes = new Map(voters.ids.slice(0, majority).map((id) => [id, true]));
+    const all = Array.from({ length: size }, (_, at) => at + 1);
+    const voters = new Quorum(configurationOf({ voters: all }));
+    expect(voters.reached(M(1), (id) => id * 10)).toBe((size - majority + 1) * 10);
+    const votes = new Map(voters.voters.slice(0, majority).map((id) => [id, true]));
     expect(voters.outcome(votes)).toBe('won');
-    votes.delete(voters.ids[0] ?? M(1));
+    votes.delete(voters.voters[0] ?? M(1));
     expect(voters.outcome(votes)).toBe('open');
-    const refusals = new Map(voters.ids.slice(0, size - majority + 1).map((id) => [id, false]));
+    const refusals = new Map(voters.voters.slice(0, size - majority + 1).map((id) => [id, false]));
     expect(voters.outcome(refusals)).toBe('lost');
   });
 });

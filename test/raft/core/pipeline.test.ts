@@ -56,7 +56,7 @@ describe('a follower whose log is known to meet the leader’s', () => {
   );
 
   rule('raft.inflightUnbounded', 'has no more bytes under way than the limit [R31]', () => {
-    const core = pipeline({ inflightLimit: { appends: 100, bytes: 60 } });
+    const core = pipeline({ inflightLimit: { appends: 100, bytes: 61 } });
     expect(appends(propose(core, 'a'.repeat(40), 'b', 'c'))).toEqual([
       [2, 1],
       [3, 1],

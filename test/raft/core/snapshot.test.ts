@@ -1,19 +1,26 @@
 import { describe, expect, test } from 'vitest';
 import type { Message } from '../../../src/raft/core/index.ts';
 import { rule } from '../../support/rule.ts';
+import { configurationOf } from '../support/membership.ts';
 import { I, M, T, TestCore, accepted, append, entriesOf, sent } from './harness.ts';
 
+const members = configurationOf({ index: 1, voters: [1, 2, 3, 4] });
 const piece = (lastIndex: number, lastTerm = 1): Message => ({
   type: 'snapshot-chunk',
   term: T(3),
   stream: 1,
   lastIndex: I(lastIndex),
   lastTerm: T(lastTerm),
+  configuration: members,
   offset: 0,
   end: false,
   data: Buffer.from('a'),
 });
-const at = (index: number, term: number) => ({ index: I(index), term: T(term) });
+const at = (index: number, term: number) => ({
+  index: I(index),
+  term: T(term),
+  configuration: members,
+});
 
 describe('a compacted log', () => {
   test('knows the term of its base and nothing before it', () => {

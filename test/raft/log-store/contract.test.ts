@@ -25,6 +25,7 @@ import {
 } from '../../../src/raft/log-store/index.ts';
 import { rule } from '../../support/rule.ts';
 import { Chance } from '../simulation/loop.ts';
+import { configurationOf } from '../support/membership.ts';
 
 const CLUSTER = clusterId('0123456789abcdef0123456789abcdef');
 const OTHER = clusterId('ffffffffffffffffffffffffffffffff');
@@ -119,7 +120,7 @@ describe.each(media)('a log on %s', (_name, make) => {
     expect(second.hardState.term).toBe(5);
     expect(second.hardState.vote).toBeUndefined();
     expect(second.bytes).toBe(bytes);
-    const view = second.takeView();
+    const view = second.takeView(configurationOf({}));
     expect([view.lastIndex, view.lastTerm, view.termAt(logIndex(2))]).toEqual([3, 2, 1]);
     expect((await second.read(logIndex(2), WHOLE)).map(({ data }) => String(data))).toEqual([
       'entry 2 of term 1',

@@ -1,13 +1,17 @@
 import { memberId, must, type Clock, type MemberId } from '../../../src/base/index.ts';
+import { initialConfiguration } from '../../../src/raft/configuration.ts';
 import { RaftDriver, followInstalled, type CompactionPolicy } from '../../../src/raft/driver/index.ts';
 import type { Member } from '../../../src/raft/index.ts';
 import { MemoryDisk, openLogStore } from '../../../src/raft/log-store/index.ts';
 import { Chance, SimLoop } from '../simulation/loop.ts';
 import { CLUSTER, quiet } from './grpc-cluster.ts';
+import { memberOf } from './membership.ts';
 import { StateDisk, TextsState } from './texts-state.ts';
 
 export interface SmallMember {
   readonly id: MemberId;
+  /** Empty for who joins later. */
+  readonly initial: readonly Member[];
   readonly disk: MemoryDisk;
   readonly stateDisk: StateDisk;
   driver: RaftDriver | undefined;
@@ -18,26 +22,33 @@ export interface SmallMember {
 /** Frames between the members of one virtual cluster; `loses` decides about each. */
 export class SmallCluster {
   readonly loop = new SimLoop();
-  readonly members: readonly SmallMember[];
+  readonly members: SmallMember[] = [];
   readonly fatal: unknown[] = [];
   loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
-  readonly #list: readonly Member[];
   readonly #compaction: CompactionPolicy;
   readonly #chance = new Chance(1);
   #acknowledged = 0;
 
   constructor(size: number, compaction: CompactionPolicy) {
     this.#compaction = compaction;
-    this.#list = Array.from({ length: size }, (_, at) => ({
-      id: memberId(at + 1),
-      peerAddress: '',
-      clientAddress: '',
-    }));
-    this.members = this.#list.map(({ id }) => {
-      const stateDisk = new StateDisk();
-      const disk = new MemoryDisk({ later: (run) => void this.loop.after(0.5, run) });
-      return { id, disk, stateDisk, driver: undefined, state: new TextsState(stateDisk), receive: undefined };
-    });
+    const list = Array.from({ length: size }, (_, at) => memberOf(at + 1));
+    for (const { id } of list) this.#add(id, list);
+  }
+
+  /** Starts a machine that belongs to no cluster yet, under the id that it will have. */
+  async join(id: number): Promise<SmallMember> {
+    const member = this.#add(memberId(id), []);
+    await this.start(member);
+    return member;
+  }
+
+  #add(id: MemberId, initial: readonly Member[]): SmallMember {
+    const stateDisk = new StateDisk();
+    const disk = new MemoryDisk({ later: (run) => void this.loop.after(0.5, run) });
+    const state = new TextsState(stateDisk);
+    const member = { id, initial, disk, stateDisk, state, driver: undefined, receive: undefined };
+    this.members.push(member);
+    return member;
   }
 
   async startAll(): Promise<void> {
@@ -45,16 +56,15 @@ export class SmallCluster {
   }
 
   async start(member: SmallMember): Promise<void> {
-    const { id, disk, stateDisk } = member;
+    const { id, initial, disk, stateDisk } = member;
     const state = new TextsState(stateDisk);
     const identity = { clusterId: CLUSTER, memberId: id, folder: '', mustExist: false, sync: true };
     const progress = { done: false };
-    const opening = openLogStore(disk.open(), disk.openWitness(), identity)
-      .then(async (found) => {
-        await followInstalled(found, state);
-        return found;
-      })
-      .finally(() => (progress.done = true));
+    const opening = openLogStore(disk.open(), disk.openWitness(), identity).then(async (found) => {
+      await followInstalled(found, state, initialConfiguration(initial));
+      return found;
+    });
+    void Promise.allSettled([opening]).then(() => (progress.done = true));
     while (!progress.done) {
       // One real turn, so that the store can ask for its next write.
       this.loop.after(0, () => undefined);
@@ -75,7 +85,7 @@ export class SmallCluster {
       options: {
         clusterId: CLUSTER,
         memberId: id,
-        initialMembers: this.#list,
+        initialMembers: initial,
         folder: '',
         transport: {
           send: (to, frame) => {
