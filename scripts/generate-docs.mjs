@@ -104,7 +104,8 @@ async function cliPage() {
   const optionRow = ([name, option]) => {
     const short = option.short === undefined ? '' : `\`-${option.short}\`, `;
     const value = option.placeholder === undefined ? '' : ` ${option.placeholder}`;
-    const flag = option.positional === true ? `\`[${name}..]\`` : `${short}\`--${kebab(name)}${value}\``;
+    const place = option.positional === 'many' ? `[${name}..]` : `<${name}>`;
+    const flag = option.positional !== undefined ? `\`${place}\`` : `${short}\`--${kebab(name)}${value}\``;
     const fallback = option.required === true ? 'required' : option.fallback ? `\`${option.fallback}\`` : '';
     return [flag, option.help, fallback, `\`${environmentName(name)}\``];
   };

@@ -181,6 +181,19 @@ export const ERRORS = {
     GRPC.failedPrecondition,
   ),
   DATA_CORRUPT: row('Stored data is damaged.', 'never', EXIT.config, GRPC.dataLoss),
+  SNAPSHOT_INVALID: row(
+    'The file is no whole snapshot of Tidemark: it is damaged, cut off, or something else.',
+    'never',
+    EXIT.badInput,
+    GRPC.invalidArgument,
+  ),
+  FILE_EXISTS: row('A file that is to be made is there already.', 'never', EXIT.usage, GRPC.alreadyExists),
+  FOLDER_NOT_EMPTY: row(
+    'A data folder that is to be made holds something already.',
+    'never',
+    EXIT.usage,
+    GRPC.alreadyExists,
+  ),
   DATA_IN_USE: row('Another process uses the data folder.', 'never', EXIT.config, GRPC.failedPrecondition),
   DATA_OF_OTHER_CLUSTER: row(
     'The data folder belongs to another cluster or member.',

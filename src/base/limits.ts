@@ -68,6 +68,10 @@ export const LIMITS = {
   digestRoundMs: 2_000,
   applyGroupBytesMax: 128 * 1024,
   snapshotChunkBytesMax: 256 * 1024,
+  /** A chunk in a backup: one row may be larger than chunks are made. */
+  snapshotRecordBytesMax: 8 * 1024 * 1024,
+  /** A backup that nobody reads any more is given up. */
+  snapshotStallMs: 30_000,
   /** Characters of an error's text that an executor tells; more is cut off. */
   errorTextMax: 2_000,
   jobFileBytesMax: 256 * 1024,

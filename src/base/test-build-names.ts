@@ -13,6 +13,8 @@ export const FAILPOINTS = [
   'executor.afterCompute',
   'executor.beforeMergeCommit',
   'executor.afterCommitBeforeReport',
+  'backup.beforeWrite',
+  'backup.beforeIdentity',
 ] as const;
 export type FailpointName = (typeof FAILPOINTS)[number];
 
@@ -66,6 +68,8 @@ export const MUTATIONS = [
   'state.sessionNotDeduplicated',
   'state.compareIgnored',
   'state.tokenFromTermOnly',
+  'state.restoreKeepsCounters',
+  'state.restoreKeepsCollectors',
   'state.sealWithoutChain',
   'state.sealOfDeposedEpoch',
   'state.doneOfOldVersion',
@@ -107,6 +111,9 @@ export const MUTATIONS = [
   'job.roundSumsNotValues',
   'collector.cutInsideTransaction',
   'collector.rowsWithoutEpoch',
+  'backup.checksumIgnored',
+  'backup.termNotRaised',
+  'backup.clusterIdKept',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
 

@@ -97,7 +97,7 @@ export const transferLeaderOptions = {
   }),
   ...remote,
 };
-const member = requiredInteger('Id of the member', { min: 1, max: 1_000_000_000, positional: true });
+const member = requiredInteger('Id of the member', { min: 1, max: 1_000_000_000, positional: 'one' });
 const within = duration('How long it may take, for example to send the whole state; 5m without it');
 const newMember = {
   peerAddress: requiredAddress('Peer address of the new coordinator, as it advertises it'),
@@ -130,7 +130,7 @@ export const taskListOptions = {
   ...remote,
 };
 export const taskRetryOptions = {
-  tasks: list('Tasks to wake; none means every parked one', { positional: true }),
+  tasks: list('Tasks to wake; none means every parked one', { positional: 'many' }),
   ...remote,
 };
 
@@ -158,6 +158,26 @@ export const kvCasOptions = {
     fallback: 0,
   }),
   ...kvPutOptions,
+};
+
+const snapshotFile = requiredText('The snapshot file', { positional: 'one', placeholder: 'FILE' });
+export const snapshotSaveOptions = {
+  file: snapshotFile,
+  dataFolder: text('Read this folder of a stopped member instead of asking the cluster', {
+    placeholder: 'FOLDER',
+  }),
+  ...remote,
+};
+export const snapshotStatusOptions = { file: snapshotFile, ...general };
+const restoredMember = {
+  peerAddress: address('Where other coordinators will reach the new member', '127.0.0.1:7301'),
+  clientAddress: address('Where clients and executors will reach it', '127.0.0.1:7401'),
+};
+export const snapshotRestoreOptions = {
+  file: snapshotFile,
+  dataFolder: requiredText('Folder of the new member; empty, or made', { placeholder: 'FOLDER' }),
+  ...restoredMember,
+  ...general,
 };
 
 export const COMMANDS: readonly Command[] = [
@@ -234,6 +254,27 @@ export const COMMANDS: readonly Command[] = [
     examples: ['tidemark cluster transfer-leader --to 2'],
     options: transferLeaderOptions,
     load: async () => (await import('./commands/cluster-transfer-leader.ts')).run,
+  }),
+  command({
+    path: ['snapshot', 'save'],
+    summary: 'Save the state of the cluster, or of a stopped member, in a file',
+    examples: ['tidemark snapshot save backup.tms', 'tidemark snapshot save backup.tms --data-folder ./c1'],
+    options: snapshotSaveOptions,
+    load: async () => (await import('./commands/snapshot-save.ts')).run,
+  }),
+  command({
+    path: ['snapshot', 'status'],
+    summary: 'Check a snapshot file and show what is in it',
+    examples: ['tidemark snapshot status backup.tms'],
+    options: snapshotStatusOptions,
+    load: async () => (await import('./commands/snapshot-status.ts')).run,
+  }),
+  command({
+    path: ['snapshot', 'restore'],
+    summary: 'Make the first member of a new cluster from a snapshot file',
+    examples: ['tidemark snapshot restore backup.tms --data-folder ./new'],
+    options: snapshotRestoreOptions,
+    load: async () => (await import('./commands/snapshot-restore.ts')).run,
   }),
   command({
     path: ['certs', 'create'],

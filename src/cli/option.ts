@@ -15,7 +15,7 @@ export interface Option<T> {
   /** One letter. */
   readonly short?: string;
   /** Taken from the words after the command instead of a flag. */
-  readonly positional?: boolean;
+  readonly positional?: 'one' | 'many';
   /**
    * Makes the value of a text.
    * @throws TidemarkError `CONFIG_INVALID` saying what is expected; the caller adds where the text came from.
@@ -42,7 +42,10 @@ export function text(help: string, settings: Settings = {}): Option<string | und
   return { placeholder: 'TEXT', ...settings, help, parse: nonEmpty };
 }
 
-export function requiredText(help: string, settings: Settings = {}): Option<string> {
+export function requiredText(
+  help: string,
+  settings: Settings & { readonly positional?: 'one' } = {},
+): Option<string> {
   return { placeholder: 'TEXT', ...settings, help, required: true, parse: nonEmpty };
 }
 
@@ -93,11 +96,11 @@ export function integer(
 
 export function requiredInteger(
   help: string,
-  range: { readonly min: number; readonly max: number; readonly positional?: boolean },
+  range: { readonly min: number; readonly max: number; readonly positional?: 'one' },
 ): Option<number> {
-  const { min, max, positional = false } = range;
+  const { min, max, ...rest } = range;
   const parse = (value: string): number => parseInteger(value, { min, max });
-  return { help, placeholder: 'NUMBER', required: true, positional, parse };
+  return { help, placeholder: 'NUMBER', required: true, ...rest, parse };
 }
 
 function parseInteger(value: string, range: { readonly min: number; readonly max: number }): number {
@@ -129,7 +132,7 @@ export function requiredAddress(help: string): Option<string> {
 /** A comma-separated list; the flag may also be repeated. */
 export function list(
   help: string,
-  settings: Settings & { readonly positional?: boolean } = {},
+  settings: Settings & { readonly positional?: 'many' } = {},
 ): Option<readonly string[]> {
   return {
     placeholder: 'A,B,...',

@@ -83,14 +83,15 @@ function addCommands(program: Argv, { commands, depth, select }: Adding): void {
 
 function positionals(options: Options): string[] {
   return Object.entries(options)
-    .filter(([, option]) => option.positional === true)
-    .map(([name]) => `[${name}..]`);
+    .filter(([, option]) => option.positional !== undefined)
+    .map(([name, option]) => (option.positional === 'many' ? `[${name}..]` : `[${name}]`));
 }
 
 function addOptions(program: Argv, command: Command): Argv {
   for (const [name, option] of Object.entries(command.options)) {
-    if (option.positional === true) {
-      program.positional(name, { type: 'string', array: true, describe: option.help });
+    if (option.positional !== undefined) {
+      const array = option.positional === 'many';
+      program.positional(name, { type: 'string', array, describe: option.help });
       continue;
     }
     const isSwitch = option.placeholder === undefined;

@@ -63,7 +63,7 @@ function parse(option: Option<unknown>, { text, origin }: Found): unknown {
 }
 
 function missing(name: string, option: Option<unknown>): TidemarkError {
-  const shown = option.positional === true ? `<${name}>` : `--${kebab(name)}`;
+  const shown = option.positional !== undefined ? `<${name}>` : `--${kebab(name)}`;
   return new TidemarkError('USAGE', `${shown} is missing: ${option.help}`, {
     next: `Give ${shown}, or set ${environmentName(name)}.`,
   });

@@ -30,6 +30,7 @@ import { callLeader, type LeaderCall } from './leader-call.ts';
 import { askDigests, askMembers, transferLeader, type MemberDigest, type Members } from './members.ts';
 import { createMembershipClient, type MembershipClient } from './membership.ts';
 import { askEndpoints, type EndpointStatus } from './no-leader.ts';
+import { downloadSnapshot } from './save-snapshot.ts';
 
 export interface ConnectOptions {
   /** Client addresses of coordinators; one that answers is enough. */
@@ -70,6 +71,8 @@ export interface TidemarkClient {
   retryTasks(tasks?: readonly string[]): Promise<number>;
   /** Adding, promoting, replacing and removing members. */
   readonly membership: MembershipClient;
+  /** The bytes of a snapshot file of the whole state; complete only if they end without an error. */
+  snapshot(): AsyncIterable<Uint8Array>;
   /** Keys and values. */
   readonly kv: KeyValueClient;
   close(): void;
@@ -200,6 +203,10 @@ class EndpointClient implements TidemarkClient {
       kind: 'numbered',
     }));
     return reply.woken;
+  }
+
+  snapshot(): AsyncIterable<Uint8Array> {
+    return downloadSnapshot(this.#endpoints);
   }
 
   close(): void {

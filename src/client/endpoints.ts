@@ -1,7 +1,7 @@
 /** The coordinators that a client knows: those it was given, and leaders that it was pointed to. */
 import { Client, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
 import { LIMITS, TidemarkError, formatAddress, must, parseAddress } from '../base/index.ts';
-import { CHANNEL_OPTIONS, fromServiceError, type ClientCredentials } from '../wire/index.ts';
+import { CHANNEL_OPTIONS, fromServiceError, guardDownload, type ClientCredentials } from '../wire/index.ts';
 
 /** A method as the generated service describes it: `ClientService.apply`. */
 export interface Method<Request, Reply> {
@@ -109,6 +109,20 @@ export class Endpoints {
     if (this.#closed) throw new TidemarkError('CANCELLED', 'the client was closed');
     const { path, requestSerialize, responseDeserialize } = method;
     return this.#client(address).makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+  }
+
+  /** Reads what one address streams. @throws TidemarkError as {@link call}. */
+  download<Request, Reply>(
+    address: string,
+    method: Method<Request, Reply>,
+    request: Request,
+  ): AsyncGenerator<Reply, void, undefined> {
+    if (this.#closed) throw new TidemarkError('CANCELLED', 'the client was closed');
+    const { path, requestSerialize, responseDeserialize } = method;
+    const client = this.#client(address);
+    return guardDownload(
+      client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request),
+    );
   }
 
   close(): void {

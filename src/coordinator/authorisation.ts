@@ -34,6 +34,7 @@ export const ACCESS: Readonly<Record<string, AccessRow>> = {
   '/tidemark.v1.Client/AddMember': row('client', 'administer'),
   '/tidemark.v1.Client/PromoteMember': row('client', 'administer'),
   '/tidemark.v1.Client/RemoveMember': row('client', 'administer'),
+  '/tidemark.v1.Client/SaveSnapshot': row('client', 'administer'),
   '/tidemark.v1.Client/OpenSession': row('client', 'change'),
   '/tidemark.v1.Client/Apply': row('client', 'change'),
   '/tidemark.v1.Client/ListSources': row('client', 'read'),

@@ -32,6 +32,7 @@ export interface ClientServiceOptions {
   readonly status: () => StatusReply;
   readonly init: (request: InitRequest) => Promise<InitReply>;
   readonly digest: () => DigestReply;
+  readonly saveSnapshot: ClientServer['saveSnapshot'];
   /** @throws TidemarkError `NOT_INITIALIZED`, or `NOT_LEADER` while a member is starting. */
   readonly cluster: () => ClusterFace;
 }
@@ -57,6 +58,7 @@ export function createClientService(options: ClientServiceOptions): ClientServer
     init: unary((request) => options.init(request)),
     status: unary(() => options.status()),
     digest: unary(() => options.digest()),
+    saveSnapshot: options.saveSnapshot,
     transferLeader: unary((request) => onCluster(({ raft }) => transferLeader(raft, request))),
     addMember: unary((request) => onCluster(({ membership }) => membership.add(request))),
     promoteMember: unary((request) => onCluster(({ membership }) => membership.promote(request))),

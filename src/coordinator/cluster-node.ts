@@ -47,6 +47,7 @@ export interface ClusterNode extends ClusterFace {
   readonly serve: (call: ServerDuplexStream<FromExecutor, ToExecutor>) => void;
   /** Digests of this member's state, for others to compare. */
   readonly digests: () => DigestReport;
+  readonly snapshots: StateMachine['snapshots'];
   readonly verdict: () => Verdict;
   /** Times that this node has seen the leader change, for the metrics. */
   readonly leaderChanges: () => number;
@@ -145,6 +146,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     clock,
     scheduler,
     digests: () => state.digests(),
+    snapshots: state.snapshots,
     verdict: () => watch.verdict,
     leaderChanges: () => leadership.changes,
     serve: (call) => {

@@ -36,6 +36,7 @@ import { writeIdentity, type Identity } from './identity.ts';
 import { createInitialiser } from './initialise.ts';
 import { createCoordinatorMetrics, type CoordinatorMetrics } from './metrics.ts';
 import { advertised, type CoordinatorOptions, type ListenOptions } from './options.ts';
+import { SnapshotService } from './save-snapshot.ts';
 import { digestReply, statusReply } from './status.ts';
 
 export interface RunningCoordinator {
@@ -187,12 +188,16 @@ class CoordinatorProcess implements RunningCoordinator {
       },
     };
     clientServer.addService(KeyValueService, keyValues);
+    const snapshots = new SnapshotService(() => this.#cluster(), this.#options.version);
     clientServer.addService(
       ClientService,
       createClientService({
         status: () => this.status(),
         init: (request) => initialiser.init(request),
         digest: () => digestReply(this.#cluster()),
+        saveSnapshot: (call) => {
+          snapshots.serve(call);
+        },
         cluster: () => this.#cluster(),
       }),
     );

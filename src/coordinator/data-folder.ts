@@ -22,6 +22,9 @@ export interface DataFolder {
   close(): Promise<void>;
 }
 
+/** Marks a folder that is being made from a backup. */
+export const RESTORING_FILE = 'restoring';
+
 /** What this process says it is; a folder that says otherwise is not its own. */
 export interface ExpectedMember {
   readonly peerAddress: string;
@@ -68,7 +71,8 @@ export function checkOwner(path: string, identity: Identity, expected: ExpectedM
   );
 }
 
-async function takeLock(path: string): Promise<Level> {
+/** @throws TidemarkError `DATA_IN_USE`, `STORAGE_FAILED`. */
+export async function takeLock(path: string): Promise<Level> {
   const lock = new Level(join(path, 'lock'));
   try {
     await mkdir(path, { recursive: true });
@@ -92,6 +96,11 @@ async function takeLock(path: string): Promise<Level> {
 
 /** A log without an identity is a member that lost its name: as a fresh node it could vote twice. */
 async function refuseOrphans(folder: DataFolder): Promise<void> {
+  if (await exists(join(folder.path, RESTORING_FILE))) {
+    throw new TidemarkError('DATA_CORRUPT', `a restore into ${folder.path} did not come to its end`, {
+      next: 'Give the command again that was to fill this folder.',
+    });
+  }
   for (const path of [folder.logPath, folder.statePath]) {
     if (!(await exists(path))) continue;
     throw new TidemarkError(

@@ -81,7 +81,7 @@ export async function removePending(folder: string): Promise<void> {
 }
 
 /** A rename is durable only when its folder is. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
     await handle.sync();

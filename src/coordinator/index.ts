@@ -1,3 +1,6 @@
 /** One coordinator process: what the command line starts. */
 export { startCoordinator, type RunningCoordinator } from './coordinator.ts';
+export { inspectSnapshotFile, type InspectedSnapshot } from './inspect-snapshot-file.ts';
+export { stoppedMemberSnapshot } from './offline-snapshot.ts';
+export { restoreCluster, type RestoredCluster, type RestoreOptions } from './restore.ts';
 export type { CoordinatorOptions, ListenOptions } from './options.ts';

@@ -1,5 +1,6 @@
 /** Consensus: a replicated log of opaque bytes with linearizable reads. */
-export { makeRaftFolder, startRaftNode } from './driver/index.ts';
+export { foundRaftFolder, makeRaftFolder, startRaftNode } from './driver/index.ts';
+export type { OfflineEntry } from './driver/index.ts';
 export {
   createGrpcPeerTransport,
   type GrpcPeerTransport,

@@ -21,6 +21,7 @@ export type * from './commands/records.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';
+export { inspectSnapshot, snapshotAs, type SnapshotContents } from './foreign-snapshot.ts';
 export { nextLogTime } from './log-time.ts';
 export type { DigestAt } from './digest-history.ts';
 export { MemoryState } from './memory-state.ts';

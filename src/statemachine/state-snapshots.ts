@@ -14,6 +14,8 @@ export interface StatePlace {
 }
 
 export interface SnapshotOfState extends StatePlace {
+  /** 16 hex digits, of the state as of this entry. */
+  readonly digest: string;
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
@@ -49,7 +51,8 @@ export class StateSnapshots {
     const contents = this.#store.read();
     const { value: first } = await contents.next();
     assert(typeof first === 'object' && 'head' in first, 'the head comes first');
-    return { ...placeOf(first.head), chunks: snapshotChunks(joined(first, contents)) };
+    const { digest } = first.head;
+    return { ...placeOf(first.head), digest, chunks: snapshotChunks(joined(first, contents)) };
   }
 
   /** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`: nothing has changed. */
@@ -67,12 +70,13 @@ export class StateSnapshots {
 }
 
 /**
- * Fills `state` from a snapshot and compares the sum of its rows with the digest that it names.
+ * Fills `state` from a snapshot, of `clusterId` if one is named, and compares the sum of its rows with the
+ * digest that the snapshot names.
  * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`.
  */
 export async function readState(
   chunks: AsyncIterable<Uint8Array>,
-  clusterId: string,
+  clusterId: string | undefined,
   state: MemoryState,
 ): Promise<{ readonly rows: readonly RowChange[]; readonly head: StateHead }> {
   const rows: RowChange[] = [];
@@ -85,7 +89,7 @@ export async function readState(
       rows.push(item);
     }
   }
-  if (head?.clusterId !== clusterId) {
+  if (head === undefined || (clusterId ?? head.clusterId) !== head.clusterId) {
     throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
   }
   const digest = state.loaded();

@@ -14,6 +14,7 @@ interface DuplexLike {
   end(): unknown;
   cancel?(): void;
   readonly writableLength: number;
+  readonly writableNeedDrain: boolean;
   readonly destroyed: boolean;
 }
 
@@ -30,6 +31,8 @@ export interface GuardedStream<Out> {
    * `OVERLOADED`.
    */
   write(message: Out): void;
+  /** Resolves when the other side has taken what was queued, or the stream is closed. */
+  drained(): Promise<void>;
   /** Ends this side's half after what was queued. The handlers hear nothing more. */
   end(): void;
   /** Ends the stream with an error: a server answers with its status, a client cancels the call. */
@@ -39,9 +42,11 @@ export interface GuardedStream<Out> {
 /** Takes a stream over. Must be called in the turn in which the stream came to be. */
 export function guardStream<In, Out>(stream: DuplexLike, handlers: StreamHandlers<In>): GuardedStream<Out> {
   let closed = false;
+  let resume: () => void = () => undefined;
   const close = (error: TidemarkError | undefined): void => {
     if (closed) return;
     closed = true;
+    resume();
     handlers.onClosed(error);
   };
   const fail = (error: unknown): void => {
@@ -73,6 +78,9 @@ export function guardStream<In, Out>(stream: DuplexLike, handlers: StreamHandler
   stream.on('close', () => {
     close(undefined);
   });
+  stream.on('drain', () => {
+    resume();
+  });
   return {
     get closed() {
       return closed;
@@ -85,6 +93,12 @@ export function guardStream<In, Out>(stream: DuplexLike, handlers: StreamHandler
         return;
       }
       stream.write(message as never);
+    },
+    async drained() {
+      if (closed || !stream.writableNeedDrain) return;
+      await new Promise<void>((resolve) => {
+        resume = resolve;
+      });
     },
     end() {
       if (closed) return;

@@ -31,6 +31,8 @@ export {
   ReportInfo,
   RetryTasksReply,
   RetryTasksRequest,
+  SaveSnapshotRequest,
+  SnapshotPiece,
   SourceInfo,
   StatusReply,
   StatusRequest,
@@ -113,4 +115,5 @@ export {
 export type { CertificatePaths } from './certificate-files.ts';
 export { CHANNEL_OPTIONS } from './channel-options.ts';
 export { LEADER_KEY, fromServiceError, isServiceError, toServiceError } from './service-error.ts';
+export { guardDownload } from './guarded-download.ts';
 export { guardStream, type GuardedStream, type StreamHandlers } from './guarded-stream.ts';

@@ -7,6 +7,7 @@ import { guardStream, toServiceError, type GuardedStream } from '../../src/wire/
 class StreamEnd extends EventEmitter {
   readonly written: string[] = [];
   writableLength = 0;
+  writableNeedDrain = false;
   readonly destroyed = false;
   ended = 0;
 
@@ -107,5 +108,21 @@ describe('a guarded stream', () => {
     guarded.write('too much');
     expect(stream.written).toEqual(['fits']);
     expect([closed.map((error) => error?.code), stream.cancelled]).toEqual([['OVERLOADED'], 1]);
+  });
+
+  test('says when the other side has taken what was queued, or never will', async () => {
+    const stream = new StreamEnd();
+    const guarded = guard(stream);
+    await guarded.drained();
+    stream.writableNeedDrain = true;
+    let drained = 0;
+    const waits = [guarded.drained().then(() => (drained += 1))];
+    await Promise.resolve();
+    expect(drained).toBe(0);
+    stream.emit('drain');
+    await Promise.all(waits);
+    const last = guarded.drained();
+    stream.emit('close');
+    await last;
   });
 });

@@ -22,11 +22,8 @@ import { followInstalled } from './follow-installed.ts';
  * `STORAGE_FAILED`; nothing was sent to anyone then.
  */
 export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
-  const { clusterId, memberId, folder, initialMembers } = options;
-  assert(initialMembers.length <= LIMITS.votersMax, 'a cluster begins with 7 voters at most');
-  const { kv, witness } = await openFolder(folder);
-  const mustExist = options.mustExist ?? false;
-  const store = await openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync: true });
+  assert(options.initialMembers.length <= LIMITS.votersMax, 'a cluster begins with 7 voters at most');
+  const store = await openLog(options, options.mustExist ?? false);
   return startOnStore(store, options, {
     seed: randomInt(2 ** 32),
     laterTurn: (run) => void setImmediate(run),
@@ -42,16 +39,17 @@ export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
 export async function makeRaftFolder(
   options: Pick<RaftOptions, 'clusterId' | 'memberId' | 'folder'>,
 ): Promise<void> {
-  const { clusterId, memberId, folder } = options;
-  const { kv, witness } = await openFolder(folder);
-  const store = await openLogStore(kv, witness, {
-    clusterId,
-    memberId,
-    folder,
-    mustExist: false,
-    sync: true,
-  });
+  const store = await openLog(options, false);
   await store.close();
+}
+
+/** Opens a member's log store. @throws TidemarkError as {@link startRaftNode}. */
+export async function openLog(
+  { clusterId, memberId, folder }: Pick<RaftOptions, 'clusterId' | 'memberId' | 'folder'>,
+  mustExist: boolean,
+): Promise<LogStore> {
+  const { kv, witness } = await openFolder(folder);
+  return openLogStore(kv, witness, { clusterId, memberId, folder, mustExist, sync: true });
 }
 
 async function openFolder(

@@ -12,6 +12,7 @@ import {
 import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
 import { encodeItemReply } from './replies.ts';
+import { applyRestoreCluster } from './restore.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
 import { applyFinishTask, applyGrantTask, applyParkTask, applyWakeTasks } from './tasks.ts';
 import { applySealWindow } from './windows.ts';
@@ -78,6 +79,8 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyWakeTasks(writer, operation, meta);
     case 'kv.write':
       return applyWriteKeyValues(writer, operation);
+    case 'cluster.restore':
+      return applyRestoreCluster(writer);
     default:
       return assertNever(operation, 'operation');
   }

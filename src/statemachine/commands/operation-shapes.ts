@@ -83,6 +83,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   'task.park': { key: 'text', version: 'natural', delayMs: 'natural', reason: 'text' },
   'task.wake': { keys: 'texts' },
   'kv.write': { writes: 'bytes' },
+  'cluster.restore': {},
 };
 
 /** Says how `value` differs from `shape`; undefined if it does not. Fields beyond the shape are allowed. */

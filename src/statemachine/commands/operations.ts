@@ -23,7 +23,8 @@ export type Operation =
   | FinishTask
   | ParkTask
   | WakeTasks
-  | WriteKeyValues;
+  | WriteKeyValues
+  | RestoreCluster;
 
 export interface OpenSession {
   readonly type: 'session.open';
@@ -191,6 +192,12 @@ export interface WriteKeyValues {
   readonly type: 'kv.write';
   readonly v: 1;
   readonly writes: Uint8Array;
+}
+
+/** The cluster was made from another one's state: see restore.ts. Never proposed, only put into a new log. */
+export interface RestoreCluster {
+  readonly type: 'cluster.restore';
+  readonly v: 1;
 }
 
 export type OperationType = Operation['type'];

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -150,6 +152,15 @@ export interface TransferLeaderReply {
   format: number;
   /** 0: not known yet. */
   leaderId: bigint;
+}
+
+export interface SaveSnapshotRequest {
+  format: number;
+}
+
+/** The next bytes of the file. */
+export interface SnapshotPiece {
+  data: Buffer;
 }
 
 export interface OpenSessionRequest {
@@ -2325,6 +2336,140 @@ export const TransferLeaderReply: MessageFns<TransferLeaderReply> = {
     const message = createBaseTransferLeaderReply();
     message.format = object.format ?? 0;
     message.leaderId = (object.leaderId !== undefined && object.leaderId !== null) ? BigInt(object.leaderId) : 0n;
+    return message;
+  },
+};
+
+function createBaseSaveSnapshotRequest(): SaveSnapshotRequest {
+  return { format: 0 };
+}
+
+export const SaveSnapshotRequest: MessageFns<SaveSnapshotRequest> = {
+  encode(message: SaveSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SaveSnapshotRequest {
+    return { format: isSet(object.format) ? globalThis.Number(object.format) : 0 };
+  },
+
+  toJSON(message: SaveSnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SaveSnapshotRequest>): SaveSnapshotRequest {
+    return SaveSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SaveSnapshotRequest>): SaveSnapshotRequest {
+    const message = createBaseSaveSnapshotRequest();
+    message.format = object.format ?? 0;
+    return message;
+  },
+};
+
+function createBaseSnapshotPiece(): SnapshotPiece {
+  return { data: Buffer.alloc(0) };
+}
+
+export const SnapshotPiece: MessageFns<SnapshotPiece> = {
+  encode(message: SnapshotPiece, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotPiece {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotPiece();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SnapshotPiece {
+    return { data: isSet(object.data) ? Buffer.from(bytesFromBase64(object.data)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: SnapshotPiece): unknown {
+    const obj: any = {};
+    if (message.data.length !== 0) {
+      obj.data = base64FromBytes(message.data);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SnapshotPiece>): SnapshotPiece {
+    return SnapshotPiece.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotPiece>): SnapshotPiece {
+    const message = createBaseSnapshotPiece();
+    message.data = object.data ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -4871,8 +5016,8 @@ export const RetryTasksReply: MessageFns<RetryTasksReply> = {
 };
 
 /**
- * For people and programs that use a cluster. Reads are linearizable: the leader confirms that it leads
- * before it answers. Any other coordinator answers NOT_LEADER with the leader's address.
+ * For people and programs that use a cluster. Reads are linearizable: every member answers them,
+ * from a state as new as the leader's when the call came. Changes go to the leader; others name it in NOT_LEADER.
  * Errors carry the metadata `tidemark-code`, `tidemark-next` and, if known, `tidemark-leader`.
  */
 export type ClientService = typeof ClientService;
@@ -4950,6 +5095,19 @@ export const ClientService = {
     requestDeserialize: (value: Buffer): RemoveMemberRequest => RemoveMemberRequest.decode(value),
     responseSerialize: (value: MembershipReply): Buffer => Buffer.from(MembershipReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): MembershipReply => MembershipReply.decode(value),
+  },
+  /**
+   * The state of the node that is asked, as of an entry that is at least as new as the call, as the bytes of
+   * a snapshot file. Answered by every member that reaches the leader.
+   */
+  saveSnapshot: {
+    path: "/tidemark.v1.Client/SaveSnapshot" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: SaveSnapshotRequest): Buffer => Buffer.from(SaveSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SaveSnapshotRequest => SaveSnapshotRequest.decode(value),
+    responseSerialize: (value: SnapshotPiece): Buffer => Buffer.from(SnapshotPiece.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SnapshotPiece => SnapshotPiece.decode(value),
   },
   /** Registers a client session for exactly-once changes. */
   openSession: {
@@ -5046,6 +5204,11 @@ export interface ClientServer extends UntypedServiceImplementation {
   promoteMember: handleUnaryCall<PromoteMemberRequest, MembershipReply>;
   /** Takes a member out for ever. Given again, it changes nothing. */
   removeMember: handleUnaryCall<RemoveMemberRequest, MembershipReply>;
+  /**
+   * The state of the node that is asked, as of an entry that is at least as new as the call, as the bytes of
+   * a snapshot file. Answered by every member that reaches the leader.
+   */
+  saveSnapshot: handleServerStreamingCall<SaveSnapshotRequest, SnapshotPiece>;
   /** Registers a client session for exactly-once changes. */
   openSession: handleUnaryCall<OpenSessionRequest, OpenSessionReply>;
   /** Validates a job file and makes it the declared state. */
@@ -5172,6 +5335,16 @@ export interface ClientClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: MembershipReply) => void,
   ): ClientUnaryCall;
+  /**
+   * The state of the node that is asked, as of an entry that is at least as new as the call, as the bytes of
+   * a snapshot file. Answered by every member that reaches the leader.
+   */
+  saveSnapshot(request: SaveSnapshotRequest, options?: Partial<CallOptions>): ClientReadableStream<SnapshotPiece>;
+  saveSnapshot(
+    request: SaveSnapshotRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<SnapshotPiece>;
   /** Registers a client session for exactly-once changes. */
   openSession(
     request: OpenSessionRequest,
@@ -5299,6 +5472,14 @@ export const ClientClient = makeGenericClientConstructor(ClientService, "tidemar
   service: typeof ClientService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 

@@ -1,0 +1,32 @@
+import { EXIT } from '../../base/index.ts';
+import { writeSnapshotFile, type WrittenSnapshot } from '../../backup/index.ts';
+import { stoppedMemberSnapshot } from '../../coordinator/index.ts';
+import type { Run } from '../command.ts';
+import type { snapshotSaveOptions } from '../commands.ts';
+import type { Values } from '../option.ts';
+import { packageVersion } from '../package-version.ts';
+import { connectWith } from './remote.ts';
+
+/** Writes the whole state as of one entry; the file is there only when it is complete and on disk. */
+export const run: Run<Values<typeof snapshotSaveOptions>> = async ({ values, output }) => {
+  const { header, bytes } = await save(values);
+  const { clusterId, index, term, digest } = header;
+  output.result(
+    { file: values.file, bytes, clusterId, index, term, digest },
+    () => `${values.file}: ${bytes} bytes, cluster ${clusterId} as of entry ${index}, digest ${digest}`,
+  );
+  return EXIT.ok;
+};
+
+async function save(values: Values<typeof snapshotSaveOptions>): Promise<WrittenSnapshot> {
+  const { file, dataFolder } = values;
+  if (dataFolder !== undefined) {
+    return writeSnapshotFile(file, stoppedMemberSnapshot(dataFolder, await packageVersion()));
+  }
+  const client = connectWith(values);
+  try {
+    return await writeSnapshotFile(file, client.snapshot());
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,54 @@
+/** Snapshots of another cluster: what is in them, and how they become the state of a new one. */
+import { MemoryState } from './memory-state.ts';
+import { readSnapshot, snapshotChunks } from './snapshot.ts';
+import { readState } from './state-snapshots.ts';
+
+export interface SnapshotContents {
+  readonly clusterId: string;
+  /** The last entry that the state holds. */
+  readonly index: number;
+  readonly term: number;
+  /** 16 hex digits; equal to the sum of all rows. */
+  readonly digest: string;
+  /** Keys of clients. */
+  readonly keys: number;
+  readonly sources: number;
+  readonly reports: number;
+}
+
+/**
+ * Reads a whole snapshot and checks every row and their sum.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`.
+ */
+export async function inspectSnapshot(chunks: AsyncIterable<Uint8Array>): Promise<SnapshotContents> {
+  const state = new MemoryState();
+  const { head } = await readState(chunks, undefined, state);
+  const { clusterId, appliedIndex: index, appliedTerm: term, digest } = head;
+  const { keyValues, sources, reports } = state;
+  return {
+    clusterId,
+    index,
+    term,
+    digest,
+    keys: keyValues.size,
+    sources: sources.size,
+    reports: reports.size,
+  };
+}
+
+/** Gives a snapshot another cluster's name; the rows and their digest stay. */
+export function snapshotAs(
+  clusterId: string,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  return snapshotChunks(renamed(clusterId, chunks));
+}
+
+async function* renamed(
+  clusterId: string,
+  chunks: AsyncIterable<Uint8Array>,
+): ReturnType<typeof readSnapshot> {
+  for await (const item of readSnapshot(chunks)) {
+    yield 'head' in item ? { head: { ...item.head, clusterId } } : item;
+  }
+}

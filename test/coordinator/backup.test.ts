@@ -1,0 +1,255 @@
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { isTidemarkError, must } from '../../src/base/index.ts';
+import { armFailpoint, disarmFailpoint, onFailpointHit } from '../../src/base/test-build-active.ts';
+import { writeSnapshotFile } from '../../src/backup/index.ts';
+import type { TidemarkClient } from '../../src/client/index.ts';
+import {
+  inspectSnapshotFile,
+  restoreCluster,
+  startCoordinator,
+  stoppedMemberSnapshot,
+  type CoordinatorOptions,
+  type RestoredCluster,
+} from '../../src/coordinator/index.ts';
+import { createLogger } from '../../src/ops/index.ts';
+import { insecureCredentials } from '../../src/wire/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { rule } from '../support/rule.ts';
+import { TestCluster } from './cluster-harness.ts';
+
+const OWN = { peerAddress: '127.0.0.1:7301', clientAddress: '127.0.0.1:7401' };
+
+let folder: string;
+let cluster: TestCluster | undefined;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidemark-backup-'));
+});
+
+afterEach(async () => {
+  disarmFailpoint('backup.beforeIdentity');
+  const fatal = cluster?.fatal ?? [];
+  await cluster?.stop();
+  cluster = undefined;
+  await rm(folder, { recursive: true });
+  expect(fatal).toEqual([]);
+});
+
+const inFolder = (name: string): string => join(folder, name);
+
+async function save(client: TidemarkClient, name: string): Promise<string> {
+  const path = inFolder(name);
+  await writeSnapshotFile(path, client.snapshot());
+  return path;
+}
+
+/** A coordinator that says that it is the member at {@link OWN}. */
+const optionsOn = (dataFolder: string): CoordinatorOptions => ({
+  dataFolder,
+  peer: { listen: '127.0.0.1:0', advertise: OWN.peerAddress },
+  client: { listen: '127.0.0.1:0', advertise: OWN.clientAddress },
+  credentials: insecureCredentials(),
+  log: createLogger({ role: 'other', level: 'silent' }),
+  version: 'test',
+  onFatal: (error) => {
+    throw error;
+  },
+});
+
+/** A backup of a cluster of one that held some keys, and the folder of its stopped member. */
+let file: string;
+let oldFolder: string;
+
+beforeAll(async () => {
+  const root = await mkdtemp(join(tmpdir(), 'tidemark-backup-of-'));
+  file = join(root, 'backup');
+  oldFolder = join(root, 'old');
+  const old = await TestCluster.formed(1);
+  const client = old.client();
+  for (let n = 0; n < 20; n++) await client.kv.put(`key${n}`, `value${n}`);
+  const reading = client.snapshot()[Symbol.asyncIterator]();
+  await reading.next();
+  await reading.return?.();
+  // One is given out at a time: it is again when a reader has gone.
+  await eventually(() => writeSnapshotFile(file, client.snapshot()).then(() => true, isBusy), {
+    withinMs: 5_000,
+    what: 'a backup',
+  });
+  await old.stopOne(0);
+  await cp(must(old.slots[0], 'slot').dataFolder, oldFolder, { recursive: true });
+  await old.stop();
+});
+
+afterAll(async () => {
+  await rm(dirname(file), { recursive: true });
+});
+
+function isBusy(error: unknown): false {
+  if (isTidemarkError(error, 'OVERLOADED')) return false;
+  throw error instanceof Error ? error : new Error(String(error));
+}
+
+/** Starts what was restored, as the only member of its cluster, and answers a client of it. */
+async function started(
+  from: string,
+): Promise<{ readonly restored: RestoredCluster; client: TidemarkClient }> {
+  await cluster?.stop();
+  cluster = await TestCluster.start(1);
+  const { peerAddress, clientAddress, dataFolder } = must(cluster.slots[0], 'slot');
+  await cluster.stopOne(0);
+  await rm(dataFolder, { recursive: true });
+  const restored = await restoreCluster({ file: from, dataFolder, own: { peerAddress, clientAddress } });
+  await cluster.startOne(0);
+  await cluster.leader();
+  return { restored, client: cluster.client() };
+}
+
+describe('a backup of a running cluster', () => {
+  it('is one cut of what was acknowledged, though writes go on [R38]', async () => {
+    cluster = await TestCluster.formed(3);
+    const client = cluster.client();
+    const going = { on: true };
+    const writer = async (): Promise<void> => {
+      for (let n = 0; going.on; n++) await client.kv.put(`key${n % 50}`, `value${n}`);
+    };
+    const writers = [writer(), writer()];
+    const files: string[] = [];
+    for (const address of cluster.addresses) {
+      await client.kv.put('before', address);
+      const saved = await save(cluster.client({ endpoints: [address] }), `${files.length}`);
+      files.push(saved);
+      // Every row was checked, and their sum.
+      expect((await inspectSnapshotFile(saved)).keys).toBeGreaterThan(1);
+    }
+    going.on = false;
+    await Promise.all(writers);
+    const last = cluster.addresses[2];
+    const { kv } = (await started(must(files[2], 'the last backup'))).client;
+    expect(Buffer.from(must(await kv.get('before'), 'key').value).toString()).toBe(last);
+  });
+
+  it('is the same from every member, with the digest that they have', async () => {
+    cluster = await TestCluster.formed(3);
+    const client = cluster.client();
+    await client.kv.put('a', 'one');
+    const members = await eventually(
+      async () => {
+        const told = await client.digests();
+        const digests = new Set(told.map(({ digest }) => `${digest?.appliedIndex} ${digest?.digest}`));
+        return digests.size === 1 ? [...digests] : false;
+      },
+      { withinMs: 5_000, what: 'members that stand at one entry' },
+    );
+    for (const [position, address] of cluster.addresses.entries()) {
+      const saved = await save(cluster.client({ endpoints: [address] }), `${position}`);
+      const { index, digest } = await inspectSnapshotFile(saved);
+      expect([`${index} ${digest}`]).toEqual(members);
+    }
+  });
+
+  it('of a stopped member holds what it had applied', async () => {
+    const path = inFolder('stopped');
+    await writeSnapshotFile(path, stoppedMemberSnapshot(oldFolder, 'test'));
+    const { index, ...stopped } = await inspectSnapshotFile(path);
+    const running = await inspectSnapshotFile(file);
+    expect(stopped).toMatchObject({ keys: 20, clusterId: running.clusterId });
+    expect(index).toBeGreaterThanOrEqual(running.index);
+    const none = writeSnapshotFile(inFolder('none'), stoppedMemberSnapshot(inFolder('empty'), 'test'));
+    await expect(none).rejects.toMatchObject({ code: 'NOT_INITIALIZED' });
+  });
+});
+
+describe('a cluster restored from a backup', () => {
+  it('has its keys, other members and another id, and goes on', async () => {
+    const { restored, client } = await started(file);
+    expect(restored.clusterId).not.toBe(restored.oldClusterId);
+    const [member, ...others] = (await client.members()).members;
+    expect([member?.memberId, others]).toEqual([1n, []]);
+    expect(member?.status?.clusterId).toBe(restored.clusterId);
+    for (let n = 0; n < 20; n++) {
+      expect(Buffer.from(must(await client.kv.get(`key${n}`), 'key').value).toString()).toBe(`value${n}`);
+    }
+    const { revision } = await client.kv.put('new', 'value');
+    expect(revision).toBeGreaterThan(2 ** 32);
+    // Once more: what was restored can be saved and restored like any other.
+    const again = await started(await save(client, 'second'));
+    expect(must(await again.client.kv.get('new'), 'key').revision).toBe(revision);
+    expect(again.restored.term).toBeGreaterThan(restored.term + 4_095);
+  });
+
+  rule('backup.termNotRaised', 'is in a term that the old one cannot have reached', async () => {
+    const { term: used } = await inspectSnapshotFile(file);
+    const { restored, client } = await started(file);
+    const minutes = Math.floor((Date.now() - Date.UTC(2026, 0, 1)) / 60_000);
+    expect(restored.term).toBeGreaterThanOrEqual(Math.max(used + 4_096, minutes - 1));
+    const [member] = (await client.members()).members;
+    expect(member?.status?.term).toBeGreaterThan(BigInt(restored.term));
+  });
+
+  rule('backup.clusterIdKept', 'is another cluster than the old one [R55]', async () => {
+    const { clusterId } = await inspectSnapshotFile(file);
+    const restored = await restoreCluster({ file, dataFolder: inFolder('new'), own: OWN });
+    expect(restored.clusterId).not.toBe(clusterId);
+    // The old log under the new identity, as if someone had mixed the folders.
+    await rm(join(inFolder('new'), 'log'), { recursive: true });
+    await cp(join(oldFolder, 'log'), join(inFolder('new'), 'log'), { recursive: true });
+    const mixed = startCoordinator(optionsOn(inFolder('new')));
+    await expect(mixed).rejects.toMatchObject({ code: 'DATA_OF_OTHER_CLUSTER' });
+  });
+});
+
+describe('a restore', () => {
+  it('of a damaged file changes nothing', async () => {
+    const bytes = await readFile(file);
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 4;
+    const damaged = inFolder('damaged');
+    await writeFile(damaged, bytes);
+    const restored = restoreCluster({ file: damaged, dataFolder: inFolder('new'), own: OWN });
+    await expect(restored).rejects.toMatchObject({ code: 'SNAPSHOT_INVALID' });
+    expect(await readdir(folder)).not.toContain('new');
+  });
+
+  it('goes into an empty folder only', async () => {
+    const before = await readdir(oldFolder);
+    const restored = restoreCluster({ file, dataFolder: oldFolder, own: OWN });
+    await expect(restored).rejects.toMatchObject({ code: 'FOLDER_NOT_EMPTY' });
+    expect(await readdir(oldFolder)).toEqual(before);
+    await writeFile(inFolder('file'), '');
+    const here = restoreCluster({ file, dataFolder: folder, own: OWN });
+    await expect(here).rejects.toMatchObject({ code: 'FOLDER_NOT_EMPTY' });
+  });
+
+  it('that a crash cut short does not start, and may be given again', async () => {
+    const dataFolder = inFolder('new');
+    const crashed = inFolder('crashed');
+    armFailpoint({ name: 'backup.beforeIdentity', action: 'pause' });
+    const held = new Promise<void>((resolve) => {
+      const stop = onFailpointHit(({ name }) => {
+        if (name !== 'backup.beforeIdentity') return;
+        stop();
+        resolve();
+      });
+    });
+    const restoring = restoreCluster({ file, dataFolder, own: OWN });
+    await held;
+    await cp(dataFolder, crashed, { recursive: true });
+    disarmFailpoint('backup.beforeIdentity');
+    await restoring;
+    const unfinished = startCoordinator(optionsOn(crashed));
+    await expect(unfinished).rejects.toMatchObject({ code: 'DATA_CORRUPT' });
+    await restoreCluster({ file, dataFolder: crashed, own: OWN });
+    expect((await readdir(crashed)).sort()).toEqual(['identity.json', 'lock', 'log', 'state']);
+  });
+
+  it('that fails leaves an empty folder', async () => {
+    armFailpoint({ name: 'backup.beforeIdentity', action: 'error' });
+    await expect(restoreCluster({ file, dataFolder: inFolder('new'), own: OWN })).rejects.toThrow(
+      'failpoint',
+    );
+    expect(await readdir(inFolder('new'))).toEqual(['lock']);
+    await restoreCluster({ file, dataFolder: inFolder('new'), own: OWN });
+  });
+});
