@@ -10,6 +10,8 @@ import { Disk } from './disks.mjs';
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const WRITERS = 16;
 
+const newDisk = (path) => new Disk(path);
+
 export class Members {
   disks;
   nodes = [];
@@ -17,14 +19,23 @@ export class Members {
   #folder;
   #ports;
   #mutations;
+  #testBuild;
 
-  /** @param mutations rules that are switched off, in the test build */
-  static async start(folder, size, mutations = []) {
+  /**
+   * @param mutations rules that are switched off, in the test build
+   * @param disk makes the disk of a member
+   */
+  static async start(
+    folder,
+    size,
+    { mutations = [], testBuild = mutations.length > 0, disk = newDisk } = {},
+  ) {
     const made = new Members();
     made.#folder = folder;
     made.#mutations = mutations;
+    made.#testBuild = testBuild;
     made.#ports = await freePorts(2 * size);
-    made.disks = Array.from({ length: size }, (_, at) => new Disk(join(folder, `disk-${at}`)));
+    made.disks = Array.from({ length: size }, (_, at) => disk(join(folder, `disk-${at}`)));
     for (let at = 0; at < size; at++) made.run(at);
     made.client = connect({ endpoints: made.endpoints, deadlineMs: 3_000 });
     await until('init', () => made.client.init(made.endpoints));
@@ -41,11 +52,11 @@ export class Members {
     const addresses = ['--peer-listen', this.#ports[size + at], '--client-listen', this.#ports[at]].map(
       (word) => (typeof word === 'number' ? `127.0.0.1:${word}` : word),
     );
-    const conditions = this.#mutations.length === 0 ? [] : ['--conditions=tidemark-test'];
+    const conditions = this.#testBuild ? ['--conditions=tidemark-test'] : [];
     const words = [...conditions, MAIN, 'coordinator', 'start', '--data', join(this.disks[at].path, 'data')];
     const log = openSync(this.#logOf(at), 'a');
     const node = spawn(process.execPath, [...words, ...addresses, '--log-format', 'json'], {
-      stdio: ['ignore', log, log],
+      stdio: ['ignore', log, log, 'ipc'],
       env: { ...process.env, TIDEMARK_MUTATIONS: this.#mutations.join() },
     });
     node.gone = new Promise((resolve) =>

@@ -14,7 +14,7 @@ function must(holds, text) {
 
 /** The power of `cut` disks fails, again and again; sometimes once more while the members start. */
 async function powerCut({ folder, random, trials, say }, { size, cut, mutations = [] }) {
-  const members = await Members.start(folder, size, mutations);
+  const members = await Members.start(folder, size, { mutations });
   const load = new Load(members.client);
   try {
     for (let trial = 0; trial < trials; trial++) {

@@ -114,6 +114,8 @@ if (process.send !== undefined) {
     if (typeof message !== 'object' || message === null || !('testBuild' in message)) return;
     if (known.testBuild === 'arm') armFailpoint(known.arm);
     else if (known.testBuild === 'release') releaseFailpoint(known.name);
+    else if (known.testBuild === 'block')
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, known.ms);
     else disarmFailpoint(known.name);
   });
 }

@@ -130,7 +130,9 @@ export interface FailpointArm {
 export type TestBuildMessage =
   | { readonly testBuild: 'arm'; readonly arm: FailpointArm }
   | { readonly testBuild: 'release'; readonly name: FailpointName }
-  | { readonly testBuild: 'disarm'; readonly name: FailpointName };
+  | { readonly testBuild: 'disarm'; readonly name: FailpointName }
+  /** The event loop stands still for so long, as under a garbage collection that does not end. */
+  | { readonly testBuild: 'block'; readonly ms: number };
 
 export interface FailpointHit {
   readonly testBuild: 'hit';
