@@ -62,6 +62,7 @@ export const MUTATIONS = [
   'raft.jointNeverLeft',
   'raft.removedLeaderCounts',
   'raft.removedLeaderStays',
+  'raft.openRemovalSilences',
   'raft.removedRaisesTerm',
   'raft.installKeepsConfiguration',
   'raft.installUnannounced',

@@ -41,6 +41,11 @@ export function votersOf({ members }: Pick<Configuration, 'members'>): readonly 
   return members.filter(({ role }) => role === 'voter').map(({ id }) => id);
 }
 
+/** Tells whether this is a voter of either half. */
+export function isVoter({ members, outgoing }: Configuration, id: MemberId): boolean {
+  return outgoing.includes(id) || votersOf({ members }).includes(id);
+}
+
 /** What comes after a joint configuration: its new half alone (paper, section 6). */
 export function withoutOldHalf(joint: Configuration): NewConfiguration {
   const { members, outgoing, nextMemberId } = joint;

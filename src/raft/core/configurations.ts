@@ -38,6 +38,12 @@ export class Configurations {
     );
   }
 
+  /** Returns what was in force at this entry, and everything after it. */
+  since(index: LogIndex): readonly Configuration[] {
+    const first = this.#known.findLastIndex((one) => one.index <= index);
+    return this.#known.slice(first);
+  }
+
   append(configuration: Configuration): void {
     assert(configuration.index > this.current.index, 'a configuration follows the one before');
     this.#known.push(configuration);

@@ -2,8 +2,9 @@
  * The log as the core sees it: the terms of all of it, and the entries of its end. What is durable and
  * committed may leave memory; whoever needs it then reads it from the store.
  */
-import { assert, must, type LogIndex, type Term } from '../../base/index.ts';
+import { assert, must, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
+import { isVoter } from '../configuration.ts';
 import type { Configuration } from '../types.ts';
 import { Configurations, type LogStart } from './configurations.ts';
 import type { Quorum } from './quorum.ts';
@@ -55,6 +56,11 @@ export class LogView {
 
   configurationAt(index: LogIndex): Configuration {
     return this.#configurations.at(index);
+  }
+
+  /** Tells whether this is a voter of the configuration in force at `commit` or of any since. */
+  isOrWasVoter(id: MemberId, commit: LogIndex): boolean {
+    return this.#configurations.since(commit).some((one) => isVoter(one, id));
   }
 
   termAt(index: LogIndex): Term | undefined {

@@ -145,9 +145,11 @@ export function newState(config: CoreConfig, start: CoreStart): CoreState {
 
 /** Draws a new timeout at every reset. A single voter has nobody to wait for. */
 export function resetElectionTimer(s: CoreState): void {
-  const { electionTicks } = s.config;
+  const { id, electionTicks } = s.config;
+  const { voters } = s.log.quorum;
+  const alone = voters.length === 1 && voters[0] === id;
   s.electionElapsed = 0;
-  s.electionTimeout = s.log.quorum.voters.length === 1 ? 1 : electionTicks + s.random.next(electionTicks);
+  s.electionTimeout = alone ? 1 : electionTicks + s.random.next(electionTicks);
 }
 
 /** Enters a later term, in which this node has not voted. */

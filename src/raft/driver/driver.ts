@@ -211,7 +211,7 @@ export class RaftDriver implements RaftNode {
     }
     if (members === undefined) return Promise.resolve(this.#core.configuration);
     this.#step({ type: 'reconfigure', members });
-    return this.#changes.wait();
+    return this.#state === 'running' ? this.#changes.wait() : Promise.reject(stopping());
   }
 
   settled(): Promise<void> | undefined {

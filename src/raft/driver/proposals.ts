@@ -8,14 +8,15 @@ interface Proposal {
   readonly data: Uint8Array;
   readonly resolve: (result: ProposeResult) => void;
   readonly reject: (error: TidemarkError) => void;
+  /** Its entry, once it is appended. */
+  index: number;
 }
 
 export class Proposals {
   #queued: Proposal[] = [];
-  /** In log order; `#head` is the first that is not answered. The first one's index is `#firstIndex`. */
+  /** In log order; `#head` is the first that is not answered. Entries of consensus may lie between them. */
   #appended: Proposal[] = [];
   #head = 0;
-  #firstIndex = 0;
   #term = 0;
   #bytes = 0;
 
@@ -43,7 +44,7 @@ export class Proposals {
       return Promise.reject(new TidemarkError('OVERLOADED', `${this.count} proposals wait already`));
     }
     return new Promise((resolve, reject) => {
-      this.#queued.push({ data, resolve, reject });
+      this.#queued.push({ data, resolve, reject, index: 0 });
       this.#bytes += data.length;
     });
   }
@@ -53,28 +54,28 @@ export class Proposals {
     if (this.#head === this.#appended.length) {
       this.#appended = [];
       this.#head = 0;
-      this.#firstIndex = first;
     }
-    assert(first === this.#firstIndex + this.#appended.length, 'proposals of one term follow each other');
+    assert(first > (this.#appended.at(-1)?.index ?? 0), 'proposals follow each other in the log');
     this.#term = term;
     const taken = this.#queued;
     this.#queued = [];
-    for (const proposal of taken) this.#appended.push(proposal);
+    taken.forEach((proposal, at) => {
+      proposal.index = first + at;
+      this.#appended.push(proposal);
+    });
     return taken.map((proposal) => proposal.data);
   }
 
   /** Answers the proposal behind an applied entry, if it was made here and in this term of office. */
   applied(entry: CommittedEntry, reply: Uint8Array): void {
-    if (this.#head === this.#appended.length || entry.index !== this.#firstIndex + this.#head) return;
     const proposal = this.#appended[this.#head];
-    if (proposal === undefined) return;
+    if (proposal?.index !== entry.index) return;
     assert(entry.term === this.#term, 'a leader does not lose its entries while it leads');
     this.#head++;
     this.#bytes -= proposal.data.length;
     proposal.resolve({ index: entry.index, term: entry.term, reply });
     if (this.#head >= 4_096) {
       this.#appended = this.#appended.slice(this.#head);
-      this.#firstIndex += this.#head;
       this.#head = 0;
     }
   }

@@ -308,6 +308,22 @@ describe('whoever is removed', () => {
     expect(core.core.role).toBe('follower');
   });
 
+  rule(
+    'raft.openRemovalSilences',
+    'campaigns on while that is not committed, without its own vote [R50]',
+    () => {
+      const core = new TestCore({ members: { voters: [1, 2] }, log: [1], applied: 1 });
+      const entries = [configurationEntry(configurationOf({ index: 2, voters: [2], next: 3 }), 1)];
+      core.receive(2, { ...append(1, { prev: [1, 1] }), entries });
+      core.tick(2 * ELECTION_TICKS);
+      expect(core.core.role).toBe('pre-candidate');
+      core.lead();
+      expect(core.core.role).toBe('leader');
+      acknowledge(core, [2]);
+      expect([core.core.commitIndex, core.core.role, core.core.removed]).toEqual([3, 'follower', true]);
+    },
+  );
+
   rule('raft.removedRaisesTerm', 'raises no term, gets no vote, and is told [R11]', () => {
     const core = new TestCore({ members: without, log: [1], applied: 1 });
     for (const message of [preVote(7), vote(7), heartbeat(7), append(7, { prev: [1, 1] })]) {

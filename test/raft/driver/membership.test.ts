@@ -127,6 +127,26 @@ describe('a cluster', () => {
   });
 });
 
+test('proposals around a change are each answered with their own reply', async () => {
+  const cluster = await started(1);
+  const { driver } = await cluster.led();
+  const leader = must(driver, 'a leader');
+  const { peerAddress, clientAddress } = memberOf(2);
+  const answers: string[] = [];
+  const propose = (text: string): void => {
+    void leader.propose(Buffer.from(text)).then(({ reply }) => answers.push(Buffer.from(reply).toString()));
+  };
+  propose('a');
+  await cluster.advance(0.1);
+  propose('b');
+  void leader.changeMembership({ add: [{ peerAddress, clientAddress }] }).then(() => answers.push('changed'));
+  propose('c');
+  await cluster.advance(0.1);
+  propose('d');
+  await cluster.until(() => answers.length === 5);
+  expect(answers.filter((answer) => answer !== 'changed')).toEqual(['a', 'b', 'c', 'd']);
+});
+
 describe('a member that joins', () => {
   rule('raft.installUnannounced', 'keeps what a snapshot said although its process ends within', async () => {
     const cluster = await started(1);
