@@ -1,10 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { breaking } from './test/support/breaking.ts';
 import { LongestFirst } from './test/support/longest-first.ts';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
+  plugins: breaking(),
   // Unit tests run the sources as the test build: failpoints and mutations are live.
   resolve: { alias: { '#test-build': at('./src/base/test-build-active.ts') } },
   test: {

@@ -7,8 +7,8 @@ const ids = REQUIREMENTS.flatMap(({ requirements }) => requirements.map(({ id })
 const without = new Set(Object.keys(WITHOUT_TEST).map(Number));
 
 it('every requirement of consensus has a test, or is named as one that has none yet', () => {
-  const untested = ids.filter((id) => !tests.has(id) && !without.has(id));
-  expect(untested).toEqual(PENDING);
+  const excused = new Set([...without, ...PENDING]);
+  expect(ids.filter((id) => !tests.has(id) && !excused.has(id))).toEqual([]);
 });
 
 it('every requirement that a test names is in the list', () => {

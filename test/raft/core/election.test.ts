@@ -49,7 +49,7 @@ describe('votes', () => {
     [2, 3, false],
     [9, 2, false],
     [3, 1, false],
-  ])('a candidate whose log ends at %i of term %i: %s [R3]', (lastIndex, lastTerm, granted) => {
+  ])('a candidate whose log ends at %i of term %i: %s [R3 R7]', (lastIndex, lastTerm, granted) => {
     const core = new TestCore({ log: [1, 1, 3] });
     expect(sent(core.receive(2, vote(5, lastIndex, lastTerm)))).toEqual([
       [2, { type: 'vote-reply', term: 5, granted }],

@@ -96,6 +96,16 @@ describe('a follower that is told to campaign', () => {
     expect(core.core.term).toBe(2);
   });
 
+  test('is voted for by those who hear that leader too [R10 R61]', () => {
+    const core = new TestCore({ id: 3 });
+    core.receive(1, append(1, { prev: [0, 0], terms: [1] }));
+    core.persisted();
+    expect(sent(core.receive(2, vote(2, false)))).toEqual([]);
+    expect(sent(core.receive(2, vote(2, true)))).toEqual([
+      [2, { type: 'vote-reply', term: 2, granted: true }],
+    ]);
+  });
+
   test('does nothing if the message is old or from another than its leader', () => {
     const core = new TestCore();
     core.receive(2, heartbeat(2));

@@ -16,6 +16,7 @@
  *   stall ID MS              its process stands still
  *   disk ID MS               its synced writes take so long from now on
  *   settle                   three seconds pass, then every member says where it is
+ * An ID may be `leader`: whoever leads the latest term then.
  */
 import { isTidemarkError, must } from '../../../src/base/index.ts';
 import type { Message } from '../../../src/raft/core/index.ts';
@@ -82,9 +83,10 @@ class Play {
   }
 
   #member(id: string | undefined): SimMember {
-    const members = must(this.#simulation, 'a cluster').members;
+    const simulation = must(this.#simulation, 'a cluster');
+    if (id === 'leader') return leaderOf(simulation);
     return must(
-      members.find((member) => String(member.id) === id),
+      simulation.members.find((member) => String(member.id) === id),
       `member ${id ?? ''}`,
     );
   }
@@ -203,4 +205,11 @@ function appendTold(message: Message): string | undefined {
   if (message.type !== 'append-reply') return undefined;
   if (message.accepted) return `has all up to ${message.index}`;
   return `lacks ${message.index}, maybe all after ${message.hintIndex}`;
+}
+
+/** Of two that believe that they lead the one of the later term. */
+function leaderOf({ members }: Simulation): SimMember {
+  const leading = members.filter(({ running }) => running?.driver.status().leading === true);
+  const term = ({ running }: SimMember): number => running?.driver.core.term ?? 0;
+  return must(leading.sort((left, right) => term(right) - term(left))[0], 'a leader');
 }

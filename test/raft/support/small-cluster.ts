@@ -1,7 +1,7 @@
 import { memberId, must, type Clock, type MemberId } from '../../../src/base/index.ts';
 import { initialConfiguration } from '../../../src/raft/configuration.ts';
 import { RaftDriver, followInstalled, type CompactionPolicy } from '../../../src/raft/driver/index.ts';
-import type { Member } from '../../../src/raft/index.ts';
+import type { RaftStatus } from '../../../src/raft/index.ts';
 import { MemoryDisk, openLogStore } from '../../../src/raft/log-store/index.ts';
 import { Chance, SimLoop } from '../simulation/loop.ts';
 import { CLUSTER, quiet } from './grpc-cluster.ts';
@@ -25,6 +25,7 @@ export class SmallCluster {
   readonly members: SmallMember[] = [];
   readonly fatal: unknown[] = [];
   loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
+  onStatus: (id: MemberId, status: RaftStatus) => void = () => undefined;
   readonly #compaction: CompactionPolicy;
   readonly #chance = new Chance(1);
   #acknowledged = 0;
@@ -99,7 +100,9 @@ export class SmallCluster {
         stateMachine: state,
         clock,
         log: quiet,
-        onStatus: () => undefined,
+        onStatus: (status) => {
+          this.onStatus(id, status);
+        },
         onFatal: (error) => this.fatal.push(error),
       },
       store,

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { isTidemarkError, logIndex, memberId, term } from '../../../src/base/index.ts';
+import type { SnapshotChunk } from '../../../src/raft/core/index.ts';
+import { SnapshotReceiver } from '../../../src/raft/driver/snapshot-receiver.ts';
+import { eventually } from '../../support/eventually.ts';
+
+interface Piece {
+  readonly stream: number;
+  readonly offset: number;
+  readonly text: string;
+  readonly end?: boolean;
+  readonly term?: number;
+}
+
+const chunk = ({ stream, offset, text, end = false, term: of = 1 }: Piece): SnapshotChunk => ({
+  type: 'snapshot-chunk',
+  term: term(of),
+  stream,
+  lastIndex: logIndex(9),
+  lastTerm: term(1),
+  offset,
+  end,
+  data: Buffer.from(text),
+});
+
+test('a piece of another stream, term or sender never continues the one that is open [R44]', async () => {
+  const [whole, refused]: [string[], unknown[]] = [[], []];
+  const receiver = new SnapshotReceiver({
+    prepare: async (chunks) => {
+      let text = '';
+      for await (const piece of chunks) text += Buffer.from(piece).toString();
+      whole.push(text);
+      return { index: logIndex(9), term: term(1), install: () => Promise.resolve() };
+    },
+    install: () => Promise.resolve(),
+    onRefused: (error) => refused.push(error),
+  });
+  const [one, two] = [memberId(1), memberId(2)];
+  expect(receiver.take(one, chunk({ stream: 1, offset: 0, text: 'ab' }))).toBe(2);
+  // Doubled, and beyond the next: what is wanted is said again.
+  expect(receiver.take(one, chunk({ stream: 1, offset: 0, text: 'ab' }))).toBe(2);
+  expect(receiver.take(one, chunk({ stream: 1, offset: 4, text: 'ef' }))).toBe(2);
+  // At the right place, but of others: they must begin at their own beginning.
+  expect(receiver.take(one, chunk({ stream: 2, offset: 2, text: 'XX' }))).toBe(0);
+  expect(receiver.take(one, chunk({ stream: 1, offset: 2, text: 'XX', term: 2 }))).toBe(0);
+  expect(receiver.take(two, chunk({ stream: 1, offset: 2, text: 'XX' }))).toBe(0);
+  expect(receiver.take(two, chunk({ stream: 1, offset: 0, text: 'cd', end: true }))).toBe(2);
+  await eventually(() => whole.length > 0, { withinMs: 5_000 });
+  expect(whole).toEqual(['cd']);
+  expect(refused.every((error) => isTidemarkError(error, 'CANCELLED'))).toBe(true);
+});

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { must } from '../../../src/base/index.ts';
+import { decodeFrame } from '../../../src/raft/peer-codec.ts';
+import { Chance } from '../simulation/loop.ts';
+import { SmallCluster } from '../support/small-cluster.ts';
+
+test('a follower that gets a snapshot slowly, while writes go on, needs one and no more [R43]', async () => {
+  const cluster = new SmallCluster(3, { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 });
+  await cluster.startAll();
+  const leader = await cluster.led();
+  const behind = must(
+    cluster.members.find(({ id }) => id !== leader.id),
+    'a follower',
+  );
+  const base = (): number => must(leader.driver, 'driver').core.baseIndex;
+  cluster.crash(behind);
+  await cluster.write(80);
+  await cluster.until(() => base() >= 50);
+
+  const chance = new Chance(5);
+  let lastIndex = 0;
+  const streams = new Set<number>();
+  cluster.loses = (_from, _to, frame) => {
+    for (const message of decodeFrame(frame)) {
+      if (message.type !== 'snapshot-chunk') continue;
+      streams.add(message.stream);
+      ({ lastIndex } = message);
+      if (chance.hits(0.25)) return true;
+    }
+    return false;
+  };
+  await cluster.start(behind);
+  await cluster.until(() => lastIndex > 0);
+  while (behind.stateDisk.installs === 0) {
+    await cluster.write(1);
+    // What comes after the snapshot is kept for the one who gets it.
+    expect(base()).toBeLessThanOrEqual(lastIndex);
+  }
+  const during = base();
+  const count = await cluster.write(40);
+  await cluster.agree();
+  expect([behind.stateDisk.installs, streams.size, behind.state.texts.length]).toEqual([1, 1, count]);
+  await cluster.until(() => base() > during);
+});
