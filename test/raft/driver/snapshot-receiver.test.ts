@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { isTidemarkError, logIndex, memberId, term } from '../../../src/base/index.ts';
 import type { SnapshotChunk } from '../../../src/raft/core/index.ts';
 import { SnapshotReceiver } from '../../../src/raft/driver/snapshot-receiver.ts';
+import { configurationOf } from '../support/membership.ts';
 import { eventually } from '../../support/eventually.ts';
 
 interface Piece {
@@ -20,6 +21,7 @@ const chunk = ({ stream, offset, text, end = false, term: of = 1 }: Piece): Snap
   lastTerm: term(1),
   offset,
   end,
+  configuration: configurationOf({ voters: [1, 2, 3] }),
   data: Buffer.from(text),
 });
 

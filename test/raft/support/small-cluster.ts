@@ -1,7 +1,7 @@
 import { memberId, must, type Clock, type MemberId } from '../../../src/base/index.ts';
 import { initialConfiguration } from '../../../src/raft/configuration.ts';
 import { RaftDriver, followInstalled, type CompactionPolicy } from '../../../src/raft/driver/index.ts';
-import type { RaftStatus } from '../../../src/raft/index.ts';
+import type { Member, RaftStatus } from '../../../src/raft/index.ts';
 import { MemoryDisk, openLogStore } from '../../../src/raft/log-store/index.ts';
 import { Chance, SimLoop } from '../simulation/loop.ts';
 import { CLUSTER, quiet } from './grpc-cluster.ts';
