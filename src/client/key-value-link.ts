@@ -15,6 +15,7 @@ import {
 } from '../base/index.ts';
 import {
   KeyValueService,
+  asBuffer,
   decodeKeyValueReplies,
   encodeKeyValueRequests,
   guardStream,
@@ -187,11 +188,11 @@ export class KeyValueLink {
       frame.push(request);
       bytes += request.kind === 'write' ? request.writes.length : request.paths.length * LIMITS.keyBytesMax;
       if (bytes < FRAME_BYTES) continue;
-      this.#open?.stream.write({ payload: Buffer.from(encodeKeyValueRequests(frame)) });
+      this.#open?.stream.write({ payload: asBuffer(encodeKeyValueRequests(frame)) });
       frame = [];
       bytes = 0;
     }
-    if (frame.length > 0) this.#open?.stream.write({ payload: Buffer.from(encodeKeyValueRequests(frame)) });
+    if (frame.length > 0) this.#open?.stream.write({ payload: asBuffer(encodeKeyValueRequests(frame)) });
   }
 
   async #dial(): Promise<void> {

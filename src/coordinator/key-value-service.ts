@@ -7,6 +7,7 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { LIMITS, TidemarkError, isTidemarkError } from '../base/index.ts';
 import type { StateView } from '../statemachine/index.ts';
 import {
+  asBuffer,
   decodeKeyValueRequests,
   encodeKeyValueReplies,
   guardStream,
@@ -53,8 +54,9 @@ export function serveKeyValues(
     waiting -= 1;
     replies.push(one);
     if (replies.length > 1) return;
-    setImmediate(() => {
-      const frame = { payload: Buffer.from(encodeKeyValueReplies(replies)) };
+    // After all that the present callback brings, and before the loop goes on.
+    process.nextTick(() => {
+      const frame = { payload: asBuffer(encodeKeyValueReplies(replies)) };
       replies = [];
       stream.write(frame);
     });

@@ -9,16 +9,15 @@ import {
   TidemarkError,
   assertNever,
   decode,
-  encode,
   logIndex,
   term as makeTerm,
-  type Encodable,
   type LogIndex,
   type Term,
 } from '../base/index.ts';
 import type { Append, Message } from './core/index.ts';
 import { decodeConfiguration, encodeConfiguration } from './configuration.ts';
 import { parseEntry, type Entry } from './entry.ts';
+import { sizeOf, write, type Item } from './frame-writer.ts';
 import type { Configuration } from './types.ts';
 
 const FRAME_FORMAT = 2;
@@ -45,7 +44,10 @@ const NAMES = new Map<unknown, Message['type']>(
 );
 
 export function encodeFrame(messages: readonly Message[]): Uint8Array {
-  return encode(FRAME_FORMAT, messages.map(toList));
+  const lists = messages.map(toList);
+  const frame = Buffer.allocUnsafe(1 + sizeOf(lists));
+  frame[0] = FRAME_FORMAT;
+  return new Uint8Array(frame.buffer, frame.byteOffset, write(frame, lists, 1));
 }
 
 /** @throws TidemarkError `FORMAT_UNKNOWN` or `DATA_CORRUPT`; then nothing of the frame is to be used. */
@@ -55,7 +57,7 @@ export function decodeFrame(frame: Uint8Array): readonly Message[] {
   return value.map(fromList);
 }
 
-function toList(message: Message): readonly Encodable[] {
+function toList(message: Message): readonly Item[] {
   const head = [KINDS[message.type], message.term];
   switch (message.type) {
     case 'pre-vote':

@@ -78,7 +78,8 @@ export {
   ValidateOutcome,
   type ExecutorServer,
 } from './tidemark/v1/executor.ts';
-export { KeyValueFrame, KeyValueService, type KeyValueServer } from './tidemark/v1/keyvalue.ts';
+export { KeyValueFrame, type KeyValueServer } from './tidemark/v1/keyvalue.ts';
+export { KeyValueService, PeerClient, PeerService, asBuffer } from './byte-frames.ts';
 export {
   decodeKeyValueReplies,
   decodeKeyValueRequests,
@@ -96,10 +97,8 @@ export {
   JoinReply,
   JoinRequest,
   Member,
-  PeerClient,
   PeerFrame,
   PeerFramesEnd,
-  PeerService,
   type PeerServer,
 } from './tidemark/v1/peer.ts';
 export {

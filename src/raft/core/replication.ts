@@ -5,7 +5,7 @@
 import { assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LoadRequest } from './io.ts';
-import type { AppendReply, SnapshotReply } from './messages.ts';
+import type { Append, AppendReply, SnapshotReply } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { pursueTransfer } from './transfer.ts';
 import { commitTo, sendNow, type CoreState } from './state.ts';
@@ -100,7 +100,15 @@ function sendAppend(s: CoreState, sending: Sending): void {
 function pushAppend(s: CoreState, { to, progress, entries }: Sending): void {
   const prevIndex: LogIndex = logIndex(progress.next - 1);
   const prevTerm = must(s.log.termAt(prevIndex), 'term of the entry before an append');
-  sendNow(s, to, { type: 'append', term: s.term, prevIndex, prevTerm, commit: s.commit, entries });
+  const last = s.collected.append;
+  const same = last?.prevIndex === prevIndex && last.entries.length === entries.length;
+  // One object for all followers that stand at the same place, so that it is made into bytes once.
+  const message: Append =
+    same && last.commit === s.commit
+      ? last
+      : { type: 'append', term: s.term, prevIndex, prevTerm, commit: s.commit, entries };
+  s.collected.append = message;
+  sendNow(s, to, message);
 }
 
 /** Entries read from disk for a follower; of no use if the term or the follower's position has changed. */

@@ -16,7 +16,7 @@ import { Durability } from './durability.ts';
 import type { AskedRead } from './follower-reads.ts';
 import type { ConfirmedRead, HardState, LoadRequest, SnapshotRequest, StreamedMessage } from './io.ts';
 import type { LogView, SliceLimit } from './log-view.ts';
-import type { DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
+import type { Append, DurableMessage, Envelope, ImmediateMessage } from './messages.ts';
 import type { InflightLimit, Progress } from './progress.ts';
 import type { Transfer } from './transfer.ts';
 import { RandomSequence } from './random.ts';
@@ -55,6 +55,8 @@ export interface Collected {
   readonly streamed: StreamedMessage[];
   readonly confirmedReads: ConfirmedRead[];
   readonly lostReads: number[];
+  /** The last append that this step sends. */
+  append: Append | undefined;
   /** The first log index that this step changed. */
   changedFrom: LogIndex | undefined;
   /** The log was replaced by what a snapshot holds. */
@@ -104,6 +106,7 @@ export function newCollected(): Collected {
     snapshots: [],
     streamed: [],
     confirmedReads: [],
+    append: undefined,
     lostReads: [],
     changedFrom: undefined,
     base: undefined,

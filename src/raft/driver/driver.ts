@@ -53,6 +53,8 @@ export interface DriverParts {
   /** Different for every node and every start. */
   readonly seed: number;
   readonly laterTurn: (run: () => void) => void;
+  /** Runs something as soon as the present callback and its promises are done. @default laterTurn */
+  readonly soon?: (run: () => void) => void;
   /** @default the limits of base */
   readonly tuning?: DriverTuning;
 }
@@ -78,6 +80,7 @@ export class RaftDriver implements RaftNode {
   readonly #options: RaftOptions;
   readonly #store: LogStore;
   readonly #laterTurn: (run: () => void) => void;
+  readonly #soon: (run: () => void) => void;
   readonly #core: RaftCore;
   readonly #tuning: DriverTuning;
   readonly #applier: Applier;
@@ -103,6 +106,7 @@ export class RaftDriver implements RaftNode {
     this.#options = options;
     this.#store = store;
     this.#laterTurn = laterTurn;
+    this.#soon = parts.soon ?? laterTurn;
     this.#tuning = parts.tuning ?? DEFAULT_TUNING;
     this.#outbox = new Outbox(options.transport);
     this.#core = new RaftCore(
@@ -145,11 +149,11 @@ export class RaftDriver implements RaftNode {
       laterTurn,
       onStall: (gapMs) => {
         options.log.warn({ gapMs: Math.round(gapMs), role: this.#core.role }, 'the event loop was stalled');
-        this.#step({ type: 'stalled' });
+        this.#take({ type: 'stalled' });
       },
       onTick: () => {
         this.#watchDisk();
-        this.#step({ type: 'tick' });
+        this.#take({ type: 'tick' });
         this.#handover.tick();
         this.#ageReads();
         this.#settling.tick();
@@ -179,7 +183,8 @@ export class RaftDriver implements RaftNode {
     const refusal = this.#refusal() ?? this.#logFull(data.length);
     if (refusal !== undefined) return Promise.reject(refusal);
     const result = this.#proposals.add(data);
-    this.#planTurn();
+    // Whoever proposes has gathered before.
+    this.#planTurn(this.#soon);
     return result;
   }
 
@@ -195,7 +200,7 @@ export class RaftDriver implements RaftNode {
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
     return this.#handover.start(to, () => {
-      this.#step({ type: 'transfer', to });
+      this.#take({ type: 'transfer', to });
     });
   }
 
@@ -210,7 +215,7 @@ export class RaftDriver implements RaftNode {
       return Promise.reject(error);
     }
     if (members === undefined) return Promise.resolve(this.#core.configuration);
-    this.#step({ type: 'reconfigure', members });
+    this.#take({ type: 'reconfigure', members });
     return this.#state === 'running' ? this.#changes.wait() : Promise.reject(stopping());
   }
 
@@ -239,10 +244,10 @@ export class RaftDriver implements RaftNode {
       this.#onFrame(from, frame);
     });
     transport.onPeerGone?.((id) => {
-      this.#step({ type: 'peer-gone', id });
+      this.#take({ type: 'peer-gone', id });
     });
     transport.onRemoved?.(() => {
-      this.#step({ type: 'removed' });
+      this.#take({ type: 'removed' });
     });
   }
 
@@ -264,7 +269,7 @@ export class RaftDriver implements RaftNode {
       },
       compact: (base) => {
         this.#writes.compact(base);
-        this.#step({ type: 'compact', index: base.index });
+        this.#take({ type: 'compact', index: base.index });
       },
       install: (prepared, configuration) => this.#install(prepared, configuration),
       onFatal: (error) => {
@@ -283,7 +288,7 @@ export class RaftDriver implements RaftNode {
         if (!mutated('raft.installUnannounced')) await this.#announce(at);
         await prepared.install();
         this.#options.log.info({ index: at.index }, 'a snapshot was installed');
-        this.#step({ type: 'installed', at });
+        this.#take({ type: 'installed', at });
       }
       this.#applier.resume();
     } catch (error) {
@@ -334,7 +339,13 @@ export class RaftDriver implements RaftNode {
       this.#options.log.warn({ from, code: error.code, error: error.message }, 'a peer frame was dropped');
       return;
     }
-    for (const message of messages) this.#step({ type: 'message', from, message });
+    for (const message of messages) this.#take({ type: 'message', from, message });
+  }
+
+  /** An input from outside; what it brings goes out at the end of the turn. */
+  #take(input: Input): void {
+    this.#step(input);
+    this.#planTurn();
   }
 
   /** Gives the core one input and takes up the effects. A broken invariant ends the node. */
@@ -357,16 +368,14 @@ export class RaftDriver implements RaftNode {
       this.#handover.look();
     } catch (error) {
       this.#fail(error);
-      return;
     }
-    this.#planTurn();
   }
 
   /** Whatever this turn brings goes out together at its end. */
-  #planTurn(): void {
+  #planTurn(end = this.#laterTurn): void {
     if (this.#turnPlanned || this.#state !== 'running') return;
     this.#turnPlanned = true;
-    this.#laterTurn(() => {
+    end(() => {
       this.#turnPlanned = false;
       this.#endTurn();
     });
@@ -401,7 +410,7 @@ export class RaftDriver implements RaftNode {
     const hangsMs = this.#writeBeganMs === undefined ? 0 : clock.monotonicMs() - this.#writeBeganMs;
     if (hangsMs < DISK_HANG_MS || this.#core.role !== 'leader' || mutated('raft.noDiskWatch')) return;
     log.warn({ hangsMs: Math.round(hangsMs) }, 'the disk hangs: this node gives up the lead');
-    this.#step({ type: 'step-down' });
+    this.#take({ type: 'step-down' });
   }
 
   async #write(queued: QueuedWrite): Promise<void> {
@@ -437,7 +446,7 @@ export class RaftDriver implements RaftNode {
       this.#fail(error);
       return;
     }
-    this.#step({ type: 'loaded', request, entries });
+    this.#take({ type: 'loaded', request, entries });
   }
 
   #onApplied(entries: readonly Entry[], replies: readonly Uint8Array[]): void {

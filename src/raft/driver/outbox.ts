@@ -39,8 +39,18 @@ export class Outbox {
     if (this.#frames.length === 0) return;
     const frames = this.#frames;
     this.#frames = [];
-    for (const { to, messages } of frames) this.#transport.send(to, encodeFrame(messages));
+    let last: { readonly messages: readonly Message[]; readonly bytes: Uint8Array } | undefined;
+    for (const { to, messages } of frames) {
+      const bytes = last !== undefined && same(last.messages, messages) ? last.bytes : encodeFrame(messages);
+      last = { messages, bytes };
+      this.#transport.send(to, bytes);
+    }
   }
+}
+
+/** Followers that stand at the same place are sent the very same message. */
+function same(left: readonly Message[], right: readonly Message[]): boolean {
+  return left.length === right.length && left.every((message, at) => message === right[at]);
 }
 
 function sizeOf(message: Message): number {

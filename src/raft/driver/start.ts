@@ -27,6 +27,9 @@ export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
   return startOnStore(store, options, {
     seed: randomInt(2 ** 32),
     laterTurn: (run) => void setImmediate(run),
+    soon: (run) => {
+      process.nextTick(run);
+    },
   });
 }
 
@@ -70,6 +73,7 @@ export interface Surroundings {
   /** Different for every node and every start. */
   readonly seed: number;
   readonly laterTurn: (run: () => void) => void;
+  readonly soon?: (run: () => void) => void;
   readonly tuning?: DriverTuning;
 }
 

@@ -12,7 +12,7 @@ import {
   type MemberId,
   type TidemarkError,
 } from '../../base/index.ts';
-import { CHANNEL_OPTIONS, PeerClient, fromServiceError, type PeerFrame } from '../../wire/index.ts';
+import { CHANNEL_OPTIONS, PeerClient, asBuffer, fromServiceError, type PeerFrame } from '../../wire/index.ts';
 import type { RaftLogger } from '../types.ts';
 
 /** Links to one address do not share a connection: a snapshot must hold up no heartbeat. */
@@ -112,7 +112,7 @@ export class PeerLink {
     this.#connection = { client, call, sinceMs: clock.monotonicMs() };
     this.#draining = false;
     if (!this.#failing) this.#parts.log.info({ peer: to, address: target }, 'dialling a peer');
-    call.write({ payload: bufferOf(this.#parts.hello) });
+    call.write({ payload: asBuffer(this.#parts.hello) });
     this.#drain();
   }
 
@@ -125,7 +125,7 @@ export class PeerLink {
       const frame = must(frames[sent], 'a queued frame');
       sent++;
       this.#queueBytes -= frame.length;
-      this.#draining = !connection.call.write({ payload: bufferOf(frame) });
+      this.#draining = !connection.call.write({ payload: asBuffer(frame) });
     }
     this.#queue = sent === frames.length ? [] : frames.slice(sent);
   }
@@ -163,9 +163,4 @@ export class PeerLink {
     connection.call.cancel();
     connection.client.close();
   }
-}
-
-/** The bytes themselves, as the type that the generated code asks for. */
-function bufferOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
