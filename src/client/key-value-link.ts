@@ -268,7 +268,7 @@ export class KeyValueLink {
     const batch = reply.of === 'write' ? this.#writeBatches.get(reply.id) : undefined;
     if (code === 'OUTCOME_UNKNOWN') return reply;
     if (batch !== undefined) batch.underWay = false;
-    if (error.retry === 'another-node' || code === 'OVERLOADED') return reply;
+    if (error.retry === 'another-node' || code === 'OVERLOADED' || code === 'NOT_INITIALIZED') return reply;
     if (code === 'SESSION_EXPIRED') {
       this.#sessionEnded(error);
     } else if (reply.of === 'read') {

@@ -56,6 +56,7 @@ export async function callLeader<Request, Reply>(
   let maybeDone = false;
   let pauseMs = PAUSE_FIRST_MS;
   let hints = 0;
+  let outsiders = 0;
   for (;;) {
     const leftMs = endsAt - clock.monotonicMs();
     const address = endpoints.preferred;
@@ -67,6 +68,14 @@ export async function callLeader<Request, Reply>(
       failure = toTidemarkError(error);
     }
     if (failure.code === 'OUTCOME_UNKNOWN' && call.kind !== 'read') maybeDone = true;
+    if (failure.code === 'NOT_INITIALIZED') {
+      // One that belongs to no cluster (yet, or with a lost folder) says nothing about the others.
+      outsiders += 1;
+      if (outsiders >= endpoints.given.length) throw failure;
+      endpoints.prefer(undefined, address);
+      continue;
+    }
+    outsiders = 0;
     if (!mayRepeat(failure)) throw failure;
     if (failure.code !== 'OVERLOADED' && failure.code !== 'NO_EXECUTOR') {
       endpoints.prefer(failure.details['leader'], address);

@@ -41,13 +41,12 @@ export interface MembershipClient {
 const FORMAT = 1;
 const PAUSE_MS = 100;
 
-/** Codes that pass by themselves while a change is wanted. */
+/** Codes that pass by themselves while a change is wanted; each call itself has waited for a leader. */
 const PASSING: readonly ErrorCode[] = [
   'LEARNER_BEHIND',
   'MEMBERSHIP_CHANGE_PENDING',
   'MEMBERSHIP_CHANGED',
   'TRANSFER_FAILED',
-  'NO_LEADER',
   'OUTCOME_UNKNOWN',
 ];
 
@@ -131,19 +130,31 @@ class LeaderMembership implements MembershipClient {
     call: LeaderCall<Request, MembershipReply>,
   ): Promise<MembershipReply> {
     const { clock } = this.#options;
+    const safeBy = clock.monotonicMs() + LIMITS.raftTickMs * LIMITS.raftElectionTicks;
     let told = '';
+    let unknown: TidemarkError | undefined;
     for (;;) {
       try {
         return await callLeader(this.#options, call);
       } catch (error) {
-        if (!isTidemarkError(error, ...PASSING)) throw error;
-        if (clock.monotonicMs() + PAUSE_MS >= endsAt) throw gaveUp(call.name, error);
+        if (!isTidemarkError(error)) throw error;
+        // A leader that has just won does not know yet who follows it.
+        const early = error.code === 'MEMBERSHIP_UNSAFE' && clock.monotonicMs() < safeBy;
+        if (!early && !PASSING.includes(error.code)) throw failed(call.name, error, unknown);
+        if (clock.monotonicMs() + PAUSE_MS >= endsAt) throw failed(call.name, error, unknown);
+        if (error.code === 'OUTCOME_UNKNOWN') unknown = error;
         if (error.message !== told) onProgress?.(error.message);
         told = error.message;
       }
       await sleep(clock, PAUSE_MS);
     }
   }
+}
+
+/** A change that may have been carried out is not told as one that was not, because nobody answers now. */
+function failed(name: string, error: TidemarkError, unknown: TidemarkError | undefined): TidemarkError {
+  if (error.code === 'NO_LEADER' && unknown !== undefined) return gaveUp(name, unknown);
+  return PASSING.includes(error.code) ? gaveUp(name, error) : error;
 }
 
 function gaveUp(name: string, error: TidemarkError): TidemarkError {

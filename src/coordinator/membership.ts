@@ -6,6 +6,7 @@
 import {
   LIMITS,
   TidemarkError,
+  failpoint,
   formatAddress,
   isTidemarkError,
   memberId,
@@ -15,7 +16,14 @@ import {
   type MemberId,
 } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
-import type { Configuration, ConfiguredMember, Member, RaftNode } from '../raft/index.ts';
+import type {
+  Configuration,
+  ConfiguredMember,
+  FollowerStatus,
+  Member,
+  MembershipChange,
+  RaftNode,
+} from '../raft/index.ts';
 import type { AddMemberRequest, Credentials, MembershipReply, StatusReply } from '../wire/index.ts';
 import type { PromoteMemberRequest, RemoveMemberRequest } from '../wire/index.ts';
 import { askStatus, sendJoin } from './ask-coordinator.ts';
@@ -24,6 +32,7 @@ import { checkFormat } from './grpc-server.ts';
 import { safeNumber } from './safe-number.ts';
 
 const FORMAT = 1;
+const SILENT_MS = LIMITS.raftTickMs * LIMITS.raftElectionTicks;
 
 export interface MembershipOptions {
   readonly clusterId: ClusterId;
@@ -111,6 +120,7 @@ export class Membership {
       await this.#join(configuration, member, { checkOnly: true });
     }
     const result = await this.#change(configuration, { add: [wanted] }, id);
+    await failpoint('coordinator.beforeJoin', { member: String(id) });
     await this.#join(configuration, member, { checkOnly: false });
     return result;
   }
@@ -124,21 +134,37 @@ export class Membership {
     if (status.clusterId !== '') throw taken(status, clusterId);
     const heard = (raft.status().followers.find(({ id }) => id === known.id)?.match ?? 0) > 0;
     const wiped = known.role === 'voter' || heard;
-    if (wiped) throw folderLost(known);
+    if (wiped && !mutated('coordinator.wipedMemberReadmitted')) throw folderLost(known);
     await this.#join(configuration, known, { checkOnly: false });
     return reply(configuration, known.id, true);
   }
 
   async #change(
     configuration: Configuration,
-    change: Parameters<RaftNode['changeMembership']>[0],
+    change: MembershipChange,
     id: MemberId,
   ): Promise<MembershipReply> {
-    const { raft, log } = this.#options;
-    const now = await raft.changeMembership({ ...change, expected: configuration.index });
+    const { log } = this.#options;
+    const now = await this.#ofConsensus({ ...change, expected: configuration.index });
     const members = now.members.map((member) => `${member.id} ${member.role}`);
     log.info({ member: id, configuration: now.index, members }, 'the members have changed');
     return reply(now, id, true);
+  }
+
+  /** Adds to a refusal how far the learner is: whoever waits for it wants to see that it comes nearer. */
+  async #ofConsensus(change: MembershipChange): Promise<Configuration> {
+    const { raft } = this.#options;
+    try {
+      return await raft.changeMembership(change);
+    } catch (error) {
+      const learner = raft.status().followers.find(({ id }) => change.promote?.includes(id) === true);
+      if (learner === undefined || !isTidemarkError(error, 'LEARNER_BEHIND')) throw error;
+      throw new TidemarkError('LEARNER_BEHIND', `member ${learner.id} ${progressOf(learner)}`, {
+        next: 'Wait until it has caught up, and give the command again.',
+        details: { lag: String(learner.lag), replication: learner.state },
+        cause: error,
+      });
+    }
   }
 
   /**
@@ -175,6 +201,12 @@ export class Membership {
     const cluster = { clusterId, members: [...others, member], checkOnly };
     await reached(member.peerAddress, sendJoin(credentials, member, cluster));
   }
+}
+
+function progressOf({ state, lag, silentMs, match }: FollowerStatus): string {
+  if (silentMs > SILENT_MS) return `was not heard for ${Math.round(silentMs)} ms`;
+  if (state === 'snapshot') return 'is being sent the state';
+  return match === 0 ? 'holds nothing yet' : `lacks ${lag} entries`;
 }
 
 function reply(configuration: Configuration, id: MemberId, changed: boolean): MembershipReply {

@@ -51,6 +51,14 @@ describe('where a request goes', () => {
     expect(at(1).asked).toHaveLength(1);
   });
 
+  test('past one that belongs to no cluster, unless none does', async () => {
+    at(0).answer = () => refuse('NOT_INITIALIZED');
+    at(1).answer = () => SOURCES;
+    await client().listSources();
+    at(1).answer = () => refuse('NOT_INITIALIZED');
+    await expect(client().listSources()).rejects.toMatchObject({ code: 'NOT_INITIALIZED' });
+  });
+
   test('to the others when a hint leads nowhere', async () => {
     at(0).answer = (_, before) => (before === 0 ? refuse('NOT_LEADER', '127.0.0.1:1') : SOURCES);
     at(1).answer = () => refuse('NOT_LEADER', 'not an address');

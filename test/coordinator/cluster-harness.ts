@@ -48,6 +48,28 @@ export class TestCluster {
     return cluster;
   }
 
+  /** Starts `size` coordinators, and one more that belongs to no cluster: the last position. */
+  static async formedWithSpare(size: number, credentials?: ClusterCredentials): Promise<TestCluster> {
+    const cluster = await TestCluster.formed(size, credentials);
+    await cluster.addSpare();
+    return cluster;
+  }
+
+  /** Starts a coordinator that belongs to no cluster, at a new position. */
+  async addSpare(): Promise<number> {
+    const position = this.slots.length;
+    const dataFolder = join(this.folder, `c${position + 1}`);
+    this.slots.push({ dataFolder, running: undefined, peerAddress: '', clientAddress: '' });
+    await this.startOne(position);
+    return position;
+  }
+
+  /** The addresses that a coordinator advertises. */
+  advertised(position: number): { readonly peerAddress: string; readonly clientAddress: string } {
+    const { peerAddress, clientAddress } = must(this.slots[position], 'slot');
+    return { peerAddress, clientAddress };
+  }
+
   /** Starts `size` coordinators, makes a cluster of them and waits for a leader. */
   static async formed(size: number, credentials?: ClusterCredentials): Promise<TestCluster> {
     const cluster = await TestCluster.start(size, credentials);
@@ -99,7 +121,8 @@ export class TestCluster {
   }
 
   /**
-   * Waits until one coordinator leads, has proved it, and all running ones follow it; returns its position.
+   * Waits until one coordinator leads, has proved it, and all running members follow it; returns its
+   * position.
    */
   leader(): Promise<number> {
     return eventually(
@@ -107,7 +130,8 @@ export class TestCluster {
         const statuses = this.slots.map(({ running }) => running?.status());
         const position = statuses.findIndex((status) => status?.role === 'leader');
         const id = statuses[position]?.memberId;
-        const agreed = statuses.every((status) => status === undefined || status.leaderId === id);
+        const members = statuses.filter((status) => status !== undefined && status.clusterId !== '');
+        const agreed = members.every((status) => status?.leaderId === id);
         if (position < 0 || !agreed) return false;
         const http = must(this.at(position).httpAddress, 'http');
         return (await fetch(`http://${http}/readyz`)).ok ? { position } : false;

@@ -94,6 +94,14 @@ function listWaiting(role: 'voter' | 'learner'): void {
 }
 
 describe('adding a member', () => {
+  test('commits a learner under the next id, then admits it; again changes nothing', async () => {
+    expect(await add()).toMatchObject({ memberId: 4n, changed: true, configurationIndex: 5n });
+    expect(raft.changes).toEqual([{ expected: 0, add: [expect.objectContaining({})] }]);
+    expect(waiting.at(0).status()).toMatchObject({ clusterId: OWN, memberId: 4n });
+    expect(await add()).toMatchObject({ memberId: 4n, changed: false });
+    expect(raft.changes).toHaveLength(1);
+  });
+
   rule('coordinator.addWithoutAsking', 'is refused before the commit when it cannot be reached', async () => {
     raft.changes.length = 0;
     await expect(add({ clientAddress: '127.0.0.1:1' })).rejects.toMatchObject({ code: 'MEMBER_UNREACHABLE' });
@@ -117,7 +125,15 @@ describe('adding a member', () => {
     expect(raft.changes).toEqual([]);
   });
 
-  test('never gives a lost folder its old id back', async () => {
+  test('finishes what was interrupted between commit and admission, under the same id', async () => {
+    listWaiting('learner');
+    expect(await add()).toMatchObject({ memberId: 4n, changed: true });
+    expect(raft.changes).toEqual([]);
+    expect(waiting.at(0).status()).toMatchObject({ clusterId: OWN, memberId: 4n });
+  });
+
+  rule('coordinator.wipedMemberReadmitted', 'never gives a lost folder its old id back', async () => {
+    raft.configuration = membershipOf([1, 2, 3]).configuration;
     await waiting.stopOne(0);
     await rm(must(waiting.slots[0], 'slot').dataFolder, { recursive: true });
     await waiting.startOne(0);
