@@ -72,6 +72,8 @@ export const LIMITS = {
   snapshotRecordBytesMax: 8 * 1024 * 1024,
   /** A backup that nobody reads any more is given up. */
   snapshotStallMs: 30_000,
+  /** Pieces of a snapshot that came faster than they are written down; the next is not asked for. */
+  snapshotPiecesWaitingMax: 8,
   /** Characters of an error's text that an executor tells; more is cut off. */
   errorTextMax: 2_000,
   jobFileBytesMax: 256 * 1024,

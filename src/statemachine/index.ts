@@ -38,5 +38,5 @@ export type {
   RowIterator,
   StateBatch,
   StateDatabase,
-} from './state-store.ts';
+} from './state-database.ts';
 export type { StateView, TableView } from './view.ts';

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { decode, encode, LIMITS, TidemarkError, type Encodable } from '../base/index.ts';
-import type { StateHead, StoredRowBytes } from './state-store.ts';
+import type { StateHead, StoredRowBytes } from './state-rows.ts';
 
 export const SNAPSHOT_FORMAT = 1;
 const HASH_BYTES = 32;

@@ -70,8 +70,9 @@ export async function restoreStateMachine(
     if (store.head.appliedIndex !== 0) {
       throw new TidemarkError('ALREADY_INITIALIZED', `${options.folder} already holds a state`);
     }
-    const { rows, head } = await readState(chunks, store.head.clusterId, state);
-    await store.replace(rows, head);
+    const incoming = await store.begin();
+    const { head } = await readState(chunks, store.head.clusterId, state, (rows) => incoming.add(rows));
+    await incoming.install(head);
     return new DurableStateMachine(state, store);
   } catch (error) {
     await store.close();

@@ -2,11 +2,12 @@
  * The state as consensus sends it to members that are behind, and as it is taken over from there: a new state
  * is made beside the old one and checked as a whole, then takes its place in one synced batch.
  */
-import { assert, logIndex, term, TidemarkError, type LogIndex, type Term } from '../base/index.ts';
+import { assert, LIMITS, logIndex, term, TidemarkError, type LogIndex, type Term } from '../base/index.ts';
 import { MemoryState } from './memory-state.ts';
 import type { RowChange } from './row-codec.ts';
 import { readSnapshot, snapshotChunks } from './snapshot.ts';
-import type { StateHead, StateStore, StoredRowBytes } from './state-store.ts';
+import type { StateHead, StoredRowBytes } from './state-rows.ts';
+import type { StateStore } from './state-store.ts';
 
 export interface StatePlace {
   readonly index: LogIndex;
@@ -55,14 +56,19 @@ export class StateSnapshots {
     return { ...placeOf(first.head), digest, chunks: snapshotChunks(joined(first, contents)) };
   }
 
-  /** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`: nothing has changed. */
+  /**
+   * Rows go to the disk as they come: neither a snapshot nor the batch that takes it over is held as a whole.
+   * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`: nothing has changed;
+   * `STORAGE_FAILED`, `CANCELLED` once another one was begun.
+   */
   async prepare(chunks: AsyncIterable<Uint8Array>): Promise<NewState> {
     const state = new MemoryState();
-    const { rows, head } = await readState(chunks, this.#store.head.clusterId, state);
+    const incoming = await this.#store.begin();
+    const { head } = await readState(chunks, this.#store.head.clusterId, state, (rows) => incoming.add(rows));
     return {
       ...placeOf(head),
       install: async () => {
-        await this.#store.replace(rows, head);
+        await incoming.install(head);
         this.#use(state);
       },
     };
@@ -71,34 +77,47 @@ export class StateSnapshots {
 
 /**
  * Fills `state` from a snapshot, of `clusterId` if one is named, and compares the sum of its rows with the
- * digest that the snapshot names.
+ * digest that the snapshot names. `take` is handed the rows, some at a time.
  * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`.
  */
 export async function readState(
   chunks: AsyncIterable<Uint8Array>,
   clusterId: string | undefined,
   state: MemoryState,
-): Promise<{ readonly rows: readonly RowChange[]; readonly head: StateHead }> {
-  const rows: RowChange[] = [];
+  take?: (rows: readonly RowChange[]) => Promise<void>,
+): Promise<{ readonly head: StateHead }> {
+  let rows: RowChange[] = [];
+  let bytes = 0;
   let head: StateHead | undefined;
   for await (const item of readSnapshot(chunks)) {
     if ('head' in item) {
       head = item.head;
-    } else {
-      state.loadRow(item.fullKey, item.bytes);
-      rows.push(item);
+      mustBeOf(clusterId, head);
+      continue;
     }
+    state.loadRow(item.fullKey, item.bytes);
+    if (take === undefined) continue;
+    rows.push(item);
+    bytes += item.bytes.length;
+    if (bytes < LIMITS.applyGroupBytesMax) continue;
+    await take(rows);
+    rows = [];
+    bytes = 0;
   }
-  if (head === undefined || (clusterId ?? head.clusterId) !== head.clusterId) {
-    throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
-  }
+  await take?.(rows);
+  mustBeOf(clusterId, head);
   const digest = state.loaded();
   if (head.digest !== digest) {
     throw new TidemarkError('DATA_CORRUPT', `snapshot: its rows sum to ${digest}, not to ${head.digest}`);
   }
   state.appliedIndex = head.appliedIndex;
   state.appliedTerm = head.appliedTerm;
-  return { rows, head };
+  return { head };
+}
+
+function mustBeOf(clusterId: string | undefined, head: StateHead | undefined): asserts head is StateHead {
+  if (head !== undefined && (clusterId ?? head.clusterId) === head.clusterId) return;
+  throw new TidemarkError('DATA_OF_OTHER_CLUSTER', `snapshot: of cluster ${head?.clusterId ?? 'unknown'}`);
 }
 
 async function* joined(first: { readonly head: StateHead }, rest: Contents): Contents {

@@ -7,80 +7,29 @@
  * the log are. Each row carries a checksum of its own, and the digest in the head row shows a row that
  * vanished or came back.
  */
-import { mkdir, readdir } from 'node:fs/promises';
-import { Level } from 'level';
-import { assert, isTidemarkError, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
+import { assert, mutated, TidemarkError } from '../base/index.ts';
 import type { ClusterId } from '../base/index.ts';
-import { loadState } from './load/load-state.ts';
-import type { RowBytes, StateParts } from './load/read-state.ts';
+import { IncomingState } from './incoming-state.ts';
+import type { StateParts } from './load/read-state.ts';
 import { MemoryState } from './memory-state.ts';
 import { decodeRow, encodeRow, type RowChange } from './row-codec.ts';
+import { damagedState, openLevelDatabase, type OpenDatabase, type StateDatabase } from './state-database.ts';
+import {
+  HEAD_KEY,
+  otherPlace,
+  placeOfKey,
+  rangeOf,
+  readParts,
+  readRows,
+  type Place,
+  type StateHead,
+  type StoredRowBytes,
+} from './state-rows.ts';
 
-/** Sorts before every table's name. */
-const HEAD_KEY = '!head';
+/** Rows that one batch removes of a state that is no more. */
+const SWEEP_ROWS = 500;
 
-/** What each batch says about itself: where the state stands, and which batch it follows. */
-export interface StateHead {
-  readonly clusterId: string;
-  readonly appliedIndex: number;
-  readonly appliedTerm: number;
-  readonly digest: string;
-  /** Applied index of the batch before; -1 in the first one. */
-  readonly previousIndex: number;
-  /** The state came as a snapshot, and nothing was applied after it. */
-  readonly installed?: boolean;
-}
-
-export interface StoredRowBytes {
-  readonly fullKey: string;
-  readonly bytes: Uint8Array;
-}
-
-/** What of `level` the state uses: the simulator's disk offers the same. */
-export interface StateDatabase {
-  batch(): StateBatch;
-  keys(): AsyncIterable<string>;
-  snapshot(): DatabaseSnapshot;
-  iterator(options: { readonly snapshot?: DatabaseSnapshot }): RowIterator;
-  /** Writes what is in memory to a synced table first. `level` has it in Node.js and does not say so. */
-  compactRange(start: string, end: string): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** Many changes that are written as one, or not at all. */
-export interface StateBatch {
-  put(key: string, value: Uint8Array): this;
-  del(key: string): this;
-  write(options?: { readonly sync?: boolean }): Promise<void>;
-}
-
-export interface DatabaseSnapshot {
-  close(): Promise<void>;
-}
-
-export interface RowIterator {
-  nextv(size: number): Promise<[string, Uint8Array][]>;
-  close(): Promise<void>;
-}
-
-/**
- * Opens the database in a folder whose files were checked; `fresh` if there was none.
- * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
- */
-export type OpenDatabase = (folder: string) => Promise<OpenedDatabase>;
-
-export interface OpenedDatabase {
-  readonly db: StateDatabase;
-  readonly fresh: boolean;
-  /** All rows, where they were read from the files: else they are read from `db`. */
-  readonly parts?: StateParts | undefined;
-}
-
-/** A database with all of its rows in memory. */
-export interface OpenedState {
-  readonly store: StateStore;
-  readonly state: MemoryState;
-}
+type Applied = Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>;
 
 export interface StateStoreOptions {
   /** The state's own folder; one process at a time. */
@@ -90,9 +39,21 @@ export interface StateStoreOptions {
   readonly openDatabase?: OpenDatabase;
 }
 
+/** A database with all of its rows in memory. */
+export interface OpenedState {
+  readonly store: StateStore;
+  readonly state: MemoryState;
+}
+
 export class StateStore {
   readonly #db: StateDatabase;
   #head: StateHead;
+  #incoming: IncomingState | undefined;
+  /** Settles when the write under way and all before it have. */
+  #turn: Promise<void> = Promise.resolve();
+  #sweeping: Promise<void> = Promise.resolve();
+  #closing = false;
+  #failure: unknown;
 
   private constructor(db: StateDatabase, head: StateHead) {
     this.#db = db;
@@ -101,6 +62,10 @@ export class StateStore {
 
   get head(): StateHead {
     return this.#head;
+  }
+
+  get #place(): Place {
+    return this.#head.place ?? '';
   }
 
   /**
@@ -117,7 +82,9 @@ export class StateStore {
       }
       const { state, head } = fill(folder, clusterId, parts ?? (await readParts(db)));
       if (parts !== undefined) await compareHeads(db, folder, head);
-      return { store: new StateStore(db, head), state };
+      const store = new StateStore(db, head);
+      store.sweepLater();
+      return { store, state };
     } catch (error) {
       await db.close();
       throw error;
@@ -128,51 +95,100 @@ export class StateStore {
    * Writes the rows that one applied group changed, with the head that it leads to.
    * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
    */
-  async write(
-    changes: readonly RowChange[],
-    head: Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>,
-  ): Promise<void> {
-    assert(head.appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
+  async write(changes: readonly RowChange[], { appliedIndex, appliedTerm, digest }: Applied): Promise<void> {
+    assert(appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
+    const place = this.#place;
     const next: StateHead = {
-      ...head,
+      appliedIndex,
+      appliedTerm,
+      digest,
       clusterId: this.#head.clusterId,
       previousIndex: this.#head.appliedIndex,
+      place,
     };
     const batch = this.#db.batch();
     for (const { fullKey, bytes } of changes) {
-      if (bytes === undefined) batch.del(fullKey);
-      else batch.put(fullKey, bytes);
+      if (bytes === undefined) batch.del(place + fullKey);
+      else batch.put(place + fullKey, bytes);
     }
     batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
-    try {
-      await batch.write();
-    } catch (cause) {
-      throw new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
-    }
+    await this.#inTurn(() => batch.write());
     this.#head = next;
   }
 
   /**
-   * Puts a snapshot's rows in the place of all others, in one synced batch.
+   * Begins to put another state together beside this one.
    * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
    */
-  async replace(
-    rows: readonly RowChange[],
-    { appliedIndex, appliedTerm, digest }: Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>,
-  ): Promise<void> {
+  async begin(): Promise<IncomingState> {
+    this.#incoming?.abandon();
+    const place = mutated('state.installInPlace') ? this.#place : otherPlace(this.#place);
+    const incoming = new IncomingState({
+      db: this.#db,
+      place,
+      inTurn: (work) => this.#inTurn(work),
+      install: (head) => this.#install(head, place),
+    });
+    this.#incoming = incoming;
+    await this.#sweep(place);
+    return incoming;
+  }
+
+  async #install({ appliedIndex, appliedTerm, digest }: Applied, place: Place): Promise<void> {
     assert(appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
     const { clusterId, appliedIndex: previousIndex } = this.#head;
-    const next = { clusterId, appliedIndex, appliedTerm, digest, previousIndex, installed: true };
-    try {
-      const batch = this.#db.batch();
-      for await (const key of this.#db.keys()) batch.del(key);
-      for (const { fullKey, bytes } of rows) if (bytes !== undefined) batch.put(fullKey, bytes);
-      batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
-      await batch.write({ sync: true });
-    } catch (cause) {
-      throw new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
-    }
+    const next = { clusterId, appliedIndex, appliedTerm, digest, previousIndex, installed: true, place };
+    await this.#inTurn(async () => {
+      // Its rows first: a crash before the head is written leaves the old state.
+      await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
+      await this.#db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes).write({ sync: true });
+    });
     this.#head = next;
+    this.sweepLater();
+  }
+
+  /** Removes what is left of an older state, or of one that was never complete, while work goes on. */
+  sweepLater(): void {
+    this.#sweeping = this.#sweep(otherPlace(this.#place)).catch((error: unknown) => {
+      this.#failure = error;
+    });
+  }
+
+  async #sweep(place: Place): Promise<void> {
+    await this.#sweeping;
+    const gone: string[] = [];
+    const remove = async (): Promise<void> => {
+      const batch = this.#db.batch();
+      for (const key of gone.splice(0)) batch.del(key);
+      await this.#inTurn(() => batch.write());
+    };
+    for await (const key of this.#db.keys(rangeOf(place))) {
+      if (this.#closing) return;
+      if (key === HEAD_KEY || placeOfKey(key) !== place) continue;
+      gone.push(key);
+      if (gone.length >= SWEEP_ROWS) await remove();
+    }
+    if (gone.length > 0) await remove();
+  }
+
+  /** Writes follow each other. @throws TidemarkError `STORAGE_FAILED`. */
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const before = this.#turn;
+    const turn = (async () => {
+      await before;
+      if (this.#failure !== undefined) throw storageFailed(this.#failure);
+      try {
+        await work();
+      } catch (cause) {
+        this.#failure = cause;
+        throw storageFailed(cause);
+      }
+    })();
+    this.#turn = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return turn;
   }
 
   /**
@@ -200,42 +216,11 @@ export class StateStore {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
+    this.#incoming?.abandon();
+    await this.#sweeping;
+    await this.#turn;
     await this.#db.close();
-  }
-}
-
-const openLevelDatabase: OpenDatabase = async (folder) => {
-  const fresh = await makeFolder(folder);
-  const parts = fresh ? undefined : await loadParts(folder);
-  // The files are read as plain blocks.
-  const db: Level<string, Uint8Array> = new Level(folder, {
-    keyEncoding: 'utf8',
-    valueEncoding: 'view',
-    compression: false,
-  });
-  try {
-    await db.open({ createIfMissing: fresh });
-  } catch (error) {
-    throw openError(error, folder, fresh);
-  }
-  return { db: db as unknown as StateDatabase, fresh, parts };
-};
-
-async function makeFolder(folder: string): Promise<boolean> {
-  try {
-    await mkdir(folder, { recursive: true });
-    return (await readdir(folder)).length === 0;
-  } catch (cause) {
-    throw new TidemarkError('STORAGE_FAILED', `the state folder ${folder} cannot be made`, { cause });
-  }
-}
-
-async function loadParts(folder: string): Promise<StateParts> {
-  try {
-    return await loadState(folder);
-  } catch (error) {
-    if (!isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN')) throw error;
-    throw damaged(folder, error.message, error);
   }
 }
 
@@ -256,15 +241,6 @@ async function writeFirstHead(db: StateDatabase, clusterId: ClusterId): Promise<
   return head;
 }
 
-async function readParts(db: StateDatabase): Promise<StateParts> {
-  const rows: RowBytes[] = [];
-  for await (const row of readRows(db, {})) {
-    if ('head' in row) rows.push([HEAD_KEY, encodeRow(HEAD_KEY, row.head).bytes]);
-    else rows.push([row.fullKey, row.bytes]);
-  }
-  return { keyValues: undefined, rows };
-}
-
 /** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`. */
 function fill(
   folder: string,
@@ -277,7 +253,7 @@ function fill(
     if (fullKey === HEAD_KEY) head = decodeRow(fullKey, row).record as StateHead;
     else state.loadRow(fullKey, row);
   }
-  if (head === undefined) throw damaged(folder, 'its head row is missing');
+  if (head === undefined) throw damagedState(folder, 'its head row is missing');
   if (head.clusterId !== clusterId) {
     throw new TidemarkError(
       'DATA_OF_OTHER_CLUSTER',
@@ -289,7 +265,7 @@ function fill(
   }
   const digest = state.loaded();
   if (head.digest !== digest && !mutated('state.digestNotComparedAtOpen')) {
-    throw damaged(folder, `its rows sum to ${digest}, its head says ${head.digest}`);
+    throw damagedState(folder, `its rows sum to ${digest}, its head says ${head.digest}`);
   }
   state.appliedIndex = head.appliedIndex;
   state.appliedTerm = head.appliedTerm;
@@ -303,52 +279,10 @@ async function compareHeads(db: StateDatabase, folder: string, head: StateHead):
   await contents.return();
   const same = first !== undefined && 'head' in first && first.head.digest === head.digest;
   if (!same || first.head.appliedIndex !== head.appliedIndex) {
-    throw damaged(folder, 'its database stands elsewhere than its files say');
+    throw damagedState(folder, 'its database stands elsewhere than its files say');
   }
 }
 
-async function* readRows(
-  db: StateDatabase,
-  options: { readonly snapshot?: DatabaseSnapshot },
-): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
-  let rows: [string, Uint8Array][];
-  const iterator = db.iterator(options);
-  try {
-    for (;;) {
-      try {
-        rows = await iterator.nextv(1_000);
-      } catch (cause) {
-        throw new TidemarkError('DATA_CORRUPT', 'the state cannot be read', { cause });
-      }
-      if (rows.length === 0) return;
-      for (const [fullKey, bytes] of rows) {
-        if (fullKey === HEAD_KEY) yield { head: decodeRow(fullKey, bytes).record as StateHead };
-        else yield { fullKey, bytes };
-      }
-    }
-  } finally {
-    await iterator.close();
-  }
-}
-
-function damaged(folder: string, what: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
-    next:
-      'Stop this coordinator, empty its state folder, and start it again: ' +
-      'a log that is whole is applied anew.',
-    cause,
-  });
-}
-
-function openError(error: unknown, folder: string, fresh: boolean): TidemarkError {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  const code = (cause as { readonly code?: unknown }).code;
-  if (code === 'LEVEL_LOCKED') {
-    return new TidemarkError('DATA_IN_USE', `another process uses ${folder}`, {
-      cause,
-      next: 'Stop the other process, or start this one with another data folder.',
-    });
-  }
-  if (fresh) return new TidemarkError('STORAGE_FAILED', `${folder} cannot be opened`, { cause });
-  return damaged(folder, toTidemarkError(cause).message);
+function storageFailed(cause: unknown): TidemarkError {
+  return new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
 }

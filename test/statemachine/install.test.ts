@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { isTidemarkError } from '../../src/base/index.ts';
-import { applyRest, open, temporaryFolder } from './support/folder.ts';
+import { isTidemarkError, LIMITS } from '../../src/base/index.ts';
+import { openStateMachine, type StateMachine } from '../../src/statemachine/index.ts';
+import {
+  openLevelDatabase,
+  type StateBatch,
+  type StateDatabase,
+} from '../../src/statemachine/state-database.ts';
+import { eventually } from '../support/eventually.ts';
+import { rule } from '../support/rule.ts';
+import { applyRest, CLUSTER, open, temporaryFolder } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
 
 const history = randomHistory(23, 120);
@@ -71,5 +79,144 @@ describe('a snapshot that takes the place of an older state', () => {
     expect(await source.snapshots.flush()).toBe(source.appliedIndex);
     await other.close();
     await source.close();
+  });
+});
+
+/** A machine whose database ends, as its process might, before its `left`th write from now. */
+async function fragile(folder: string): Promise<Fragile> {
+  const watched: Watched = {
+    left: Infinity,
+    writes: 0,
+    bytesMax: 0,
+    keys: () => {
+      throw new Error('not open yet');
+    },
+  };
+  const openDatabase: typeof openLevelDatabase = async (path) => {
+    const opened = await openLevelDatabase(path);
+    const { db } = opened;
+    const watch = (batch: StateBatch): StateBatch => {
+      let bytes = 0;
+      const self: StateBatch = {
+        put: (key, value) => {
+          bytes += value.length;
+          batch.put(key, value);
+          return self;
+        },
+        del: (key) => {
+          batch.del(key);
+          return self;
+        },
+        write: async (options) => {
+          watched.writes += 1;
+          watched.bytesMax = Math.max(watched.bytesMax, bytes);
+          if (--watched.left < 0) throw new Error('the process has ended');
+          await batch.write(options);
+        },
+      };
+      return self;
+    };
+    watched.keys = (range) => db.keys(range);
+    return {
+      ...opened,
+      db: {
+        batch: () => watch(db.batch()),
+        keys: watched.keys,
+        snapshot: () => db.snapshot(),
+        iterator: (options) => db.iterator(options),
+        compactRange: (start, end) => db.compactRange(start, end),
+        close: () => db.close(),
+      },
+    };
+  };
+  return { machine: await openStateMachine({ folder, clusterId: CLUSTER, openDatabase }), watched };
+}
+
+interface Watched {
+  left: number;
+  writes: number;
+  bytesMax: number;
+  keys: StateDatabase['keys'];
+}
+
+interface Fragile {
+  readonly machine: StateMachine;
+  readonly watched: Watched;
+}
+
+describe('a snapshot of many rows', () => {
+  const large = randomHistory(29, 600);
+  const begun = large.slice(0, 40);
+
+  async function source(): Promise<StateMachine> {
+    const machine = await open(await temporaryFolder());
+    await applyRest(machine, large, 50);
+    return machine;
+  }
+
+  it('goes to disk in batches of bounded size', async () => {
+    const machine = await source();
+    const folder = await temporaryFolder();
+    const behind = await fragile(folder);
+    await applyRest(behind.machine, begun, 5);
+    const { chunks } = await machine.snapshots.read();
+    behind.watched.bytesMax = 0;
+    await (await behind.machine.snapshots.prepare(chunks)).install();
+    expect(behind.watched.writes).toBeGreaterThan(3);
+    expect(behind.watched.bytesMax).toBeLessThan(LIMITS.applyGroupBytesMax + LIMITS.sessionReplyBytesMax);
+    expect(behind.machine.view().digest).toBe(machine.view().digest);
+    await behind.machine.close();
+    await machine.close();
+  });
+
+  rule('state.installInPlace', 'whenever the process ends, leaves the old state or the new', async () => {
+    const machine = await source();
+    const digests = new Set<string>();
+    let survived = false;
+    for (let left = 0; !survived; left++) {
+      const folder = await temporaryFolder();
+      const { machine: behind, watched } = await fragile(folder);
+      await applyRest(behind, begun, 5);
+      const old = behind.view().digest;
+      watched.left = left;
+      const { chunks } = await machine.snapshots.read();
+      const installed = behind.snapshots.prepare(chunks).then((prepared) => prepared.install());
+      survived = await installed.then(
+        () => true,
+        () => false,
+      );
+      await behind.close();
+      const again = await openStateMachine({ folder, clusterId: CLUSTER });
+      expect(again.view().digest).toBe(survived ? machine.view().digest : old);
+      digests.add(again.view().digest);
+      await applyRest(again, large, 50);
+      expect(again.view().digest).toBe(machine.view().digest);
+      await again.close();
+    }
+    expect(digests.size).toBe(2);
+    await machine.close();
+  });
+
+  it('leaves nothing of the state before it', async () => {
+    const machine = await source();
+    const { machine: behind, watched } = await fragile(await temporaryFolder());
+    await applyRest(behind, begun, 5);
+    const rows = async (): Promise<number> => {
+      let count = 0;
+      for await (const key of watched.keys({ gte: '+', lt: '{' })) count += key.length > 0 ? 1 : 0;
+      return count;
+    };
+    const counts = new Set<number>();
+    for (let round = 0; round < 3; round++) {
+      const { chunks } = await machine.snapshots.read();
+      const prepared = await behind.snapshots.prepare(chunks);
+      const beside = await rows();
+      await prepared.install();
+      await eventually(async () => (await rows()) < beside, { withinMs: 5_000 });
+      counts.add(await rows());
+    }
+    expect(counts.size).toBe(1);
+    await behind.close();
+    await machine.close();
   });
 });

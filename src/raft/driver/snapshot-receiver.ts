@@ -2,7 +2,7 @@
  * Takes the pieces of a snapshot in order and feeds them to the state machine, which makes a new state of
  * them beside its own. A piece of another stream begins anew; nothing of two streams ever mixes.
  */
-import { TidemarkError, type MemberId, type Term } from '../../base/index.ts';
+import { LIMITS, TidemarkError, mutated, type MemberId, type Term } from '../../base/index.ts';
 import type { SnapshotChunk } from '../core/index.ts';
 import type { Configuration, PreparedState } from '../types.ts';
 
@@ -32,15 +32,25 @@ export class SnapshotReceiver {
     this.#parts = parts;
   }
 
-  /** Returns where the piece belongs that is wanted next. */
-  take(from: MemberId, piece: SnapshotChunk): number {
+  /**
+   * Answers where the piece belongs that is wanted next: at once, or when those that wait for the disk are
+   * few enough.
+   */
+  take(from: MemberId, piece: SnapshotChunk, answer: (offset: number) => void): void {
     const incoming = this.#streamOf(from, piece);
-    if (incoming === undefined) return 0;
-    if (incoming.offset !== piece.offset) return incoming.offset;
-    incoming.offset += piece.data.length;
-    incoming.pieces.push(piece.data);
-    if (piece.end) incoming.pieces.end();
-    return incoming.offset;
+    if (incoming === undefined) {
+      answer(0);
+      return;
+    }
+    if (incoming.offset === piece.offset) {
+      incoming.offset += piece.data.length;
+      incoming.pieces.push(piece.data);
+      if (piece.end) incoming.pieces.end();
+    }
+    const { offset } = incoming;
+    incoming.pieces.whenShort(() => {
+      answer(offset);
+    });
   }
 
   stop(): void {
@@ -84,6 +94,17 @@ class Pieces implements AsyncIterable<Uint8Array> {
   #ended = false;
   #error: TidemarkError | undefined;
   #wake: (() => void) | undefined;
+  #onShort: (() => void) | undefined;
+
+  /** Calls back once the pieces that wait are few; only the last caller is called. */
+  whenShort(callback: () => void): void {
+    if (this.#isShort) callback();
+    else this.#onShort = callback;
+  }
+
+  get #isShort(): boolean {
+    return this.#waiting.length <= LIMITS.snapshotPiecesWaitingMax || mutated('raft.snapshotNotPaced');
+  }
 
   push(piece: Uint8Array): void {
     this.#waiting.push(piece);
@@ -104,6 +125,10 @@ class Pieces implements AsyncIterable<Uint8Array> {
     for (;;) {
       if (this.#error !== undefined) throw this.#error;
       const piece = this.#waiting.shift();
+      if (this.#isShort) {
+        this.#onShort?.();
+        this.#onShort = undefined;
+      }
       if (piece !== undefined) yield piece;
       else if (this.#ended) return;
       else await this.#more();

@@ -65,9 +65,10 @@ export class Snapshots {
 
   onStreamed({ from, message }: StreamedMessage): void {
     if (message.type === 'snapshot-chunk') {
-      const offset = this.#receiver.take(from, message);
       const { term, stream } = message;
-      this.#parts.send(from, { type: 'snapshot-reply', term, stream, offset });
+      this.#receiver.take(from, message, (offset) => {
+        if (!this.#stopped) this.#parts.send(from, { type: 'snapshot-reply', term, stream, offset });
+      });
       return;
     }
     const sender = this.#senders.get(from);

@@ -3,7 +3,12 @@
  * will be held. It runs in a thread of its own and blocks that.
  */
 import { readLevelFolder } from '../../leveldb/index.ts';
+import { decodeRow } from '../row-codec.ts';
+import { HEAD_KEY, type Place, type StateHead } from '../state-rows.ts';
 import { KeyValueTable, isKeyValue, type KeyValueParts } from '../key-values/key-value-table.ts';
+
+const HEAD = Buffer.from(HEAD_KEY);
+const PLUS = 0x2b;
 
 /** A row as it is stored. */
 export type RowBytes = readonly [fullKey: string, row: Uint8Array];
@@ -20,9 +25,18 @@ export function readState(folder: string): StateParts {
   const table = new KeyValueTable();
   const sorted: number[] = [];
   const rows: RowBytes[] = [];
+  let place: Place = '';
   readLevelFolder(folder, (key, row) => {
-    if (isKeyValue(key)) table.loadSorted(key, row, sorted);
-    else rows.push([key.toString(), Uint8Array.from(row)]);
+    if (HEAD.equals(key)) {
+      // It comes first.
+      place = (decodeRow(HEAD_KEY, row).record as StateHead).place ?? '';
+      rows.push([HEAD_KEY, Uint8Array.from(row)]);
+      return;
+    }
+    if ((key[0] === PLUS ? '+' : '') !== place) return;
+    const fullKey = key.subarray(place.length);
+    if (isKeyValue(fullKey)) table.loadSorted(fullKey, row, sorted);
+    else rows.push([fullKey.toString(), Uint8Array.from(row)]);
   });
   return { keyValues: table.parts(sorted), rows };
 }

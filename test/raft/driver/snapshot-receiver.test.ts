@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
-import { isTidemarkError, logIndex, memberId, term } from '../../../src/base/index.ts';
+import { isTidemarkError, LIMITS, logIndex, memberId, term, type MemberId } from '../../../src/base/index.ts';
 import type { SnapshotChunk } from '../../../src/raft/core/index.ts';
 import { SnapshotReceiver } from '../../../src/raft/driver/snapshot-receiver.ts';
 import { configurationOf } from '../support/membership.ts';
 import { eventually } from '../../support/eventually.ts';
+import { rule } from '../../support/rule.ts';
 
 interface Piece {
   readonly stream: number;
@@ -25,6 +26,13 @@ const chunk = ({ stream, offset, text, end = false, term: of = 1 }: Piece): Snap
   data: Buffer.from(text),
 });
 
+/** What is answered at once. */
+function offered(receiver: SnapshotReceiver, from: MemberId, piece: SnapshotChunk): number | undefined {
+  let answered: number | undefined;
+  receiver.take(from, piece, (offset) => (answered = offset));
+  return answered;
+}
+
 test('a piece of another stream, term or sender never continues the one that is open [R44]', async () => {
   const [whole, refused]: [string[], unknown[]] = [[], []];
   const receiver = new SnapshotReceiver({
@@ -38,16 +46,44 @@ test('a piece of another stream, term or sender never continues the one that is 
     onRefused: (error) => refused.push(error),
   });
   const [one, two] = [memberId(1), memberId(2)];
-  expect(receiver.take(one, chunk({ stream: 1, offset: 0, text: 'ab' }))).toBe(2);
+  expect(offered(receiver, one, chunk({ stream: 1, offset: 0, text: 'ab' }))).toBe(2);
   // Doubled, and beyond the next: what is wanted is said again.
-  expect(receiver.take(one, chunk({ stream: 1, offset: 0, text: 'ab' }))).toBe(2);
-  expect(receiver.take(one, chunk({ stream: 1, offset: 4, text: 'ef' }))).toBe(2);
+  expect(offered(receiver, one, chunk({ stream: 1, offset: 0, text: 'ab' }))).toBe(2);
+  expect(offered(receiver, one, chunk({ stream: 1, offset: 4, text: 'ef' }))).toBe(2);
   // At the right place, but of others: they must begin at their own beginning.
-  expect(receiver.take(one, chunk({ stream: 2, offset: 2, text: 'XX' }))).toBe(0);
-  expect(receiver.take(one, chunk({ stream: 1, offset: 2, text: 'XX', term: 2 }))).toBe(0);
-  expect(receiver.take(two, chunk({ stream: 1, offset: 2, text: 'XX' }))).toBe(0);
-  expect(receiver.take(two, chunk({ stream: 1, offset: 0, text: 'cd', end: true }))).toBe(2);
+  expect(offered(receiver, one, chunk({ stream: 2, offset: 2, text: 'XX' }))).toBe(0);
+  expect(offered(receiver, one, chunk({ stream: 1, offset: 2, text: 'XX', term: 2 }))).toBe(0);
+  expect(offered(receiver, two, chunk({ stream: 1, offset: 2, text: 'XX' }))).toBe(0);
+  expect(offered(receiver, two, chunk({ stream: 1, offset: 0, text: 'cd', end: true }))).toBe(2);
   await eventually(() => whole.length > 0, { withinMs: 5_000 });
   expect(whole).toEqual(['cd']);
   expect(refused.every((error) => isTidemarkError(error, 'CANCELLED'))).toBe(true);
+});
+
+rule('raft.snapshotNotPaced', 'asks for no more pieces than the disk keeps up with', async () => {
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const taken: Uint8Array[] = [];
+  const receiver = new SnapshotReceiver({
+    prepare: async (pieces) => {
+      await held;
+      for await (const one of pieces) taken.push(one);
+      return { index: logIndex(9), term: term(1), install: () => Promise.resolve() };
+    },
+    install: () => Promise.resolve(),
+    onRefused: () => undefined,
+  });
+  let asked = 0;
+  const send = (): void => {
+    const piece = chunk({ stream: 1, offset: asked, text: 'x', end: asked === 29 });
+    receiver.take(memberId(2), piece, (offset) => (asked = offset));
+  };
+  for (let sent = 0; sent < 30; sent++) send();
+  expect(asked).toBe(LIMITS.snapshotPiecesWaitingMax);
+  release();
+  const all = (): boolean => {
+    if (asked < 30) send();
+    return taken.length === 30;
+  };
+  await eventually(all, { withinMs: 5_000 });
 });

@@ -1,0 +1,107 @@
+/**
+ * The database under the state: what is used of it, and LevelDB as it is opened. LevelDB does not check its
+ * checksums: the files are read and checked by ourselves before each open.
+ */
+import { mkdir, readdir } from 'node:fs/promises';
+import { Level } from 'level';
+import { isTidemarkError, TidemarkError, toTidemarkError } from '../base/index.ts';
+import { loadState } from './load/load-state.ts';
+import type { StateParts } from './load/read-state.ts';
+
+/** What of `level` the state uses: the simulator's disk offers the same. */
+export interface StateDatabase {
+  batch(): StateBatch;
+  /** More keys may come than those in the range. */
+  keys(range: { readonly gte: string; readonly lt: string }): AsyncIterable<string>;
+  snapshot(): DatabaseSnapshot;
+  iterator(options: { readonly snapshot?: DatabaseSnapshot }): RowIterator;
+  /** Writes what is in memory to a synced table first. `level` has it in Node.js and does not say so. */
+  compactRange(start: string, end: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Many changes that are written as one, or not at all. */
+export interface StateBatch {
+  put(key: string, value: Uint8Array): this;
+  del(key: string): this;
+  write(options?: { readonly sync?: boolean }): Promise<void>;
+}
+
+export interface DatabaseSnapshot {
+  close(): Promise<void>;
+}
+
+export interface RowIterator {
+  nextv(size: number): Promise<[string, Uint8Array][]>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the database in a folder whose files were checked; `fresh` if there was none.
+ * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
+ */
+export type OpenDatabase = (folder: string) => Promise<OpenedDatabase>;
+
+export interface OpenedDatabase {
+  readonly db: StateDatabase;
+  readonly fresh: boolean;
+  /** All rows, where they were read from the files: else they are read from `db`. */
+  readonly parts?: StateParts | undefined;
+}
+
+export const openLevelDatabase: OpenDatabase = async (folder) => {
+  const fresh = await makeFolder(folder);
+  const parts = fresh ? undefined : await loadParts(folder);
+  // The files are read as plain blocks.
+  const db: Level<string, Uint8Array> = new Level(folder, {
+    keyEncoding: 'utf8',
+    valueEncoding: 'view',
+    compression: false,
+  });
+  try {
+    await db.open({ createIfMissing: fresh });
+  } catch (error) {
+    throw openError(error, folder, fresh);
+  }
+  return { db: db as unknown as StateDatabase, fresh, parts };
+};
+
+async function makeFolder(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { recursive: true });
+    return (await readdir(folder)).length === 0;
+  } catch (cause) {
+    throw new TidemarkError('STORAGE_FAILED', `the state folder ${folder} cannot be made`, { cause });
+  }
+}
+
+async function loadParts(folder: string): Promise<StateParts> {
+  try {
+    return await loadState(folder);
+  } catch (error) {
+    if (!isTidemarkError(error, 'DATA_CORRUPT', 'FORMAT_UNKNOWN')) throw error;
+    throw damagedState(folder, error.message, error);
+  }
+}
+
+export function damagedState(folder: string, what: string, cause?: unknown): TidemarkError {
+  return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
+    next:
+      'Stop this coordinator, empty its state folder, and start it again: ' +
+      'a log that is whole is applied anew.',
+    cause,
+  });
+}
+
+function openError(error: unknown, folder: string, fresh: boolean): TidemarkError {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  const code = (cause as { readonly code?: unknown }).code;
+  if (code === 'LEVEL_LOCKED') {
+    return new TidemarkError('DATA_IN_USE', `another process uses ${folder}`, {
+      cause,
+      next: 'Stop the other process, or start this one with another data folder.',
+    });
+  }
+  if (fresh) return new TidemarkError('STORAGE_FAILED', `${folder} cannot be opened`, { cause });
+  return damagedState(folder, toTidemarkError(cause).message);
+}
