@@ -10,7 +10,7 @@ import {
   toTidemarkError,
   type Clock,
 } from '../base/index.ts';
-import { ClientService, insecureCredentials } from '../wire/index.ts';
+import { ClientService, INIT_FORMAT, insecureCredentials } from '../wire/index.ts';
 import type {
   AppliedItem,
   ClientCredentials,
@@ -96,8 +96,6 @@ interface Settings {
   readonly name: string;
   readonly clock: Clock;
 }
-
-const INIT_FORMAT = 1;
 
 interface RequestId {
   readonly sessionId: bigint;

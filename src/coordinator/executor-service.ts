@@ -9,7 +9,7 @@ import type { Logger } from '../ops/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import type { SchedulerEvent } from '../scheduler/index.ts';
 import type { OperationResult } from '../statemachine/index.ts';
-import { TaskResult, guardStream } from '../wire/index.ts';
+import { EXECUTOR_FORMAT, TaskResult, guardStream } from '../wire/index.ts';
 import type {
   ExecutorHeartbeat,
   ExecutorHello,
@@ -26,8 +26,6 @@ import { checkFormat } from './grpc-server.ts';
 import type { Proposer } from './proposer.ts';
 import { safeNumber } from './safe-number.ts';
 import { readSeal } from './seal-request.ts';
-
-export const EXECUTOR_FORMAT = 1;
 
 export interface ExecutorServiceOptions {
   readonly clusterId: string;

@@ -10,7 +10,7 @@ import { TidemarkError, clusterId, memberId, mutated } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { Member } from '../raft/index.ts';
 import type { AdmitReply, AdmitRequest, Credentials, InitReply, InitRequest } from '../wire/index.ts';
-import type { JoinReply, JoinRequest } from '../wire/index.ts';
+import { INIT_FORMAT, type JoinReply, type JoinRequest } from '../wire/index.ts';
 import { askStatus, sendAdmit, type CoordinatorAnswer } from './ask-coordinator.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { checkFormat } from './grpc-server.ts';
@@ -18,7 +18,6 @@ import { alreadyInitialised, checkAddresses, joinCluster, readMembers } from './
 import { PENDING_FILE, readIdentity, removePending, writeIdentity, type Identity } from './identity.ts';
 import { safeNumber } from './safe-number.ts';
 
-export const INIT_FORMAT = 1;
 const NEW = { joined: false, started: false, removed: false } as const;
 const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
 

@@ -16,7 +16,7 @@ import {
 } from '../base/index.ts';
 import type { Clock } from '../base/index.ts';
 import type { RaftNode } from '../raft/index.ts';
-import { decodeReplies, encodeEntry, nextLogTime } from '../statemachine/index.ts';
+import { decodeReplies, encodeEntry, LogClock } from '../statemachine/index.ts';
 import type { EntryItem, Operation, OperationResult } from '../statemachine/index.ts';
 import { notLeader } from './coded-error.ts';
 
@@ -146,13 +146,12 @@ class TurnProposer implements Proposer {
  * that a wall clock that jumps changes nothing.
  */
 function createStamp(options: ProposerOptions): (term: number) => number {
-  let began = { term: 0, logTimeMs: 0, monotonicMs: 0 };
+  const { appliedLogTimeMs, clock } = options;
+  let office = { term: 0, logClock: new LogClock(0, 0) };
   return (term) => {
-    if (began.term !== term) {
-      began = { term, logTimeMs: options.appliedLogTimeMs(), monotonicMs: options.clock.monotonicMs() };
-    }
-    const elapsedMs = options.clock.monotonicMs() - began.monotonicMs;
-    return nextLogTime({ lastLogTimeMs: began.logTimeMs, elapsedMs });
+    const [appliedMs, monotonicMs] = [appliedLogTimeMs(), clock.monotonicMs()];
+    if (office.term !== term) office = { term, logClock: new LogClock(appliedMs, monotonicMs) };
+    return office.logClock.at(monotonicMs, appliedMs);
   };
 }
 

@@ -1,6 +1,6 @@
 /** What the scheduler keeps while this node leads in one term. A new term begins with a new one. */
 import type { Cancel } from '../base/index.ts';
-import type { StateView } from '../statemachine/index.ts';
+import { LogClock, type StateView } from '../statemachine/index.ts';
 import type { Outcome, PlannerMemory, Sent, SourceFailures } from './planner/types.ts';
 
 const SENT_SLACK = 1_024;
@@ -13,8 +13,8 @@ export class Leadership {
   firstMissedMs: ReadonlyMap<number, number> = new Map();
   brakeSinceMs: number | undefined;
   outcomes: Outcome[] = [];
-  /** Log time and monotonic time at one moment: log time stands still while nothing is proposed. */
-  logTimeBase: { readonly logTimeMs: number; readonly monotonicMs: number };
+  /** What the state knows stands still while nothing is proposed; this goes on. */
+  readonly logClock: LogClock;
   wakeUp: Cancel | undefined;
   /** An event has asked for the next round; else only the tick has. */
   woken = false;
@@ -24,16 +24,7 @@ export class Leadership {
   constructor(term: number, monotonicMs: number, logTimeMs: number) {
     this.term = term;
     this.sinceMs = monotonicMs;
-    this.logTimeBase = { logTimeMs, monotonicMs };
-  }
-
-  /** Estimates the log time that an entry proposed now would carry. */
-  logTimeMs(appliedMs: number, monotonicMs: number): number {
-    const { logTimeBase } = this;
-    const estimate = logTimeBase.logTimeMs + Math.floor(monotonicMs - logTimeBase.monotonicMs);
-    if (appliedMs <= estimate) return estimate;
-    this.logTimeBase = { logTimeMs: appliedMs, monotonicMs };
-    return appliedMs;
+    this.logClock = new LogClock(logTimeMs, monotonicMs);
   }
 
   /** Forgets what was sent under tokens that are not current any more, once there is much of it. */

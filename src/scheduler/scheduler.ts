@@ -183,7 +183,7 @@ class LeaderScheduler implements Scheduler {
     const planned = plan({
       view,
       executors: ports.executors.observe(),
-      now: { monotonicMs, logTimeMs: leadership.logTimeMs(view.cluster.logTimeMs, monotonicMs) },
+      now: { monotonicMs, logTimeMs: leadership.logClock.at(monotonicMs, view.cluster.logTimeMs) },
       outcomes,
       memory: leadership.memory(),
       config: this.#config,

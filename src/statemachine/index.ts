@@ -22,7 +22,7 @@ export { decodeReplies } from './commands/replies.ts';
 export { reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';
 export { inspectSnapshot, snapshotAs, type SnapshotContents } from './foreign-snapshot.ts';
-export { nextLogTime } from './log-time.ts';
+export { LogClock } from './log-time.ts';
 export type { DigestAt } from './digest-history.ts';
 export { MemoryState } from './memory-state.ts';
 export {

@@ -116,3 +116,4 @@ export { CHANNEL_OPTIONS } from './channel-options.ts';
 export { LEADER_KEY, fromServiceError, isServiceError, toServiceError } from './service-error.ts';
 export { guardDownload } from './guarded-download.ts';
 export { guardStream, type GuardedStream, type StreamHandlers } from './guarded-stream.ts';
+export { EXECUTOR_FORMAT, INIT_FORMAT } from './formats.ts';

@@ -5,7 +5,7 @@ import {
   decodeReplies,
   encodeEntry,
   ENTRY_FORMAT,
-  nextLogTime,
+  LogClock,
   restoreStateMachine,
   type Entry,
   type Operation,
@@ -88,8 +88,14 @@ describe('a reply', () => {
 
 describe('log time', () => {
   it('is the last log time plus whole elapsed milliseconds', () => {
-    expect(nextLogTime({ lastLogTimeMs: 1_000, elapsedMs: 12.9 })).toBe(1_012);
-    expect(() => nextLogTime({ lastLogTimeMs: 1_000, elapsedMs: -1 })).toThrow(/does not go back/);
+    const clock = new LogClock(1_000, 50);
+    expect(clock.at(62.9, 1_000)).toBe(1_012);
+    expect(() => clock.at(49, 1_000)).toThrow(/does not go back/);
+  });
+
+  it('goes on from what the state shows, if that is later, and never back', () => {
+    const clock = new LogClock(1_000, 0);
+    expect([clock.at(10, 2_000), clock.at(15, 2_000), clock.at(15, 0)]).toEqual([2_000, 2_005, 2_005]);
   });
 });
 

@@ -7,6 +7,7 @@ import { assertNever, must, TidemarkError, type Cancel } from '../../base/index.
 import {
   CHANNEL_OPTIONS,
   ExecutorClient,
+  EXECUTOR_FORMAT,
   guardStream,
   type ExecutorWelcome,
   type FromExecutor,
@@ -15,13 +16,7 @@ import {
   type ToExecutor,
 } from '../../wire/index.ts';
 import type { Outgoing } from './outbox.ts';
-import {
-  EXECUTOR_FORMAT,
-  HELLO_TIMEOUT_MS,
-  type ClusterKnowledge,
-  type Incoming,
-  type SessionOptions,
-} from './protocol.ts';
+import { HELLO_TIMEOUT_MS, type ClusterKnowledge, type Incoming, type SessionOptions } from './protocol.ts';
 
 export type ConnectionEnd =
   | { readonly type: 'redirect'; readonly redirect: Redirect }

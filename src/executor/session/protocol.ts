@@ -3,8 +3,6 @@ import type { ChannelCredentials } from '@grpc/grpc-js';
 import { LIMITS, type Clock } from '../../base/index.ts';
 import type { ExecutorHello, ExecutorWelcome, TaskProgress, ToExecutor } from '../../wire/index.ts';
 
-export const EXECUTOR_FORMAT = 1;
-
 /** Everything a leader says after its welcome. */
 export type Incoming = Exclude<
   NonNullable<ToExecutor['body']>,

@@ -8,11 +8,11 @@ import {
   type SchedulerConfig,
 } from '../../../src/scheduler/index.ts';
 import {
+  LogClock,
   applyEntry,
   decodeEntry,
   decodeReplies,
   encodeEntry,
-  nextLogTime,
   type Operation,
   type OperationResult,
   type SourceRecord,
@@ -73,7 +73,7 @@ export class FakeCluster implements ExecutorPort, ProposePort {
   /** How often two proposals were under way at once. */
   overlaps = 0;
   #proposing = 0;
-  #logBase = { logTimeMs: 0, monotonicMs: 0 };
+  #logClock = new LogClock(0, 0);
 
   constructor(config: Partial<SchedulerConfig> = {}) {
     this.scheduler = createScheduler({
@@ -90,7 +90,7 @@ export class FakeCluster implements ExecutorPort, ProposePort {
   lead(): void {
     this.term += 1;
     const { logTimeMs } = this.world.state.cluster;
-    this.#logBase = { logTimeMs, monotonicMs: this.clock.monotonicMs() };
+    this.#logClock = new LogClock(logTimeMs, this.clock.monotonicMs());
     this.scheduler.onLeader(this.term);
   }
 
@@ -146,8 +146,8 @@ export class FakeCluster implements ExecutorPort, ProposePort {
 
   /** Commits operations as one entry of the present term. */
   commit(operations: readonly Operation[]): readonly OperationResult[] {
-    const elapsedMs = this.clock.monotonicMs() - this.#logBase.monotonicMs;
-    const logTimeMs = nextLogTime({ lastLogTimeMs: this.#logBase.logTimeMs, elapsedMs });
+    const applied = this.world.state.cluster.logTimeMs;
+    const logTimeMs = this.#logClock.at(this.clock.monotonicMs(), applied);
     const entry = { logTimeMs, wallMs: 1, items: [{ session: 0, sequence: 0, operations }] };
     this.world.index += 1;
     const position = { index: this.world.index, term: Math.max(1, this.term) };
