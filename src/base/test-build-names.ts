@@ -119,6 +119,7 @@ export const MUTATIONS = [
   'backup.checksumIgnored',
   'backup.termNotRaised',
   'backup.clusterIdKept',
+  'backup.recoverWithoutTail',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
 

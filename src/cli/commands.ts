@@ -173,6 +173,14 @@ const restoredMember = {
   peerAddress: address('Where other coordinators will reach the new member', '127.0.0.1:7301'),
   clientAddress: address('Where clients and executors will reach it', '127.0.0.1:7401'),
 };
+export const clusterRecoverOptions = {
+  dataFolder: requiredText('Folder of the member that is left; it stays as it is', { placeholder: 'FOLDER' }),
+  into: requiredText('Folder of the new member; empty, or made', { placeholder: 'FOLDER' }),
+  peerAddress: address('Where others will reach the new member, if not where they reached the old one'),
+  clientAddress: address('Where clients will reach it, if not where they reached the old one'),
+  confirmQuorumLost: flag('No majority of the old cluster will ever run again'),
+  ...general,
+};
 export const snapshotRestoreOptions = {
   file: snapshotFile,
   dataFolder: requiredText('Folder of the new member; empty, or made', { placeholder: 'FOLDER' }),
@@ -241,6 +249,13 @@ export const COMMANDS: readonly Command[] = [
     examples: ['tidemark cluster remove 3'],
     options: clusterRemoveOptions,
     load: async () => (await import('./commands/cluster-remove.ts')).run,
+  }),
+  command({
+    path: ['cluster', 'recover'],
+    summary: 'Make a new cluster from one member, after a majority was lost for ever',
+    examples: ['tidemark cluster recover --data-folder ./c1 --into ./new --confirm-quorum-lost'],
+    options: clusterRecoverOptions,
+    load: async () => (await import('./commands/cluster-recover.ts')).run,
   }),
   command({
     path: ['cluster', 'digest'],

@@ -1,6 +1,6 @@
 /** Consensus: a replicated log of opaque bytes with linearizable reads. */
-export { foundRaftFolder, makeRaftFolder, startRaftNode } from './driver/index.ts';
-export type { OfflineEntry } from './driver/index.ts';
+export { foundRaftFolder, makeRaftFolder, readRaftFolder, startRaftNode } from './driver/index.ts';
+export type { OfflineEntry, OfflineLog } from './driver/index.ts';
 export {
   createGrpcPeerTransport,
   type GrpcPeerTransport,

@@ -1,8 +1,9 @@
-/** Makes a member's log as a cluster's whole log so far, before it runs. */
+/** A member's log while it does not run: made as a cluster's whole log so far, or read. */
 import { TidemarkError, logIndex, must, type LogIndex, type Term } from '../../base/index.ts';
 import { initialConfiguration } from '../configuration.ts';
 import type { LogBase } from '../core/index.ts';
 import { makeEntry, type Entry } from '../entry.ts';
+import type { LogStore } from '../log-store/index.ts';
 import type { Member, RaftOptions } from '../types.ts';
 import { openLog } from './start.ts';
 
@@ -60,4 +61,34 @@ export async function foundRaftFolder(founded: FoundedLog): Promise<void> {
   } finally {
     await store.close();
   }
+}
+export interface OfflineLog {
+  /** The latest term that this member knew. */
+  readonly term: Term;
+  readonly lastIndex: LogIndex;
+  /** What was compacted away ends here. */
+  readonly baseIndex: LogIndex;
+  /** Entries from `first` on, to the end. */
+  entries(first: LogIndex): AsyncGenerator<OfflineEntry, void, undefined>;
+  close(): Promise<void>;
+}
+
+/** Opens the log of a member that does not run. @throws TidemarkError as `startRaftNode`. */
+export async function readRaftFolder(place: Place): Promise<OfflineLog> {
+  const store: LogStore = await openLog(place, true);
+  const { lastIndex } = store;
+  return {
+    term: store.hardState.term,
+    lastIndex,
+    baseIndex: store.base.index,
+    async *entries(first) {
+      for (let at: LogIndex = first; at <= lastIndex;) {
+        const read = await store.read(at, { entries: BATCH, bytes: 4 * 1024 * 1024 });
+        must(read[0], `entry ${at}`);
+        for (const { term, data } of read) yield { term, data };
+        at = logIndex(at + read.length);
+      }
+    },
+    close: () => store.close(),
+  };
 }
