@@ -25,8 +25,11 @@ export async function freePorts(count) {
   return ports;
 }
 
-/** @param kind 'kv', 'nothing', or { etcd: path of the program } */
-export async function startCluster(kind) {
+/**
+ * @param kind 'kv', 'nothing', or { etcd: path of the program }
+ * @param stages whether coordinators tell their stages (stages-hook.mjs)
+ */
+export async function startCluster(kind, { stages = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
   const ports = await freePorts(6);
   const clients = ports.slice(0, 3).map((port) => `127.0.0.1:${port}`);
@@ -54,7 +57,8 @@ export async function startCluster(kind) {
   };
   const start = (n) => {
     const [program, words] = command(n);
-    const env = { ...process.env, UV_THREADPOOL_SIZE: '8' };
+    const hook = { NODE_OPTIONS: `--import ${at('./stages-hook.mjs')}`, TIDEMARK_BENCH_STAGES: folder };
+    const env = { ...process.env, UV_THREADPOOL_SIZE: '8', ...(stages ? hook : {}) };
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', kind.etcd === undefined ? 'inherit' : 'ignore'],
       env,
@@ -65,6 +69,7 @@ export async function startCluster(kind) {
   const nodes = [0, 1, 2].map(start);
   return {
     clients,
+    folder,
     nodes,
     restart(n) {
       nodes[n] = start(n);

@@ -1,9 +1,12 @@
-// npm run bench:raft [-- --seconds N --runs N --etcd PROGRAM]
+// npm run bench:raft [-- --seconds N --runs N --etcd PROGRAM --stages]
 // Writes per second of three real processes with the client on the same machine, 128-byte values, at several
 // numbers of writes in flight: consensus alone (the state machine does nothing), keys and values applied, and
-// etcd beside them in the same run where its program is given. Interleaved runs; medians and ratios.
-import { readFileSync } from 'node:fs';
+// etcd beside them in the same run where its program is given. Interleaved runs; medians and ratios. Each side
+// is warmed first: fresh JavaScript is compiled while it runs, which takes some 30,000 writes.
+// --stages: where the leader's main thread spends its time, by samples; these runs are slower.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { connect } from '../dist/client/index.js';
 import { median, startCluster, until } from './cluster.mjs';
@@ -16,12 +19,15 @@ const { values: options } = parseArgs({
     inflight: { type: 'string', default: '1,64,256,1000' },
     etcd: { type: 'string' },
     only: { type: 'string' },
+    stages: { type: 'boolean', default: false },
   },
 });
 const SECONDS = Number(options.seconds);
 const IN_FLIGHT = options.inflight.split(',').map(Number);
 const VALUE = Buffer.alloc(128, 'v');
 const KEYS = 10_000;
+const WARM_SECONDS = 3;
+const WARM_IN_FLIGHT = 256;
 const say = (line) => process.stdout.write(`${line}\n`);
 
 /** Processor seconds that a process has used (Linux; ticks of 10 ms). */
@@ -34,20 +40,40 @@ function cpuSeconds(pid) {
 
 /** Measures a load with what the servers (each of the three, the busiest first) and this client used. */
 async function measured(cluster, inFlight, put) {
+  const signal = () => {
+    if (options.stages) for (const { pid } of cluster.nodes) process.kill(pid, 'SIGUSR2');
+  };
+  signal();
   const before = cluster.nodes.map(({ pid }) => cpuSeconds(pid));
   const own = process.cpuUsage();
   const result = await load(inFlight, put);
   const { user, system } = process.cpuUsage(own);
-  const used = cluster.nodes.map(({ pid }, n) => (cpuSeconds(pid) - before[n]) * 1e6).sort((a, b) => b - a);
-  return { ...result, cpu: [...used, user + system].map((us) => us / result.writes) };
+  const used = cluster.nodes
+    .map(({ pid }, n) => ({ pid, us: (cpuSeconds(pid) - before[n]) * 1e6 }))
+    .sort((a, b) => b.us - a.us);
+  signal();
+  const stages = options.stages ? await stagesOf(cluster, used[0].pid) : undefined;
+  const cpu = [...used.map(({ us }) => us), user + system].map((us) => us / result.writes);
+  return { ...result, cpu, stages };
 }
 
-/** Runs `inFlight` writers for a while; writes per second and latencies of the second half of the time. */
-async function load(inFlight, put) {
+/** What the leader's main thread did, in microseconds. */
+async function stagesOf({ nodes, folder }, leader) {
+  const files = nodes.map(({ pid }) => join(folder, `${pid}.json`));
+  await until('stages', async () => {
+    if (!files.every((file) => existsSync(file))) throw new Error('not written yet');
+  });
+  const stages = JSON.parse(readFileSync(join(folder, `${leader}.json`), 'utf8'));
+  for (const file of files) rmSync(file);
+  return stages;
+}
+
+/** Runs `inFlight` writers for a while; writes per second and latencies after the first quarter of it. */
+async function load(inFlight, put, seconds = SECONDS) {
   const latencies = [];
   const began = performance.now();
-  const warm = began + (SECONDS * 1_000) / 4;
-  const end = began + SECONDS * 1_000;
+  const warm = began + (seconds * 1_000) / 4;
+  const end = began + seconds * 1_000;
   let n = 0;
   const writer = async () => {
     for (;;) {
@@ -59,6 +85,7 @@ async function load(inFlight, put) {
     }
   };
   await Promise.all(Array.from({ length: inFlight }, writer));
+  if (latencies.length === 0) throw new Error(`no write ended in ${seconds} s with ${inFlight} in flight`);
   latencies.sort((a, b) => a - b);
   const percentile = (part) => latencies[Math.floor(latencies.length * part)];
   return {
@@ -70,13 +97,14 @@ async function load(inFlight, put) {
 }
 
 async function runTidemark(kind, record) {
-  const cluster = await startCluster(kind);
+  const cluster = await startCluster(kind, { stages: options.stages });
   const client = connect({ endpoints: cluster.clients, deadlineMs: 20_000 });
   try {
     if (kind === 'kv') await until('init', () => client.init(cluster.clients));
     await until('first write', () => client.kv.put('first', 'x'));
-    for (const inFlight of IN_FLIGHT)
-      record(inFlight, await measured(cluster, inFlight, (key) => client.kv.put(key, VALUE)));
+    const put = (key) => client.kv.put(key, VALUE);
+    await load(WARM_IN_FLIGHT, put, WARM_SECONDS);
+    for (const inFlight of IN_FLIGHT) record(inFlight, await measured(cluster, inFlight, put));
   } finally {
     client.close();
     await cluster.stop();
@@ -88,8 +116,9 @@ async function runEtcd(program, record) {
   const clients = cluster.clients.map((address) => new EtcdClient(address));
   try {
     const leader = await until('leader', () => Promise.any(clients.map((client) => client.leads())));
-    for (const inFlight of IN_FLIGHT)
-      record(inFlight, await measured(cluster, inFlight, (key) => leader.put(key, VALUE)));
+    const put = (key) => leader.put(key, VALUE);
+    await load(WARM_IN_FLIGHT, put, WARM_SECONDS);
+    for (const inFlight of IN_FLIGHT) record(inFlight, await measured(cluster, inFlight, put));
   } finally {
     for (const client of clients) client.close();
     await cluster.stop();
@@ -100,7 +129,9 @@ const sides = [
   ['nothing', (record) => runTidemark('nothing', record)],
   ['kv', (record) => runTidemark('kv', record)],
   ...(options.etcd === undefined ? [] : [['etcd', (record) => runEtcd(options.etcd, record)]]),
-].filter(([name]) => options.only === undefined || options.only.split(',').includes(name));
+]
+  .filter(([name]) => !(options.stages && name === 'etcd'))
+  .filter(([name]) => options.only === undefined || options.only.split(',').includes(name));
 
 say(`${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}, Node ${process.version}`);
 say('three processes and the client on one machine; 128-byte values, 10,000 keys');
@@ -118,6 +149,11 @@ for (let run = 1; run <= Number(options.runs); run++) {
       const latency = `p50 ${p50.toFixed(2)} ms  p99 ${p99.toFixed(2)} ms`;
       const used = cpu.map((us) => us.toFixed(1)).join(' ');
       say(`run ${run}  ${key.padEnd(14)}${rate}/s  ${latency}  cpu ${used} us`);
+      if (result.stages === undefined) return;
+      const { idle = 0, ...stages } = result.stages;
+      const parts = Object.entries(stages).sort(([, a], [, b]) => b - a);
+      const told = parts.map(([stage, us]) => `${stage} ${(us / result.writes).toFixed(2)}`).join(', ');
+      say(`       leader's main thread, us per write: ${told}; idle ${(idle / result.writes).toFixed(2)}`);
     });
   }
 }
