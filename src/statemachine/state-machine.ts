@@ -1,9 +1,10 @@
 /**
  * The replicated state of one coordinator: what the Raft log is applied to, and what everything else reads.
  */
-import { assert, LIMITS, TidemarkError } from '../base/index.ts';
+import { assert, LIMITS, mutated, TidemarkError } from '../base/index.ts';
 import { applyEntry } from './commands/apply.ts';
 import { decodeEntry } from './commands/entry.ts';
+import type { Entry } from './commands/operations.ts';
 import { encodeReplies } from './commands/replies.ts';
 import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts';
 import type { MemoryState } from './memory-state.ts';
@@ -125,7 +126,7 @@ class DurableStateMachine implements StateMachine {
     const reply =
       entry.data.length === 0
         ? new Uint8Array(0)
-        : encodeReplies(applyEntry(this.#state, decodeEntry(entry.data), entry));
+        : encodeReplies(applyEntry(this.#state, decoded(entry.data), entry));
     this.#state.appliedIndex = entry.index;
     this.#state.appliedTerm = entry.term;
     return reply;
@@ -163,6 +164,11 @@ class DurableStateMachine implements StateMachine {
   async close(): Promise<void> {
     await this.#store.close();
   }
+}
+
+function decoded(data: Uint8Array): Entry {
+  const entry = decodeEntry(data);
+  return mutated('state.appliesOwnClock') ? { ...entry, wallMs: Math.round(performance.now() * 1_000) } : entry;
 }
 
 /**

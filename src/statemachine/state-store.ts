@@ -111,8 +111,11 @@ export class StateStore {
       if (bytes === undefined) batch.del(place + fullKey);
       else batch.put(place + fullKey, bytes);
     }
-    batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
-    await this.#inTurn(() => batch.write());
+    await this.#inTurn(async () => {
+      if (mutated('state.headWrittenApart')) await batch.write();
+      batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
+      await batch.write();
+    });
     this.#head = next;
   }
 
@@ -138,10 +141,11 @@ export class StateStore {
     assert(appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
     const { clusterId, appliedIndex: previousIndex } = this.#head;
     const next = { clusterId, appliedIndex, appliedTerm, digest, previousIndex, installed: true, place };
+    const sync = !mutated('state.installNotSynced');
     await this.#inTurn(async () => {
       // Its rows first: a crash before the head is written leaves the old state.
-      await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
-      await this.#db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes).write({ sync: true });
+      if (sync) await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
+      await this.#db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes).write({ sync });
     });
     this.#head = next;
     this.sweepLater();

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   bridge,
   deafLeader,
+  emptyAppend,
   endedLeader,
   halfDeafFollower,
   hangingDisk,
@@ -53,6 +54,7 @@ describe('placed faults', () => {
     ['a follower that was stopped does not campaign over unread heartbeats [R18]', wokenFollower],
     ['a leader whose process ends is followed within half a second', endedLeader],
     ['nobody reads from a leader that was stopped and cut off [R60 R62]', strandedLeader],
+    ['an append without entries proves nothing of a log that ends otherwise', emptyAppend],
     ['a leader whose disk hangs gives way', hangingDisk],
     ['a leader that was stopped does not believe itself when it wakes [R60]', wokenLeader],
   ])('%s', async (_name, scenario) => {

@@ -46,7 +46,7 @@ export function onAppend(s: CoreState, from: MemberId, message: Append): void {
   // Beyond what this append proved equal, this log may hold entries that were never committed.
   const known = mutated('raft.commitBeyondVerified') ? s.log.lastIndex : verified;
   commitTo(s, Math.min(message.commit, known));
-  acknowledge(s, from, verified);
+  acknowledge(s, from, mutated('raft.ackWholeLog') ? s.log.lastIndex : verified);
 }
 
 function acknowledge(s: CoreState, to: MemberId, index: LogIndex): void {

@@ -280,7 +280,8 @@ function onPersisted(s: CoreState, sequence: number): void {
 }
 
 function applicable(s: CoreState): LogIndex {
-  return logIndex(Math.min(s.durability.durableIndex, s.commit));
+  const commit = s.role === 'leader' && mutated('raft.replyBeforeCommit') ? s.log.lastIndex : s.commit;
+  return logIndex(Math.min(s.durability.durableIndex, commit));
 }
 
 function onMessage(s: CoreState, from: MemberId, message: Message): void {

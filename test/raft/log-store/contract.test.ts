@@ -24,6 +24,7 @@ import {
   type LogStoreOptions,
 } from '../../../src/raft/log-store/index.ts';
 import { rule } from '../../support/rule.ts';
+import { SimDisk } from '../simulation/disk.ts';
 import { Chance } from '../simulation/loop.ts';
 import { configurationOf } from '../support/membership.ts';
 
@@ -86,6 +87,15 @@ const media: readonly (readonly [string, (name: string) => Medium])[] = [
       const disk = new MemoryDisk();
       return {
         open: async (changes) => openLogStore(disk.open(), disk.openWitness(), optionsFor('memory', changes)),
+      };
+    },
+  ],
+  [
+    'a simulated disk',
+    () => {
+      const disk = new SimDisk({ later: queueMicrotask });
+      return {
+        open: async (changes) => openLogStore(disk.open(), disk.openWitness(), optionsFor('sim', changes)),
       };
     },
   ],

@@ -23,6 +23,8 @@ const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits', 'tiny-logs'];
 
 const OFTEN: readonly Fault[] = [
   'crash-in-install',
+  'crash-in-install',
+  'wipe',
   'crash-of-all',
   'lost-record',
   'bit-flip',
@@ -80,7 +82,7 @@ export class Faults {
   }
 
   #network(fault: Fault, victim: SimMember): void {
-    const { network } = this.#simulation;
+    const { network, loop } = this.#simulation;
     const chance = this.#chance;
     const ids = this.#simulation.members.map(({ id }) => id);
     this.#simulation.counts.add(fault);
@@ -89,9 +91,11 @@ export class Faults {
     else if (fault === 'straggler') network.faults.straggle = chance.pick([0.05, 0.2]);
     else if (fault === 'replay') network.faults.replay = chance.pick([0.02, 0.1]);
     else if (fault === 'flapping') this.#flap(victim, chance.between(4, 20));
-    else if (fault === 'isolation')
+    else if (fault === 'isolation') {
       cut(this.#simulation, (from, to) => (from === victim.id) !== (to === victim.id));
-    else if (fault === 'one-way-cut') {
+      // Clients that do not know go on asking it.
+      for (const ms of [5, 20, 60]) loop.after(ms, () => void this.#simulation.clients.writeAt(victim));
+    } else if (fault === 'one-way-cut') {
       const outward = chance.hits(0.5);
       cut(this.#simulation, (from, to) => (outward ? from : to) === victim.id);
     } else if (fault === 'ring') {
@@ -241,8 +245,8 @@ export class Faults {
     const entries = keys.filter((name) => name.startsWith('e'));
     if (keys.length === 0) return false;
     if (fault === 'wipe') disk.wipe();
-    else if (fault === 'bit-flip') disk.flip(chance.pick(keys), () => chance.next());
-    else if (fault === 'lost-record') disk.forget(chance.pick(keys));
+    else if (fault === 'bit-flip') disk.flip(this.#recordOf(keys), () => chance.next());
+    else if (fault === 'lost-record') disk.forget(this.#recordOf(keys));
     else if (fault === 'torn-batch') {
       // The hard state of a batch is there and its last entry is not.
       const last = entries.at(-1);
@@ -257,6 +261,11 @@ export class Faults {
       disk.rollBack(image);
     }
     return true;
+  }
+
+  /** One of a log's records; often the one that holds term and vote. */
+  #recordOf(keys: readonly string[]): string {
+    return this.#chance.hits(0.3) ? HARD_STATE_KEY.toString() : this.#chance.pick(keys);
   }
 
   /** Of the state, what is lost as a whole can be applied anew if the log still has it. */

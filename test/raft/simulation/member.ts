@@ -6,7 +6,7 @@ import { STATE_FORMAT } from '../../../src/statemachine/index.ts';
 import { SimClock } from './clock.ts';
 import { SimDisk } from './disk.ts';
 import type { Chance, SimLoop } from './loop.ts';
-import type { SimNetwork } from './network.ts';
+import type { Receive, SimNetwork } from './network.ts';
 import { SimState } from './state.ts';
 
 const CLUSTER = clusterId('0123456789abcdef0123456789abcdef');
@@ -58,6 +58,8 @@ export class SimMember {
   diskMs = 1;
   /** What was done to its disks, if anything: it may then refuse to start. */
   damage: string | undefined;
+  /** Gives it a frame as if it came from that peer. */
+  receive: Receive = () => undefined;
   /** Called once when a snapshot has been installed, before the log follows. */
   afterInstall: (() => void) | undefined;
   /** Its disk was found to be damaged: an operator has to replace it. */
@@ -200,11 +202,12 @@ export class SimMember {
         if (life === this.#lives) network.send(id, to, frame);
       },
       onFrame: (receive: (from: MemberId, frame: Uint8Array) => void): void => {
-        network.attach(id, (from, frame) => {
+        this.receive = (from, frame) => {
           this.#inLife(life, 'rest', () => {
             receive(from, frame);
           });
-        });
+        };
+        network.attach(id, this.receive);
       },
       onPeerGone: (hear: (gone: MemberId) => void): void => {
         network.attachMourner(id, (gone) => {

@@ -1,5 +1,7 @@
 /** Faults placed by hand, where chance would take long: each ends in what the cluster must have done. */
 import { must, type MemberId } from '../../../src/base/index.ts';
+import type { CoreView } from '../../../src/raft/driver/index.ts';
+import { encodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { SimMember } from './member.ts';
 import { Violation } from './oracles.ts';
 import { Simulation } from './simulation.ts';
@@ -157,4 +159,56 @@ export async function wokenLeader(seed: number): Promise<void> {
     if (simulation.chance.hits(0.02)) simulation.load();
   }
   await simulation.mustRecover();
+}
+
+/**
+ * A follower whose log ends otherwise gets an append without entries, which proves nothing of that end. Our
+ * leaders begin where the logs meet and send none; another implementation's do.
+ */
+export async function emptyAppend(seed: number): Promise<void> {
+  const { simulation, leader: old } = await established(seed, 3);
+  const { network } = simulation;
+  const [one, two] = others(simulation, old.id);
+  const [next, third] = [must(one, 'a follower'), must(two, 'another')];
+  await simulation.advance(500);
+  const met = must(old.running, 'the old leader').driver.core.lastIndex;
+  separate(simulation, old);
+  for (let write = 0; write < 8; write++) void simulation.clients.writeAt(old);
+  await simulation.until(20_000, 'another leader', () => {
+    const now = simulation.leader();
+    return now !== undefined && now !== old;
+  });
+  const leader = must(simulation.leader(), 'the new leader');
+  for (let write = 0; write < 2; write++) void simulation.clients.writeAt(leader);
+  await simulation.advance(300);
+  // From now on the third one is cut off, and the old leader hears this append alone.
+  separate(simulation, leader === next ? third : next);
+  const { term, commitIndex, termAt } = viewOf(leader);
+  const prevTerm = must(termAt(met), 'a term');
+  const message = {
+    type: 'append',
+    term,
+    prevIndex: met,
+    prevTerm,
+    commit: commitIndex,
+    entries: [],
+  } as const;
+  network.unblock(old.id, leader.id);
+  old.receive(leader.id, encodeFrame([message]));
+  await simulation.advance(400);
+  network.heal();
+  await simulation.mustRecover();
+}
+
+function viewOf(member: SimMember): Pick<CoreView, 'term' | 'commitIndex' | 'termAt'> {
+  const { core } = must(member.running, 'a running member').driver;
+  const { term, commitIndex } = core;
+  return { term, commitIndex, termAt: (index) => core.termAt(index) };
+}
+
+function separate(simulation: Simulation, member: SimMember): void {
+  for (const { id } of others(simulation, member.id)) {
+    simulation.network.block(id, member.id);
+    simulation.network.block(member.id, id);
+  }
 }

@@ -7,10 +7,12 @@ import { setMutation } from '../../../src/base/test-build-active.ts';
 import { Violation } from './oracles.ts';
 import { runSeed } from './run.ts';
 import { UNDECIDED } from './simulation.ts';
-import { deafLeader, hangingDisk, returningFollower, strandedLeader } from './scenarios.ts';
+import { deafLeader, emptyAppend, hangingDisk, returningFollower, strandedLeader } from './scenarios.ts';
 
 export interface SeededBug {
   readonly name: MutationName;
+  /** Its number in the list of bugs that every harness must find. */
+  readonly row?: number;
   /** A fault that is placed, where chance would take long. @default seeds by chance */
   readonly placed?: (seed: number) => Promise<void>;
   /** A seed that revealed it, where the first ones do not: tests begin there. */
@@ -18,18 +20,30 @@ export interface SeededBug {
 }
 
 export const SEEDED_BUGS: readonly SeededBug[] = [
-  { name: 'raft.ackBeforePersist' },
-  { name: 'raft.voteNotPersisted' },
-  { name: 'raft.commitOlderTermByCounting' },
-  { name: 'raft.voteWithoutLogCheck' },
-  { name: 'raft.readIndexWithoutQuorum', placed: strandedLeader },
-  { name: 'raft.readIndexBeforeOwnTermCommit' },
-  { name: 'raft.olderTermAccepted', revealedBy: 40 },
-  { name: 'raft.goesOnAfterFailedWrite', revealedBy: 5 },
-  { name: 'raft.noDiskWatch', placed: hangingDisk },
-  { name: 'state.sessionNotDeduplicated' },
-  { name: 'raft.noPreVote', placed: returningFollower },
-  { name: 'raft.noCheckQuorum', placed: deafLeader },
+  { name: 'raft.ackBeforePersist', row: 1 },
+  { name: 'raft.replyBeforeCommit', row: 2 },
+  { name: 'raft.voteNotPersisted', row: 3 },
+  { name: 'raft.commitOlderTermByCounting', row: 4 },
+  { name: 'raft.voteWithoutLogCheck', row: 5 },
+  { name: 'raft.ackWholeLog', row: 7, placed: emptyAppend },
+  { name: 'raft.commitBeyondVerified', row: 8, placed: emptyAppend },
+  { name: 'raft.olderTermAccepted', row: 10, revealedBy: 40 },
+  { name: 'raft.readIndexWithoutQuorum', row: 11, placed: strandedLeader },
+  { name: 'raft.readIndexBeforeOwnTermCommit', row: 14 },
+  { name: 'state.sessionNotDeduplicated', row: 15 },
+  { name: 'state.snapshotWithoutSessions', row: 16 },
+  { name: 'state.snapshotOfTwoMoments', row: 18 },
+  { name: 'state.installNotSynced', row: 19 },
+  { name: 'state.headWrittenApart', row: 21 },
+  { name: 'state.appliesOwnClock', row: 22 },
+  { name: 'raft.noPreVote', row: 45, placed: returningFollower },
+  { name: 'raft.noCheckQuorum', row: 45, placed: deafLeader },
+  { name: 'raft.noDiskWatch', row: 46, placed: hangingDisk },
+  { name: 'raft.goesOnAfterFailedWrite', row: 47, revealedBy: 5 },
+  { name: 'raft.missingHardStateIsFresh', row: 49 },
+  { name: 'state.compareIgnored', row: 52 },
+  { name: 'raft.compactBeforeFlush' },
+  { name: 'raft.installKeepsConflict' },
 ];
 
 const SEEDS_MAX = 300;
@@ -72,7 +86,7 @@ export async function hunt(prefix: string, say: (line: string) => void): Promise
     if (found !== undefined) detected++;
     const seen = found === undefined ? 'MISSED  ' : 'detected';
     const how = found === undefined ? `in ${SEEDS_MAX} seeds` : `seeds ${found.seeds}: ${found.violation}`;
-    say(`${seen}  ${bug.name}  ${how}`);
+    say(`${seen}  ${String(bug.row ?? '-').padStart(2)}  ${bug.name}  ${how}`);
   }
   say(`${detected} / ${bugs.length} detected`);
   return detected === bugs.length && bugs.length > 0 ? 0 : 1;
