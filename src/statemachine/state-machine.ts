@@ -168,7 +168,9 @@ class DurableStateMachine implements StateMachine {
 
 function decoded(data: Uint8Array): Entry {
   const entry = decodeEntry(data);
-  return mutated('state.appliesOwnClock') ? { ...entry, wallMs: Math.round(performance.now() * 1_000) } : entry;
+  return mutated('state.appliesOwnClock')
+    ? { ...entry, wallMs: Math.round(performance.now() * 1_000) }
+    : entry;
 }
 
 /**

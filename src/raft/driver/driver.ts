@@ -62,7 +62,16 @@ export interface DriverParts {
 /** What an observer may see of the core. */
 export type CoreView = Pick<
   RaftCore,
-  'term' | 'role' | 'vote' | 'commitIndex' | 'baseIndex' | 'lastIndex' | 'termAt' | 'entries'
+  | 'term'
+  | 'role'
+  | 'vote'
+  | 'commitIndex'
+  | 'baseIndex'
+  | 'lastIndex'
+  | 'termAt'
+  | 'entries'
+  | 'configuration'
+  | 'configurationAt'
 >;
 
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;

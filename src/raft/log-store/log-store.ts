@@ -126,32 +126,33 @@ async function createLog(parts: Parts): Promise<LogStore> {
   if (found.length > 0) throw new TidemarkError('DATA_CORRUPT', 'there is a log, but not whose it is');
   if (options.mustExist || (await witness.read()) > 0)
     throw new TidemarkError('DATA_CORRUPT', 'the log is gone: what this member voted is not known');
-  const hardState: StoredHardState = {
-    term: makeTerm(0),
-    vote: undefined,
-    lastIndex: logIndex(0),
-    lastTerm: makeTerm(0),
-    base: EMPTY_BASE,
-    writes: 1,
-  };
   const puts = [
     [IDENTITY_KEY, encodeIdentity(options)],
-    [HARD_STATE_KEY, encodeHardState(hardState)],
+    [HARD_STATE_KEY, encodeHardState(FIRST)],
   ] as const;
   await kv.write({ puts, deletes: [] }, { sync: options.sync });
-  await witness.advance(hardState.writes);
-  return new RecordLogStore({
-    ...parts,
-    hardState,
-    start: EMPTY_START,
-    bytes: 0,
-    loaded: { runs: new TermRuns(), later: [], tail: [] },
-  });
+  await witness.advance(FIRST.writes);
+  return emptyLog(parts);
+}
+
+const FIRST: StoredHardState = {
+  term: makeTerm(0),
+  vote: undefined,
+  lastIndex: logIndex(0),
+  lastTerm: makeTerm(0),
+  base: EMPTY_BASE,
+  writes: 1,
+};
+
+function emptyLog(parts: Parts): LogStore {
+  const loaded = { runs: new TermRuns(), later: [], tail: [] };
+  return new RecordLogStore({ ...parts, hardState: FIRST, start: EMPTY_START, bytes: 0, loaded });
 }
 
 async function loadLog(parts: Parts): Promise<LogStore> {
   const { kv, witness } = parts;
   const stored = await kv.get(HARD_STATE_KEY);
+  if (stored === undefined && mutated('raft.missingHardStateIsFresh')) return emptyLog(parts);
   if (stored === undefined) throw new TidemarkError('DATA_CORRUPT', 'the hard state is missing');
   const hardState = decodeHardState(stored);
   const seen = await witness.read();
