@@ -60,19 +60,7 @@ export interface DriverParts {
 }
 
 /** What an observer may see of the core. */
-export type CoreView = Pick<
-  RaftCore,
-  | 'term'
-  | 'role'
-  | 'vote'
-  | 'commitIndex'
-  | 'baseIndex'
-  | 'lastIndex'
-  | 'termAt'
-  | 'entries'
-  | 'configuration'
-  | 'configurationAt'
->;
+export type CoreView = Omit<RaftCore, 'step' | 'planChange'>;
 
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
 
