@@ -2,7 +2,15 @@
  * X.509 certificates (RFC 5280) on the curve P-256: an authority, and what it signs. No more than a
  * development set needs; certificates for production come from the authority of the house.
  */
-import { createHash, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto';
+import {
+  X509Certificate,
+  createHash,
+  createPrivateKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+  type KeyObject,
+} from 'node:crypto';
 import { isIP } from 'node:net';
 import {
   bits,
@@ -56,6 +64,13 @@ const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const CERTIFICATE_SIGN = Buffer.from([0x04]);
 const DIGITAL_SIGNATURE = Buffer.from([0x80]);
+
+/** Takes up an authority that was made before. @throws Error when one of the two cannot be read. */
+export function loadAuthority(files: SignedCertificate): Authority {
+  const { publicKey, subject } = new X509Certificate(files.certificate);
+  const privateKey = createPrivateKey(files.key);
+  return { ...files, name: subject.replace(/^CN=/, ''), publicKey, privateKey };
+}
 
 /** Makes an authority that signs itself. */
 export function makeAuthority(name: string, validity: Validity): Authority {

@@ -139,6 +139,11 @@ export const certsCreateOptions = {
   hosts: list('Hosts of the coordinators, one each, in the order of cluster init', {
     fallback: '127.0.0.1,127.0.0.1,127.0.0.1',
   }),
+  firstMember: integer('Id of the first one; above 1 the authorities in the folder sign', {
+    min: 1,
+    max: 1_000_000_000,
+    fallback: 1,
+  }),
   days: integer('Days for which they are valid', { min: 1, max: 825, fallback: 90 }),
   ...general,
 };

@@ -19,6 +19,35 @@ async function made(hosts?: readonly string[]): Promise<CertificateFolder> {
 
 const validity = { notBefore: new Date('2026-01-02T03:04:05Z'), notAfter: new Date('2051-06-07T08:09:10Z') };
 
+describe('certificates of members that come later', () => {
+  it('are signed by the authorities of the first set, and name the ids', async () => {
+    const { folder } = await made(['127.0.0.1']);
+    const names = await writeDevelopmentSet({
+      folder,
+      hosts: ['a.example', 'b.example'],
+      days: 2,
+      firstMember: 4,
+    });
+    expect(names.filter((name) => name.endsWith('.pem'))).toEqual([
+      'peer-4.pem',
+      'coordinator-4.pem',
+      'peer-5.pem',
+      'coordinator-5.pem',
+    ]);
+    const read = async (name: string): Promise<X509Certificate> =>
+      new X509Certificate(await readFile(join(folder, name)));
+    const [authority, fifth] = [await read('peer-ca.pem'), await read('peer-5.pem')];
+    expect([fifth.checkIssued(authority), fifth.verify(authority.publicKey)]).toEqual([true, true]);
+    expect(fifth.subjectAltName).toContain('URI:tidemark:member:5');
+  });
+
+  it('need a first set', async () => {
+    const { folder } = await made(['127.0.0.1']);
+    const later = { folder: join(folder, 'nothing'), hosts: ['a.example'], days: 2, firstMember: 2 };
+    await expect(writeDevelopmentSet(later)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' });
+  });
+});
+
 describe('a certificate', () => {
   const authority = makeAuthority('the authority', validity);
   const subject = {

@@ -7,7 +7,7 @@ let certificates: CertificateFolder;
 let cluster: TestCluster | undefined;
 
 beforeAll(async () => {
-  certificates = await CertificateFolder.make();
+  certificates = await CertificateFolder.make(['127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.1']);
 });
 afterEach(async () => {
   await cluster?.stop();
@@ -29,6 +29,25 @@ describe('a cluster with certificates', () => {
       next: expect.stringContaining('--client-cert'),
     });
     plain.close();
+  });
+
+  test('takes a new member whose certificate names the id that it gets, and nobody else', async () => {
+    let shown = 3;
+    cluster = await TestCluster.formedWithSpare(3, {
+      of: (position) => certificates.credentials(position + 1, undefined, position === 3 ? shown : undefined),
+      client: certificates.clientCredentials(),
+    });
+    const client = cluster.client({ endpoints: cluster.addresses.slice(0, 3) });
+    await expect(client.membership.add(cluster.advertised(3))).rejects.toMatchObject({
+      code: 'MEMBER_UNREACHABLE',
+      next: expect.stringContaining('certificate'),
+    });
+    expect((await client.members()).members).toHaveLength(3);
+    await cluster.stopOne(3);
+    shown = 4;
+    await cluster.startOne(3);
+    expect(await client.membership.add(cluster.advertised(3))).toMatchObject({ memberId: 4n });
+    expect(await client.transferLeader(4)).toBe(4n);
   });
 
   test('is not formed with a member that shows the certificate of another', async () => {

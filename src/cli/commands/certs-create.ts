@@ -6,14 +6,14 @@ import type { Values } from '../option.ts';
 
 /** Writes two authorities, a pair of certificates for each coordinator and one for clients. */
 export const run: Run<Values<typeof certsCreateOptions>> = async ({ values, output }) => {
-  const { out, hosts, days } = values;
+  const { out, hosts, days, firstMember } = values;
   if (hosts.length === 0 || hosts.length > LIMITS.membersMax) {
     throw new TidemarkError(
       'CONFIG_INVALID',
       `--hosts names ${hosts.length} hosts, not 1 to ${LIMITS.membersMax}`,
     );
   }
-  const files = await writeDevelopmentSet({ folder: out, hosts, days });
+  const files = await writeDevelopmentSet({ folder: out, hosts, days, firstMember });
   output.result({ folder: out, files }, () =>
     [
       `${files.length} files in ${out}`,
