@@ -232,4 +232,41 @@ describe('a member that has run', () => {
       message: expect.stringContaining('what this member voted is not known'),
     });
   });
+
+  test(
+    'and is damaged harms nobody; removed, it is added again on an empty folder [R29 R51]',
+    { timeout: 30_000 },
+    async () => {
+      cluster = await TestCluster.formed(3);
+      const client = cluster.client();
+      const put = (from: number) =>
+        Promise.all(Array.from({ length: 20 }, (_, n) => client.kv.put(`k${from + n}`, `${from + n}`)));
+      await put(0);
+      const damagedAt = ((await cluster.leader()) + 1) % 3;
+      const slot = must(cluster.slots[damagedAt], 'a slot');
+      const id = Number(cluster.at(damagedAt).status().memberId);
+      await cluster.stopOne(damagedAt);
+      const log = join(slot.dataFolder, 'log');
+      const journal = must(
+        (await readdir(log)).find((name) => name.endsWith('.log')),
+        'the journal',
+      );
+      const bytes = await readFile(join(log, journal));
+      const middle = bytes.length >> 1;
+      bytes.writeUInt8(bytes.readUInt8(middle) ^ 1, middle);
+      await writeFile(join(log, journal), bytes);
+      await expect(cluster.startOne(damagedAt)).rejects.toMatchObject({ code: 'DATA_CORRUPT' });
+      await put(20);
+      const { peerAddress, clientAddress } = slot;
+      await cluster.startOne(damagedAt, { dataFolder: `${slot.dataFolder}-anew` });
+      await client.membership.remove(id);
+      await client.membership.add({ peerAddress, clientAddress });
+      await put(40);
+      await cluster.stopOne(await cluster.leader());
+      const found = await Promise.all(Array.from({ length: 60 }, (_, n) => client.kv.get(`k${n}`)));
+      expect(found.map((one) => Buffer.from(one?.value ?? []).toString())).toEqual(
+        found.map((_, n) => `${n}`),
+      );
+    },
+  );
 });
