@@ -1,8 +1,8 @@
 // npm run bench:raft [-- --seconds N --runs N --etcd PROGRAM --stages]
 // Writes per second of three real processes with the client on the same machine, 128-byte values, at several
 // numbers of writes in flight: consensus alone (the state machine does nothing), keys and values applied, and
-// etcd beside them in the same run where its program is given. Interleaved runs; medians and ratios. Each side
-// is warmed first: fresh JavaScript is compiled while it runs, which takes some 30,000 writes.
+// etcd beside them in the same run where its program is given. Interleaved runs; medians and ratios. Each
+// side is warmed first: fresh JavaScript is compiled while it runs, which takes some 30,000 writes.
 // --stages: where the leader's main thread spends its time, by samples; these runs are slower.
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { cpus } from 'node:os';

@@ -1,7 +1,7 @@
-// Loaded into a coordinator by the benchmark (--stages): the first SIGUSR2 begins a sampled profile of its main
-// thread, the second ends it and writes the microseconds of each stage into a file. A sample belongs to the
-// innermost function on its stack that lies in a stage's file; frames of gRPC and Node without one are the
-// connections' own work.
+// Loaded into a coordinator by the benchmark (--stages): the first SIGUSR2 begins a sampled profile of
+// its main thread, the second ends it and writes the microseconds of each stage into a file. A sample
+// belongs to the innermost function on its stack that lies in a stage's file; frames of gRPC and Node
+// without one are the connections' own work.
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { join } from 'node:path';
