@@ -3,7 +3,7 @@
  * they share no rule with the code that they judge.
  */
 import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
-import type { CommittedEntry, RaftStatus } from '../../../src/raft/index.ts';
+import type { CommittedEntry, Configuration, RaftStatus } from '../../../src/raft/index.ts';
 import {
   HARD_STATE_KEY,
   decodeHardState,
@@ -12,6 +12,7 @@ import {
 } from '../../../src/raft/log-store/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { Counts } from './counts.ts';
+import { decide } from './majority.ts';
 import type { SimMember } from './member.ts';
 import type { Answer, Attempt } from './requests.ts';
 import { StateOracle, sameAnswer } from './state-oracle.ts';
@@ -47,6 +48,8 @@ export class Oracles {
   readonly #entries = new Map<string, { readonly data: string; readonly prevTerm: number }>();
   readonly #committed: (Known | undefined)[] = [undefined];
   readonly #seenCommit = new WeakMap<object, number>();
+  /** In force at each member after the last event: what the next one counts by. */
+  readonly #counted = new WeakMap<object, Configuration>();
   readonly #indexOfData = new Map<string, number>();
   readonly #refused = new Set<string>();
   readonly #answers: Acknowledged[] = [];
@@ -238,7 +241,9 @@ export class Oracles {
   #lookAtCommit(member: SimMember): void {
     const core = member.running?.driver.core;
     if (core === undefined) return;
-    const { commitIndex, role, term, lastIndex } = core;
+    const { commitIndex, role, term, lastIndex, configuration } = core;
+    const counted = this.#counted.get(core);
+    if (counted !== configuration) this.#counted.set(core, configuration);
     const from = this.#seenCommit.get(core) ?? 0;
     if (commitIndex === from) return;
     if (commitIndex < from || commitIndex > lastIndex)
@@ -254,11 +259,11 @@ export class Oracles {
       if (known !== undefined && known.term !== entryTerm) {
         this.fail(`entry ${index} is committed in terms ${known.term} and ${entryTerm}`);
       }
-      if (known === undefined) this.#commit(index, entryTerm);
+      if (known === undefined) this.#commit(index, entryTerm, counted ?? configuration);
     }
   }
 
-  #commit(index: number, term: number): void {
+  #commit(index: number, term: number, configuration: Configuration): void {
     const data = this.#entries.get(`${index}@${term}`)?.data ?? '';
     this.#committed[index] = { term, data };
     const earlier = this.#indexOfData.get(data);
@@ -274,8 +279,9 @@ export class Oracles {
       if (record === undefined) return (this.#hardStateOf(id)?.base.index ?? 0) >= index;
       return Buffer.from(record).readUInt32BE(11) === term;
     });
-    if (holders.length <= this.#members.length / 2) {
-      this.fail(`entry ${index} is committed but durable on ${holders.length} members only`);
+    const ids = holders.map(({ id }) => id);
+    if (!decide(ids, configuration)) {
+      this.fail(`entry ${index} is committed but durable on members ${ids.join()} only`);
     }
   }
 

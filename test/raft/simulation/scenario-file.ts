@@ -2,11 +2,15 @@
  * Scenarios as text: commands, a line `----`, and what came of them. A reader follows the story; a test runs
  * the commands again and compares. Times are virtual milliseconds.
  *
- *   nodes N                  a cluster of N, started
+ *   nodes N spares S         a cluster of N, started, and S machines that may join it, with the next ids
  *   elect ID                 waits for a leader, and hands the lead to this member
  *   partition 1 2 | 3        blocks all links between the groups
  *   cut 1 > 2                blocks one direction
  *   heal                     all links work again
+ *   add                      whoever leads adds the next spare machine as a learner
+ *   promote ID.., remove ID.., replace OLD NEW
+ *                            it changes the members, and the answer is waited for as for a write
+ *   begin replace OLD NEW    the same without waiting
  *   write ID TEXT, read ID   asks this member, and waits 300 ms for its answer
  *   ask ID TEXT              a write whose answer nobody waits for
  *   watch 1 2                says from now on which appends these two exchange, as they leave
@@ -18,12 +22,14 @@
  *   settle                   three seconds pass, then every member says where it is
  * An ID may be `leader`: whoever leads the latest term then.
  */
-import { isTidemarkError, must } from '../../../src/base/index.ts';
+import { isTidemarkError, memberId, must } from '../../../src/base/index.ts';
+import type { Configuration, MemberRole, MembershipChange } from '../../../src/raft/index.ts';
 import type { Message } from '../../../src/raft/core/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { SimMember } from './member.ts';
-import { Simulation } from './simulation.ts';
+import { Simulation, machine } from './simulation.ts';
 
+const CHANGES = ['add', 'promote', 'remove', 'replace'];
 const SEED = 1;
 const ANSWER_MS = 300;
 const LEADER_MS = 20_000;
@@ -58,7 +64,8 @@ class Play {
     const [name = '', ...words] = line.split(' ');
     const rest = words.join(' ');
     if (name === 'nodes') {
-      this.#simulation = new Simulation(SEED, Number(rest), { tinyLimits: false });
+      const [size, , spares = 0] = words.map(Number);
+      this.#simulation = new Simulation(SEED, size ?? 0, { tinyLimits: false, spares });
       await this.#simulation.startAll();
       return;
     }
@@ -71,6 +78,8 @@ class Play {
     else if (name === 'write') await this.#write(this.#member(words[0]), words.slice(1).join(' '));
     else if (name === 'ask') this.#ask(this.#member(words[0]), words.slice(1).join(' '));
     else if (name === 'watch') this.#watch(words);
+    else if (CHANGES.includes(name)) await this.#answer(line, this.#change(name, words));
+    else if (name === 'begin') this.#begin(words);
     else if (name === 'read') await this.#read(this.#member(words[0]));
     else if (name === 'run') await simulation.advance(Number(rest));
     else if (name === 'until-leader') await this.#untilLeader(rest.split(','));
@@ -120,6 +129,26 @@ class Play {
       `write ${text} at ${member.id}`,
       asked.then(({ index, term }) => `entry ${index} of term ${term}`),
     );
+  }
+
+  #change(name: string, words: readonly string[]): Promise<string> {
+    const simulation = must(this.#simulation, 'a cluster');
+    const leader = must(simulation.leader()?.running, 'a leader').driver;
+    const ids = words.map((word) => memberId(Number(word)));
+    const { nextMemberId } = leader.status().configuration;
+    const change: Record<string, MembershipChange> = {
+      add: { add: [machine(nextMemberId)] },
+      promote: { promote: ids },
+      remove: { remove: ids },
+      replace: { remove: ids.slice(0, 1), promote: ids.slice(1) },
+    };
+    return leader.changeMembership(must(change[name], name)).then(membersOf);
+  }
+
+  #begin(what: readonly string[]): void {
+    this.#change(what[0] ?? '', what.slice(1)).catch((error: unknown) => {
+      this.#say(`${what.join(' ')}: ${isTidemarkError(error) ? error.code : String(error)}`);
+    });
   }
 
   #ask(member: SimMember, text: string): void {
@@ -185,13 +214,25 @@ class Play {
         continue;
       }
       const { role, term, commitIndex, lastIndex } = running.driver.core;
-      this.#say(`${id} ${role} term=${term} commit=${commitIndex} last=${lastIndex}`);
+      const { configuration, removed } = running.driver.status();
+      const members = simulation.spares === 0 ? '' : ` ${removed ? 'removed' : membersOf(configuration)}`;
+      this.#say(`${id} ${role} term=${term} commit=${commitIndex} last=${lastIndex}${members}`);
     }
   }
 
   #say(line: string): void {
     this.#said.push(line);
   }
+}
+
+/** The voters of a configuration, of both halves if it has two, and its learners. */
+function membersOf({ members, outgoing }: Configuration): string {
+  const ids = (wanted: MemberRole): string => {
+    return members.flatMap(({ id, role }) => (role === wanted ? [id] : [])).join();
+  };
+  const leaving = outgoing.length === 0 ? '' : ` and ${outgoing.join()}`;
+  const learners = ids('learner');
+  return `voters=${ids('voter')}${leaving}${learners === '' ? '' : ` learners=${learners}`}`;
 }
 
 /** What an append or its answer says, in a few words; other messages are not told. */

@@ -18,8 +18,15 @@ export interface SimulationOptions {
   readonly sync?: boolean;
   /** Appends and memory so small that long logs' paths are walked. @default by chance */
   readonly tinyLimits?: boolean;
+  /** Machines beside the cluster, which learn from a leader that they were added. @default 0 */
+  readonly spares?: number;
   /** Logs so short that followers need snapshots. @default false: logs keep everything */
   readonly tinyLogs?: boolean;
+}
+
+/** Members get their ids in order, so that a spare machine can have its own from the start. */
+export function machine(id: number): Member {
+  return { id: memberId(id), peerAddress: `peer-${id}`, clientAddress: `client-${id}` };
 }
 
 export class Simulation {
@@ -27,6 +34,7 @@ export class Simulation {
   readonly loop = new SimLoop();
   readonly network: SimNetwork;
   readonly members: readonly SimMember[];
+  readonly spares: number;
   readonly oracles: Oracles;
   readonly clients: Clients;
   readonly counts = new Counts();
@@ -42,17 +50,15 @@ export class Simulation {
   constructor(
     seed: number,
     size: number,
-    { sync = true, tinyLimits, tinyLogs = false }: SimulationOptions = {},
+    { sync = true, tinyLimits, tinyLogs = false, spares = 0 }: SimulationOptions = {},
   ) {
     this.chance = new Chance(seed);
+    this.spares = spares;
     // Chance of its own for each part: another workload does not deal the network another hand.
     const chanceOf = (part: number): Chance => new Chance(seed * 31 + part * 0x10001);
     this.network = new SimNetwork(this.loop, chanceOf(1));
-    const members: readonly Member[] = Array.from({ length: size }, (_, at) => ({
-      id: memberId(at + 1),
-      peerAddress: '',
-      clientAddress: '',
-    }));
+    const machines = Array.from({ length: size + spares }, (_, at) => machine(at + 1));
+    const members = machines.slice(0, size);
     const tiny = tinyLimits ?? this.chance.hits(0.5);
     const tuning = {
       appendLimit: { entries: tiny ? this.chance.pick([1, 2, 5]) : 1_000, bytes: 1024 * 1024 },
@@ -64,14 +70,14 @@ export class Simulation {
         stepEntries: this.chance.pick([4, 10, 30]),
       },
     };
-    this.members = members.map(
-      ({ id }) =>
+    this.members = machines.map(
+      (one) =>
         new SimMember({
-          id,
-          members,
+          id: one.id,
+          members: members.includes(one) ? members : [],
           loop: this.loop,
-          chance: chanceOf(100 + id),
-          seeds: chanceOf(200 + id),
+          chance: chanceOf(100 + one.id),
+          seeds: chanceOf(200 + one.id),
           network: this.network,
           tuning,
           snapshots: tinyLogs,
