@@ -51,6 +51,7 @@ const PAUSE_MAX_MS = 100;
 const HINTS_AT_ONCE_MAX = 2;
 /** A coordinator that fell silent is not gone back to on a hint for this long. */
 const SHUN_MS = 2_000;
+const NOBODY = { address: '', untilMs: 0 };
 
 type Failed = Extract<KeyValueReply, { kind: 'failed' }>;
 interface Open {
@@ -75,7 +76,7 @@ export class KeyValueLink {
   #hints = 0;
   #pauseMs = PAUSE_FIRST_MS;
   #dialAtMs = 0;
-  #shunned = { address: '', untilMs: 0 };
+  #shunned = NOBODY;
   #tick: Cancel | undefined;
 
   constructor(options: KeyValueLinkOptions) {
@@ -245,6 +246,8 @@ export class KeyValueLink {
   #onAnswer(reply: Exclude<KeyValueReply, Failed>): void {
     this.#hints = 0;
     this.#pauseMs = PAUSE_FIRST_MS;
+    // Somebody leads and is heard: who is named from now on leads anew, also if it was silent before.
+    this.#shunned = NOBODY;
     if (reply.kind === 'written') {
       const batch = this.#writeBatches.get(reply.id);
       const results = decodeWritten(reply.results);

@@ -70,6 +70,17 @@ describe('a write', () => {
     expect([at(0).asked.length, third.asked.length]).toEqual([1, 4]);
   });
 
+  it('goes back to the silent one when it leads again after another has', async () => {
+    let silent = true;
+    at(0).answer = (request) => (silent ? 'silence' : done(request));
+    const client = kv(LIMITS.keyValueSilenceMs + 4_000);
+    await client.put('a', 'x');
+    silent = false;
+    at(1).answer = (request) => refuse(request, 'NOT_LEADER', at(0).address);
+    await client.put('a', 'y');
+    expect([at(0).asked.length, at(1).asked.length]).toEqual([2, 2]);
+  });
+
   it('without an answer has an unknown outcome; a read, or one that was refused, not [R68]', async () => {
     at(0).answer = () => 'silence';
     const client = kv(200);
