@@ -1,4 +1,4 @@
-/** What a restored cluster meets at the report databases of the old one: a coded refusal, and nothing done. */
+/** What a restored cluster meets at the report databases of the old one: a coded refusal, nothing done. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
