@@ -16,7 +16,7 @@ const MAY_KNOW = {
   raft: ['base', 'wire', 'leveldb'],
   statemachine: ['base', 'leveldb'],
   scheduler: ['base', 'statemachine'],
-  coordinator: ['base', 'backup', 'ops', 'wire', 'raft', 'statemachine', 'scheduler', 'job'],
+  coordinator: ['base', 'leveldb', 'backup', 'ops', 'wire', 'raft', 'statemachine', 'scheduler', 'job'],
   sql: ['base'],
   job: ['base', 'sql'],
   executor: ['base', 'ops', 'wire', 'sql', 'job', 'collector'],

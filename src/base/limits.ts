@@ -66,6 +66,9 @@ export const LIMITS = {
   digestCheckpointEntries: 1_024,
   digestCheckpointsKept: 16,
   digestRoundMs: 2_000,
+  /** Between two scrubs of everything, and between two steps of some milliseconds of one. */
+  scrubRoundMs: 600_000,
+  scrubPauseMs: 20,
   applyGroupBytesMax: 128 * 1024,
   snapshotChunkBytesMax: 256 * 1024,
   /** A chunk in a backup: one row may be larger than chunks are made. */

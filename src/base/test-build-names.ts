@@ -88,6 +88,7 @@ export const MUTATIONS = [
   'state.snapshotOfTwoMoments',
   'state.snapshotWithoutSessions',
   'state.appliesOwnClock',
+  'state.scrubIgnoresSum',
   'scheduler.judgesAtOnce',
   'scheduler.noBrake',
   'scheduler.collectorKeepsEpoch',

@@ -4,6 +4,7 @@
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
+import { scrubLevelFolder } from '../leveldb/index.ts';
 import type { Logger } from '../ops/index.ts';
 import { makeRaftFolder, startRaftNode } from '../raft/index.ts';
 import type { Member, PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
@@ -21,6 +22,7 @@ import { writeIdentity, type Identity } from './identity.ts';
 import { Leadership } from './leadership.ts';
 import { Membership } from './membership.ts';
 import { createProposer } from './proposer.ts';
+import { Scrub } from './scrub.ts';
 
 export interface ClusterNodeOptions {
   readonly identity: Identity;
@@ -49,6 +51,8 @@ export interface ClusterNode extends ClusterFace {
   readonly digests: () => DigestReport;
   readonly snapshots: StateMachine['snapshots'];
   readonly verdict: () => Verdict;
+  /** Milliseconds since log and state were last found whole; undefined before the first scrub. */
+  readonly scrubAgeMs: () => number | undefined;
   /** Times that this node has seen the leader change, for the metrics. */
   readonly leaderChanges: () => number;
   stop(): Promise<void>;
@@ -130,6 +134,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
   });
   const stopListening = connect(parts, { links, scheduler, log });
   const watch = watchDigests(options, parts);
+  const scrub = startScrub(options, state);
   const onEvent = (event: SchedulerEvent): void => {
     scheduler.event(event);
   };
@@ -148,6 +153,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     digests: () => state.digests(),
     snapshots: state.snapshots,
     verdict: () => watch.verdict,
+    scrubAgeMs: () => scrub.ageMs,
     leaderChanges: () => leadership.changes,
     serve: (call) => {
       serveExecutor(service, call);
@@ -155,6 +161,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     async stop() {
       await handOver(raft, log);
       watch.stop();
+      await scrub.stop();
       stopListening();
       await scheduler.stop();
       links.redirectAll(redirect(status()));
@@ -184,6 +191,21 @@ function watchDigests(options: ClusterNodeOptions, { state, raft, leadership }: 
   });
   watch.start();
   return watch;
+}
+
+function startScrub({ folder, clock, log, onFatal }: ClusterNodeOptions, state: StateMachine): Scrub {
+  const scrub = new Scrub({
+    checks: [
+      () => scrubLevelFolder(folder.logPath),
+      () => scrubLevelFolder(folder.statePath),
+      () => state.scrub(),
+    ],
+    clock,
+    log: log.child({ component: 'scrub' }),
+    onFatal,
+  });
+  scrub.start();
+  return scrub;
 }
 
 /** Before anything else ends: executors and clients are then sent straight to who leads next. */

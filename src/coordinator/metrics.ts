@@ -60,6 +60,11 @@ const STATE: readonly Reading[] = [
     help: '1 while the states of members differ, as far as this member knows, else 0.',
     read: ({ verdict }) => (verdict().kind === 'equal' ? 0 : 1),
   },
+  {
+    name: 'tidemark_scrub_age_seconds',
+    help: 'Time since log and state were last found whole while running; -1 before the first time.',
+    read: ({ scrubAgeMs }) => (scrubAgeMs() ?? -1_000) / 1_000,
+  },
   { name: 'tidemark_executors', help: 'Registered executors.', read: ({ view }) => view().executors.size },
   {
     name: 'tidemark_executors_connected',

@@ -1,3 +1,4 @@
 /** What both databases, the log's and the state's, need of LevelDB beyond the library: its files checked. */
 export { checkLevelFolder } from './check-folder.ts';
 export { readLevelFolder } from './read-folder.ts';
+export { scrubLevelFolder } from './scrub-folder.ts';

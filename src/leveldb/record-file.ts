@@ -32,6 +32,14 @@ export function readRecords(file: Buffer): readonly Buffer[] {
   return records;
 }
 
+/**
+ * Checks a file that may be written to meanwhile, and yields after each piece.
+ * @throws TidemarkError `DATA_CORRUPT` for damage before the end.
+ */
+export function* checkRecords(file: Buffer): Generator<number, void, undefined> {
+  for (let piece = pieceAt(file, 0); piece !== undefined; piece = pieceAt(file, piece.next)) yield piece.next;
+}
+
 function pieceAt(file: Buffer, position: number): Piece | undefined {
   const left = BLOCK_BYTES - (position % BLOCK_BYTES);
   const at = left < HEADER_BYTES ? position + left : position;

@@ -39,18 +39,26 @@ export function encodeRow(fullKey: string, record: object): StoredRow {
  * @throws TidemarkError `DATA_CORRUPT` if any bit of key or value differs, `FORMAT_UNKNOWN`.
  */
 export function decodeRow(fullKey: string, bytes: Uint8Array): { record: unknown; hash: Readonly<Hash64> } {
-  const length = bytes.length - HASH_BYTES;
-  if (length <= 0) throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: cut off`);
+  const hash = checkRow(fullKey, bytes);
+  const value = bytes.subarray(0, bytes.length - HASH_BYTES);
+  return { record: decode(STATE_FORMAT, value, `state row ${fullKey}`), hash };
+}
+
+/**
+ * Checks a stored row, of any table, and returns its hash.
+ * @throws TidemarkError `DATA_CORRUPT` if any bit of key or value differs.
+ */
+export function checkRow(fullKey: string, bytes: Uint8Array): Readonly<Hash64> {
+  if (bytes.length <= HASH_BYTES) throw new TidemarkError('DATA_CORRUPT', `state row ${fullKey}: cut off`);
   const key = Buffer.from(fullKey);
-  const valueAt = key.length;
   const whole = Buffer.concat([key, bytes]);
-  const end = valueAt + length;
-  const hash = hashOf(whole, end, valueAt);
+  const end = whole.length - HASH_BYTES;
+  const hash = hashOf(whole, end, key.length);
   const matches = whole.readUInt32BE(end) === hash.high && whole.readUInt32BE(end + 4) === hash.low;
   // Rows of other versions may be hashed otherwise: the decoder says then that it does not know them.
   if (!matches && bytes[0] === STATE_FORMAT && !mutated('state.rowChecksumIgnored'))
     throw damagedRow(fullKey);
-  return { record: decode(STATE_FORMAT, whole.subarray(valueAt, end), `state row ${fullKey}`), hash };
+  return hash;
 }
 
 export function damagedRow(name: string): TidemarkError {

@@ -8,6 +8,7 @@ import type { Entry } from './commands/operations.ts';
 import { encodeReplies } from './commands/replies.ts';
 import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts';
 import type { MemoryState } from './memory-state.ts';
+import { scrubState } from './scrub-state.ts';
 import { snapshotChunks } from './snapshot.ts';
 import { StateSnapshots, readState } from './state-snapshots.ts';
 import { StateStore, type StateStoreOptions } from './state-store.ts';
@@ -44,6 +45,11 @@ export interface StateMachine {
   snapshot(): AsyncGenerator<Uint8Array, void, undefined>;
   /** What consensus needs to forget old entries and to bring members up that are behind. */
   readonly snapshots: StateSnapshots;
+  /**
+   * Checks rows in memory and on disk while they are in use, step by step.
+   * @throws TidemarkError `DATA_CORRUPT`.
+   */
+  scrub(): AsyncGenerator<void, void, undefined>;
   close(): Promise<void>;
 }
 
@@ -159,6 +165,10 @@ class DurableStateMachine implements StateMachine {
 
   snapshot(): AsyncGenerator<Uint8Array, void, undefined> {
     return snapshotChunks(this.#store.read());
+  }
+
+  scrub(): AsyncGenerator<void, void, undefined> {
+    return scrubState(() => this.#state, this.#store);
   }
 
   async close(): Promise<void> {

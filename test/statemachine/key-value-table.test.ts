@@ -94,6 +94,18 @@ describe('the packed table', () => {
     }
   });
 
+  it('sees a bit that has flipped in memory', () => {
+    const table = new KeyValueTable();
+    for (let n = 0; n < 20; n++)
+      table.put(`ns/${n}`, { value: Buffer.alloc(50, n), revision: n, version: 1 });
+    expect([table.checkFrom(0, 15), table.checkFrom(15, 15)]).toEqual([15, undefined]);
+    const { buffer } = table.parts([]).rows.slabs[0] ?? { buffer: new ArrayBuffer(0) };
+    const bytes = Buffer.from(buffer);
+    const at = bytes.indexOf(Buffer.alloc(50, 7));
+    bytes.writeUInt8(bytes.readUInt8(at) ^ 4, at);
+    expect(() => table.checkFrom(0, 20)).toThrow(/kv\/ns\/7 in memory/);
+  });
+
   it('takes little more memory than its rows, however often they change', () => {
     const random = new Random(9);
     const table = new KeyValueTable();

@@ -168,6 +168,22 @@ export class KeyValueTable implements KeyValueWriter {
     sorted.push(this.#insert(key, row));
   }
 
+  /**
+   * Compares rows as they lie in memory with their hashes, from an id on, and returns the id to go on with;
+   * undefined at the end.
+   * @throws TidemarkError `DATA_CORRUPT`.
+   */
+  checkFrom(first: number, rows: number): number | undefined {
+    const end = Math.min(first + rows, this.#rows.idsEnd);
+    for (let id = first; id < end; id++) {
+      if (!this.#rows.isLive(id)) continue;
+      const slot = this.#rows.slotOf(id);
+      if (rowMatchesHash(slot)) continue;
+      throw damagedRow(`${slot.slab.bytes.toString('utf8', slot.keyAt, slot.rowAt)} in memory`);
+    }
+    return end < this.#rows.idsEnd ? end : undefined;
+  }
+
   /** What the table is made of, to be moved to another thread; it must not be used any more. */
   parts(sorted: readonly number[]): KeyValueParts {
     return {

@@ -1,0 +1,45 @@
+/**
+ * Compares what is held with what it should be, while it is in use: rows in memory with their hashes, and the
+ * rows that the database shows with the digest of the same moment. A row that LevelDB has lost, or that has
+ * come back, is found by the sum.
+ */
+import { mutated, TidemarkError } from '../base/index.ts';
+import type { MemoryState } from './memory-state.ts';
+import { checkRow } from './row-codec.ts';
+import { HashSum } from './row-hash.ts';
+import type { StateStore } from './state-store.ts';
+
+/** Rows that are checked between two yields: a millisecond or two. */
+const STEP_ROWS = 1_000;
+
+/**
+ * Yields after each step, for the caller to rest.
+ * @throws TidemarkError `DATA_CORRUPT`: the process must end before it serves what is wrong.
+ */
+export async function* scrubState(
+  state: () => MemoryState,
+  store: StateStore,
+): AsyncGenerator<void, void, undefined> {
+  let next: number | undefined = 0;
+  while (next !== undefined) {
+    next = state().keyValues.checkFrom(next, STEP_ROWS);
+    yield;
+  }
+  const sum = new HashSum();
+  let digest = '';
+  let rows = 0;
+  for await (const row of store.read()) {
+    if ('head' in row) {
+      ({ digest } = row.head);
+      continue;
+    }
+    sum.add(checkRow(row.fullKey, row.bytes));
+    if (++rows % STEP_ROWS === 0) yield;
+  }
+  if (sum.text === digest || mutated('state.scrubIgnoresSum')) return;
+  throw new TidemarkError('DATA_CORRUPT', `the state's rows sum to ${sum.text}, its head says ${digest}`, {
+    next:
+      'Look at memory and disk of this machine. Then empty the state folder and start this coordinator ' +
+      'again: a log that is whole is applied anew.',
+  });
+}
