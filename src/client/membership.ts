@@ -15,7 +15,7 @@ export interface NewMember {
 export interface MembershipWait {
   /** Milliseconds that the whole change may take. @default LIMITS.membershipDeadlineMs */
   readonly withinMs?: number | undefined;
-  /** Told what is waited for, each time that it is another. */
+  /** Told what is waited for, each time that it is another, at most once a second. */
   readonly onProgress?: (line: string) => void;
 }
 
@@ -40,6 +40,8 @@ export interface MembershipClient {
 
 const FORMAT = 1;
 const PAUSE_MS = 100;
+/** Progress is told at most this often. */
+const TELL_MS = 1_000;
 
 /** Codes that pass by themselves while a change is wanted; each call itself has waited for a leader. */
 const PASSING: readonly ErrorCode[] = [
@@ -132,6 +134,7 @@ class LeaderMembership implements MembershipClient {
     const { clock } = this.#options;
     const safeBy = clock.monotonicMs() + LIMITS.raftTickMs * LIMITS.raftElectionTicks;
     let told = '';
+    let tellAtMs = 0;
     let unknown: TidemarkError | undefined;
     for (;;) {
       try {
@@ -143,8 +146,11 @@ class LeaderMembership implements MembershipClient {
         if (!early && !PASSING.includes(error.code)) throw failed(call.name, error, unknown);
         if (clock.monotonicMs() + PAUSE_MS >= endsAt) throw failed(call.name, error, unknown);
         if (error.code === 'OUTCOME_UNKNOWN') unknown = error;
-        if (error.message !== told) onProgress?.(error.message);
-        told = error.message;
+        if (error.message !== told && clock.monotonicMs() >= tellAtMs) {
+          onProgress?.(error.message);
+          told = error.message;
+          tellAtMs = clock.monotonicMs() + TELL_MS;
+        }
       }
       await sleep(clock, PAUSE_MS);
     }

@@ -206,7 +206,8 @@ export class Membership {
 function progressOf({ state, lag, silentMs, match }: FollowerStatus): string {
   if (silentMs > SILENT_MS) return `was not heard for ${Math.round(silentMs)} ms`;
   if (state === 'snapshot') return 'is being sent the state';
-  return match === 0 ? 'holds nothing yet' : `lacks ${lag} entries`;
+  if (match === 0) return 'holds nothing yet';
+  return state === 'probe' ? `is being compared, and lacks ${lag} entries` : `lacks ${lag} entries`;
 }
 
 function reply(configuration: Configuration, id: MemberId, changed: boolean): MembershipReply {

@@ -88,7 +88,7 @@ describe('a cluster of three', () => {
     await expectKept(cluster.client({ endpoints: [cluster.advertised(fifth).clientAddress] }), writing);
   });
 
-  test('replaces a killed member in one step while a client writes; its id is never used again', async () => {
+  test('replaces a killed member in one step under writes; no id comes twice [R51] [R53]', async () => {
     cluster = await TestCluster.formedWithSpare(3);
     const client = cluster.client();
     const leader = await cluster.leader();
@@ -116,7 +116,7 @@ describe('a cluster of three', () => {
     expect(after.members.find(({ memberId }) => memberId === 5n)).toMatchObject({ role: 'learner' });
   });
 
-  test('removes its leader: the lead moves first, the removed process ends', async () => {
+  test('removes its leader: the lead moves first, the removed process ends [R50]', async () => {
     cluster = await TestCluster.formed(3);
     const client = cluster.client();
     const leader = await cluster.leader();
@@ -144,7 +144,7 @@ describe('a cluster of three', () => {
     expect(members.find(({ memberId }) => memberId === 4n)).toMatchObject({ role: 'voter' });
   });
 
-  test('refuses what would leave no quorum that answers', async () => {
+  test('refuses what would leave no quorum that answers [R53]', async () => {
     cluster = await TestCluster.formedWithSpare(3);
     const client = cluster.client();
     const leader = await cluster.leader();
