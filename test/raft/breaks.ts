@@ -63,7 +63,7 @@ export const BREAKS: readonly RequirementBreak[] = [
     'function mayVote(s: CoreState): boolean {',
     'function mayVote(s: CoreState): boolean {\n  if (!mayCampaign(s)) return false;',
   ),
-  state(17, 's.log.quorum.voters.length === 1 ? 1 :', ''),
+  state(17, 'alone ? 1 :', ''),
   replication(17, 'const { durableIndex } = s.durability;', 'const durableIndex = s.log.lastIndex;'),
   passage('src/raft/driver/ticker.ts')(
     18,
@@ -100,6 +100,11 @@ export const BREAKS: readonly RequirementBreak[] = [
   by(32, 'raft.lateAckMovesBack'),
   by(33, 'raft.uncommittedUnbounded'),
   by(34, 'raft.lateAckMovesBack'),
+  passage('src/statemachine/state-store.ts')(
+    35,
+    'batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);',
+    'await this.#db.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);',
+  ),
   by(36, 'state.digestIgnoresDeletes'),
   core(37, 'Math.min(s.durability.durableIndex, s.commit)', 's.commit'),
   by(38, 'raft.installKeepsConfiguration'),
@@ -134,6 +139,7 @@ export const BREAKS: readonly RequirementBreak[] = [
   by(53, 'raft.promotesUnready'),
   by(53, 'raft.changesIntoSilence'),
   passage('src/raft/grpc-transport/hello.ts')(54, 'clusterId !== expected.clusterId', 'false'),
+  by(55, 'backup.clusterIdKept'),
   by(56, 'raft.readIndexWithoutQuorum'),
   reads(
     57,

@@ -144,6 +144,3 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
 export const WITHOUT_TEST: Readonly<Record<number, string>> = {
   59: 'There are no lease reads.',
 };
-
-/** Their tests may still be missing. Nobody adds a number. */
-export const PENDING: readonly number[] = [55];

@@ -3,7 +3,9 @@
  * the commands again and compares. Times are virtual milliseconds.
  *
  *   nodes N spares S         a cluster of N, started, and S machines that may join it, with the next ids
+ *   nodes N forgetful        a cluster of N whose logs lose their beginning after few entries
  *   elect ID                 waits for a leader, and hands the lead to this member
+ *   hand ID > ID             asks this leader to hand over; nobody waits for its answer
  *   partition 1 2 | 3        blocks all links between the groups
  *   cut 1 > 2                blocks one direction
  *   heal                     all links work again
@@ -12,6 +14,7 @@
  *                            it changes the members, and the answer is waited for as for a write
  *   begin replace OLD NEW    the same without waiting
  *   write ID TEXT, read ID   asks this member, and waits 300 ms for its answer
+ *   fill ID N                N writes, one after the other; the last answer is told
  *   ask ID TEXT              a write whose answer nobody waits for
  *   watch 1 2                says from now on which appends these two exchange, as they leave
  *   run MS                   time passes
@@ -65,17 +68,20 @@ class Play {
     const rest = words.join(' ');
     if (name === 'nodes') {
       const [size, , spares = 0] = words.map(Number);
-      this.#simulation = new Simulation(SEED, size ?? 0, { tinyLimits: false, spares });
+      const tinyLogs = words[1] === 'forgetful';
+      this.#simulation = new Simulation(SEED, size ?? 0, { tinyLimits: false, tinyLogs, spares });
       await this.#simulation.startAll();
       return;
     }
     const simulation = must(this.#simulation, 'nodes before anything else');
     const { network } = simulation;
     if (name === 'elect') await this.#elect(this.#member(words[0]));
+    else if (name === 'hand') this.#hand(this.#member(words[0]), this.#member(words[2]));
     else if (name === 'partition') this.#partition(rest.split('|'));
     else if (name === 'cut') network.block(this.#member(words[0]).id, this.#member(words[2]).id);
     else if (name === 'heal') network.heal();
     else if (name === 'write') await this.#write(this.#member(words[0]), words.slice(1).join(' '));
+    else if (name === 'fill') await this.#fill(this.#member(words[0]), Number(words[1]));
     else if (name === 'ask') this.#ask(this.#member(words[0]), words.slice(1).join(' '));
     else if (name === 'watch') this.#watch(words);
     else if (CHANGES.includes(name)) await this.#answer(line, this.#change(name, words));
@@ -112,6 +118,21 @@ class Play {
       await simulation.until(LEADER_MS, `member ${wanted.id} leads`, () => simulation.leader() === wanted);
     }
     this.#say(`${wanted.id} leads term ${wanted.running?.driver.core.term ?? 0}`);
+  }
+
+  #hand(from: SimMember, to: SimMember): void {
+    const handed = must(from.running, 'a running member').driver.transferLeadership(to.id);
+    const tell = (how: string) => {
+      this.#say(`handing over from ${from.id} to ${to.id}: ${how}`);
+    };
+    handed.then(
+      () => {
+        tell('done');
+      },
+      (error: unknown) => {
+        tell(isTidemarkError(error) ? error.code : String(error));
+      },
+    );
   }
 
   #partition(groups: readonly string[]): void {
@@ -168,6 +189,14 @@ class Play {
     });
   }
 
+  async #fill(member: SimMember, count: number): Promise<void> {
+    for (let at = 1; at <= count; at++) {
+      const before = this.#said.length;
+      await this.#write(member, `w${at}`);
+      if (at < count) this.#said.length = before;
+    }
+  }
+
   #read(member: SimMember): Promise<void> {
     const asked = must(member.running, 'a running member').driver.readIndex();
     return this.#answer(
@@ -213,10 +242,11 @@ class Play {
         this.#say(`${id} down`);
         continue;
       }
-      const { role, term, commitIndex, lastIndex } = running.driver.core;
+      const { role, term, commitIndex, lastIndex, baseIndex } = running.driver.core;
       const { configuration, removed } = running.driver.status();
+      const forgot = baseIndex === 0 ? '' : ` forgot=${baseIndex}`;
       const members = simulation.spares === 0 ? '' : ` ${removed ? 'removed' : membersOf(configuration)}`;
-      this.#say(`${id} ${role} term=${term} commit=${commitIndex} last=${lastIndex}${members}`);
+      this.#say(`${id} ${role} term=${term} commit=${commitIndex} last=${lastIndex}${forgot}${members}`);
     }
   }
 
