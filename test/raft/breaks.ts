@@ -87,7 +87,7 @@ export const BREAKS: readonly RequirementBreak[] = [
   by(23, 'raft.commitBeyondVerified'),
   passage('src/raft/core/reads.ts')(24, 'Math.min(progress.match, s.commit)', 's.commit'),
   by(25, 'raft.ackBeforePersist'),
-  follower(25, 'acknowledge(s, from, verified);', 'acknowledge(s, from, s.log.lastIndex);'),
+  by(25, 'raft.ackWholeLog'),
   durability(26, 'durable = Math.min(durable, write.first - 1);', ''),
   replication(27, 'const { durableIndex } = s.durability;', 'const durableIndex = s.log.lastIndex;'),
   by(27, 'raft.logNotSynced'),
@@ -106,7 +106,7 @@ export const BREAKS: readonly RequirementBreak[] = [
     'await this.#db.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);',
   ),
   by(36, 'state.digestIgnoresDeletes'),
-  core(37, 'Math.min(s.durability.durableIndex, s.commit)', 's.commit'),
+  core(37, 'Math.min(s.durability.durableIndex, commit)', 'commit'),
   by(38, 'raft.installKeepsConfiguration'),
   by(39, 'raft.compactBeforeFlush'),
   passage('src/raft/driver/follow-installed.ts')(

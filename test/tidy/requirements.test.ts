@@ -2,7 +2,6 @@ import { expect, it } from 'vitest';
 import { REQUIREMENTS, WITHOUT_TEST } from '../raft/requirements.ts';
 import { BREAKS } from '../raft/breaks.ts';
 import { testsByRequirement } from './requirement-tests.ts';
-import { projectSources } from './sources.ts';
 
 const tests = testsByRequirement();
 const ids = REQUIREMENTS.flatMap(({ requirements }) => requirements.map(({ id }) => id));
@@ -19,14 +18,4 @@ it('every requirement that a test names is in the list', () => {
 it('every requirement can be broken, so that its tests can be seen to fail', () => {
   const broken = new Set(BREAKS.map(({ requirement }) => requirement));
   expect(ids.filter((id) => !broken.has(id) && !without.has(id))).toEqual([]);
-});
-
-it('every passage that breaks one stands in the product, once', () => {
-  const texts = new Map(projectSources('.ts').map(({ path, text }) => [path, text]));
-  const stale = BREAKS.flatMap(({ requirement, broken }) => {
-    if (typeof broken === 'string') return [];
-    const count = (texts.get(broken.file) ?? '').split(broken.find).length - 1;
-    return count === 1 ? [] : [`R${requirement}, ${broken.file}: ${count} times ${broken.find}`];
-  });
-  expect(stale).toEqual([]);
 });
