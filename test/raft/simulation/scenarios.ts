@@ -123,6 +123,29 @@ export async function strandedLeader(seed: number): Promise<void> {
   simulation.mustBeLinearizable();
 }
 
+/** A follower that was stopped and cut off with its leader asks it when both wake: nobody reads old state. */
+export async function strandedFollower(seed: number): Promise<void> {
+  const { simulation, leader } = await established(seed, 5);
+  const follower = must(others(simulation, leader.id)[0], 'a follower');
+  const rest = others(simulation, leader.id).filter((member) => member !== follower);
+  for (const stranded of [leader, follower]) {
+    stranded.stall(4_000);
+    for (const { id } of rest) {
+      simulation.network.block(id, stranded.id);
+      simulation.network.block(stranded.id, id);
+    }
+  }
+  const woken = simulation.loop.nowMs + 4_000;
+  while (simulation.loop.nowMs < woken + 500) {
+    const awake = simulation.loop.nowMs >= woken;
+    await simulation.advance(awake ? 5 : 50);
+    simulation.load();
+    if (awake) void simulation.clients.readAt(follower);
+  }
+  await simulation.mustRecover();
+  simulation.mustBeLinearizable();
+}
+
 /** A leader whose disk hangs answers heartbeats all the same: it gives way, and writes go on without it. */
 export async function hangingDisk(seed: number): Promise<void> {
   const { simulation, leader } = await established(seed, 3);

@@ -7,7 +7,14 @@ import { setMutation } from '../../../src/base/test-build-active.ts';
 import { Violation } from './oracles.ts';
 import { runSeed } from './run.ts';
 import { UNDECIDED } from './simulation.ts';
-import { deafLeader, emptyAppend, hangingDisk, returningFollower, strandedLeader } from './scenarios.ts';
+import {
+  deafLeader,
+  emptyAppend,
+  hangingDisk,
+  returningFollower,
+  strandedFollower,
+  strandedLeader,
+} from './scenarios.ts';
 
 export interface SeededBug {
   readonly name: MutationName;
@@ -29,6 +36,7 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   { name: 'raft.commitBeyondVerified', row: 8, placed: emptyAppend },
   { name: 'raft.olderTermAccepted', row: 10, revealedBy: 40 },
   { name: 'raft.readIndexWithoutQuorum', row: 11, placed: strandedLeader },
+  { name: 'raft.followerReadWithoutRound', row: 11, placed: strandedFollower },
   { name: 'raft.readIndexBeforeOwnTermCommit', row: 14 },
   { name: 'state.sessionNotDeduplicated', row: 15 },
   { name: 'state.snapshotWithoutSessions', row: 16 },
