@@ -16,6 +16,8 @@ import { Members } from './members.mjs';
 const ELECTION_MS = 700;
 const TIMES = [0.1, 0.5, 1, 2, 5];
 const REGISTERS = 4;
+/** On a busy machine few clients are with the leader when it wakes. */
+const CONTROLS = 4;
 const say = (line) => process.stdout.write(`${line}\n`);
 
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '1' } } });
@@ -157,10 +159,13 @@ for (let round = 0; round < Number(options.rounds); round++) {
   if (wrong.length + stale.length > 0) exit = 1;
 }
 say('control: reads that no quorum confirms');
-const own = join(folder, 'control');
-mkdirSync(own);
 const long = Array.from({ length: 4 }, () => ({ who: 'leader', how: 'stopped', times: 5 }));
-const { stale } = await run(own, { pauses: long, mutations: ['raft.readIndexWithoutQuorum'] });
+let stale = [];
+for (let attempt = 0; attempt < CONTROLS && stale.length === 0; attempt++) {
+  const own = join(folder, `control-${attempt}`);
+  mkdirSync(own);
+  ({ stale } = await run(own, { pauses: long, mutations: ['raft.readIndexWithoutQuorum'] }));
+}
 if (stale.length > 0) say(`  as it must, this was found out: ${stale[0]}`);
 else say('  UNKNOWN: it was not found out');
 if (stale.length === 0 && exit === 0) exit = 2;

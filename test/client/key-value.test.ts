@@ -82,10 +82,13 @@ describe('a write', () => {
   });
 
   it('without an answer has an unknown outcome; a read, or one that was refused, not [R68]', async () => {
+    const client = kv();
+    // Connected first: on a busy machine that alone takes longer than the deadline below.
+    await client.put('a', 'x');
     at(0).answer = () => 'silence';
-    const client = kv(200);
-    await expect(client.put('a', 'x')).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
-    await expect(client.get('a')).rejects.toMatchObject({ code: 'NO_LEADER' });
+    const soon = { deadlineMs: 200 };
+    await expect(client.put('a', 'x', soon)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    await expect(client.get('a', soon)).rejects.toMatchObject({ code: 'NO_LEADER' });
     const refused = kv(300);
     at(0).answer = (request) => refuse(request, 'NOT_LEADER');
     at(1).answer = at(0).answer;
@@ -133,13 +136,15 @@ describe('a session', () => {
   });
 
   it('gathers the writes of one turn, and has a bound on what is under way', async () => {
-    at(0).answer = (request) => (request.kind === 'read' ? done(request) : 'silence');
-    const client = kv(400);
+    at(0).answer = (request, before) => (request.kind === 'read' || before === 0 ? done(request) : 'silence');
+    const client = kv();
+    await client.put('connected', 'x');
+    const soon = { deadlineMs: 400 };
     const many = LIMITS.keyValueWritesPerBatchMax * (LIMITS.keyValueBatchesOutstandingMax + 1);
-    const writes = Promise.allSettled(Array.from({ length: many }, (_, n) => client.put(`k${n}`, 'x')));
+    const writes = Promise.allSettled(Array.from({ length: many }, (_, n) => client.put(`k${n}`, 'x', soon)));
     await client.get('a');
     const asked = at(0).asked.filter(({ kind }) => kind === 'write');
-    expect(asked).toHaveLength(LIMITS.keyValueBatchesOutstandingMax);
+    expect(asked).toHaveLength(1 + LIMITS.keyValueBatchesOutstandingMax);
     const settled = await writes;
     expect(new Set(settled.map(({ status }) => status))).toEqual(new Set(['rejected']));
   });
