@@ -83,4 +83,6 @@ if (process.env[INSIDE] === undefined) {
     if (process.exitCode === EXIT.wrong) say(`logs are kept in ${folder}`);
     else rmSync(folder, { recursive: true, force: true });
   }
+  // A cluster that did not begin may be left over: its members end with this process.
+  process.exit();
 }
