@@ -43,6 +43,7 @@ export const MUTATIONS = [
   'raft.transferWithoutCatchUp',
   'raft.transferTakesProposals',
   'raft.installKeepsConflict',
+  'raft.failedInstallIgnored',
   'raft.uncommittedUnbounded',
   'raft.probeSendsMany',
   'raft.inflightUnbounded',

@@ -2,7 +2,14 @@
  * Takes the pieces of a snapshot in order and feeds them to the state machine, which makes a new state of
  * them beside its own. A piece of another stream begins anew; nothing of two streams ever mixes.
  */
-import { LIMITS, TidemarkError, mutated, type MemberId, type Term } from '../../base/index.ts';
+import {
+  LIMITS,
+  TidemarkError,
+  isTidemarkError,
+  mutated,
+  type MemberId,
+  type Term,
+} from '../../base/index.ts';
 import type { SnapshotChunk } from '../core/index.ts';
 import type { Configuration, PreparedState } from '../types.ts';
 
@@ -12,6 +19,8 @@ export interface ReceiverParts {
   readonly install: (prepared: PreparedState, configuration: Configuration) => Promise<void>;
   /** What arrived cannot be used; the leader will begin anew. */
   readonly onRefused: (error: unknown) => void;
+  /** The disk failed, or we made a mistake: what is in the state's database is not known any more. */
+  readonly onFatal: (error: unknown) => void;
 }
 
 interface Incoming {
@@ -75,6 +84,10 @@ export class SnapshotReceiver {
     try {
       prepared = await this.#parts.prepare(incoming.pieces);
     } catch (error) {
+      if (!isRefusal(error) && !mutated('raft.failedInstallIgnored')) {
+        this.#parts.onFatal(error);
+        return;
+      }
       if (this.#incoming !== incoming) return;
       this.#incoming = undefined;
       this.#parts.onRefused(error);
@@ -144,4 +157,9 @@ class Pieces implements AsyncIterable<Uint8Array> {
 
 function abandoned(): TidemarkError {
   return new TidemarkError('CANCELLED', 'another snapshot is streamed');
+}
+
+/** What is wrong with a stream, or ended it. */
+function isRefusal(error: unknown): boolean {
+  return isTidemarkError(error, 'CANCELLED', 'DATA_CORRUPT', 'DATA_OF_OTHER_CLUSTER', 'FORMAT_UNKNOWN');
 }

@@ -53,6 +53,7 @@ export class Snapshots {
       onRefused: (error) => {
         log.warn({ error: String(error) }, 'a snapshot was not usable');
       },
+      onFatal: parts.onFatal,
     });
   }
 

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { isTidemarkError, LIMITS, logIndex, memberId, term, type MemberId } from '../../../src/base/index.ts';
+import {
+  TidemarkError,
+  isTidemarkError,
+  LIMITS,
+  logIndex,
+  memberId,
+  term,
+  type MemberId,
+} from '../../../src/base/index.ts';
 import type { SnapshotChunk } from '../../../src/raft/core/index.ts';
 import { SnapshotReceiver } from '../../../src/raft/driver/snapshot-receiver.ts';
 import { configurationOf } from '../support/membership.ts';
@@ -26,6 +34,10 @@ const chunk = ({ stream, offset, text, end = false, term: of = 1 }: Piece): Snap
   data: Buffer.from(text),
 });
 
+const noFatal = (error: unknown): void => {
+  throw error;
+};
+
 /** What is answered at once. */
 function offered(receiver: SnapshotReceiver, from: MemberId, piece: SnapshotChunk): number | undefined {
   let answered: number | undefined;
@@ -43,6 +55,7 @@ test('a piece of another stream, term or sender never continues the one that is 
       return { index: logIndex(9), term: term(1), install: () => Promise.resolve() };
     },
     install: () => Promise.resolve(),
+    onFatal: noFatal,
     onRefused: (error) => refused.push(error),
   });
   const [one, two] = [memberId(1), memberId(2)];
@@ -71,6 +84,7 @@ rule('raft.snapshotNotPaced', 'asks for no more pieces than the disk keeps up wi
       return { index: logIndex(9), term: term(1), install: () => Promise.resolve() };
     },
     install: () => Promise.resolve(),
+    onFatal: noFatal,
     onRefused: () => undefined,
   });
   let asked = 0;
@@ -87,3 +101,20 @@ rule('raft.snapshotNotPaced', 'asks for no more pieces than the disk keeps up wi
   };
   await eventually(all, { withinMs: 5_000 });
 });
+
+rule(
+  'raft.failedInstallIgnored',
+  'a disk that fails while a snapshot is taken over ends the process',
+  async () => {
+    const [refused, fatal]: [unknown[], unknown[]] = [[], []];
+    const receiver = new SnapshotReceiver({
+      prepare: () => Promise.reject(new TidemarkError('STORAGE_FAILED', 'the disk failed')),
+      install: () => Promise.resolve(),
+      onRefused: (error) => refused.push(error),
+      onFatal: (error) => fatal.push(error),
+    });
+    offered(receiver, memberId(1), chunk({ stream: 1, offset: 0, text: 'ab' }));
+    await eventually(() => refused.length + fatal.length > 0, { withinMs: 5_000 });
+    expect([refused.length, fatal.length]).toEqual([0, 1]);
+  },
+);
