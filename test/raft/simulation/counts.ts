@@ -33,6 +33,7 @@ export const FAULTS = [
   'tiny-limits',
   'tiny-logs',
   'transfer',
+  'operator',
   'crash-in-install',
   'damaged-state',
 ] as const;
@@ -42,6 +43,8 @@ export type Fault = (typeof FAULTS)[number];
 export const PRECONDITIONS = [
   'leader-change',
   'snapshot-install',
+  'membership-change',
+  'joint-change',
   'replaced-entries',
   'indeterminate-write',
   'retried-write',

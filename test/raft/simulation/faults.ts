@@ -8,6 +8,8 @@ import { FAULTS, type Fault } from './counts.ts';
 import { WRITE_EDGES, type DiskImage, type SimDisk } from './disk.ts';
 import type { Chance } from './loop.ts';
 import type { SimMember } from './member.ts';
+import { carries, relevant } from './membership.ts';
+import { Operator } from './operator.ts';
 import type { Simulation } from './simulation.ts';
 
 const DAMAGE: readonly Fault[] = [
@@ -23,7 +25,8 @@ const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits', 'tiny-logs'];
 
 const OFTEN: readonly Fault[] = [
   'crash-in-install',
-  'crash-in-install',
+  'operator',
+  'operator',
   'wipe',
   'crash-of-all',
   'lost-record',
@@ -44,14 +47,17 @@ export class Faults {
   readonly #simulation: Simulation;
   readonly #chance: Chance;
   readonly #placed: readonly Fault[];
+  readonly #operator: Operator;
   #ended = false;
   /** A follower is kept away so that it will need a snapshot. */
   #away = false;
+  #damagedMs = -Infinity;
   readonly #images = new Map<SimMember, DiskImage>();
 
   constructor(simulation: Simulation, chance: Chance, enabled: ReadonlySet<Fault>) {
     this.#simulation = simulation;
     this.#chance = chance;
+    this.#operator = new Operator(simulation, chance);
     const placed = FAULTS.filter((fault) => enabled.has(fault) && !NOT_PLACED.includes(fault));
     // What often comes to nothing is tried more often.
     const often = placed.filter((fault) => OFTEN.includes(fault));
@@ -61,6 +67,14 @@ export class Faults {
   /** Nothing goes on by itself any longer. */
   end(): void {
     this.#ended = true;
+  }
+
+  /**
+   * Damage and changes of members keep apart: a change that is under way when a disk dies for good may
+   * leave too few, which is more than the fault model allows.
+   */
+  get #calm(): boolean {
+    return this.#simulation.loop.nowMs - Math.max(this.#damagedMs, this.#operator.actedMs) > 1_500;
   }
 
   /** Brings about one fault of an enabled kind, or mends something. */
@@ -77,7 +91,9 @@ export class Faults {
     // A leader that is cut off goes on appending what the others replace.
     const atLeader = this.#chance.hits(fault === 'isolation' ? 0.9 : 0.5);
     const victim = leader !== undefined && atLeader ? leader : this.#chance.pick(members);
-    if (DAMAGE.includes(fault)) await this.#damage(fault, victim);
+    if (fault === 'operator') {
+      if (this.#simulation.loop.nowMs - this.#damagedMs > 1_500) await this.#operator.act();
+    } else if (DAMAGE.includes(fault)) await this.#damage(fault, victim);
     else if (!this.#process(fault, victim) && !this.#disk(fault, victim)) this.#network(fault, victim);
   }
 
@@ -228,8 +244,18 @@ export class Faults {
    */
   async #damage(fault: Fault, victim: SimMember): Promise<void> {
     const { members, counts } = this.#simulation;
-    const damaged = members.filter((member) => member.damage !== undefined);
-    if (victim.damage !== undefined || damaged.length + 1 > (members.length - 1) / 2) return;
+    const sound = members.filter((member) => member.damage === undefined && member !== victim);
+    const configurations = relevant(members);
+    const settled = configurations.length === 1 && configurations[0]?.outgoing.length === 0;
+    if (victim.damage !== undefined || !settled || !this.#calm) return;
+    if (
+      !carries(
+        configurations,
+        sound.map(({ id }) => id),
+      )
+    )
+      return;
+    this.#damagedMs = this.#simulation.loop.nowMs;
     this.#simulation.crash(victim);
     if (!this.#spoil(fault, victim)) return;
     victim.damage = fault;

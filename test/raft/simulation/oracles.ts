@@ -3,17 +3,19 @@
  * they share no rule with the code that they judge.
  */
 import { logIndex, must, type MemberId } from '../../../src/base/index.ts';
-import type { CommittedEntry, Configuration, RaftStatus } from '../../../src/raft/index.ts';
+import type { CommittedEntry, Configuration, Member, RaftStatus } from '../../../src/raft/index.ts';
 import {
   HARD_STATE_KEY,
   decodeHardState,
   entryKey,
   type KeyValueBatch,
 } from '../../../src/raft/log-store/index.ts';
+import { initialConfiguration } from '../../../src/raft/configuration.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { Counts } from './counts.ts';
 import { decide } from './majority.ts';
 import type { SimMember } from './member.ts';
+import { halves } from './membership.ts';
 import type { Answer, Attempt } from './requests.ts';
 import { StateOracle, sameAnswer } from './state-oracle.ts';
 
@@ -24,6 +26,13 @@ export class Violation extends Error {
 interface Known {
   readonly term: number;
   readonly data: string;
+}
+
+/** A configuration's entry has no data: its text is the whole record. */
+interface Seen {
+  readonly data: string;
+  readonly prevTerm: number;
+  readonly configuration: Configuration | undefined;
 }
 
 interface Acknowledged {
@@ -45,7 +54,7 @@ export class Oracles {
   /** Terms of each member's log, as seen after the last event; below its base, of what was committed. */
   readonly #shadows = new Map<MemberId, number[]>();
   /** Every entry that ever was in a log: what it held, and the term of the entry before it. */
-  readonly #entries = new Map<string, { readonly data: string; readonly prevTerm: number }>();
+  readonly #entries = new Map<string, Seen>();
   readonly #committed: (Known | undefined)[] = [undefined];
   readonly #seenCommit = new WeakMap<object, number>();
   /** In force at each member after the last event: what the next one counts by. */
@@ -54,11 +63,18 @@ export class Oracles {
   readonly #refused = new Set<string>();
   readonly #answers: Acknowledged[] = [];
   readonly #attemptOf = new Map<string, number>();
+  #configuration: Configuration;
   #failure: Violation | undefined;
 
-  constructor(members: readonly SimMember[], counts: Counts) {
+  constructor(members: readonly SimMember[], counts: Counts, founders: readonly Member[]) {
     this.#members = members;
     this.#counts = counts;
+    this.#configuration = initialConfiguration(founders);
+  }
+
+  /** The last that is committed. */
+  get configuration(): Configuration {
+    return this.#configuration;
   }
 
   /** The highest index that any member has seen committed. */
@@ -215,10 +231,11 @@ export class Oracles {
       shadow.push(term);
       const entry = core.entries(logIndex(index), { entries: 1, bytes: Infinity })?.[0];
       if (entry === undefined) continue;
-      const data = textOf(entry.data);
+      const { configuration } = entry;
+      const data = textOf(configuration === undefined ? entry.data : entry.record);
       const prevTerm = shadow[index - 1] ?? 0;
       const known = this.#entries.get(`${index}@${term}`);
-      if (known === undefined) this.#entries.set(`${index}@${term}`, { data, prevTerm });
+      if (known === undefined) this.#entries.set(`${index}@${term}`, { data, prevTerm, configuration });
       else if (known.data !== data || known.prevTerm !== prevTerm) {
         this.fail(`entry ${index} of term ${term} differs on member ${member.id}`);
       }
@@ -264,8 +281,10 @@ export class Oracles {
   }
 
   #commit(index: number, term: number, configuration: Configuration): void {
-    const data = this.#entries.get(`${index}@${term}`)?.data ?? '';
+    const entry = this.#entries.get(`${index}@${term}`);
+    const data = entry?.data ?? '';
     this.#committed[index] = { term, data };
+    if (entry?.configuration !== undefined) this.#membersChanged(entry.configuration);
     const earlier = this.#indexOfData.get(data);
     if (data !== '' && earlier !== undefined) this.fail(`one try is committed at ${earlier} and ${index}`);
     if (data !== '') this.#indexOfData.set(data, index);
@@ -285,9 +304,26 @@ export class Oracles {
     }
   }
 
+  /** Ids only grow, and voters change by one or through two halves. */
+  #membersChanged(next: Configuration): void {
+    const before = this.#configuration;
+    this.#configuration = next;
+    this.#counts.add('membership-change');
+    if (next.outgoing.length > 0) this.#counts.add('joint-change');
+    const known = new Set(before.members.map(({ id }) => id));
+    const reused = next.members.some(({ id }) => !known.has(id) && id < before.nextMemberId);
+    if (reused || next.nextMemberId < before.nextMemberId) this.fail(`entry ${next.index} gives an id again`);
+    if (before.outgoing.length > 0 || next.outgoing.length > 0) return;
+    const [old = [], now = []] = [halves(before)[0], halves(next)[0]];
+    const changed =
+      old.filter((id) => !now.includes(id)).length + now.filter((id) => !old.includes(id)).length;
+    if (changed > 1) this.fail(`entry ${next.index} changes ${changed} voters at once`);
+  }
+
   #lookAtApplied(id: MemberId, entry: CommittedEntry): void {
     const known = this.#committed[entry.index];
-    const data = textOf(entry.data);
+    const seen = this.#entries.get(`${entry.index}@${entry.term}`);
+    const data = seen?.configuration === undefined ? textOf(entry.data) : seen.data;
     if (known?.term !== entry.term || known.data !== data) {
       this.fail(`member ${id} applied another entry ${entry.index} than was committed`);
     }

@@ -5,7 +5,8 @@ import { Clients, KEYS } from './clients.ts';
 import { Counts } from './counts.ts';
 import { KEY, judge } from './linearizability.ts';
 import { Chance, SimLoop } from './loop.ts';
-import { SimMember } from './member.ts';
+import { SimMember, type SimMemberParts } from './member.ts';
+import { carries, relevant } from './membership.ts';
 import { SimNetwork } from './network.ts';
 import { Oracles, Violation } from './oracles.ts';
 import { Trace } from './trace.ts';
@@ -33,7 +34,7 @@ export class Simulation {
   readonly chance: Chance;
   readonly loop = new SimLoop();
   readonly network: SimNetwork;
-  readonly members: readonly SimMember[];
+  readonly members: SimMember[] = [];
   readonly spares: number;
   readonly oracles: Oracles;
   readonly clients: Clients;
@@ -46,6 +47,7 @@ export class Simulation {
   /** Events so far, each followed by a look of all oracles. */
   steps = 0;
   crashes = 0;
+  readonly #makeMember: (id: MemberId, initial: readonly Member[]) => SimMember;
 
   constructor(
     seed: number,
@@ -57,8 +59,6 @@ export class Simulation {
     // Chance of its own for each part: another workload does not deal the network another hand.
     const chanceOf = (part: number): Chance => new Chance(seed * 31 + part * 0x10001);
     this.network = new SimNetwork(this.loop, chanceOf(1));
-    const machines = Array.from({ length: size + spares }, (_, at) => machine(at + 1));
-    const members = machines.slice(0, size);
     const tiny = tinyLimits ?? this.chance.hits(0.5);
     const tuning = {
       appendLimit: { entries: tiny ? this.chance.pick([1, 2, 5]) : 1_000, bytes: 1024 * 1024 },
@@ -70,43 +70,61 @@ export class Simulation {
         stepEntries: this.chance.pick([4, 10, 30]),
       },
     };
-    this.members = machines.map(
-      (one) =>
-        new SimMember({
-          id: one.id,
-          members: members.includes(one) ? members : [],
-          loop: this.loop,
-          chance: chanceOf(100 + one.id),
-          seeds: chanceOf(200 + one.id),
-          network: this.network,
-          tuning,
-          snapshots: tinyLogs,
-          sync,
-          onStatus: (member, status) => {
-            this.trace.add(this.loop.nowMs, member, status.role, status.term);
-            this.oracles.status(member, status);
-            if (status.role === 'leader' && !status.leading) this.#readAtOnce(member);
-          },
-          onFatal: (member, error) => {
-            this.#onFatal(member, error);
-          },
-          onDurable: (member, batch) => {
-            this.trace.add(this.loop.nowMs, member, batch.puts.length);
-            this.oracles.logWritten(member, batch);
-          },
-          onInstalled: (member) => {
-            this.trace.add(this.loop.nowMs, member, 'installed');
-            this.counts.add('snapshot-install');
-          },
-        }),
-    );
-    this.oracles = new Oracles(this.members, this.counts);
+    this.#makeMember = (id, initial) =>
+      new SimMember({
+        id,
+        members: initial,
+        loop: this.loop,
+        chance: chanceOf(100 + id),
+        seeds: chanceOf(200 + id),
+        network: this.network,
+        tuning,
+        snapshots: tinyLogs,
+        sync,
+        ...this.#observers(),
+      });
+    const machines = Array.from({ length: size + spares }, (_, at) => machine(at + 1));
+    const founders = machines.slice(0, size);
+    for (const one of machines) {
+      this.members.push(this.#makeMember(one.id, founders.includes(one) ? founders : []));
+    }
+    this.oracles = new Oracles(this.members, this.counts, founders);
     const { loop, oracles, counts } = this;
     this.clients = new Clients({ loop, chance: chanceOf(2), members: this.members, oracles, counts });
     this.network.onWire((from, to, frame) => {
       this.trace.add(this.loop.nowMs, from, to, frame);
       this.oracles.wire(from, to, frame);
     });
+  }
+
+  /** Who looks on while members run. */
+  #observers(): Pick<SimMemberParts, 'onStatus' | 'onFatal' | 'onDurable' | 'onInstalled'> {
+    const { trace, loop } = this;
+    return {
+      onStatus: (member, status) => {
+        trace.add(loop.nowMs, member, status.role, status.term);
+        this.oracles.status(member, status);
+        if (status.role === 'leader' && !status.leading) this.#readAtOnce(member);
+      },
+      onFatal: (member, error) => {
+        this.#onFatal(member, error);
+      },
+      onDurable: (member, batch) => {
+        trace.add(loop.nowMs, member, batch.puts.length);
+        this.oracles.logWritten(member, batch);
+      },
+      onInstalled: (member) => {
+        trace.add(loop.nowMs, member, 'installed');
+        this.counts.add('snapshot-install');
+      },
+    };
+  }
+
+  /** Puts an empty machine there for a member that the cluster has admitted, and starts it. */
+  async join(id: MemberId): Promise<void> {
+    const member = this.#makeMember(id, []);
+    this.members.push(member);
+    await this.start(member);
   }
 
   get acknowledged(): number {
@@ -173,15 +191,35 @@ export class Simulation {
 
   /** A majority is whole again while the rest stays as broken as it is: writes must go on. */
   async mustServeWithQuorum(): Promise<void> {
-    const sound = this.members.filter((member) => !member.refused && member.damage === undefined);
-    const damaged = this.members.filter((member) => !sound.includes(member));
-    const majority = Math.floor(this.members.length / 2) + 1;
-    const core = [...sound, ...damaged].slice(0, majority);
+    const core = await this.#quorum();
     for (const member of core) mend(member);
     this.network.healAmong(core.map(({ id }) => id));
     for (const member of core) await this.start(member);
     if (core.length < this.members.length) this.counts.add('rest-stayed-broken');
     await this.#mustWrite('a write by a healed majority while the rest is broken', core);
+  }
+
+  /** As few members as may be that are a majority of every configuration that some log still holds. */
+  async #quorum(): Promise<readonly SimMember[]> {
+    const down = this.members.filter((member) => !member.up);
+    await this.startAll();
+    const configurations = relevant(this.members);
+    const core = new Set(this.members.filter((member) => !member.refused));
+    const last = [...core].sort(
+      (left, right) => Number(right.damage !== undefined) - Number(left.damage !== undefined),
+    );
+    for (const member of last) {
+      core.delete(member);
+      if (
+        !carries(
+          configurations,
+          [...core].map(({ id }) => id),
+        )
+      )
+        core.add(member);
+    }
+    for (const member of down) if (!core.has(member)) this.crash(member);
+    return [...core];
   }
 
   /** After the faults end, the cluster must lead, commit and agree again. */
@@ -197,13 +235,18 @@ export class Simulation {
       await this.startAll();
       await this.advance(20);
     }
-    for (const { id, running } of this.members)
-      if (running !== undefined) this.oracles.states.lookAtKeys(id, running.state, KEYS);
+    for (const { id, running } of this.members) {
+      // Whoever was removed stays where it was.
+      if (running?.state.appliedIndex !== this.oracles.committedIndex) continue;
+      this.oracles.states.lookAtKeys(id, running.state, KEYS);
+    }
     this.check();
   }
 
   #agrees(): boolean {
-    const expected = this.members.filter(({ refused }) => !refused);
+    const { configuration } = this.oracles;
+    const belongs = (id: MemberId): boolean => configuration.members.some((member) => member.id === id);
+    const expected = this.members.filter(({ id, refused }) => !refused && belongs(id));
     return expected.every(({ running }) => running?.state.appliedIndex === this.oracles.committedIndex);
   }
 

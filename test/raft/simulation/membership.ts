@@ -1,0 +1,35 @@
+/** Which members a configuration needs, said apart from the code that decides by it. */
+import type { MemberId } from '../../../src/base/index.ts';
+import type { Configuration } from '../../../src/raft/index.ts';
+import { decide } from './majority.ts';
+import type { SimMember } from './member.ts';
+
+/** The voters who decide: of the new half and, while there are two, of the old one. */
+export function halves({ members, outgoing }: Configuration): readonly (readonly MemberId[])[] {
+  const voters = members.filter(({ role }) => role === 'voter').map(({ id }) => id);
+  return outgoing.length > 0 ? [voters, outgoing] : [voters];
+}
+
+/** Tells whether these members are a majority of every half of every configuration. */
+export function carries(configurations: readonly Configuration[], ids: readonly MemberId[]): boolean {
+  return configurations.every((configuration) => decide(ids, configuration));
+}
+
+/** What some running member holds to be in force, and what it knows to be committed. */
+export function relevant(members: readonly SimMember[]): readonly Configuration[] {
+  const found = new Map<number, Configuration>();
+  for (const { running } of members) {
+    if (running === undefined) continue;
+    const { core } = running.driver;
+    for (const one of [core.configuration, core.configurationAt(core.commitIndex)]) found.set(one.index, one);
+  }
+  // Whatever came before the newest that is committed has been left by a majority.
+  const committed = Math.max(0, ...members.map(({ running }) => committedOf(running)));
+  return [...found.values()].filter(({ index }) => index >= committed);
+}
+
+function committedOf(running: SimMember['running']): number {
+  if (running === undefined) return 0;
+  const { core } = running.driver;
+  return core.configurationAt(core.commitIndex).index;
+}
