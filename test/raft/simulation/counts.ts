@@ -44,7 +44,6 @@ export const PRECONDITIONS = [
   'leader-change',
   'snapshot-install',
   'membership-change',
-  'joint-change',
   'replaced-entries',
   'indeterminate-write',
   'retried-write',

@@ -309,7 +309,6 @@ export class Oracles {
     const before = this.#configuration;
     this.#configuration = next;
     this.#counts.add('membership-change');
-    if (next.outgoing.length > 0) this.#counts.add('joint-change');
     const known = new Set(before.members.map(({ id }) => id));
     const reused = next.members.some(({ id }) => !known.has(id) && id < before.nextMemberId);
     if (reused || next.nextMemberId < before.nextMemberId) this.fail(`entry ${next.index} gives an id again`);
