@@ -6,6 +6,12 @@ import { CHANNEL_OPTIONS, ClientClient, PeerClient, fromServiceError } from '../
 import type { Credentials, Member as WireMember, StatusReply } from '../wire/index.ts';
 
 const CALL_DEADLINE_MS = 5_000;
+
+/**
+ * A connection of its own: one shared with whoever dialled the address while nothing served it would answer
+ * for a while that nothing does.
+ */
+const OPTIONS = { ...CHANNEL_OPTIONS, 'grpc.use_local_subchannel_pool': 1 };
 const FORMAT = 1;
 
 export interface CoordinatorAnswer {
@@ -85,8 +91,8 @@ function peerClient(credentials: Credentials, member: Member): PeerClient {
   return new PeerClient(member.peerAddress, ...channel(credentials.peer.channelTo(member.id)));
 }
 
-function channel(credentials: ChannelCredentials): [ChannelCredentials, typeof CHANNEL_OPTIONS] {
-  return [credentials, CHANNEL_OPTIONS];
+function channel(credentials: ChannelCredentials): [ChannelCredentials, typeof OPTIONS] {
+  return [credentials, OPTIONS];
 }
 
 function withClient<Client extends { close(): void }, Reply>(
