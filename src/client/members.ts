@@ -115,12 +115,14 @@ export async function transferLeader(
   return (await endpoints.call(leaderClientAddress, method, request, withinMs)).leaderId;
 }
 
-/** What the endpoint of the highest term says. */
+/** What the endpoint of the highest term says; of those, the one that knows the latest configuration. */
 async function newestView(endpoints: Endpoints): Promise<StatusReply> {
   const found = await askEndpoints(endpoints);
   const answers = found.flatMap((one) => ('status' in one ? [one.status] : []));
   const members = answers.filter(({ clusterId }) => clusterId !== '');
-  const [newest] = members.sort((left, right) => Number(right.term - left.term));
+  const [newest] = members.sort((left, right) => {
+    return Number(right.term - left.term) || Number(right.configurationIndex - left.configurationIndex);
+  });
   if (newest !== undefined) return newest;
   if (answers.length > 0) {
     throw new TidemarkError('NOT_INITIALIZED', 'the cluster was never initialised', {

@@ -201,3 +201,14 @@ describe('endpoints', () => {
     expect(second).toMatchObject({ endpoint: at(1).address, error: { code: 'NO_LEADER' } });
   });
 });
+
+test('the members are those of the latest configuration that an endpoint knows', async () => {
+  const knows = (index: bigint, ids: readonly bigint[]): Answer => {
+    const members = ids.map((memberId) => ({ memberId, clientAddress: at(0).address, role: 'voter' }));
+    return { reply: { clusterId: 'c', term: 3n, configurationIndex: index, members } };
+  };
+  at(0).answer = () => knows(4n, [1n]);
+  at(1).answer = () => knows(9n, [1n, 2n]);
+  const { members } = await client().members();
+  expect(members.map(({ memberId }) => memberId)).toEqual([1n, 2n]);
+});
