@@ -1,6 +1,7 @@
 /** Faults placed by hand, where chance would take long: each ends in what the cluster must have done. */
 import { must, type MemberId } from '../../../src/base/index.ts';
 import type { CoreView } from '../../../src/raft/driver/index.ts';
+import { HARD_STATE_KEY } from '../../../src/raft/log-store/index.ts';
 import { encodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { SimMember } from './member.ts';
 import { Violation } from './oracles.ts';
@@ -221,6 +222,33 @@ export async function emptyAppend(seed: number): Promise<void> {
   await simulation.advance(400);
   network.heal();
   await simulation.mustRecover();
+}
+
+/**
+ * A member that voted loses the record of it with a restart: it does not vote again, in a term that has a
+ * leader already. The member that was cut off is brought back when the leader is cut off.
+ */
+export async function forgottenVote(seed: number): Promise<void> {
+  const simulation = new Simulation(seed, 3);
+  const late = must(simulation.members[2], 'a third member');
+  separate(simulation, late);
+  await simulation.startAll();
+  const leads = ({ running }: SimMember): boolean => running?.driver.core.role === 'leader';
+  await simulation.until(20_000, 'a leader by one vote', () => simulation.members.some(leads));
+  const leader = must(simulation.members.find(leads), 'the leader');
+  const voter = must(
+    simulation.members.find((member) => member !== leader && member !== late),
+    'who voted',
+  );
+  simulation.crash(voter);
+  voter.disk.forget(HARD_STATE_KEY.toString());
+  voter.damage = 'lost-record';
+  simulation.network.heal();
+  separate(simulation, leader);
+  await simulation.start(voter);
+  await simulation.advance(10_000);
+  simulation.network.heal();
+  await simulation.mustServeWithQuorum();
 }
 
 function viewOf(member: SimMember): Pick<CoreView, 'term' | 'commitIndex' | 'termAt'> {

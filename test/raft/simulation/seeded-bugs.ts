@@ -10,6 +10,7 @@ import { UNDECIDED } from './simulation.ts';
 import {
   deafLeader,
   emptyAppend,
+  forgottenVote,
   hangingDisk,
   returningFollower,
   strandedFollower,
@@ -48,10 +49,9 @@ export const SEEDED_BUGS: readonly SeededBug[] = [
   { name: 'raft.noCheckQuorum', row: 45, placed: deafLeader },
   { name: 'raft.noDiskWatch', row: 46, placed: hangingDisk },
   { name: 'raft.goesOnAfterFailedWrite', row: 47, revealedBy: 5 },
-  { name: 'raft.missingHardStateIsFresh', row: 49 },
+  { name: 'raft.missingHardStateIsFresh', row: 49, placed: forgottenVote },
   { name: 'state.compareIgnored', row: 52 },
   { name: 'raft.compactBeforeFlush' },
-  { name: 'raft.installKeepsConflict' },
 ];
 
 const SEEDS_MAX = 300;
