@@ -23,14 +23,18 @@ const DAMAGE: readonly Fault[] = [
 /** These are not brought about by themselves: they come with others, or are in force for a whole run. */
 const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits', 'tiny-logs'];
 
+/** As often as they stand here: some come to nothing more often than others. */
 const OFTEN: readonly Fault[] = [
   'crash-in-install',
-  'operator',
+  'crash-in-install',
+  'crash-in-install',
   'operator',
   'wipe',
   'crash-of-all',
   'lost-record',
   'bit-flip',
+  'torn-batch',
+  'rollback',
   'rollback',
   'isolation',
   'damaged-state',
@@ -60,7 +64,7 @@ export class Faults {
     this.#operator = new Operator(simulation, chance);
     const placed = FAULTS.filter((fault) => enabled.has(fault) && !NOT_PLACED.includes(fault));
     // What often comes to nothing is tried more often.
-    const often = placed.filter((fault) => OFTEN.includes(fault));
+    const often = OFTEN.filter((fault) => placed.includes(fault));
     this.#placed = [...placed, ...often, ...often, ...often];
   }
 
