@@ -19,7 +19,7 @@ export interface QueuedWrite {
 class Gathering implements QueuedWrite {
   sequence = 0;
   hardState: HardState | undefined;
-  readonly after: Envelope<DurableMessage>[] = [];
+  after: Envelope<DurableMessage>[] = [];
   compactTo: LogStart | undefined;
   incoming: LogStart | undefined;
   readonly announced: (() => void)[] = [];
@@ -39,7 +39,7 @@ class Gathering implements QueuedWrite {
   add(persist: Persist): void {
     assert(persist.sequence > this.sequence, 'writes are asked for in order');
     this.sequence = persist.sequence;
-    this.hardState = persist.hardState ?? this.hardState;
+    if (persist.hardState !== undefined) this.#enter(persist.hardState);
     if (persist.log === undefined) return;
     const { base, from } = persist.log;
     if (this.#log === undefined || base !== undefined || from <= this.#log.from) {
@@ -50,6 +50,12 @@ class Gathering implements QueuedWrite {
     assert(kept <= this.#log.entries.length, 'what is written together is one piece of log');
     this.#log.entries.length = kept;
     for (const entry of persist.log.entries) this.#log.entries.push(entry);
+  }
+
+  /** What was promised in an older term is of no use, and the entries it vouches for may be replaced here. */
+  #enter(hardState: HardState): void {
+    this.hardState = hardState;
+    this.after = this.after.filter(({ message }) => message.term >= hardState.term);
   }
 }
 

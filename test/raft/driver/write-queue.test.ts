@@ -56,6 +56,16 @@ describe('writes', () => {
     expect(queue.begin()).toMatchObject({ sequence: 2, after: reply(3) });
   });
 
+  test('keep no promise of a term that ends in the same write: its entries may be replaced [R25]', () => {
+    const queue = new WriteQueue();
+    const log = { from: I(1), entries: entriesOf([1], 1, 0) };
+    queue.add({ sequence: 1, hardState: { term: term(1), vote: undefined }, log });
+    expect(queue.addAfterDurable(reply(1))).toEqual([]);
+    queue.add({ sequence: 2, hardState: { term: term(2), vote: undefined }, log: undefined });
+    expect(queue.addAfterDurable(reply(2))).toEqual([]);
+    expect(queue.begin()?.after).toEqual(reply(2));
+  });
+
   test('acknowledge once what becomes durable together; a refusal is never left out [R25]', () => {
     const ack = (at: number, index: number, ok = true): readonly Envelope<DurableMessage>[] => [
       { to: memberId(2), message: { ...accepted(at, index), accepted: ok } },
