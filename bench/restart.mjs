@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { encodeWrites } from '../dist/base/index.js';
@@ -35,10 +36,25 @@ const [clients, peers] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`)
 
 function start() {
   const addresses = ['--peer-listen', peers, '--client-listen', clients];
-  const words = [main, 'coordinator', 'start', '--data', data, '--log-level', 'error', ...addresses];
-  const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const words = [main, 'coordinator', 'start', '--data', data, '--log-level', 'info', ...addresses];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] });
+  child.beganMs = Date.now();
+  child.log = [];
+  createInterface(child.stderr).on('line', (line) => child.log.push(JSON.parse(line)));
   child.gone = new Promise((resolve) => child.once('exit', resolve));
   return child;
+}
+
+/** When each stage began and ended, in milliseconds since the process was started, as its log tells. */
+function stagesOf({ beganMs, log }) {
+  const found = (text, fits = () => true) => log.find((line) => line.msg === text && fits(line));
+  const endOf = (line) => (line === undefined ? Number.NaN : Date.parse(line.time) - beganMs);
+  const span = (line) => `${endOf(line) - line?.ms} to ${endOf(line)}`;
+  const serves = found('raft status', ({ leading }) => leading);
+  return (
+    `    log read ${span(found('the log was read'))}, state read ${span(found('the state was read'))}, ` +
+    `taking part ${endOf(found('taking part in the cluster'))}, leading ${endOf(serves)} ms`
+  );
 }
 
 async function stop(child, signal) {
@@ -118,6 +134,7 @@ async function measure(name, signal, key) {
   const memory = `${rss.toFixed(0)} MB held, ${peak.toFixed(0)} MB at most`;
   const took = `${seconds.toFixed(2)} s until the first read, ${cpu.toFixed(2)} s of processor time`;
   say(`${name.padEnd(22)}${took}, ${memory}`);
+  say(stagesOf(child));
   return { seconds, cpu, peak };
 }
 

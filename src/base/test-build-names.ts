@@ -90,6 +90,7 @@ export const MUTATIONS = [
   'state.snapshotWithoutSessions',
   'state.appliesOwnClock',
   'state.scrubIgnoresSum',
+  'state.scrubIgnoresRecords',
   'scheduler.judgesAtOnce',
   'scheduler.noBrake',
   'scheduler.collectorKeepsEpoch',

@@ -71,7 +71,7 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
     await makeRaftFolder({ clusterId, memberId: identity.memberId, folder: folder.logPath });
     await writeIdentity(folder.path, { ...identity, started: true });
   }
-  const state = await openStateMachine({ folder: folder.statePath, clusterId });
+  const opening = openState(options);
   const leadership = new Leadership();
   let raft: RaftNode;
   try {
@@ -82,7 +82,7 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
       folder: folder.logPath,
       mustExist: true,
       transport: options.transport,
-      stateMachine: state,
+      stateMachine: opening,
       clock,
       log: log.child({ component: 'raft' }),
       onStatus: (status) => {
@@ -92,10 +92,20 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
       onFatal: options.onFatal,
     });
   } catch (error) {
-    await state.close();
+    const [state] = await Promise.allSettled([opening]);
+    if (state.status === 'fulfilled') await state.value.close();
     throw error;
   }
-  return wire(options, { state, raft, leadership });
+  return wire(options, { state: await opening, raft, leadership });
+}
+
+/** Begins at once, in a thread of its own: the log is read beside it. */
+async function openState({ identity, folder, clock, log }: ClusterNodeOptions): Promise<StateMachine> {
+  const beganMs = clock.monotonicMs();
+  const state = await openStateMachine({ folder: folder.statePath, clusterId: identity.clusterId });
+  const ms = Math.round(clock.monotonicMs() - beganMs);
+  log.info({ appliedIndex: state.appliedIndex, keys: state.view().keyValues.size, ms }, 'the state was read');
+  return state;
 }
 
 interface Parts {

@@ -4,16 +4,16 @@
  */
 import { FileMemory, filesOfFolder, readLog, readTable } from './check-folder.ts';
 import { compareShort, copyShort } from './short-bytes.ts';
-import { LogRun, TableRun, type Run } from './runs.ts';
+import { LogRun, TableRun, type RowInFile, type Run } from './runs.ts';
 import type { TableInUse } from './version-edits.ts';
 
 /**
- * Calls `visit` with every live row in key order; key and value are good for the time of the call. False if
+ * Calls `visit` with every live row in key order; it is good for the time of the call. False if
  * there is no database. Nothing else may write in the folder meanwhile.
  * @throws TidemarkError `DATA_CORRUPT` naming the file, `STORAGE_FAILED`: rows that were visited are to be
  * forgotten.
  */
-export function readLevelFolder(folder: string, visit: (key: Buffer, value: Buffer) => void): boolean {
+export function readLevelFolder(folder: string, visit: (row: RowInFile) => void): boolean {
   const files = filesOfFolder(folder);
   if (files === undefined) return false;
   const runs: Run[] = [new LogRun(files.logs.flatMap((log) => readLog(folder, log)))];
@@ -45,7 +45,7 @@ function sortedRuns(tables: readonly TableInUse[]): TableInUse[][] {
   return runs;
 }
 
-function merge(runs: Run[], visit: (key: Buffer, value: Buffer) => void): void {
+function merge(runs: Run[], visit: (row: RowInFile) => void): void {
   let last: Buffer = Buffer.alloc(256);
   let lastBytes = -1;
   while (runs.length > 0) {
@@ -53,7 +53,7 @@ function merge(runs: Run[], visit: (key: Buffer, value: Buffer) => void): void {
     do {
       const { key, keyBytes } = first;
       if (keyBytes !== lastBytes || compareShort(key, keyBytes, last, lastBytes) !== 0) {
-        if (!first.deleted) visit(key.subarray(0, keyBytes), first.value);
+        if (!first.deleted) visit(first);
         if (keyBytes > last.length) last = Buffer.alloc(2 * keyBytes);
         copyShort(key, { from: 0, to: keyBytes }, last, 0);
         lastBytes = keyBytes;

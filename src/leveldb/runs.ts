@@ -13,14 +13,21 @@ const KIND_PUT = 1;
 /** Before the writes of a batch: the number of the first and how many there are. */
 const BATCH_HEAD_BYTES = 12;
 
-/** One sorted sequence of rows, and the row at which it stands. */
-export interface Run {
+/** A row where it was read: an object or two for each of a million rows would cost more than reading them. */
+export interface RowInFile {
   /** Key bytes `[0, keyBytes)`. */
   readonly key: Buffer;
   readonly keyBytes: number;
+  /** What holds the value, in bytes `[valueAt, valueEnd)`. */
+  readonly file: Buffer;
+  readonly valueAt: number;
+  readonly valueEnd: number;
+}
+
+/** One sorted sequence of rows, and the row at which it stands. */
+export interface Run extends RowInFile {
   readonly sequence: number;
   readonly deleted: boolean;
-  readonly value: Buffer;
   /** Goes to the next row; false at the end. */
   next(): boolean;
 }
@@ -34,22 +41,18 @@ export class TableRun implements Run {
   keyBytes = 0;
   sequence = 0;
   deleted = false;
+  file: Buffer = Buffer.alloc(0);
+  valueAt = 0;
+  valueEnd = 0;
   readonly #tables: readonly OpenTable[];
   #table = 0;
-  #file: Buffer = Buffer.alloc(0);
   #blocks: readonly Block[] = [];
   #block = 0;
   #at = 0;
   #end = 0;
-  #valueAt = 0;
-  #valueEnd = 0;
 
   constructor(tables: readonly OpenTable[]) {
     this.#tables = tables;
-  }
-
-  get value(): Buffer {
-    return this.#file.subarray(this.#valueAt, this.#valueEnd);
   }
 
   next(): boolean {
@@ -67,14 +70,14 @@ export class TableRun implements Run {
       throw new TidemarkError('DATA_CORRUPT', 'a row is cut off');
     }
     if (length > this.key.length) this.key = Buffer.concat([this.key], 2 * length);
-    copyShort(this.#file, { from: this.#at, to: valueAt }, this.key, shared);
+    copyShort(this.file, { from: this.#at, to: valueAt }, this.key, shared);
     this.keyBytes = length - TRAILER_BYTES;
     const low = this.key.readUInt32LE(this.keyBytes);
     this.sequence = this.key.readUInt32LE(this.keyBytes + 4) * 2 ** 24 + (low >>> 8);
     this.deleted = (low & 0xff) !== KIND_PUT;
-    this.#valueAt = valueAt;
-    this.#valueEnd = valueAt + valueBytes;
-    this.#at = this.#valueEnd;
+    this.valueAt = valueAt;
+    this.valueEnd = valueAt + valueBytes;
+    this.#at = this.valueEnd;
     return true;
   }
 
@@ -82,12 +85,12 @@ export class TableRun implements Run {
     while (this.#block >= this.#blocks.length) {
       const open = this.#tables[this.#table++];
       if (open === undefined) return false;
-      ({ file: this.#file, blocks: this.#blocks } = open());
+      ({ file: this.file, blocks: this.#blocks } = open());
       this.#block = 0;
     }
     const { offset, size } = this.#blocks[this.#block++] ?? { offset: 0, size: 0 };
     // At the end of a block lie its restart points, 4 bytes each, and their count.
-    const restarts = size < 4 ? 0 : this.#file.readUInt32LE(offset + size - 4);
+    const restarts = size < 4 ? 0 : this.file.readUInt32LE(offset + size - 4);
     this.#at = offset;
     this.#end = offset + size - 4 - restarts * 4;
     this.keyBytes = 0;
@@ -97,7 +100,7 @@ export class TableRun implements Run {
   #varint(): number {
     let value = 0;
     for (let shift = 0; shift < 32; shift += 7) {
-      const byte = this.#file[this.#at++] ?? 0;
+      const byte = this.file[this.#at++] ?? 0;
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return value >>> 0;
     }
@@ -138,8 +141,14 @@ export class LogRun implements Run {
   get deleted(): boolean {
     return this.#row.value === undefined;
   }
-  get value(): Buffer {
+  get file(): Buffer {
     return this.#row.value ?? NO_ROW.key;
+  }
+  get valueAt(): number {
+    return 0;
+  }
+  get valueEnd(): number {
+    return this.file.length;
   }
 
   next(): boolean {

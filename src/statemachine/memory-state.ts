@@ -15,11 +15,12 @@ import type {
   TopologyRecord,
   WindowRecord,
 } from './commands/records.ts';
-import type { StateWriter, TableWriter } from './commands/writer.ts';
+import type { StateWriter } from './commands/writer.ts';
 import { KeyValueTable, KEY_VALUE_PREFIX, type KeyValueParts } from './key-values/key-value-table.ts';
 import { decodeRow, encodeRow, type RowChange } from './row-codec.ts';
-import { HashSum, type Hash64 } from './row-hash.ts';
+import { HashSum } from './row-hash.ts';
 import { SortedTable } from './sorted-table.ts';
+import { TrackedTable } from './tracked-table.ts';
 import type { StateView, TableView } from './view.ts';
 
 const EMPTY_CLUSTER: ClusterRecord = {
@@ -29,60 +30,6 @@ const EMPTY_CLUSTER: ClusterRecord = {
   grants: 0,
   ids: { session: 0, executor: 0, source: 0, sink: 0, report: 0 },
 };
-
-/** Hears of every row that comes, changes or goes, with the one before it. */
-type Follow<R> = (key: string, row: R | undefined, before: R | undefined) => void;
-
-/** A table that remembers which of its keys changed. */
-class TrackedTable<R extends object> implements TableWriter<R> {
-  readonly name: string;
-  readonly dirty = new Set<string>();
-  /** Hash of every row as it was last taken or loaded. */
-  readonly hashes = new Map<string, Readonly<Hash64>>();
-  readonly #rows = new SortedTable<R>();
-  readonly #follow: Follow<R> | undefined;
-
-  constructor(name: string, follow?: Follow<R>) {
-    this.name = name;
-    this.#follow = follow;
-  }
-
-  get size(): number {
-    return this.#rows.size;
-  }
-
-  get(key: string): R | undefined {
-    return this.#rows.get(key);
-  }
-
-  values(): IterableIterator<R> {
-    return this.#rows.values();
-  }
-
-  withPrefix(prefix: string): IterableIterator<R> {
-    return this.#rows.withPrefix(prefix);
-  }
-
-  put(key: string, row: R): void {
-    this.load(key, row);
-    this.dirty.add(key);
-  }
-
-  delete(key: string): void {
-    const before = this.#rows.get(key);
-    if (before === undefined) return;
-    this.#rows.delete(key);
-    this.#follow?.(key, undefined, before);
-    this.dirty.add(key);
-  }
-
-  /** Takes a row that is stored already. */
-  load(key: string, row: R): void {
-    const before = this.#follow === undefined ? undefined : this.#rows.get(key);
-    this.#rows.set(key, row);
-    this.#follow?.(key, row, before);
-  }
-}
 
 export class MemoryState implements StateWriter, StateView {
   appliedIndex = 0;
@@ -235,6 +182,22 @@ export class MemoryState implements StateWriter, StateView {
     table.load(key, record);
     table.hashes.set(key, hash);
     this.#sum.add(hash);
+  }
+
+  /**
+   * Compares records with the hashes of what was stored of them, and those with their sum; yields after each
+   * step. Keys and values are checked by their own table.
+   * @throws TidemarkError `DATA_CORRUPT`.
+   */
+  *checkRecords(stepBytes: number): Generator<void, void, undefined> {
+    for (const table of this.#tables) {
+      for (let key: string | undefined = ''; key !== undefined; yield)
+        key = table.checkBehind(key, stepBytes);
+    }
+    const sum = new HashSum();
+    for (const table of this.#tables) for (const hash of table.hashes.values()) sum.add(hash);
+    if (sum.text === this.#sum.text) return;
+    throw new TidemarkError('DATA_CORRUPT', `rows in memory sum to ${sum.text}, not to ${this.#sum.text}`);
   }
 
   /** Brings the digest up to date after the last {@link loadRow}. */

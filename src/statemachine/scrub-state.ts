@@ -11,6 +11,8 @@ import type { StateStore } from './state-store.ts';
 
 /** Rows that are checked between two yields: a millisecond or two. */
 const STEP_ROWS = 1_000;
+/** Of records, which are encoded to be compared. */
+const STEP_BYTES = 128 * 1024;
 
 /**
  * Yields after each step, for the caller to rest.
@@ -25,6 +27,7 @@ export async function* scrubState(
     next = state().keyValues.checkFrom(next, STEP_ROWS);
     yield;
   }
+  for (const step of state().checkRecords(STEP_BYTES)) yield step;
   const sum = new HashSum();
   let digest = '';
   let rows = 0;

@@ -36,6 +36,18 @@ export class SortedTable<R> implements TableView<R> {
     for (const block of this.#blocks) yield* block;
   }
 
+  /** Keys behind this one, which may be none of the table. */
+  *keysBehind(key: string): IterableIterator<string> {
+    const first = this.#blockOf(key);
+    for (let at = first; at < this.#blocks.length; at++) {
+      const block = this.#blocks[at] ?? [];
+      for (let i = at === first ? firstAtOrAfter(block, key) : 0; i < block.length; i++) {
+        const found = block[i] ?? '';
+        if (found !== key) yield found;
+      }
+    }
+  }
+
   *values(): IterableIterator<R> {
     for (const block of this.#blocks) {
       for (const key of block) yield this.#row(key);

@@ -2,7 +2,7 @@
  * The database under the state: what is used of it, and LevelDB as it is opened. LevelDB does not check its
  * checksums: the files are read and checked by ourselves before each open.
  */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { Level } from 'level';
 import { isTidemarkError, TidemarkError, toTidemarkError } from '../base/index.ts';
 import { loadState } from './load/load-state.ts';
@@ -50,7 +50,7 @@ export interface OpenedDatabase {
 }
 
 export const openLevelDatabase: OpenDatabase = async (folder) => {
-  const fresh = await makeFolder(folder);
+  const fresh = makeFolder(folder);
   const parts = fresh ? undefined : await loadParts(folder);
   // The files are read as plain blocks.
   const db: Level<string, Uint8Array> = new Level(folder, {
@@ -66,10 +66,11 @@ export const openLevelDatabase: OpenDatabase = async (folder) => {
   return { db: db as unknown as StateDatabase, fresh, parts };
 };
 
-async function makeFolder(folder: string): Promise<boolean> {
+/** In one go, so that the thread that reads a state is under way when the caller goes on. */
+function makeFolder(folder: string): boolean {
   try {
-    await mkdir(folder, { recursive: true });
-    return (await readdir(folder)).length === 0;
+    mkdirSync(folder, { recursive: true });
+    return readdirSync(folder).length === 0;
   } catch (cause) {
     throw new TidemarkError('STORAGE_FAILED', `the state folder ${folder} cannot be made`, { cause });
   }

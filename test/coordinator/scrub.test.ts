@@ -10,6 +10,7 @@ import { openLevelDatabase } from '../../src/statemachine/state-database.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
 import { CLUSTER, open, temporaryFolder } from '../statemachine/support/folder.ts';
+import { randomHistory } from '../statemachine/support/history.ts';
 
 /** Time in which every pause is over at once. */
 const hurried: Clock = {
@@ -87,6 +88,22 @@ describe('a scrub of a running member', () => {
     const { found } = scrubbed(machine, state);
     await eventually(() => found.length > 0, { withinMs: 10_000 });
     expect(found).toMatchObject([{ code: 'DATA_CORRUPT', message: expect.stringContaining(name) }]);
+  });
+
+  rule('state.scrubIgnoresRecords', 'finds a record in memory that is not what was stored', async () => {
+    const { machine } = await running();
+    const entries = randomHistory(3, 300).map((entry, at) => ({ ...entry, index: at + 21 }));
+    await machine.apply(entries);
+    const run = async (): Promise<void> => {
+      for await (const step of machine.scrub()) expect(step).toBeUndefined();
+    };
+    await run();
+    const [first] = machine.view().executors.values();
+    Object.assign(must(first, 'an executor'), { name: 'other' });
+    await expect(run()).rejects.toMatchObject({
+      code: 'DATA_CORRUPT',
+      message: expect.stringMatching(/executor\/.* in memory/),
+    });
   });
 
   rule('state.scrubIgnoresSum', 'finds a row that the database shows no more', async () => {

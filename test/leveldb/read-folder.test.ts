@@ -45,7 +45,9 @@ const rowText = (key: Uint8Array, value: Uint8Array): string =>
 
 function rowsRead(folder: string): string[] {
   const rows: string[] = [];
-  readLevelFolder(folder, (key, value) => rows.push(rowText(key, value)));
+  readLevelFolder(folder, ({ key, keyBytes, file, valueAt, valueEnd }) =>
+    rows.push(rowText(key.subarray(0, keyBytes), file.subarray(valueAt, valueEnd))),
+  );
   return rows;
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KeyValueRecord } from '../../src/statemachine/index.ts';
-import { KeyValueTable } from '../../src/statemachine/key-values/key-value-table.ts';
+import { KeyValueLoader } from '../../src/statemachine/key-values/key-value-loader.ts';
+import { KeyValueTable, type KeyValueParts } from '../../src/statemachine/key-values/key-value-table.ts';
 import type { RowChange } from '../../src/statemachine/row-codec.ts';
 import { hashBytes, HashSum } from '../../src/statemachine/row-hash.ts';
 import { Random } from './support/history.ts';
@@ -31,14 +32,19 @@ class Stored {
     }
   }
 
-  /** A table made of the stored rows, in their order, as at a restart. */
   loaded(): KeyValueTable {
-    const table = new KeyValueTable();
-    const sorted: number[] = [];
+    return new KeyValueTable(structuredClone(this.parts()));
+  }
+
+  /** What a table is made of, of the stored rows in their order, as at a restart. */
+  parts(): KeyValueParts {
+    const loader = new KeyValueLoader();
     for (const key of [...this.rows.keys()].sort(byBytes)) {
-      table.loadSorted(Buffer.from(key), this.rows.get(key) ?? Buffer.alloc(0), sorted);
+      const file = this.rows.get(key) ?? Buffer.alloc(0);
+      const row = { key: Buffer.from(`+${key}`), keyBytes: 1 + Buffer.byteLength(key) };
+      loader.add({ ...row, file, valueAt: 0, valueEnd: file.length }, 1);
     }
-    return new KeyValueTable(structuredClone(table.parts(sorted)));
+    return loader.parts();
   }
 }
 
@@ -95,11 +101,15 @@ describe('the packed table', () => {
   });
 
   it('sees a bit that has flipped in memory', () => {
-    const table = new KeyValueTable();
+    const written = new KeyValueTable();
+    const stored = new Stored();
     for (let n = 0; n < 20; n++)
-      table.put(`ns/${n}`, { value: Buffer.alloc(50, n), revision: n, version: 1 });
+      written.put(`ns/${n}`, { value: Buffer.alloc(50, n), revision: n, version: 1 });
+    stored.take(written);
+    const parts = stored.parts();
+    const table = new KeyValueTable(parts);
     expect([table.checkFrom(0, 15), table.checkFrom(15, 15)]).toEqual([15, undefined]);
-    const { buffer } = table.parts([]).rows.slabs[0] ?? { buffer: new ArrayBuffer(0) };
+    const { buffer } = parts.rows.slabs[0] ?? { buffer: new ArrayBuffer(0) };
     const bytes = Buffer.from(buffer);
     const at = bytes.indexOf(Buffer.alloc(50, 7));
     bytes.writeUInt8(bytes.readUInt8(at) ^ 4, at);

@@ -10,27 +10,47 @@ import {
   type Witness,
 } from '../log-store/index.ts';
 import { initialConfiguration } from '../configuration.ts';
-import type { RaftNode, RaftOptions } from '../types.ts';
+import type { RaftNode, RaftOptions, ReplicatedStateMachine } from '../types.ts';
 import { RaftDriver } from './driver.ts';
 import type { DriverTuning } from './tuning.ts';
 import { followInstalled } from './follow-installed.ts';
+
+/** A state machine may still be opening: the log is read meanwhile. */
+export type StartOptions = Omit<RaftOptions, 'stateMachine'> & {
+  readonly stateMachine: ReplicatedStateMachine | Promise<ReplicatedStateMachine>;
+};
 
 /**
  * Opens the log in `options.folder` (made if it is not there) and starts to take part in consensus.
  *
  * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER` or
- * `STORAGE_FAILED`; nothing was sent to anyone then.
+ * `STORAGE_FAILED`, or why the state machine did not open; nothing was sent to anyone then.
  */
-export async function startRaftNode(options: RaftOptions): Promise<RaftNode> {
+export async function startRaftNode(options: StartOptions): Promise<RaftNode> {
   assert(options.initialMembers.length <= LIMITS.votersMax, 'a cluster begins with 7 voters at most');
-  const store = await openLog(options, options.mustExist ?? false);
-  return startOnStore(store, options, {
+  const [log, machine] = await Promise.allSettled([readLog(options), options.stateMachine]);
+  if (log.status === 'rejected') throw log.reason;
+  if (machine.status === 'rejected') {
+    await log.value.close();
+    throw machine.reason;
+  }
+  const ready: RaftOptions = { ...options, stateMachine: machine.value };
+  return startOnStore(log.value, ready, {
     seed: randomInt(2 ** 32),
     laterTurn: (run) => void setImmediate(run),
     soon: (run) => {
       process.nextTick(run);
     },
   });
+}
+
+async function readLog(options: StartOptions): Promise<LogStore> {
+  const { clock, mustExist = false } = options;
+  const beganMs = clock.monotonicMs();
+  const store = await openLog(options, mustExist);
+  const [first, last] = [store.base.index + 1, store.lastIndex];
+  options.log.info({ first, last, ms: Math.round(clock.monotonicMs() - beganMs) }, 'the log was read');
+  return store;
 }
 
 /**

@@ -22,6 +22,43 @@ export function hashKey(bytes: Uint8Array, from: number, to: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
+/** Makes the index of the ids below `count` by the hashes of their keys, one partition after the other. */
+export function indexOf(hashes: Uint32Array<ArrayBuffer>, count: number): IndexParts {
+  const counts = new Uint32Array(PARTITIONS);
+  for (let id = 0; id < count; id++) {
+    const partition = (hashes[id] as number) % PARTITIONS;
+    counts[partition] = (counts[partition] as number) + 1;
+  }
+  // Ids by partition: put into their cells as they come, each would miss the processor's cache.
+  const next = new Uint32Array(PARTITIONS);
+  for (let at = 1; at < PARTITIONS; at++) next[at] = (next[at - 1] as number) + (counts[at - 1] as number);
+  const ids = new Uint32Array(count);
+  for (let id = 0; id < count; id++) {
+    const partition = (hashes[id] as number) % PARTITIONS;
+    const at = next[partition] as number;
+    ids[at] = id;
+    next[partition] = at + 1;
+  }
+  let at = 0;
+  const cells = Array.from(counts, (rows) => {
+    if (rows === 0) return undefined;
+    const made = new Uint32Array(cellsFor(rows));
+    for (const end = at + rows; at < end; at++) {
+      const id = ids[at] as number;
+      put(made, hashes[id] as number, id + 1);
+    }
+    return made;
+  });
+  return { hashes, cells, counts: [...counts] };
+}
+
+/** As many as adding one by one leads to. */
+function cellsFor(rows: number): number {
+  let cells = FIRST_CELLS;
+  while (rows * 4 > cells * 3) cells *= 2;
+  return cells;
+}
+
 export class KeyIndex {
   readonly #cells: (Uint32Array<ArrayBuffer> | undefined)[];
   readonly #counts: number[];
@@ -32,10 +69,6 @@ export class KeyIndex {
     this.#hashes = parts?.hashes ?? new Uint32Array(64);
     this.#cells = parts === undefined ? Array.from({ length: PARTITIONS }) : [...parts.cells];
     this.#counts = parts === undefined ? Array.from({ length: PARTITIONS }, () => 0) : [...parts.counts];
-  }
-
-  parts(): IndexParts {
-    return { hashes: this.#hashes, cells: this.#cells, counts: this.#counts };
   }
 
   /** Returns the id of a row with this hash of which `matches` is true, -1 if there is none. */

@@ -12,10 +12,12 @@ export type CompareWith = (id: number) => number;
 export class KeyOrder {
   readonly #blocks: number[][] = [];
 
-  /** @param sorted ids in order, to begin with */
-  constructor(sorted?: Uint32Array) {
-    for (let at = 0; sorted !== undefined && at < sorted.length; at += BLOCK_IDS_FIRST) {
-      this.#blocks.push(Array.from(sorted.subarray(at, at + BLOCK_IDS_FIRST)));
+  /** Begins with the ids below `count`, whose keys are in the order of the ids. */
+  constructor(count = 0) {
+    for (let id = 0; id < count;) {
+      const block: number[] = [];
+      for (const end = Math.min(count, id + BLOCK_IDS_FIRST); id < end; id++) block.push(id);
+      this.#blocks.push(block);
     }
   }
 

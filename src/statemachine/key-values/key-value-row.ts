@@ -52,12 +52,17 @@ export function valueOf({ slab, rowAt, end }: Slot): Uint8Array {
 }
 
 /** @throws TidemarkError `DATA_CORRUPT` for a row that is too short, `FORMAT_UNKNOWN` for a later one. */
-export function checkRowForm(row: Uint8Array, name: () => string): void {
-  if (row.length < ROW_EXTRA_BYTES) throw new TidemarkError('DATA_CORRUPT', `state row ${name()}: cut off`);
-  if (row[0] === STATE_FORMAT) return;
+export function checkRowForm(
+  bytes: Uint8Array,
+  { from, to }: { readonly from: number; readonly to: number },
+  name: () => string,
+): void {
+  if (to - from < ROW_EXTRA_BYTES) throw new TidemarkError('DATA_CORRUPT', `state row ${name()}: cut off`);
+  const format = bytes[from] ?? 0;
+  if (format === STATE_FORMAT) return;
   throw new TidemarkError(
     'FORMAT_UNKNOWN',
-    `state row ${name()} has format version ${row[0] ?? 0}; this program reads version ${STATE_FORMAT}`,
+    `state row ${name()} has format version ${format}; this program reads version ${STATE_FORMAT}`,
     { next: 'Use the version of Tidemark that wrote it, or upgrade.' },
   );
 }

@@ -24,13 +24,7 @@ import { PackedRows, type PackedParts } from './packed-rows.ts';
 
 /** Begins the key of each row of this table in the database. */
 export const KEY_VALUE_PREFIX = 'kv/';
-const PREFIX_BYTES = KEY_VALUE_PREFIX.length;
-const PREFIX = Buffer.from(KEY_VALUE_PREFIX);
-
-/** Tells rows of this table from those of all others by their key in the database. */
-export function isKeyValue(fullKey: Uint8Array): boolean {
-  return PREFIX.every((byte, at) => fullKey[at] === byte);
-}
+export const PREFIX_BYTES = KEY_VALUE_PREFIX.length;
 
 const GONE = -1;
 
@@ -38,8 +32,8 @@ const GONE = -1;
 export interface KeyValueParts {
   readonly rows: PackedParts;
   readonly index: IndexParts;
-  /** Ids in the order of their keys. */
-  readonly sorted: Uint32Array<ArrayBuffer>;
+  /** Ids are the numbers below this, in the order of their keys. */
+  readonly size: number;
   readonly dataBytes: number;
   readonly sum: { readonly high: number; readonly low: number };
 }
@@ -58,9 +52,9 @@ export class KeyValueTable implements KeyValueWriter {
   constructor(parts?: KeyValueParts) {
     this.#rows = new PackedRows(parts?.rows);
     this.#index = new KeyIndex(parts?.index);
-    this.#order = new KeyOrder(parts?.sorted);
+    this.#order = new KeyOrder(parts?.size);
     this.#dataBytes = parts?.dataBytes ?? 0;
-    this.#size = parts?.sorted.length ?? 0;
+    this.#size = parts?.size ?? 0;
     if (parts !== undefined) this.sum.add(parts.sum);
   }
 
@@ -163,11 +157,6 @@ export class KeyValueTable implements KeyValueWriter {
     this.#order.add(id, (other) => this.#compare(other, probe));
   }
 
-  /** The same for rows that come in the order of their keys, into a table that was empty. */
-  loadSorted(key: Uint8Array, row: Uint8Array, sorted: number[]): void {
-    sorted.push(this.#insert(key, row));
-  }
-
   /**
    * Compares rows as they lie in memory with their hashes, from an id on, and returns the id to go on with;
    * undefined at the end.
@@ -184,20 +173,9 @@ export class KeyValueTable implements KeyValueWriter {
     return end < this.#rows.idsEnd ? end : undefined;
   }
 
-  /** What the table is made of, to be moved to another thread; it must not be used any more. */
-  parts(sorted: readonly number[]): KeyValueParts {
-    return {
-      rows: this.#rows.parts(),
-      index: this.#index.parts(),
-      sorted: Uint32Array.from(sorted),
-      dataBytes: this.#dataBytes,
-      sum: this.sum.value,
-    };
-  }
-
   #insert(key: Uint8Array, row: Uint8Array): number {
     const name = (): string => Buffer.from(key).toString();
-    checkRowForm(row, name);
+    checkRowForm(row, { from: 0, to: row.length }, name);
     this.#probe.forget();
     const id = this.#place({ bytes: key, length: key.length, hash: hashKey(key, 0, key.length) }, row.length);
     const slot = this.#rows.slotOf(id);

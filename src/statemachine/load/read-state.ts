@@ -2,12 +2,14 @@
  * Reads a state's database from its closed files: checks files and rows, and packs keys and values as they
  * will be held. It runs in a thread of its own and blocks that.
  */
-import { readLevelFolder } from '../../leveldb/index.ts';
+import { readLevelFolder, type RowInFile } from '../../leveldb/index.ts';
 import { decodeRow } from '../row-codec.ts';
 import { HEAD_KEY, type Place, type StateHead } from '../state-rows.ts';
-import { KeyValueTable, isKeyValue, type KeyValueParts } from '../key-values/key-value-table.ts';
+import { KeyValueLoader } from '../key-values/key-value-loader.ts';
+import { KEY_VALUE_PREFIX, type KeyValueParts } from '../key-values/key-value-table.ts';
 
 const HEAD = Buffer.from(HEAD_KEY);
+const KEY_VALUE = Buffer.from(KEY_VALUE_PREFIX);
 const PLUS = 0x2b;
 
 /** A row as it is stored. */
@@ -22,30 +24,38 @@ export interface StateParts {
 
 /** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `STORAGE_FAILED`. */
 export function readState(folder: string): StateParts {
-  const table = new KeyValueTable();
-  const sorted: number[] = [];
+  const keyValues = new KeyValueLoader();
   const rows: RowBytes[] = [];
   let place: Place = '';
-  readLevelFolder(folder, (key, row) => {
-    if (HEAD.equals(key)) {
+  readLevelFolder(folder, (row) => {
+    const { key, keyBytes, file, valueAt, valueEnd } = row;
+    if (keyBytes === HEAD.length && beginsWith(row, HEAD, 0)) {
       // It comes first.
-      place = (decodeRow(HEAD_KEY, row).record as StateHead).place ?? '';
-      rows.push([HEAD_KEY, Uint8Array.from(row)]);
+      const bytes = Uint8Array.from(file.subarray(valueAt, valueEnd));
+      place = (decodeRow(HEAD_KEY, bytes).record as StateHead).place ?? '';
+      rows.push([HEAD_KEY, bytes]);
       return;
     }
     if ((key[0] === PLUS ? '+' : '') !== place) return;
-    const fullKey = key.subarray(place.length);
-    if (isKeyValue(fullKey)) table.loadSorted(fullKey, row, sorted);
-    else rows.push([fullKey.toString(), Uint8Array.from(row)]);
+    const keyAt = place.length;
+    if (beginsWith(row, KEY_VALUE, keyAt)) keyValues.add(row, keyAt);
+    else
+      rows.push([key.toString('utf8', keyAt, keyBytes), Uint8Array.from(file.subarray(valueAt, valueEnd))]);
   });
-  return { keyValues: table.parts(sorted), rows };
+  return { keyValues: keyValues.parts(), rows };
+}
+
+function beginsWith({ key, keyBytes }: RowInFile, text: Uint8Array, at: number): boolean {
+  if (keyBytes - at < text.length) return false;
+  for (let i = 0; i < text.length; i++) if (key[at + i] !== text[i]) return false;
+  return true;
 }
 
 /** The buffers that are moved to another thread, not copied. */
 export function buffersOf({ keyValues }: StateParts): ArrayBuffer[] {
   if (keyValues === undefined) return [];
-  const { rows, index, sorted } = keyValues;
-  const buffers = [sorted.buffer, rows.places.buffer, index.hashes.buffer];
+  const { rows, index } = keyValues;
+  const buffers = [rows.places.buffer, index.hashes.buffer];
   for (const slab of rows.slabs) if (slab !== undefined) buffers.push(slab.buffer);
   for (const cells of index.cells) if (cells !== undefined) buffers.push(cells.buffer);
   return buffers;
