@@ -120,6 +120,8 @@ export const MUTATIONS = [
   'coordinator.addWithoutAsking',
   'coordinator.wipedMemberReadmitted',
   'coordinator.executorNameShared',
+  'client.underWayIsFailure',
+  'client.expiredSessionRetried',
   'sql.lostCommitIsFailure',
   'sql.lockWaitKeepsTransaction',
   'job.rowsOfAnyEpoch',

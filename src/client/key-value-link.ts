@@ -12,6 +12,7 @@ import {
   toTidemarkError,
   type Cancel,
   type Clock,
+  type ErrorCode,
 } from '../base/index.ts';
 import {
   KeyValueService,
@@ -51,6 +52,8 @@ const PAUSE_MAX_MS = 100;
 const HINTS_AT_ONCE_MAX = 2;
 /** A coordinator that fell silent is not gone back to on a hint for this long. */
 const SHUN_MS = 2_000;
+/** Refusals that an earlier attempt of the same batch got as well: by its bytes, or kept by the session. */
+const DECIDED: readonly ErrorCode[] = ['STATE_FULL', 'BAD_REQUEST', 'MESSAGE_TOO_LARGE'];
 const NOBODY = { address: '', untilMs: 0 };
 
 type Failed = Extract<KeyValueReply, { kind: 'failed' }>;
@@ -101,9 +104,7 @@ export class KeyValueLink {
     this.#closed = true;
     this.#tick?.();
     this.#leaveStream();
-    for (const batch of this.#writeBatches.values()) {
-      batch.rejectAll(batch.inDoubt ? outcomeUnknown() : cancelled());
-    }
+    for (const batch of this.#writeBatches.values()) batch.rejectAll(batch.failedWith(cancelled()));
     for (const batch of this.#readBatches.values()) batch.rejectAll(cancelled());
     for (const waiting of [...this.#writes, ...this.#reads]) waiting.reject(cancelled());
     this.#forgetAll();
@@ -217,7 +218,10 @@ export class KeyValueLink {
         onClosed: (error) => {
           if (this.#open?.stream !== stream) return;
           const known = error ?? new TidemarkError('NO_LEADER', 'the coordinator ended the stream');
-          if (known.code === 'BAD_REQUEST' || known.code === 'UNAUTHORIZED') this.#rejectEverything(known);
+          const final = known.code === 'BAD_REQUEST' || known.code === 'UNAUTHORIZED';
+          // Refused before any handler: what this stream carried was not even read.
+          if (known.code === 'UNAUTHORIZED') for (const batch of this.#writeBatches.values()) batch.refused();
+          if (final) this.#rejectEverything(known);
           this.#moveOn(undefined);
         },
       },
@@ -269,17 +273,23 @@ export class KeyValueLink {
     const code = isErrorCode(reply.code) ? reply.code : 'INTERNAL';
     const error = new TidemarkError(code, reply.message);
     const batch = reply.of === 'write' ? this.#writeBatches.get(reply.id) : undefined;
-    if (code === 'OUTCOME_UNKNOWN') return reply;
-    if (batch !== undefined) batch.underWay = false;
+    if (code === 'OUTCOME_UNKNOWN') {
+      batch?.unanswered();
+      return reply;
+    }
+    batch?.refused();
     if (error.retry === 'another-node' || code === 'OVERLOADED' || code === 'NOT_INITIALIZED') return reply;
     if (code === 'SESSION_EXPIRED') {
       this.#sessionEnded(error);
     } else if (reply.of === 'read') {
       this.#readBatches.get(reply.id)?.rejectAll(error);
       this.#readBatches.delete(reply.id);
+    } else if (code === 'SEQUENCE_STALE') {
+      this.#writeBatches.delete(reply.id);
+      batch?.rejectAll(outcomeUnknown(error));
     } else {
       this.#writeBatches.delete(reply.id);
-      batch?.rejectAll(code === 'SEQUENCE_STALE' ? outcomeUnknown(error) : error);
+      batch?.rejectAll(DECIDED.includes(code) ? error : batch.failedWith(error));
     }
     return undefined;
   }
@@ -328,7 +338,7 @@ export class KeyValueLink {
     const open = this.#open;
     this.#open = undefined;
     open?.stream.end();
-    for (const batch of this.#writeBatches.values()) batch.streamLost();
+    for (const batch of this.#writeBatches.values()) batch.unanswered();
   }
 
   #onTick(): void {
@@ -353,8 +363,7 @@ export class KeyValueLink {
   }
 
   #rejectEverything(error: TidemarkError): void {
-    for (const batch of this.#writeBatches.values())
-      batch.rejectAll(batch.inDoubt ? outcomeUnknown(error) : error);
+    for (const batch of this.#writeBatches.values()) batch.rejectAll(batch.failedWith(error));
     for (const batch of this.#readBatches.values()) batch.rejectAll(error);
     for (const waiting of [...this.#writes, ...this.#reads]) waiting.reject(error);
     this.#forgetAll();

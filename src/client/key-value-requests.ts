@@ -3,7 +3,13 @@
  * A batch of writes is one request of the session: it keeps its sequence and its bytes however often it is
  * sent, so that it takes effect once.
  */
-import { encodeWrites, TidemarkError, type KeyValueWrite, type KeyValueWritten } from '../base/index.ts';
+import {
+  TidemarkError,
+  encodeWrites,
+  mutated,
+  type KeyValueWrite,
+  type KeyValueWritten,
+} from '../base/index.ts';
 import type { KeyValueFound } from '../wire/index.ts';
 
 export interface Waiting<Item, Answer> {
@@ -74,7 +80,7 @@ export class WriteBatch extends Batch<KeyValueWrite, KeyValueWritten> {
   readonly bytes: Uint8Array;
   /** Sent on the stream that is open now, and neither answered nor refused. */
   underWay = false;
-  /** An earlier stream ended before this was answered: it may have taken effect. */
+  /** An attempt ended without an answer: it may have taken effect. */
   inDoubt = false;
 
   constructor(sequence: number, waiting: readonly WaitingWrite[]) {
@@ -83,14 +89,25 @@ export class WriteBatch extends Batch<KeyValueWrite, KeyValueWritten> {
     this.bytes = encodeWrites(waiting.map(({ item }) => item));
   }
 
-  streamLost(): void {
+  unanswered(): void {
     this.inDoubt ||= this.underWay;
+    this.underWay = false;
+  }
+
+  /** What was sent on the stream that is open had no effect. */
+  refused(): void {
     this.underWay = false;
   }
 
   /** The error of a caller who waits no longer. */
   overdue(): TidemarkError {
-    return this.inDoubt || this.underWay ? outcomeUnknown() : nobodyAnswered();
+    return this.failedWith(nobodyAnswered());
+  }
+
+  /** What callers are told when the batch ends with `error`, which only speaks of the last attempt. */
+  failedWith(error: TidemarkError): TidemarkError {
+    const underWay = this.underWay && !mutated('client.underWayIsFailure');
+    return this.inDoubt || underWay ? outcomeUnknown(error) : error;
   }
 }
 

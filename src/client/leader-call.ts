@@ -4,7 +4,7 @@
  * a read can, and so can a change that carries a session and a sequence number, or that asks for what may be
  * so already.
  */
-import { TidemarkError, sleep, toTidemarkError, type Clock, type ErrorCode } from '../base/index.ts';
+import { TidemarkError, mutated, sleep, toTidemarkError, type Clock, type ErrorCode } from '../base/index.ts';
 import type { Endpoints, Method } from './endpoints.ts';
 import { noLeader } from './no-leader.ts';
 
@@ -42,6 +42,14 @@ const PAUSE_FIRST_MS = 20;
 const PAUSE_MAX_MS = 250;
 /** Codes of retry advice `later` that pass by themselves within seconds; others are the caller's decision. */
 const PASSING: readonly ErrorCode[] = ['NO_LEADER', 'NO_EXECUTOR', 'OVERLOADED', 'STALE_TERM'];
+/** Refusals that say nothing about an earlier attempt: its answer is kept no more, or was not looked for. */
+const BLIND: readonly ErrorCode[] = [
+  'SESSION_EXPIRED',
+  'SEQUENCE_STALE',
+  'NOT_INITIALIZED',
+  'LOG_FULL',
+  'INTERNAL',
+];
 
 /**
  * @throws TidemarkError what the leader answered; `NO_LEADER` naming each endpoint's state when none answered
@@ -71,12 +79,12 @@ export async function callLeader<Request, Reply>(
     if (failure.code === 'NOT_INITIALIZED') {
       // One that belongs to no cluster (yet, or with a lost folder) says nothing about the others.
       outsiders += 1;
-      if (outsiders >= endpoints.given.length) throw failure;
+      if (outsiders >= endpoints.given.length) throw refused(call, failure, maybeDone);
       endpoints.prefer(undefined, address);
       continue;
     }
     outsiders = 0;
-    if (!mayRepeat(failure)) throw failure;
+    if (!mayRepeat(failure)) throw refused(call, failure, maybeDone);
     if (failure.code !== 'OVERLOADED' && failure.code !== 'NO_EXECUTOR') {
       endpoints.prefer(failure.details['leader'], address);
     }
@@ -96,6 +104,17 @@ function mayRepeat(failure: TidemarkError): boolean {
   return failure.retry === 'later' && PASSING.includes(failure.code);
 }
 
+/** A numbered change that may have been carried out is not told as one that was not. */
+function refused(
+  { name, kind }: { readonly name: string; readonly kind: string },
+  failure: TidemarkError,
+  maybeDone: boolean,
+): TidemarkError {
+  const blind = maybeDone && kind === 'numbered' && BLIND.includes(failure.code);
+  if (!blind || mutated('client.expiredSessionRetried')) return failure;
+  return outcomeUnknown(`${name}: the answer was lost, and asking again found none`, failure);
+}
+
 async function gaveUp(
   options: LeaderCallOptions,
   end: {
@@ -104,18 +123,16 @@ async function gaveUp(
     readonly maybeDone: boolean;
   },
 ): Promise<TidemarkError> {
-  if (end.maybeDone) return outcomeUnknown(options, end.call.name, end.failure);
+  if (end.maybeDone) {
+    return outcomeUnknown(`${end.call.name}: no answer within ${options.deadlineMs} ms`, end.failure);
+  }
   if (end.failure.code === 'NO_EXECUTOR' || end.failure.code === 'OVERLOADED') return end.failure;
   return noLeader(options.endpoints, options.deadlineMs, end.failure);
 }
 
-function outcomeUnknown(options: LeaderCallOptions, name: string, cause: TidemarkError): TidemarkError {
-  return new TidemarkError(
-    'OUTCOME_UNKNOWN',
-    `${name}: no answer within ${options.deadlineMs} ms; it may or may not have taken effect`,
-    {
-      next: 'Look at the state, or give the same command again: what is declared already is left as it is.',
-      cause,
-    },
-  );
+function outcomeUnknown(what: string, cause: TidemarkError): TidemarkError {
+  return new TidemarkError('OUTCOME_UNKNOWN', `${what}; it may or may not have taken effect`, {
+    next: 'Look at the state, or give the same command again: what is declared already is left as it is.',
+    cause,
+  });
 }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TidemarkError, must, type ErrorCode } from '../../src/base/index.ts';
 import { connect, type TidemarkClient } from '../../src/client/index.ts';
+import { rule } from '../support/rule.ts';
 import { ScriptedCoordinator, type Answer } from './scripted-coordinator.ts';
 
 let coordinators: ScriptedCoordinator[];
@@ -135,6 +136,16 @@ describe('what is sent again', () => {
       .of('retryTasks')
       .map(({ request }) => request['sessionId']);
     expect(sessions).toEqual([1n, 2n]);
+  });
+
+  rule('client.expiredSessionRetried', 'not a change whose answer was lost with its session', async () => {
+    at(0).answer = (method, before) => {
+      if (method === 'openSession') return { reply: { sessionId: BigInt(before + 1) } };
+      return before === 0 ? 'cut' : refuse('SESSION_EXPIRED');
+    };
+    const made = client(10_000, [at(0).address]);
+    await expect(made.retryTasks()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    expect(at(0).of('retryTasks')).toHaveLength(2);
   });
 
   test('a session that could not be opened is tried again by the next change', async () => {

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LIMITS, must } from '../../src/base/index.ts';
+import { LIMITS, TidemarkError, must } from '../../src/base/index.ts';
 import { connect, type TidemarkClient } from '../../src/client/index.ts';
 import type { KeyValueRequest } from '../../src/wire/index.ts';
+import { rule } from '../support/rule.ts';
 import { ScriptedKeyValues, done, refuse } from './scripted-key-values.ts';
 
 let coordinators: ScriptedKeyValues[];
@@ -93,6 +94,44 @@ describe('a write', () => {
     at(0).answer = (request) => refuse(request, 'NOT_LEADER');
     at(1).answer = at(0).answer;
     await expect(refused.put('a', 'x')).rejects.toMatchObject({ code: 'NO_LEADER' });
+  });
+
+  rule('client.underWayIsFailure', 'under way when the stream is refused is in doubt [R68]', async () => {
+    at(0).answer = (request) => {
+      const [sequence] = sequences([request]);
+      return sequence === 1 ? 'silence' : new TidemarkError('BAD_REQUEST', 'not understood');
+    };
+    const client = kv();
+    const first = client.put('a', 'x');
+    first.catch(() => 'judged below');
+    const asked = at(0).asked.length;
+    while (at(0).asked.length === asked) await new Promise((turn) => setImmediate(turn));
+    const second = client.put('a', 'y');
+    await expect(second).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    await expect(first).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  });
+
+  it('of a stream that no handler saw is told as it was refused', async () => {
+    at(0).answer = () => new TidemarkError('UNAUTHORIZED', 'not for you');
+    await expect(kv().put('a', 'x')).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  it('that a leader could not answer is in doubt, also if its session ends in the same moment', async () => {
+    let first: KeyValueRequest | undefined;
+    at(0).answer = (request) => {
+      if (first !== undefined) return [refuse(first, 'OUTCOME_UNKNOWN'), refuse(request, 'SESSION_EXPIRED')];
+      first = request;
+      return 'silence';
+    };
+    const client = kv();
+    const lost = client.put('a', 'x');
+    lost.catch(() => 'judged below');
+    while (at(0).asked.length === 0) await new Promise((turn) => setImmediate(turn));
+    at(1).answer = done;
+    const again = client.put('b', 'x');
+    await expect(lost).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    at(0).answer = done;
+    expect(await again).toEqual({ revision: 9 });
   });
 
   it('that was cut off once is in doubt, whatever refuses it later', async () => {

@@ -1,17 +1,19 @@
 /** A coordinator that answers each key-value request as the test says, over real gRPC. */
 import { Server, ServerCredentials, type ServerDuplexStream, type UntypedHandleCall } from '@grpc/grpc-js';
-import { encodeWritten, type ErrorCode } from '../../src/base/index.ts';
+import { TidemarkError, encodeWritten, type ErrorCode } from '../../src/base/index.ts';
 import {
   ClientService,
   KeyValueService,
   decodeKeyValueRequests,
   encodeKeyValueReplies,
+  toServiceError,
   type KeyValueFrame,
   type KeyValueReply,
   type KeyValueRequest,
 } from '../../src/wire/index.ts';
 
-export type KeyValueAnswer = KeyValueReply | 'silence' | 'cut';
+/** Several replies travel in one frame; an error ends the stream. */
+export type KeyValueAnswer = KeyValueReply | readonly KeyValueReply[] | TidemarkError | 'silence' | 'cut';
 
 export class ScriptedKeyValues {
   readonly asked: KeyValueRequest[] = [];
@@ -59,7 +61,13 @@ export class ScriptedKeyValues {
           call.end();
           return;
         }
-        if (answer !== 'silence') call.write({ payload: Buffer.from(encodeKeyValueReplies([answer])) });
+        if (answer instanceof TidemarkError) {
+          call.emit('error', toServiceError(answer));
+          return;
+        }
+        if (answer === 'silence') continue;
+        const replies = 'kind' in answer ? [answer] : answer;
+        call.write({ payload: Buffer.from(encodeKeyValueReplies(replies)) });
       }
     });
   }
