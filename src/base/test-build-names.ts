@@ -115,6 +115,8 @@ export const MUTATIONS = [
   'coordinator.heartbeatWithoutLeading',
   'coordinator.foreignExecutorServed',
   'coordinator.identityBeforeAdmission',
+  'coordinator.initNotArbitrated',
+  'coordinator.admitsDuringInit',
   'coordinator.digestsNotCompared',
   'coordinator.removedMemberStarts',
   'coordinator.addWithoutAsking',

@@ -1,9 +1,15 @@
 /** Calls from one coordinator to another outside consensus: who are you, and you are admitted. */
 import { Metadata, type ChannelCredentials } from '@grpc/grpc-js';
-import { TidemarkError, type MemberId } from '../base/index.ts';
+import { LIMITS, TidemarkError, type MemberId } from '../base/index.ts';
 import type { Member } from '../raft/index.ts';
 import { CHANNEL_OPTIONS, ClientClient, PeerClient, fromServiceError } from '../wire/index.ts';
-import type { Credentials, Member as WireMember, StatusReply } from '../wire/index.ts';
+import type {
+  Credentials,
+  InitReply,
+  InitRequest,
+  Member as WireMember,
+  StatusReply,
+} from '../wire/index.ts';
 
 const CALL_DEADLINE_MS = 5_000;
 
@@ -34,6 +40,21 @@ export function askStatus(credentials: Credentials, address: string): Promise<Co
       });
     },
   );
+}
+
+/**
+ * Has another coordinator run an init.
+ * @throws TidemarkError what it answered; `NO_LEADER` when it did not.
+ */
+export function sendInit(
+  credentials: Credentials,
+  address: string,
+  request: InitRequest,
+): Promise<InitReply> {
+  const client = new ClientClient(address, ...channel(credentials.client.channel));
+  return withClient(address, client, (_client, done) => {
+    client.init(request, new Metadata(), { deadline: Date.now() + LIMITS.clientDeadlineMs }, done);
+  });
 }
 
 /** Makes the coordinator behind a member's peer address that member. Repeating it changes nothing. */

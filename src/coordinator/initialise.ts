@@ -1,17 +1,18 @@
 /**
- * How a node comes to belong to a cluster (design section 3). A cluster begins once, by hand, on one
- * coordinator: it chooses a random cluster id, asks each other coordinator who it is, admits each, and writes
+ * How a node comes to belong to a cluster (design section 3). A cluster begins once, by hand: whichever
+ * coordinator is asked, the first of them by peer address runs the init, so that two at once cannot make two
+ * clusters. It chooses a random cluster id, asks each other coordinator who it is, admits each, and writes
  * its own identity last. What it intends is on disk before the first other is admitted, so that an init that
- * was interrupted can be given again and ends with the same cluster; a node without an identity never starts
- * consensus and so never votes. Later members join (join.ts).
+ * was interrupted can be given again, to any of them, and ends with the same cluster; a node without an
+ * identity never starts consensus and so never votes. Later members join (join.ts).
  */
 import { randomBytes } from 'node:crypto';
-import { TidemarkError, clusterId, memberId, mutated } from '../base/index.ts';
+import { TidemarkError, clusterId, isTidemarkError, memberId, must, mutated } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { Member } from '../raft/index.ts';
 import type { AdmitReply, AdmitRequest, Credentials, InitReply, InitRequest } from '../wire/index.ts';
 import { INIT_FORMAT, type JoinReply, type JoinRequest } from '../wire/index.ts';
-import { askStatus, sendAdmit, type CoordinatorAnswer } from './ask-coordinator.ts';
+import { askStatus, sendAdmit, sendInit, type CoordinatorAnswer } from './ask-coordinator.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { checkFormat } from './grpc-server.ts';
 import { alreadyInitialised, checkAddresses, joinCluster, readMembers } from './join.ts';
@@ -34,42 +35,97 @@ export interface InitialiserOptions {
 
 export interface Initialiser {
   /**
-   * @throws TidemarkError `ALREADY_INITIALIZED`, `BAD_REQUEST`, `MEMBER_MISMATCH`, or what another node
-   * answered.
+   * @throws TidemarkError `ALREADY_INITIALIZED`, `BAD_REQUEST`, `MEMBER_MISMATCH`,
+   * `MEMBERSHIP_CHANGE_PENDING`, or what another node answered.
    */
   init(request: InitRequest): Promise<InitReply>;
-  /** @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`. */
+  /**
+   * @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`,
+   * `MEMBERSHIP_CHANGE_PENDING` while an init or another admission runs here.
+   */
   admit(request: AdmitRequest): Promise<AdmitReply>;
-  /** @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`. */
+  /** @throws TidemarkError as {@link admit}. */
   join(request: JoinRequest): Promise<JoinReply>;
 }
 
 export function createInitialiser(options: InitialiserOptions): Initialiser {
-  let running: Promise<unknown> = Promise.resolve();
-  /** One at a time: two inits at once would make two clusters. */
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = running.then(work);
-    // The caller gets the failure from `result`; the next in line only waits for the end of this one.
-    running = result.catch(() => undefined);
-    return result;
-  };
+  const asking = oneAtATime('an init');
+  const changing = oneAtATime('an init or an admission');
   return {
-    init: (request) => exclusively(() => init(options, request)),
-    admit: (request) => exclusively(() => admit(options, request)),
-    join: (request) => exclusively(() => joinCluster(options, request)),
+    init: (request) => asking(() => init(options, request, changing)),
+    admit: (request) => changing(() => admit(options, request)),
+    join: (request) => changing(() => joinCluster(options, request)),
   };
 }
 
-async function init(options: InitialiserOptions, request: InitRequest): Promise<InitReply> {
+type Exclusively = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** Refuses at once instead of queueing: who waited might be gone, and its work be done all the same. */
+function oneAtATime(what: string): Exclusively {
+  let running = false;
+  return async (work) => {
+    if (running && !mutated('coordinator.admitsDuringInit')) {
+      throw new TidemarkError('MEMBERSHIP_CHANGE_PENDING', `${what} is under way at this coordinator`, {
+        next: 'Give the command again in some seconds.',
+      });
+    }
+    running = true;
+    try {
+      return await work();
+    } finally {
+      running = false;
+    }
+  };
+}
+
+async function init(
+  options: InitialiserOptions,
+  request: InitRequest,
+  exclusively: Exclusively,
+): Promise<InitReply> {
   checkFormat(request.format, INIT_FORMAT, 'the init request');
   const existing = options.identity();
-  if (existing !== undefined) throw alreadyInitialised('this coordinator', existing.clusterId);
+  const first =
+    existing === undefined
+      ? firstOf((await askAll(options, request.clientAddresses)).map(({ status }) => status))
+      : await unfinished(options, existing);
+  if (first.peerAddress !== options.own().peerAddress && !mutated('coordinator.initNotArbitrated')) {
+    return sendInit(options.credentials, first.clientAddress, request);
+  }
+  return exclusively(() => runInit(options, request));
+}
+
+/** Returns the coordinator that begins the cluster: whoever is asked comes to the same one. */
+function firstOf<M extends ExpectedMember>(members: readonly M[]): M {
+  return must(byAddress(members)[0], 'one coordinator at least');
+}
+
+function byAddress<M extends ExpectedMember>(members: readonly M[]): M[] {
+  return [...members].sort((one, other) => (one.peerAddress < other.peerAddress ? -1 : 1));
+}
+
+/**
+ * Returns who began this node's cluster, if that one has not become a member itself yet.
+ * @throws TidemarkError `ALREADY_INITIALIZED` else.
+ */
+async function unfinished(options: InitialiserOptions, existing: Identity): Promise<ExpectedMember> {
+  const first = firstOf(existing.members);
+  const done = alreadyInitialised('this coordinator', existing.clusterId);
+  if (existing.joined || first.id === existing.memberId) throw done;
+  const { status } = await askStatus(options.credentials, first.clientAddress).catch((error: unknown) => {
+    throw isTidemarkError(error) ? done : error;
+  });
+  if (status.clusterId !== '') throw done;
+  return first;
+}
+
+async function runInit(options: InitialiserOptions, request: InitRequest): Promise<InitReply> {
   const answers = await askAll(options, request.clientAddresses);
   const plan = await makePlan(options, answers);
   for (const { asked, status } of answers) refuseForeign(asked, status.clusterId, plan.clusterId);
   await writeIdentity(options.folder, plan, PENDING_FILE);
   if (mutated('coordinator.identityBeforeAdmission')) await becomeMember(options, plan);
-  for (const member of plan.members) {
+  for (const member of byAddress(plan.members)) {
     if (member.id === plan.memberId) continue;
     await sendAdmit(options.credentials, member, plan);
     options.log.info({ member: member.id, peerAddress: member.peerAddress }, 'admitted');
@@ -100,8 +156,7 @@ async function admit(options: InitialiserOptions, request: AdmitRequest): Promis
     if (sameIdentity(existing, identity)) return { format: INIT_FORMAT };
     throw alreadyInitialised(`the coordinator at ${options.own().clientAddress}`, existing.clusterId);
   }
-  await writeIdentity(options.folder, identity);
-  await options.begin(identity);
+  await becomeMember(options, identity);
   return { format: INIT_FORMAT };
 }
 

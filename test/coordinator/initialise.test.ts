@@ -1,7 +1,6 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { must } from '../../src/base/index.ts';
-import { connect } from '../../src/client/index.ts';
+import { must, type TidemarkError } from '../../src/base/index.ts';
 import {
   PeerClient,
   fromServiceError,
@@ -10,6 +9,7 @@ import {
 } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
+import { silentProxy } from '../support/silent-proxy.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster;
@@ -51,27 +51,25 @@ describe('cluster init is refused, and changes nothing,', () => {
   });
 });
 
-describe('an admission', () => {
-  const admit = async (request: AdmitRequest): Promise<string> => {
-    const client = new PeerClient(cluster.at(0).peerAddress, insecureCredentials().peer.channel);
-    const error = await new Promise<unknown>((resolve) => {
-      client.admit(request, resolve);
-    });
-    client.close();
-    return error === null ? '' : fromServiceError(error).code;
-  };
-  const valid = (): AdmitRequest => {
-    const { peerAddress, clientAddress } = cluster.at(0);
-    return {
-      format: 1,
-      clusterId: 'ab'.repeat(16),
-      memberId: 1n,
-      members: [{ memberId: 1n, peerAddress, clientAddress }],
-    };
-  };
+/** Admits the coordinator at a position as member 1 of a cluster of its own; returns the code of a refusal. */
+async function admit(position: number, over: Partial<AdmitRequest> = {}): Promise<string> {
+  const client = new PeerClient(cluster.at(position).peerAddress, insecureCredentials().peer.channel);
+  const error = await new Promise<unknown>((resolve) => {
+    client.admit({ ...admissionOf(position), ...over }, resolve);
+  });
+  client.close();
+  return error === null ? '' : fromServiceError(error).code;
+}
 
+function admissionOf(position: number): AdmitRequest {
+  const { peerAddress, clientAddress } = cluster.at(position);
+  const clusterId = 'ab'.repeat(16);
+  return { format: 1, clusterId, memberId: 1n, members: [{ memberId: 1n, peerAddress, clientAddress }] };
+}
+
+describe('an admission', () => {
   test('that is not one is refused and changes nothing', async () => {
-    const [member] = valid().members;
+    const [member] = admissionOf(0).members;
     const wrong: readonly (readonly [Partial<AdmitRequest>, string])[] = [
       [{ format: 2 }, 'FORMAT_UNKNOWN'],
       [{ clusterId: 'no cluster' }, 'BAD_REQUEST'],
@@ -80,14 +78,14 @@ describe('an admission', () => {
       [{ memberId: 2n }, 'MEMBER_MISMATCH'],
       [{ members: [{ ...must(member, 'member'), peerAddress: 'elsewhere:1' }] }, 'MEMBER_MISMATCH'],
     ];
-    for (const [over, code] of wrong) expect(await admit({ ...valid(), ...over })).toBe(code);
+    for (const [over, code] of wrong) expect(await admit(0, over)).toBe(code);
     expect(cluster.at(0).status().clusterId).toBe('');
   });
 
   test('may be repeated, but not by another cluster', async () => {
-    expect(await admit(valid())).toBe('');
-    expect(await admit(valid())).toBe('');
-    expect(await admit({ ...valid(), clusterId: 'cd'.repeat(16) })).toBe('ALREADY_INITIALIZED');
+    expect(await admit(0)).toBe('');
+    expect(await admit(0)).toBe('');
+    expect(await admit(0, { clusterId: 'cd'.repeat(16) })).toBe('ALREADY_INITIALIZED');
     expect(cluster.at(0).status().clusterId).toBe('ab'.repeat(16));
   });
 });
@@ -100,34 +98,96 @@ describe('before init', () => {
   });
 });
 
+/** The first two coordinators, the one with the lower peer address first: it runs every init. */
+function inOrder(): readonly [number, number] {
+  return must(cluster.slots[0], 'slot').peerAddress < must(cluster.slots[1], 'slot').peerAddress
+    ? [0, 1]
+    : [1, 0];
+}
+
+/** Starts the third coordinator, which says that it is reached at `peerAddress`. */
+async function thirdBehind(peerAddress: string): Promise<void> {
+  await cluster.stopOne(2);
+  must(cluster.slots[2], 'third').peerAddress = peerAddress;
+  await cluster.startOne(2, { peerListen: '127.0.0.1:0', peerAdvertise: peerAddress });
+}
+
 describe('an init that was interrupted', () => {
   rule('coordinator.identityBeforeAdmission', 'is taken up again, and no one votes meanwhile', async () => {
+    const [first, second] = inOrder();
     // The third coordinator says it is reached where nobody listens yet: it cannot be admitted.
     const { port, free } = await reservePort();
-    await cluster.stopOne(2);
-    const third = must(cluster.slots[2], 'third');
-    third.peerAddress = `127.0.0.1:${port}`;
-    const half = await cluster.startOne(2, { peerListen: '127.0.0.1:0', peerAdvertise: third.peerAddress });
-    expect(half.peerAddress).toBe(third.peerAddress);
-    await expect(cluster.client().init(cluster.addresses)).rejects.toMatchObject({ code: 'NO_LEADER' });
+    await thirdBehind(`localhost:${port}`);
+    const client = cluster.client({ endpoints: [cluster.at(second).clientAddress] });
+    await expect(client.init(cluster.addresses)).rejects.toMatchObject({ code: 'NO_LEADER' });
 
-    const admitted = cluster.at(1).status();
+    const admitted = cluster.at(second).status();
     expect(admitted.clusterId).toMatch(/^[0-9a-f]{32}$/);
-    expect(cluster.at(0).status().clusterId).toBe('');
+    expect(cluster.at(first).status().clusterId).toBe('');
     // The one that was admitted asks for votes and gets none: the others are no members of anything.
-    await eventually(() => cluster.at(1).status().role === 'pre-candidate', { withinMs: 5_000 });
-    expect(cluster.at(1).status().term).toBe(0n);
+    await eventually(() => cluster.at(second).status().role === 'pre-candidate', { withinMs: 5_000 });
+    expect(cluster.at(second).status().term).toBe(0n);
 
     await cluster.stopOne(2);
     await free();
     await cluster.startOne(2);
-    const client = connect({ endpoints: [must(cluster.addresses[0], 'first')] });
+    // Given again to the one that is a member already.
     const { clusterId } = await client.init(cluster.addresses);
-    client.close();
     expect(clusterId).toBe(admitted.clusterId);
     await cluster.leader();
   });
 });
+
+describe('two inits at once', () => {
+  test('make one cluster, whatever order they name', async () => {
+    const [one, two] = [cluster.addresses, [...cluster.addresses].reverse()];
+    const outcomes = await Promise.allSettled(
+      [one, two].map((addresses) => cluster.client({ endpoints: addresses.slice(0, 1) }).init(addresses)),
+    );
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    expect(failed.length).toBeLessThan(2);
+    for (const error of failed) {
+      expect(['MEMBERSHIP_CHANGE_PENDING', 'ALREADY_INITIALIZED']).toContain((error as TidemarkError).code);
+    }
+    await cluster.leader();
+    expect(new Set(cluster.slots.map(({ running }) => running?.status().clusterId)).size).toBe(1);
+  });
+
+  rule('coordinator.initNotArbitrated', 'are run by the same coordinator, whoever is asked', async () => {
+    const [first, second] = inOrder();
+    await whileInitHangs(second, () => {
+      const admitted = [first, second].filter((position) => cluster.at(position).status().clusterId !== '');
+      expect(admitted).toEqual([second]);
+    });
+  });
+
+  rule('coordinator.admitsDuringInit', 'and an admission by another are refused at once', async () => {
+    const [first] = inOrder();
+    await whileInitHangs(first, async () => {
+      expect(await admit(first, { clusterId: 'cd'.repeat(16) })).toBe('MEMBERSHIP_CHANGE_PENDING');
+      const again = cluster.client({ endpoints: [cluster.at(first).clientAddress] }).init(cluster.addresses);
+      await expect(again).rejects.toMatchObject({ code: 'MEMBERSHIP_CHANGE_PENDING' });
+    });
+  });
+});
+
+/** Runs `body` while an init waits for the third coordinator, which does not answer, after the second. */
+async function whileInitHangs(asked: number, body: () => Promise<void> | void): Promise<void> {
+  const proxy = await silentProxy({ host: '127.0.0.1', port: 1 });
+  proxy.fallSilent();
+  await thirdBehind(`localhost:${proxy.port}`);
+  const running = cluster.client({ endpoints: [cluster.at(asked).clientAddress] }).init(cluster.addresses);
+  running.catch(() => 'judged below');
+  try {
+    await eventually(() => [0, 1].some((position) => cluster.at(position).status().clusterId !== ''), {
+      withinMs: 5_000,
+    });
+    await body();
+  } finally {
+    await proxy.close();
+    await expect(running).rejects.toMatchObject({ code: 'NO_LEADER' });
+  }
+}
 
 async function reservePort(): Promise<{ readonly port: number; readonly free: () => Promise<void> }> {
   const server: Server = createServer((socket) => socket.destroy());
