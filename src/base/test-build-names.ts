@@ -118,6 +118,7 @@ export const MUTATIONS = [
   'coordinator.initNotArbitrated',
   'coordinator.admitsDuringInit',
   'coordinator.digestsNotCompared',
+  'coordinator.splitForgotten',
   'coordinator.removedMemberStarts',
   'coordinator.addWithoutAsking',
   'coordinator.wipedMemberReadmitted',

@@ -1,4 +1,5 @@
 /** What the digests of several members say about the state of one of them (design section 4). */
+import { mutated } from '../base/index.ts';
 import type { DigestAt } from '../statemachine/index.ts';
 
 /** What a member says of its state: its newest digest, and those at checkpoints before. */
@@ -48,4 +49,32 @@ export function judgeDigests(
     return { kind: 'others-wrong', index, members };
   }
   return { kind: 'equal' };
+}
+
+/**
+ * What holds after a round: nobody's silence ends a split. It ends when a majority of all voters is known to
+ * hold one value at its index or a later one, or when this member turns out to be the one that is wrong.
+ *
+ * @param agreed what {@link agreedIndex} says of the same reports as `found`
+ */
+export function verdictAfter(before: Verdict, found: Verdict, agreed: number): Verdict {
+  if (before.kind !== 'split' || found.kind === 'wrong') return found;
+  if (found.kind === 'split') return found.index > before.index ? found : before;
+  return agreed >= before.index || mutated('coordinator.splitForgotten') ? found : before;
+}
+
+/** Returns the newest index at which a majority of all voters holds this member's value; 0 if none is known. */
+export function agreedIndex(
+  own: DigestReport,
+  others: ReadonlyMap<number, DigestReport>,
+  { voters, ownVotes }: Electorate,
+): number {
+  let agreed = 0;
+  for (const { index, digest } of own) {
+    const same = [...others.values()].filter((report) =>
+      report.some((at) => at.index === index && at.digest === digest),
+    );
+    if ((same.length + (ownVotes ? 1 : 0)) * 2 > voters) agreed = Math.max(agreed, index);
+  }
+  return agreed;
 }

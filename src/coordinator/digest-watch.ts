@@ -5,7 +5,13 @@
  */
 import { LIMITS, TidemarkError, isTidemarkError, mutated, type Cancel, type Clock } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
-import { judgeDigests, type DigestReport, type Verdict } from './digest-verdict.ts';
+import {
+  agreedIndex,
+  judgeDigests,
+  verdictAfter,
+  type DigestReport,
+  type Verdict,
+} from './digest-verdict.ts';
 
 export interface DigestWatchParts {
   readonly own: () => DigestReport;
@@ -77,7 +83,10 @@ export class DigestWatch {
     const voters = this.#parts.voters();
     for (const member of this.#reports.keys()) if (!voters.includes(member)) this.#reports.delete(member);
     const electorate = { voters: voters.length, ownVotes: voters.includes(ownId) };
-    const verdict = judgeDigests(own(), this.#reports, electorate);
+    const report = own();
+    const found = judgeDigests(report, this.#reports, electorate);
+    const agreed = agreedIndex(report, this.#reports, electorate);
+    const verdict = verdictAfter(this.#verdict, found, agreed);
     const changed = verdict.kind !== this.#verdict.kind;
     this.#verdict = verdict;
     if (!changed) return;

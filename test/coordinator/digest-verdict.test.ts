@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { LIMITS, TidemarkError } from '../../src/base/index.ts';
 import { judgeDigests, type DigestReport } from '../../src/coordinator/digest-verdict.ts';
+import { DigestWatch } from '../../src/coordinator/digest-watch.ts';
+import { createLogger } from '../../src/ops/index.ts';
+import { VirtualClock } from '../scheduler/support/virtual-clock.ts';
+import { rule } from '../support/rule.ts';
 
 const report = (...values: readonly (readonly [number, string])[]): DigestReport =>
   values.map(([index, digest]) => ({ index, digest }));
@@ -49,5 +54,52 @@ describe('the verdict on digests', () => {
       kind: 'wrong',
       index: 4,
     });
+  });
+});
+
+describe('a watch over digests, where two of three voters differ and the third is down', () => {
+  /** What the others answer, round by round; `undefined`: no answer. Returns the verdicts that were told. */
+  async function told(own: DigestReport, rounds: readonly (DigestReport | undefined)[][]): Promise<string[]> {
+    const kinds: string[] = [];
+    let round = 0;
+    const clock = new VirtualClock();
+    const watch = new DigestWatch({
+      own: () => own,
+      voters: () => [1, 2, 3],
+      ownId: 1,
+      ask: (member) => {
+        const answer = rounds[round]?.[member - 2];
+        if (answer !== undefined) return Promise.resolve(answer);
+        return Promise.reject(new TidemarkError('NO_LEADER', 'no answer'));
+      },
+      clock,
+      log: createLogger({ role: 'test', level: 'silent' }),
+      onVerdict: ({ kind }) => kinds.push(kind),
+      onFatal: (error) => kinds.push(String(error)),
+    });
+    watch.start();
+    await clock.advance(0);
+    for (round = 1; round < rounds.length; round++) await clock.advance(LIMITS.digestRoundMs);
+    watch.stop();
+    return kinds;
+  }
+  const differs = report([7, 'b']);
+
+  rule('coordinator.splitForgotten', 'does not take silence for agreement', async () => {
+    const behind = report([3, 'x']);
+    expect(await told(report([7, 'a']), [[differs], [], [undefined, behind], [differs]])).toEqual(['split']);
+  });
+
+  it('ends the split when a majority is known to hold one value there', async () => {
+    expect(await told(report([7, 'a']), [[differs], [], [undefined, report([7, 'a'])]])).toEqual([
+      'split',
+      'equal',
+    ]);
+    expect(await told(report([7, 'a']), [[differs], [differs, report([7, 'a'])]])).toEqual([
+      'split',
+      'others-wrong',
+    ]);
+    const wrong = await told(report([7, 'a']), [[differs], [differs, differs]]);
+    expect(wrong.slice(0, 2)).toEqual(['split', 'wrong']);
   });
 });

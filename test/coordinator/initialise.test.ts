@@ -144,10 +144,10 @@ describe('two inits at once', () => {
     const outcomes = await Promise.allSettled(
       [one, two].map((addresses) => cluster.client({ endpoints: addresses.slice(0, 1) }).init(addresses)),
     );
-    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as TidemarkError] : []));
     expect(failed.length).toBeLessThan(2);
     for (const error of failed) {
-      expect(['MEMBERSHIP_CHANGE_PENDING', 'ALREADY_INITIALIZED']).toContain((error as TidemarkError).code);
+      expect(['MEMBERSHIP_CHANGE_PENDING', 'ALREADY_INITIALIZED']).toContain(error.code);
     }
     await cluster.leader();
     expect(new Set(cluster.slots.map(({ running }) => running?.status().clusterId)).size).toBe(1);
