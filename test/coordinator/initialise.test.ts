@@ -51,7 +51,7 @@ describe('cluster init is refused, and changes nothing,', () => {
   });
 });
 
-/** Admits the coordinator at a position as member 1 of a cluster of its own; returns the code of a refusal. */
+/** Admits a coordinator as member 1 of a cluster of its own; returns the code of a refusal. */
 async function admit(position: number, over: Partial<AdmitRequest> = {}): Promise<string> {
   const client = new PeerClient(cluster.at(position).peerAddress, insecureCredentials().peer.channel);
   const error = await new Promise<unknown>((resolve) => {
@@ -144,7 +144,9 @@ describe('two inits at once', () => {
     const outcomes = await Promise.allSettled(
       [one, two].map((addresses) => cluster.client({ endpoints: addresses.slice(0, 1) }).init(addresses)),
     );
-    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as TidemarkError] : []));
+    const failed = outcomes.flatMap((outcome) =>
+      outcome.status === 'rejected' ? [outcome.reason as TidemarkError] : [],
+    );
     expect(failed.length).toBeLessThan(2);
     for (const error of failed) {
       expect(['MEMBERSHIP_CHANGE_PENDING', 'ALREADY_INITIALIZED']).toContain(error.code);
