@@ -63,7 +63,7 @@ export function verdictAfter(before: Verdict, found: Verdict, agreed: number): V
   return agreed >= before.index || mutated('coordinator.splitForgotten') ? found : before;
 }
 
-/** Returns the newest index at which a majority of all voters holds the value of this member; 0: none known. */
+/** Returns the newest index at which a majority of all voters holds the value of this member; else 0. */
 export function agreedIndex(
   own: DigestReport,
   others: ReadonlyMap<number, DigestReport>,
