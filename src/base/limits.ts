@@ -28,6 +28,8 @@ export const LIMITS = {
   raftKeepEntries: 50_000,
   raftKeepBytes: 512 * 1024 * 1024,
   raftCompactEntries: 25_000,
+  /** A follower that was sent so many without catching up in between is an alarm. */
+  raftSnapshotsInARowAlarm: 3,
   /** A last resort, if the log cannot be compacted: then `LOG_FULL`. */
   raftLogEntriesMax: 4_000_000,
   raftLogBytesMax: 8 * 1024 * 1024 * 1024,

@@ -25,6 +25,8 @@ export interface KnownMember {
   readonly silentMs: bigint;
   /** How the leader replicates to it; empty for the leader. */
   readonly replication: string;
+  /** Snapshots that it was sent since it had last caught up: more than two are an alarm. */
+  readonly snapshots: number;
 }
 
 export interface Members {
@@ -74,12 +76,12 @@ export async function askMembers(endpoints: Endpoints): Promise<Members> {
 function knownBy(leader: StatusReply | undefined, memberId: bigint): KnownMember | undefined {
   if (leader === undefined) return undefined;
   if (leader.memberId === memberId)
-    return { matchIndex: leader.lastIndex, lag: 0n, silentMs: 0n, replication: '' };
+    return { matchIndex: leader.lastIndex, lag: 0n, silentMs: 0n, replication: '', snapshots: 0 };
   const info = leader.members.find((member) => member.memberId === memberId);
   // A leader that has just won has not heard of its members yet.
   if (info === undefined || info.replication === '') return undefined;
-  const { matchIndex, lag, silentMs, replication } = info;
-  return { matchIndex, lag, silentMs, replication };
+  const { matchIndex, lag, silentMs, replication, snapshots } = info;
+  return { matchIndex, lag, silentMs, replication, snapshots };
 }
 
 /** Asks every member for its digest and its verdict. @throws TidemarkError as {@link askMembers}. */

@@ -48,6 +48,11 @@ const RAFT: readonly Reading[] = [
     read: ({ raft }) => (raft.status().leaderContactMs ?? 0) / 1_000,
   },
   {
+    name: 'tidemark_raft_snapshots_in_a_row',
+    help: 'Most snapshots sent to one follower that never caught up; an alarm from 3 on; 0 unless it leads.',
+    read: ({ raft }) => Math.max(0, ...raft.status().followers.map(({ snapshots }) => snapshots)),
+  },
+  {
     name: 'tidemark_log_time_seconds',
     help: 'Log time: the sum of monotonic time under all leaders.',
     read: ({ view }) => view().cluster.logTimeMs / 1_000,

@@ -61,6 +61,7 @@ function membersOf({ members, followers }: RaftStatus): MemberInfo[] {
       matchIndex: BigInt(known?.match ?? 0),
       lag: BigInt(known?.lag ?? 0),
       silentMs: BigInt(Math.round(known?.silentMs ?? 0)),
+      snapshots: known?.snapshots ?? 0,
     };
   });
 }

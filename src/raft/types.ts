@@ -52,6 +52,8 @@ export interface FollowerStatus {
   readonly lag: number;
   /** Milliseconds since it was last heard, in ticks. */
   readonly silentMs: number;
+  /** Snapshots that it was sent since it had last caught up: more than two are an alarm. */
+  readonly snapshots: number;
 }
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';

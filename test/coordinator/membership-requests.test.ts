@@ -141,7 +141,9 @@ describe('adding a member', () => {
     await coded('MEMBERSHIP_UNSAFE', add());
     raft.configuration = membershipOf([1, 2, 3]).configuration;
     listWaiting('learner');
-    raft.followers = [{ id: memberId(4), state: 'probe', match: logIndex(7), lag: 2, silentMs: 0 }];
+    raft.followers = [
+      { id: memberId(4), state: 'probe', match: logIndex(7), lag: 2, silentMs: 0, snapshots: 0 },
+    ];
     await coded('MEMBERSHIP_UNSAFE', add());
     expect(waiting.at(0).status().clusterId).toBe('');
   });

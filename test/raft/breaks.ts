@@ -117,6 +117,7 @@ export const BREAKS: readonly RequirementBreak[] = [
   by(41, 'raft.installKeepsConflict'),
   follower(42, 'if (message.lastIndex <= s.commit)', 'if (message.lastIndex < 0)'),
   passage('src/raft/driver/snapshots.ts')(43, 'target = Math.min(target, lastIndex ?? 0);', ''),
+  by(43, 'raft.repeatedSnapshotsUnnoticed'),
   passage('src/raft/driver/snapshot-receiver.ts')(
     44,
     'known.term === piece.term && known.stream === piece.stream',

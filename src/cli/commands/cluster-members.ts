@@ -1,4 +1,4 @@
-import { EXIT, ERRORS } from '../../base/index.ts';
+import { EXIT, ERRORS, LIMITS } from '../../base/index.ts';
 import type { MemberStatus, Members } from '../../client/index.ts';
 import type { Run } from '../command.ts';
 import type { remoteOptions } from '../commands.ts';
@@ -20,7 +20,11 @@ export const run: Run<Values<typeof remoteOptions>> = async ({ values, output })
   }
   const { members, nextMemberId } = found;
   output.result({ members: members.map(shown), nextMemberId }, () =>
-    [formatTable(members, COLUMNS), `the next member added gets id ${nextMemberId}`].join('\n'),
+    [
+      formatTable(members, COLUMNS),
+      ...members.flatMap(alarm),
+      `the next member added gets id ${nextMemberId}`,
+    ].join('\n'),
   );
   const complete = members.every(({ status }) => status !== undefined);
   const leads = members.some(({ role }) => role === 'leader');
@@ -36,12 +40,20 @@ function shown(member: MemberStatus): Record<string, unknown> {
     match: known?.matchIndex ?? null,
     lag: known?.lag ?? null,
     replication: known?.replication ?? null,
+    snapshots: known?.snapshots ?? null,
     lastContactMs: lastContactMs(member) ?? null,
     diskP50Us: status?.diskP50Us ?? null,
     diskP99Us: status?.diskP99Us ?? null,
     version: status?.version ?? null,
     error: error === undefined ? null : { code: error.code, message: error.message },
   };
+}
+
+/** One snapshot is the price of a long absence; many without an end are not. */
+function alarm({ memberId, known }: MemberStatus): string[] {
+  if (known === undefined || known.snapshots < LIMITS.raftSnapshotsInARowAlarm) return [];
+  const times = `${known.snapshots} snapshots in a row`;
+  return [`member ${memberId} was sent ${times} and never caught up: look at its log, disk and link`];
 }
 
 /** Between the leader and it: as the leader says, else as it says itself. */

@@ -136,7 +136,8 @@ export class RaftDriver implements RaftNode {
     });
     this.#snapshots = this.#makeSnapshots(options.stateMachine.snapshots);
     const appliedIndex = (): LogIndex => this.#applier.appliedIndex;
-    this.#standing = new Standing({ core: this.#core, options, appliedIndex });
+    const snapshotsTo = (id: MemberId): number => this.#snapshots?.inARow(id) ?? 0;
+    this.#standing = new Standing({ core: this.#core, options, appliedIndex, snapshotsTo });
     this.#changes = new MembershipChanges(this.#core, appliedIndex);
     this.#peers = new PeerList(options.transport);
     this.#ticker = new Ticker({

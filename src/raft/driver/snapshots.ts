@@ -7,6 +7,7 @@ import type { LogStart, RaftCore, SnapshotRequest, StreamedMessage } from '../co
 import type { Configuration, PreparedState, RaftLogger, SnapshotCapability } from '../types.ts';
 import type { SnapshotChunk, SnapshotReply } from '../core/index.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotRounds } from './snapshot-rounds.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 
 export interface CompactionPolicy {
@@ -40,6 +41,7 @@ export class Snapshots {
   readonly #parts: SnapshotsParts;
   readonly #senders = new Map<MemberId, SnapshotSender>();
   readonly #receiver: SnapshotReceiver;
+  readonly #rounds: SnapshotRounds;
   #streams = 0;
   #compacting: Promise<void> | undefined;
   #stopped = false;
@@ -47,6 +49,7 @@ export class Snapshots {
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
     const { capability, log, install } = parts;
+    this.#rounds = new SnapshotRounds(log);
     this.#receiver = new SnapshotReceiver({
       prepare: (chunks) => capability.prepare(chunks),
       install,
@@ -55,6 +58,11 @@ export class Snapshots {
       },
       onFatal: parts.onFatal,
     });
+  }
+
+  /** How many snapshots this follower was sent since it last had all that there was. */
+  inARow(to: MemberId): number {
+    return this.#rounds.of(to);
   }
 
   /** A follower needs a snapshot; the one that is on its way may do. */
@@ -83,6 +91,7 @@ export class Snapshots {
       if (this.#parts.core.needsSnapshot(sender.to)) sender.tick();
       else this.#end(sender);
     }
+    this.#rounds.follow(this.#parts.core.followers);
     this.#considerCompaction();
   }
 
@@ -94,11 +103,11 @@ export class Snapshots {
   }
 
   #begin(to: MemberId, term: Term): void {
-    const { core, capability, send, log, onFatal } = this.#parts;
+    const { core, capability, send, onFatal } = this.#parts;
     const known = this.#senders.get(to);
     if (known !== undefined) this.#end(known);
     this.#streams++;
-    log.info({ peer: to, stream: this.#streams }, 'a follower is sent a snapshot');
+    this.#rounds.begin(to, this.#streams, core.lastIndex);
     const sender = new SnapshotSender({
       to,
       term,

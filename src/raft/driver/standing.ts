@@ -1,5 +1,5 @@
 /** Where this node stands: its status as others see it, and what of it has changed. */
-import { LIMITS, type LogIndex } from '../../base/index.ts';
+import { LIMITS, type LogIndex, type MemberId } from '../../base/index.ts';
 import type { RaftCore } from '../core/index.ts';
 import type { FollowerStatus, RaftOptions, RaftStatus } from '../types.ts';
 
@@ -7,6 +7,8 @@ export interface StandingParts {
   readonly core: RaftCore;
   readonly options: RaftOptions;
   readonly appliedIndex: () => LogIndex;
+  /** Snapshots that a follower was sent since it had last caught up. */
+  readonly snapshotsTo: (id: MemberId) => number;
 }
 
 export interface StandingChange {
@@ -75,13 +77,15 @@ export class Standing {
   }
 
   #followers(): readonly FollowerStatus[] {
-    const { lastIndex, followers } = this.#parts.core;
+    const { core, snapshotsTo } = this.#parts;
+    const { lastIndex, followers } = core;
     return followers.map(({ id, state, match, silentTicks }) => ({
       id,
       state,
       match,
       lag: lastIndex - match,
       silentMs: silentTicks * LIMITS.raftTickMs,
+      snapshots: snapshotsTo(id),
     }));
   }
 

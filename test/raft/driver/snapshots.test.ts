@@ -138,3 +138,43 @@ describe('a follower that needs what was forgotten', () => {
     expect(behind.state.texts).toEqual(texts(count));
   });
 });
+
+describe('a follower that never catches up', () => {
+  rule(
+    'raft.repeatedSnapshotsUnnoticed',
+    'is an alarm at the third snapshot, until it has [R43]',
+    async () => {
+      const cluster = await started(3);
+      const leader = await cluster.led();
+      const behind = follower(cluster, leader);
+      const inARow = (): number => {
+        const { followers } = must(leader.driver, 'driver').status();
+        return must(
+          followers.find(({ id }) => id === behind.id),
+          'the follower',
+        ).snapshots;
+      };
+      let pieces = 0;
+      cluster.loses = (_from, _to, frame) => {
+        pieces += isChunk(frame) ? 1 : 0;
+        return false;
+      };
+      cluster.crash(behind);
+      await cluster.write(80);
+      await cluster.until(() => baseOf(leader) >= 50);
+      for (let round = 1; round <= 3; round++) {
+        // Before it has all of it, its process ends again.
+        pieces = 0;
+        cluster.crash(behind);
+        await cluster.start(behind);
+        await cluster.until(() => inARow() === round && pieces >= 5, 5_000);
+      }
+      const alarms = cluster.warnings.filter((text) => text.includes('never catches up'));
+      expect(alarms.length).toBeGreaterThan(0);
+      expect(inARow()).toBe(3);
+      await cluster.agree();
+      await cluster.until(() => inARow() === 0);
+      expect(cluster.warnings.filter((text) => text.includes('never catches up'))).toEqual(alarms);
+    },
+  );
+});

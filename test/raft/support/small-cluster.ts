@@ -4,7 +4,7 @@ import { RaftDriver, followInstalled, type CompactionPolicy } from '../../../src
 import type { Member, RaftStatus } from '../../../src/raft/index.ts';
 import { MemoryDisk, openLogStore } from '../../../src/raft/log-store/index.ts';
 import { Chance, SimLoop } from '../simulation/loop.ts';
-import { CLUSTER, quiet } from './grpc-cluster.ts';
+import { CLUSTER } from './grpc-cluster.ts';
 import { memberOf } from './membership.ts';
 import { StateDisk, TextsState } from './texts-state.ts';
 
@@ -24,6 +24,8 @@ export class SmallCluster {
   readonly loop = new SimLoop();
   readonly members: SmallMember[] = [];
   readonly fatal: unknown[] = [];
+  /** What members warned of. */
+  readonly warnings: string[] = [];
   loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
   onStatus: (id: MemberId, status: RaftStatus) => void = () => undefined;
   readonly #compaction: CompactionPolicy;
@@ -99,7 +101,7 @@ export class SmallCluster {
         },
         stateMachine: state,
         clock,
-        log: quiet,
+        log: { info: () => undefined, warn: (_fields, message) => this.warnings.push(message) },
         onStatus: (status) => {
           this.onStatus(id, status);
         },

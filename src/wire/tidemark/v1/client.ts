@@ -93,6 +93,8 @@ export interface MemberInfo {
   lag: bigint;
   /** Milliseconds since it was heard. */
   silentMs: bigint;
+  /** Snapshots that it was sent since it had last caught up: more than two are an alarm. */
+  snapshots: number;
 }
 
 export interface AddMemberRequest {
@@ -1201,6 +1203,7 @@ function createBaseMemberInfo(): MemberInfo {
     matchIndex: 0n,
     lag: 0n,
     silentMs: 0n,
+    snapshots: 0,
   };
 }
 
@@ -1241,6 +1244,9 @@ export const MemberInfo: MessageFns<MemberInfo> = {
         throw new globalThis.Error("value provided for field message.silentMs of type uint64 too large");
       }
       writer.uint32(64).uint64(message.silentMs);
+    }
+    if (message.snapshots !== 0) {
+      writer.uint32(72).uint32(message.snapshots);
     }
     return writer;
   },
@@ -1322,6 +1328,14 @@ export const MemberInfo: MessageFns<MemberInfo> = {
             message.silentMs = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.snapshots = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1364,6 +1378,7 @@ export const MemberInfo: MessageFns<MemberInfo> = {
         : isSet(object.silent_ms)
         ? BigInt(object.silent_ms)
         : 0n,
+      snapshots: isSet(object.snapshots) ? globalThis.Number(object.snapshots) : 0,
     };
   },
 
@@ -1393,6 +1408,9 @@ export const MemberInfo: MessageFns<MemberInfo> = {
     if (message.silentMs !== 0n) {
       obj.silentMs = message.silentMs.toString();
     }
+    if (message.snapshots !== 0) {
+      obj.snapshots = Math.round(message.snapshots);
+    }
     return obj;
   },
 
@@ -1411,6 +1429,7 @@ export const MemberInfo: MessageFns<MemberInfo> = {
       : 0n;
     message.lag = (object.lag !== undefined && object.lag !== null) ? BigInt(object.lag) : 0n;
     message.silentMs = (object.silentMs !== undefined && object.silentMs !== null) ? BigInt(object.silentMs) : 0n;
+    message.snapshots = object.snapshots ?? 0;
     return message;
   },
 };
