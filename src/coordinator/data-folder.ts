@@ -73,9 +73,10 @@ export function checkOwner(path: string, identity: Identity, expected: ExpectedM
 
 /** @throws TidemarkError `DATA_IN_USE`, `STORAGE_FAILED`. */
 export async function takeLock(path: string): Promise<Level> {
-  const lock = new Level(join(path, 'lock'));
   try {
     await mkdir(path, { recursive: true });
+    // Opened in the turn that makes it: `level` opens by itself after that, and would be asked a second time.
+    const lock = new Level(join(path, 'lock'));
     await lock.open();
     return lock;
   } catch (error) {

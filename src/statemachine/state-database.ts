@@ -103,6 +103,13 @@ function openError(error: unknown, folder: string, fresh: boolean): TidemarkErro
       next: 'Stop the other process, or start this one with another data folder.',
     });
   }
-  if (fresh) return new TidemarkError('STORAGE_FAILED', `${folder} cannot be opened`, { cause });
-  return damagedState(folder, toTidemarkError(cause).message);
+  const { message } = toTidemarkError(cause);
+  // The files were found whole before: what the disk refuses now says nothing about them.
+  if (fresh || (code === 'LEVEL_IO_ERROR' && !/no such file/i.test(message))) {
+    return new TidemarkError('STORAGE_FAILED', `the state in ${folder} cannot be opened: ${message}`, {
+      next: 'Look at the folder (rights, space, disk errors), then start again.',
+      cause,
+    });
+  }
+  return damagedState(folder, message);
 }

@@ -97,6 +97,17 @@ describe('the folder of the state', () => {
     await expect(open(folder)).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
   });
 
+  it('is not called damaged when the disk refuses a new file: it opens when that is put right', async () => {
+    const { folder, contents } = await filled();
+    const inTheWay = ['000005', '000006', '000007'].map((name) => join(folder, 'state', `${name}.ldb`));
+    for (const path of inTheWay) await mkdir(path);
+    await expect(open(folder)).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
+    for (const path of inTheWay) await rm(path, { recursive: true });
+    const machine = await open(folder);
+    expect(contentsOf(machine.view())).toEqual(contents);
+    await machine.close();
+  });
+
   it('ends in an error, not in a reply, when an entry is damaged or of a later version', async () => {
     const folder = await temporaryFolder();
     const machine = await open(folder);
