@@ -1,6 +1,6 @@
 // Real coordinators, each on a disk of its own, and the load whose acknowledgements are kept.
 import { spawn } from 'node:child_process';
-import { openSync, readFileSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { connect } from '../../dist/client/index.js';
@@ -12,52 +12,79 @@ const WRITERS = 16;
 
 const newDisk = (path) => new Disk(path);
 
+/** A folder where {@link Members} expects a disk. */
+export function plainFolder(path) {
+  mkdirSync(path);
+  return { path, discard: () => undefined };
+}
+
 export class Members {
   disks;
   nodes = [];
   client;
   #folder;
   #ports;
+  #advertised;
   #mutations;
   #testBuild;
 
   /**
    * @param mutations rules that are switched off, in the test build
    * @param disk makes the disk of a member
+   * @param before returns the ports under which others reach these peer ports
    */
   static async start(
     folder,
     size,
-    { mutations = [], testBuild = mutations.length > 0, disk = newDisk } = {},
+    { mutations = [], testBuild = mutations.length > 0, disk = newDisk, before = (ports) => ports } = {},
   ) {
     const made = new Members();
     made.#folder = folder;
     made.#mutations = mutations;
     made.#testBuild = testBuild;
     made.#ports = await freePorts(2 * size);
+    made.#advertised = await before(made.#ports.slice(size));
     made.disks = Array.from({ length: size }, (_, at) => disk(join(folder, `disk-${at}`)));
     for (let at = 0; at < size; at++) made.run(at);
     made.client = connect({ endpoints: made.endpoints, deadlineMs: 3_000 });
-    await until('init', () => made.client.init(made.endpoints));
-    await made.serving();
+    try {
+      await until('init', () => made.#init());
+      await made.serving();
+    } catch (error) {
+      await made.stop();
+      throw error;
+    }
     return made;
+  }
+
+  /** What was done already, though its answer came too late, is done. */
+  async #init() {
+    try {
+      await this.client.init(this.endpoints);
+    } catch (error) {
+      if (error.code !== 'ALREADY_INITIALIZED') throw error;
+    }
   }
 
   get endpoints() {
     return this.#ports.slice(0, this.disks.length).map((port) => `127.0.0.1:${port}`);
   }
 
-  run(at) {
+  /** @param env of this start only */
+  run(at, env = {}) {
     const size = this.disks.length;
-    const addresses = ['--peer-listen', this.#ports[size + at], '--client-listen', this.#ports[at]].map(
-      (word) => (typeof word === 'number' ? `127.0.0.1:${word}` : word),
-    );
+    const ports = {
+      'peer-listen': this.#ports[size + at],
+      'peer-advertise': this.#advertised[at],
+      'client-listen': this.#ports[at],
+    };
+    const addresses = Object.entries(ports).flatMap(([name, port]) => [`--${name}`, `127.0.0.1:${port}`]);
     const conditions = this.#testBuild ? ['--conditions=tidemark-test'] : [];
     const words = [...conditions, MAIN, 'coordinator', 'start', '--data', join(this.disks[at].path, 'data')];
     const log = openSync(this.#logOf(at), 'a');
     const node = spawn(process.execPath, [...words, ...addresses, '--log-format', 'json'], {
       stdio: ['ignore', log, log, 'ipc'],
-      env: { ...process.env, TIDEMARK_MUTATIONS: this.#mutations.join() },
+      env: { ...process.env, TIDEMARK_MUTATIONS: this.#mutations.join(), ...env },
     });
     node.gone = new Promise((resolve) =>
       node.once('exit', (code) => resolve((node.ended = code ?? 'killed'))),
@@ -113,10 +140,13 @@ export class Load {
   acknowledged = new Map();
   inDoubt = new Map();
   refused = new Map();
+  /** The longest time without an acknowledgement. */
+  gapMs = 0;
   #client;
   #writers = [];
   #count = 0;
   #ended = false;
+  #lastMs = 0;
 
   constructor(client) {
     this.#client = client;
@@ -124,6 +154,7 @@ export class Load {
 
   begin() {
     this.#ended = false;
+    this.#lastMs = performance.now();
     this.#writers = Array.from({ length: WRITERS }, () => this.#write());
   }
 
@@ -159,6 +190,8 @@ export class Load {
       try {
         await this.#client.kv.put(key, value);
         this.acknowledged.set(key, value);
+        this.gapMs = Math.max(this.gapMs, performance.now() - this.#lastMs);
+        this.#lastMs = performance.now();
       } catch (error) {
         (error.code === 'OUTCOME_UNKNOWN' ? this.inDoubt : this.refused).set(key, value);
         await pause(20);

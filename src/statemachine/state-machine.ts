@@ -64,9 +64,8 @@ export async function openStateMachine(options: StateMachineOptions): Promise<St
 }
 
 /**
- * Fills an empty folder from a snapshot and opens it. Rows are written as they come; they become the state by
- * one write of the head, after all of them were checked. Until then the folder holds the empty state, and
- * rows that its next open removes.
+ * Fills an empty folder from a snapshot and opens it. The rows are written only after all of them were
+ * checked, in one batch with their head: a folder is filled as a whole or stays empty of rows.
  * @throws TidemarkError as {@link openStateMachine}; `DATA_CORRUPT` also for a damaged snapshot.
  */
 export async function restoreStateMachine(
