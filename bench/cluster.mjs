@@ -28,8 +28,9 @@ export async function freePorts(count) {
 /**
  * @param kind 'kv', 'nothing', or { etcd: path of the program }
  * @param stages whether coordinators tell their stages (stages-hook.mjs)
+ * @param pauses whether they write down how long their event loops stood still (pauses-hook.mjs)
  */
-export async function startCluster(kind, { stages = false } = {}) {
+export async function startCluster(kind, { stages = false, pauses = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
   const ports = await freePorts(6);
   const clients = ports.slice(0, 3).map((port) => `127.0.0.1:${port}`);
@@ -58,7 +59,8 @@ export async function startCluster(kind, { stages = false } = {}) {
   const start = (n) => {
     const [program, words] = command(n);
     const hook = { NODE_OPTIONS: `--import ${at('./stages-hook.mjs')}`, TIDEMARK_BENCH_STAGES: folder };
-    const env = { ...process.env, UV_THREADPOOL_SIZE: '8', ...(stages ? hook : {}) };
+    const also = { ...(stages ? hook : {}), ...(pauses ? pausesIn(folder) : {}) };
+    const env = { ...process.env, UV_THREADPOOL_SIZE: '8', ...also };
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', kind.etcd === undefined ? 'inherit' : 'ignore'],
       env,
@@ -81,6 +83,12 @@ export async function startCluster(kind, { stages = false } = {}) {
     },
   };
 }
+
+/** Environment of a coordinator that writes down its pauses in `folder`. */
+export const pausesIn = (folder) => ({
+  NODE_OPTIONS: `--import ${at('./pauses-hook.mjs')}`,
+  TIDEMARK_BENCH_PAUSES: folder,
+});
 
 /** Calls `attempt` until it resolves. */
 export async function until(what, attempt, withinMs = 20_000) {

@@ -1,130 +1,166 @@
-// npm run bench:learner [-- --megabytes N --seconds N]
-// How long it takes until a new member has the whole state, while writes are offered at half the highest rate
-// measured in the same run: seconds, the rate that is kept, p99 with and without the new member, and the
-// memory of each process. The table of keys holds 512 MiB at most, which bounds what can be asked for.
+// npm run bench:learner [-- --megabytes N --seconds N --no-backup]
+// How a new member gets a large state while writes are offered at half the highest rate measured in the same
+// run: seconds until it has it, the rate that is kept, p50 and p99 before and meanwhile at the same rate,
+// memory, processor time and longest pause of each process. Then a backup of the same state is saved under
+// the same writes, looked at and restored. Each target is printed with whether it was met.
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connect } from '../dist/client/index.js';
-import { freePorts, pause, startCluster, until } from './cluster.mjs';
+import { freePorts, pause, pausesIn, startCluster, until } from './cluster.mjs';
+import { after, busy, offer } from './load.mjs';
+import { watch } from './watch.mjs';
 
 const { values: options } = parseArgs({
   options: {
-    megabytes: { type: 'string', default: '480' },
-    seconds: { type: 'string', default: '10' },
+    megabytes: { type: 'string', default: '1024' },
+    seconds: { type: 'string', default: '20' },
     inFlight: { type: 'string', default: '256' },
+    valueBytes: { type: 'string', default: '1024' },
+    'no-backup': { type: 'boolean', default: false },
   },
 });
 const seconds = Number(options.seconds);
 const inFlight = Number(options.inFlight);
+const valueBytes = Number(options.valueBytes);
+const keys = Math.floor((Number(options.megabytes) * 1024 * 1024) / valueBytes);
+/** What LevelDB, gRPC and the program itself take besides the state. */
+const BASE_MIB = 400;
+
 const say = (line) => process.stdout.write(`${line}\n`);
 const SMALL = Buffer.alloc(128, 'v');
-const LARGE = Buffer.alloc(8 * 1024, 's');
+const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
-const cluster = await startCluster('kv');
+const cluster = await startCluster('kv', { pauses: true });
 const client = connect({ endpoints: cluster.clients, deadlineMs: 20_000 });
 await until('init', () => client.init(cluster.clients));
 await until('first write', () => client.kv.put('first', 'x'));
+const pids = cluster.nodes.map(({ pid }) => pid);
 
-/** Runs `write(n)` with so many under way until `done()`; resolves with how many succeeded. */
-async function busy(write, done, workers = inFlight) {
-  let next = 0;
-  let written = 0;
-  const worker = async () => {
-    while (!done()) {
-      await write(next++);
-      written += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: workers }, worker));
-  return written;
+const nameOf = (n) => `state-${String((n * 7_919) % keys).padStart(9, '0')}`;
+const valueOf = (n) => Buffer.alloc(valueBytes, `${(n * 7_919) % keys} `);
+const small = (n) => client.kv.put(`load-${n % 10_000}`, SMALL);
+
+function shownProcess(name, { own, all, cpu, pause: longest }, tookSeconds) {
+  const memory = `${own.toFixed(0)} MiB of its own at most, ${all.toFixed(0)} with mapped files`;
+  const busyFor = `${((100 * cpu) / tookSeconds).toFixed(0)} % of a processor`;
+  say(`  ${name.padEnd(10)}${memory}; ${busyFor}, longest pause ${longest.toFixed(0)} ms`);
 }
 
-/** Offers writes at a rate until `done()`, whatever the answers take; tells what came of them. */
-async function offer(rate, done) {
-  const latencies = [];
-  let offered = 0;
-  let failed = 0;
-  const open = new Set();
+function shown(name, rate, { seconds: took, reached, p50, p99, p999, failed }) {
+  const kept = `${reached.toFixed(0)}/s of ${rate.toFixed(0)}/s (${((100 * reached) / rate).toFixed(1)} %)`;
+  const times = `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, p99.9 ${p999.toFixed(1)} ms`;
+  say(`${name}: ${took.toFixed(1)} s, ${kept}, ${times}, ${failed} failed`);
+}
+
+/** Offers writes while `work` goes on, and watches. */
+async function during(name, rate, work, watched = pids) {
+  let done = false;
+  const watching = watch(watched, cluster.folder);
+  const worked = work().finally(() => (done = true));
+  const result = await offer(rate, small, () => done);
+  const processes = watching.stop();
+  shown(name, rate, result);
+  processes.forEach((one, at) => shownProcess(`member ${at + 1}`, one, result.seconds));
+  return { ...result, processes, worked: await worked };
+}
+
+/** Runs a command of the program to its end; tells what it took. */
+async function command(...words) {
   const beganAt = performance.now();
-  while (!done()) {
-    const due = Math.floor(((performance.now() - beganAt) / 1_000) * rate);
-    for (; offered < due; offered++) {
-      const at = performance.now();
-      const write = client.kv.put(`load-${offered % 10_000}`, SMALL).then(
-        () => latencies.push(performance.now() - at),
-        () => (failed += 1),
-      );
-      open.add(write);
-      void write.finally(() => open.delete(write));
-    }
-    await pause(2);
-  }
-  const tookSeconds = (performance.now() - beganAt) / 1_000;
-  const kept = latencies.length / tookSeconds;
-  await Promise.all(open);
-  latencies.sort((a, b) => a - b);
-  return { tookSeconds, kept, failed, p99: latencies[Math.floor(latencies.length * 0.99)] ?? 0 };
+  const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const watching = watch([child.pid]);
+  const code = await new Promise((resolve) => child.once('exit', resolve));
+  const [{ own, cpu }] = watching.stop();
+  if (code !== 0) throw new Error(`${words.join(' ')} ended with ${code}`);
+  const took = (performance.now() - beganAt) / 1_000;
+  const name = words.slice(0, 2).join(' ');
+  say(`${name}: ${took.toFixed(1)} s, ${cpu.toFixed(1)} s of processor time, ${own.toFixed(0)} MiB`);
+  return own;
 }
 
-const after = (ms) => {
-  const endsAt = performance.now() + ms;
-  return () => performance.now() >= endsAt;
-};
-
-/** Resident memory now and at its highest, in MiB (Linux). */
-function memory(pid) {
-  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const of = (name) => Math.round(Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text)?.[1]) / 1_024);
-  return `${of('VmRSS')} MiB (at most ${of('VmHWM')})`;
-}
-
-const keys = Math.floor((Number(options.megabytes) * 1024 * 1024) / LARGE.length);
+const filledAt = performance.now();
+let filled = 0;
 await busy(
-  (n) => (n < keys ? client.kv.put(`state-${n}`, LARGE) : undefined),
-  (() => {
-    let count = 0;
-    return () => count++ >= keys;
-  })(),
-  64,
+  (n) => client.kv.put(nameOf(n), valueOf(n)),
+  () => filled++ >= keys,
+  1_000,
 );
-const most =
-  (await busy((n) => client.kv.put(`load-${n % 10_000}`, SMALL), after(seconds * 1_000))) / seconds;
-const rate = most / 2;
 say(
-  `state: ${keys} values of ${LARGE.length} bytes; most: ${most.toFixed(0)} writes/s, ${inFlight} in flight`,
+  `state: ${keys} values of ${valueBytes} bytes, ${keys * valueBytes} bytes; ` +
+    `filled in ${((performance.now() - filledAt) / 1_000).toFixed(0)} s`,
 );
-const before = await offer(rate, after(seconds * 1_000));
+await pause(10_000);
+const most = (await busy(small, after(seconds), inFlight)) / seconds;
+const rate = most / 2;
+say(`most: ${most.toFixed(0)} writes/s of ${SMALL.length} bytes, ${inFlight} in flight`);
+await pause(3_000);
+const before = await during('before', rate, () => pause(seconds * 1_000));
 
 const [clientPort, peerPort] = await freePorts(2);
 const member = { peerAddress: `127.0.0.1:${peerPort}`, clientAddress: `127.0.0.1:${clientPort}` };
-const program = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const words = ['coordinator', 'start', '--data', join(cluster.folder, 'new'), '--log-level', 'error'];
 const addresses = ['--peer-listen', member.peerAddress, '--client-listen', member.clientAddress];
 const added = spawn(process.execPath, [program, ...words, ...addresses], {
   stdio: ['ignore', 'ignore', 'inherit'],
+  env: { ...process.env, UV_THREADPOOL_SIZE: '8', ...pausesIn(cluster.folder) },
 });
 const fourth = connect({ endpoints: [member.clientAddress] });
 await until('the new coordinator', async () => {
   if ('error' in (await fourth.status())[0]) throw new Error('not up');
 });
-let caughtUp = false;
-const adding = client.membership
-  .add(member, { onProgress: (line) => say(`  ${line}`) })
-  .finally(() => (caughtUp = true));
-const during = await offer(rate, () => caughtUp);
-await adding;
+const beganAt = performance.now();
+const onProgress = (line) => say(`  ${((performance.now() - beganAt) / 1_000).toFixed(1)} s: ${line}`);
+const add = () => client.membership.add(member, { onProgress });
+const meanwhile = await during('during', rate, add, [...pids, added.pid]);
 
-const shown = ({ kept, p99, failed }) =>
-  `${((100 * kept) / rate).toFixed(1)} % of the offered kept, p99 ${p99.toFixed(1)} ms, ${failed} failed`;
-say(`a voter after ${during.tookSeconds.toFixed(1)} s, with ${rate.toFixed(0)} writes/s offered`);
-say(`before: ${shown(before)}`);
-say(`during: ${shown(during)}`);
-for (const [n, { pid }] of [...cluster.nodes, added].entries()) say(`member ${n + 1}: ${memory(pid)}`);
+for (let n = 0; n < keys; n += Math.ceil(keys / 1_000)) {
+  const found = await fourth.kv.get(nameOf(n));
+  if (!valueOf(n).equals(Buffer.from(found?.value ?? ''))) throw new Error(`${nameOf(n)} is another`);
+}
+fourth.close();
+const afterwards = await during('after', rate, () => pause(seconds * 1_000), [...pids, added.pid]);
+
+let commandMiB = 0;
+let saving;
+if (!options['no-backup']) {
+  const file = join(cluster.folder, 'backup');
+  const at = ['--endpoints', cluster.clients[0]];
+  saving = await during('saving a backup', rate, () => command('snapshot', 'save', file, ...at));
+  say(`backup: ${statSync(file).size} bytes`);
+  const restored = ['--data-folder', join(cluster.folder, 'restored')];
+  commandMiB = Math.max(
+    saving.worked,
+    await command('snapshot', 'status', file),
+    await command('snapshot', 'restore', file, ...restored),
+  );
+}
+
+const learner = meanwhile.processes.at(-1);
+const stateMiB = (keys * valueBytes) / 1024 / 1024;
+const mostOf = (list) => Math.max(...list.map(({ own }) => own));
+const targets = [
+  ['the new member is a voter within 120 s', meanwhile.seconds, 120, 's'],
+  ['90 % of the offered rate are kept: missed', 100 - (100 * meanwhile.reached) / rate, 10, '%'],
+  ['p99 is at most doubled', meanwhile.p99 / before.p99, 2, 'times'],
+  ['memory of the new member', learner.own, 1.5 * stateMiB + BASE_MIB, 'MiB'],
+  [
+    'more memory of the others than before',
+    mostOf(meanwhile.processes.slice(0, 3)) - mostOf(before.processes),
+    200,
+    'MiB',
+  ],
+];
+if (saving !== undefined) targets.push(['memory of save, status and restore', commandMiB, BASE_MIB, 'MiB']);
+say('');
+for (const [what, value, bound, unit] of targets) {
+  const verdict = value <= bound ? 'met' : 'MISSED';
+  say(`${verdict.padEnd(7)}${what}: ${value.toFixed(1)} ${unit} (at most ${bound.toFixed(0)})`);
+}
+say(`p99 after: ${(afterwards.p99 / before.p99).toFixed(2)} times that of before, with one member more`);
 
 client.close();
-fourth.close();
 added.kill('SIGKILL');
 await cluster.stop();

@@ -77,6 +77,11 @@ export const LIMITS = {
   snapshotRecordBytesMax: 8 * 1024 * 1024,
   /** A backup that nobody reads any more is given up. */
   snapshotStallMs: 30_000,
+  /**
+   * What a leader sends of snapshots, to all members together, and a member of a backup: a third of what one
+   * core can read, check and send, so that writes go on.
+   */
+  snapshotBytesPerSecond: 24 * 1024 * 1024,
   /** Pieces of a snapshot that came faster than they are written down; the next is not asked for. */
   snapshotPiecesWaitingMax: 8,
   /** Characters of an error's text that an executor tells; more is cut off. */
@@ -88,8 +93,8 @@ export const LIMITS = {
   keyBytesMax: 1_024,
   keyValueBytesMax: 64 * 1024,
   keyValueKeysMax: 2_000_000,
-  /** Keys and values of the whole table, which is held in memory. */
-  keyValueTableBytesMax: 512 * 1024 * 1024,
+  /** Keys and values of the whole table, which is held in memory: a KiB for each key at most of them. */
+  keyValueTableBytesMax: 2 * 1024 * 1024 * 1024,
   /** What a client gathers in one turn and numbers as one request. */
   keyValueWritesPerBatchMax: 512,
   keyValueBatchBytesMax: 256 * 1024,
@@ -172,3 +177,11 @@ assert(
   'one write fits one batch',
 );
 assert(LIMITS.keyValueBatchBytesMax * 2 <= LIMITS.opBytesMax, 'one batch fits one operation');
+assert(
+  (2 * LIMITS.keyValueTableBytesMax) / LIMITS.snapshotBytesPerSecond < LIMITS.membershipDeadlineMs / 1_000,
+  'a new member gets the largest state in half the time that it has',
+);
+assert(
+  LIMITS.snapshotChunkBytesMax + LIMITS.opBytesMax < LIMITS.peerFrameBytesMax,
+  'a piece of a snapshot fits one frame',
+);

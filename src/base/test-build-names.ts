@@ -53,6 +53,9 @@ export const MUTATIONS = [
   'raft.compactBeforeFlush',
   'raft.snapshotNotPaced',
   'raft.repeatedSnapshotsUnnoticed',
+  'raft.snapshotUnpaced',
+  'raft.compactsBeforeFollowers',
+  'raft.compactsByCountOnly',
   'raft.incarnationIgnored',
   'raft.logNotSynced',
   'raft.removedMemberHeard',
@@ -137,6 +140,7 @@ export const MUTATIONS = [
   'backup.termNotRaised',
   'backup.clusterIdKept',
   'backup.recoverWithoutTail',
+  'backup.keepsRows',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
 

@@ -20,7 +20,7 @@ import {
 } from '../base/index.ts';
 import { checkSnapshotFile, snapshotFileChunks } from '../backup/index.ts';
 import { foundRaftFolder, type OfflineEntry } from '../raft/index.ts';
-import { encodeEntry, restoreStateMachine, snapshotAs } from '../statemachine/index.ts';
+import { encodeEntry, restoreState, snapshotAs } from '../statemachine/index.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { fillFolder } from './fill-folder.ts';
 
@@ -84,7 +84,7 @@ export async function foundCluster(path: string, remains: Remains): Promise<Rest
   const self = { id: memberId(1), ...own };
   await fillFolder(path, async ({ logPath, statePath }) => {
     const place = { folder: statePath, clusterId: id };
-    await (await restoreStateMachine(place, snapshotAs(id, chunks))).close();
+    await restoreState(place, snapshotAs(id, chunks));
     const entries = followedBy(tail, { term: newTerm, data: firstEntry() });
     const log = { clusterId: id, memberId: self.id, folder: logPath, members: [self] };
     await foundRaftFolder({ ...log, term: newTerm, base: at, entries });

@@ -1,5 +1,5 @@
 /** Snapshots of another cluster: what is in them, and how they become the state of a new one. */
-import { MemoryState } from './memory-state.ts';
+import { PassingRows } from './passing-rows.ts';
 import { readSnapshot, snapshotChunks } from './snapshot.ts';
 import { readState } from './state-snapshots.ts';
 
@@ -21,16 +21,16 @@ export interface SnapshotContents {
  * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`.
  */
 export async function inspectSnapshot(chunks: AsyncIterable<Uint8Array>): Promise<SnapshotContents> {
-  const state = new MemoryState();
-  const { head } = await readState(chunks, undefined, state);
+  const rows = new PassingRows();
+  const { head } = await readState(chunks, undefined, rows);
   const { clusterId, appliedIndex: index, appliedTerm: term, digest } = head;
-  const { keyValues, sources, reports } = state;
+  const { sources, reports } = rows.others;
   return {
     clusterId,
     index,
     term,
     digest,
-    keys: keyValues.size,
+    keys: rows.keys,
     sources: sources.size,
     reports: reports.size,
   };
@@ -48,7 +48,7 @@ async function* renamed(
   clusterId: string,
   chunks: AsyncIterable<Uint8Array>,
 ): ReturnType<typeof readSnapshot> {
-  for await (const item of readSnapshot(chunks)) {
-    yield 'head' in item ? { head: { ...item.head, clusterId } } : item;
+  for await (const piece of readSnapshot(chunks)) {
+    yield 'head' in piece ? { head: { ...piece.head, clusterId } } : piece;
   }
 }

@@ -27,7 +27,7 @@ export type { DigestAt } from './digest-history.ts';
 export { MemoryState } from './memory-state.ts';
 export {
   openStateMachine,
-  restoreStateMachine,
+  restoreState,
   type AppliedEntry,
   type StateMachine,
   type StateMachineOptions,

@@ -71,13 +71,14 @@ export class MemoryState implements StateWriter, StateView {
     this.tasks,
   ] as unknown as readonly TrackedTable<object>[];
 
+  /** Of the rows of all tables but that of keys and values. */
   readonly #sum = new HashSum();
   #digest = this.#sum.text;
 
   /** @param keyValues what the table of keys and values is made of, to begin with */
   constructor(keyValues?: KeyValueParts) {
     this.keyValues = new KeyValueTable(keyValues);
-    this.#digest = this.#wholeSum();
+    this.#digest = this.sum.text;
   }
 
   get cluster(): ClusterRecord {
@@ -131,7 +132,7 @@ export class MemoryState implements StateWriter, StateView {
       table.dirty.clear();
     }
     this.keyValues.takeChanges(changes);
-    this.#digest = this.#wholeSum();
+    this.#digest = this.sum.text;
     return changes;
   }
 
@@ -155,11 +156,12 @@ export class MemoryState implements StateWriter, StateView {
     return { fullKey, bytes: stored.bytes };
   }
 
-  #wholeSum(): string {
+  /** Sum of the rows of all tables. */
+  get sum(): HashSum {
     const sum = new HashSum();
     sum.add(this.#sum.value);
     sum.add(this.keyValues.sum.value);
-    return sum.text;
+    return sum;
   }
 
   /**
@@ -202,7 +204,7 @@ export class MemoryState implements StateWriter, StateView {
 
   /** Brings the digest up to date after the last {@link loadRow}. */
   loaded(): string {
-    this.#digest = this.#wholeSum();
+    this.#digest = this.sum.text;
     return this.#digest;
   }
 }

@@ -9,10 +9,10 @@ import { checkRow } from './row-codec.ts';
 import { HashSum } from './row-hash.ts';
 import type { StateStore } from './state-store.ts';
 
-/** Rows that are checked between two yields: a millisecond or two. */
-const STEP_ROWS = 1_000;
+/** What is checked between two yields, at most: a millisecond or two. */
+const STEP = { rows: 1_000, bytes: 512 * 1024 };
 /** Of records, which are encoded to be compared. */
-const STEP_BYTES = 128 * 1024;
+const RECORD_STEP_BYTES = 128 * 1024;
 
 /**
  * Yields after each step, for the caller to rest.
@@ -24,20 +24,23 @@ export async function* scrubState(
 ): AsyncGenerator<void, void, undefined> {
   let next: number | undefined = 0;
   while (next !== undefined) {
-    next = state().keyValues.checkFrom(next, STEP_ROWS);
+    next = state().keyValues.checkFrom(next, STEP);
     yield;
   }
-  for (const step of state().checkRecords(STEP_BYTES)) yield step;
+  for (const step of state().checkRecords(RECORD_STEP_BYTES)) yield step;
   const sum = new HashSum();
   let digest = '';
   let rows = 0;
-  for await (const row of store.read()) {
-    if ('head' in row) {
-      ({ digest } = row.head);
+  for await (const piece of store.read()) {
+    if ('head' in piece) {
+      ({ digest } = piece.head);
       continue;
     }
-    sum.add(checkRow(row.fullKey, row.bytes));
-    if (++rows % STEP_ROWS === 0) yield;
+    for (const { fullKey, bytes } of piece.rows) sum.add(checkRow(fullKey, bytes));
+    rows += piece.rows.length;
+    if (rows < STEP.rows) continue;
+    rows = 0;
+    yield;
   }
   if (sum.text === digest || mutated('state.scrubIgnoresSum')) return;
   throw new TidemarkError('DATA_CORRUPT', `the state's rows sum to ${sum.text}, its head says ${digest}`, {

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { decode, encode, LIMITS, TidemarkError, type Encodable } from '../base/index.ts';
-import type { StateHead, StoredRowBytes } from './state-rows.ts';
+import type { StateHead, StatePiece } from './state-rows.ts';
 
 export const SNAPSHOT_FORMAT = 1;
 const HASH_BYTES = 32;
@@ -21,37 +21,39 @@ type Chunk =
 
 /** Writes what {@link StateStore.read} reads as chunks of at most about `snapshotChunkBytesMax` bytes. */
 export async function* snapshotChunks(
-  contents: AsyncIterable<{ readonly head: StateHead } | StoredRowBytes>,
+  contents: AsyncIterable<StatePiece>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let part = 0;
   let count = 0;
   let bytes = 0;
   let rows: [string, Uint8Array][] = [];
-  for await (const item of contents) {
-    if ('head' in item) {
-      yield seal({ part: part++, kind: 'head', head: item.head });
+  for await (const piece of contents) {
+    if ('head' in piece) {
+      yield seal({ part: part++, kind: 'head', head: piece.head });
       continue;
     }
-    if (rows.length > 0 && bytes + item.bytes.length > LIMITS.snapshotChunkBytesMax) {
-      yield seal({ part: part++, kind: 'rows', rows });
-      rows = [];
-      bytes = 0;
+    for (const row of piece.rows) {
+      if (rows.length > 0 && bytes + row.bytes.length > LIMITS.snapshotChunkBytesMax) {
+        yield seal({ part: part++, kind: 'rows', rows });
+        rows = [];
+        bytes = 0;
+      }
+      rows.push([row.fullKey, row.bytes]);
+      bytes += row.fullKey.length + row.bytes.length;
     }
-    rows.push([item.fullKey, item.bytes]);
-    bytes += item.fullKey.length + item.bytes.length;
-    count += 1;
+    count += piece.rows.length;
   }
   if (rows.length > 0) yield seal({ part: part++, kind: 'rows', rows });
   yield seal({ part, kind: 'end', rows: count });
 }
 
 /**
- * Reads a stream of chunks: the head first, then every row, and returns after a complete end.
+ * Reads a stream of chunks: the head first, then every row, some at a time. Returns after a complete end.
  * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`.
  */
 export async function* readSnapshot(
   chunks: AsyncIterable<Uint8Array>,
-): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
+): AsyncGenerator<StatePiece, void, undefined> {
   let expected = 0;
   let rows = 0;
   let ended = false;
@@ -63,7 +65,7 @@ export async function* readSnapshot(
     expected += 1;
     if (chunk.kind === 'head') yield { head: chunk.head };
     else if (chunk.kind === 'rows') {
-      for (const [fullKey, row] of chunk.rows) yield { fullKey, bytes: row };
+      yield { rows: chunk.rows.map(([fullKey, row]) => ({ fullKey, bytes: row })) };
       rows += chunk.rows.length;
     } else {
       ended = chunk.rows === rows;

@@ -14,7 +14,11 @@ export interface StateDatabase {
   /** More keys may come than those in the range. */
   keys(range: { readonly gte: string; readonly lt: string }): AsyncIterable<string>;
   snapshot(): DatabaseSnapshot;
-  iterator(options: { readonly snapshot?: DatabaseSnapshot }): RowIterator;
+  /** Rows of more than so many bytes are not read ahead. */
+  iterator(options: {
+    readonly snapshot?: DatabaseSnapshot;
+    readonly highWaterMarkBytes?: number;
+  }): RowIterator;
   /** Writes what is in memory to a synced table first. `level` has it in Node.js and does not say so. */
   compactRange(start: string, end: string): Promise<void>;
   close(): Promise<void>;

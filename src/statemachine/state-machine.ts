@@ -8,6 +8,7 @@ import type { Entry } from './commands/operations.ts';
 import { encodeReplies } from './commands/replies.ts';
 import { DigestHistory, isCheckpoint, type DigestAt } from './digest-history.ts';
 import type { MemoryState } from './memory-state.ts';
+import { PassingRows } from './passing-rows.ts';
 import { scrubState } from './scrub-state.ts';
 import { snapshotChunks } from './snapshot.ts';
 import { StateSnapshots, readState } from './state-snapshots.ts';
@@ -64,26 +65,25 @@ export async function openStateMachine(options: StateMachineOptions): Promise<St
 }
 
 /**
- * Fills an empty folder from a snapshot and opens it. The rows are written only after all of them were
- * checked, in one batch with their head: a folder is filled as a whole or stays empty of rows.
+ * Fills an empty folder from a snapshot. Rows go to the disk as they come, and are not kept in memory; the
+ * head that makes them a state is written when all of them were checked.
  * @throws TidemarkError as {@link openStateMachine}; `DATA_CORRUPT` also for a damaged snapshot.
  */
-export async function restoreStateMachine(
+export async function restoreState(
   options: StateMachineOptions,
   chunks: AsyncIterable<Uint8Array>,
-): Promise<StateMachine> {
-  const { state, store } = await StateStore.open(options);
+): Promise<void> {
+  const { store } = await StateStore.open(options);
   try {
-    if (store.head.appliedIndex !== 0) {
+    const { clusterId, appliedIndex } = store.head;
+    if (appliedIndex !== 0) {
       throw new TidemarkError('ALREADY_INITIALIZED', `${options.folder} already holds a state`);
     }
     const incoming = await store.begin();
-    const { head } = await readState(chunks, store.head.clusterId, state, (rows) => incoming.add(rows));
+    const { head } = await readState(chunks, clusterId, new PassingRows(), (rows) => incoming.add(rows));
     await incoming.install(head);
-    return new DurableStateMachine(state, store);
-  } catch (error) {
+  } finally {
     await store.close();
-    throw error;
   }
 }
 

@@ -6,7 +6,7 @@
 import { TidemarkError } from '../base/index.ts';
 import type { RowBytes, StateParts } from './load/read-state.ts';
 import { decodeRow, encodeRow } from './row-codec.ts';
-import type { DatabaseSnapshot, StateDatabase } from './state-database.ts';
+import type { DatabaseSnapshot, RowIterator, StateDatabase } from './state-database.ts';
 
 /** Sorts before every table's name. */
 export const HEAD_KEY = '!head';
@@ -30,6 +30,13 @@ export interface StoredRowBytes {
   readonly bytes: Uint8Array;
 }
 
+/** A state as it is read: its head, then its rows, some at a time: a promise for each would cost more. */
+export type StatePiece = { readonly head: StateHead } | { readonly rows: readonly StoredRowBytes[] };
+
+/** Rows that are read together, at most, and their bytes: a millisecond of the event loop. */
+const READ_ROWS = 500;
+const READ_BYTES = 128 * 1024;
+
 /** What keys begin with: the names of tables are letters. */
 export const PLACES = ['', '+'] as const;
 export type Place = (typeof PLACES)[number];
@@ -41,9 +48,9 @@ export const rangeOf = (place: Place): { readonly gte: string; readonly lt: stri
 
 export async function readParts(db: StateDatabase): Promise<StateParts> {
   const rows: RowBytes[] = [];
-  for await (const row of readRows(db, {})) {
-    if ('head' in row) rows.push([HEAD_KEY, encodeRow(HEAD_KEY, row.head).bytes]);
-    else rows.push([row.fullKey, row.bytes]);
+  for await (const piece of readRows(db, {})) {
+    if ('head' in piece) rows.push([HEAD_KEY, encodeRow(HEAD_KEY, piece.head).bytes]);
+    else for (const { fullKey, bytes } of piece.rows) rows.push([fullKey, bytes]);
   }
   return { keyValues: undefined, rows };
 }
@@ -52,29 +59,34 @@ export async function readParts(db: StateDatabase): Promise<StateParts> {
 export async function* readRows(
   db: StateDatabase,
   options: { readonly snapshot?: DatabaseSnapshot },
-): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
-  let rows: [string, Uint8Array][];
+): AsyncGenerator<StatePiece, void, undefined> {
   let place: Place = '';
-  const iterator = db.iterator(options);
+  const iterator = db.iterator({ ...options, highWaterMarkBytes: READ_BYTES });
   try {
     for (;;) {
-      try {
-        rows = await iterator.nextv(1_000);
-      } catch (cause) {
-        throw new TidemarkError('DATA_CORRUPT', 'the state cannot be read', { cause });
-      }
-      if (rows.length === 0) return;
-      for (const [key, bytes] of rows) {
+      const found = await next(iterator);
+      if (found.length === 0) return;
+      const rows: StoredRowBytes[] = [];
+      for (const [key, bytes] of found) {
         if (key === HEAD_KEY) {
           const head = decodeRow(key, bytes).record as StateHead;
           place = head.place ?? '';
           yield { head };
         } else if (placeOfKey(key) === place) {
-          yield { fullKey: key.slice(place.length), bytes };
+          rows.push({ fullKey: key.slice(place.length), bytes });
         }
       }
+      if (rows.length > 0) yield { rows };
     }
   } finally {
     await iterator.close();
+  }
+}
+
+async function next(iterator: RowIterator): Promise<[string, Uint8Array][]> {
+  try {
+    return await iterator.nextv(READ_ROWS);
+  } catch (cause) {
+    throw new TidemarkError('DATA_CORRUPT', 'the state cannot be read', { cause });
   }
 }

@@ -15,7 +15,7 @@ import {
 import { MemoryState } from './memory-state.ts';
 import type { RowChange } from './row-codec.ts';
 import { readSnapshot, snapshotChunks } from './snapshot.ts';
-import type { StateHead, StoredRowBytes } from './state-rows.ts';
+import type { StateHead, StatePiece } from './state-rows.ts';
 import type { StateStore } from './state-store.ts';
 
 export interface StatePlace {
@@ -34,7 +34,7 @@ export interface NewState extends StatePlace {
   install(): Promise<void>;
 }
 
-type Contents = AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined>;
+type Contents = AsyncGenerator<StatePiece, void, undefined>;
 
 export class StateSnapshots {
   readonly #store: StateStore;
@@ -74,6 +74,8 @@ export class StateSnapshots {
     const state = new MemoryState();
     const incoming = await this.#store.begin();
     const { head } = await readState(chunks, this.#store.head.clusterId, state, (rows) => incoming.add(rows));
+    state.appliedIndex = head.appliedIndex;
+    state.appliedTerm = head.appliedTerm;
     return {
       ...placeOf(head),
       install: async () => {
@@ -84,44 +86,46 @@ export class StateSnapshots {
   }
 }
 
+/** Takes the rows of a state, checks each, and sums them. */
+export type RowsTaken = Pick<MemoryState, 'loadRow' | 'loaded'>;
+
 /**
- * Fills `state` from a snapshot, of `clusterId` if one is named, and compares the sum of its rows with the
- * digest that the snapshot names. `take` is handed the rows, some at a time.
+ * Hands `taken` the rows of a snapshot, of `clusterId` if one is named, and compares their sum with the
+ * digest that the snapshot names. `write` is handed them too, some at a time, after they were checked.
  * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`.
  */
 export async function readState(
   chunks: AsyncIterable<Uint8Array>,
   clusterId: string | undefined,
-  state: MemoryState,
-  take?: (rows: readonly RowChange[]) => Promise<void>,
+  taken: RowsTaken,
+  write: (rows: readonly RowChange[]) => Promise<void> = () => Promise.resolve(),
 ): Promise<{ readonly head: StateHead }> {
   let rows: RowChange[] = [];
   let bytes = 0;
   let head: StateHead | undefined;
-  for await (const item of readSnapshot(chunks)) {
-    if ('head' in item) {
-      head = item.head;
+  for await (const piece of readSnapshot(chunks)) {
+    if ('head' in piece) {
+      head = piece.head;
       mustBeOf(clusterId, head);
       continue;
     }
-    if (item.fullKey.startsWith('session/') && mutated('state.snapshotWithoutSessions')) continue;
-    state.loadRow(item.fullKey, item.bytes);
-    if (take === undefined) continue;
-    rows.push(item);
-    bytes += item.bytes.length;
-    if (bytes < LIMITS.applyGroupBytesMax) continue;
-    await take(rows);
-    rows = [];
-    bytes = 0;
+    for (const row of piece.rows) {
+      if (row.fullKey.startsWith('session/') && mutated('state.snapshotWithoutSessions')) continue;
+      taken.loadRow(row.fullKey, row.bytes);
+      rows.push(row);
+      bytes += row.bytes.length;
+      if (bytes < LIMITS.applyGroupBytesMax) continue;
+      await write(rows);
+      rows = [];
+      bytes = 0;
+    }
   }
-  await take?.(rows);
+  await write(rows);
   mustBeOf(clusterId, head);
-  const digest = state.loaded();
+  const digest = taken.loaded();
   if (head.digest !== digest && !mutated('state.snapshotWithoutSessions')) {
     throw new TidemarkError('DATA_CORRUPT', `snapshot: its rows sum to ${digest}, not to ${head.digest}`);
   }
-  state.appliedIndex = head.appliedIndex;
-  state.appliedTerm = head.appliedTerm;
   return { head };
 }
 

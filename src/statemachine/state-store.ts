@@ -23,7 +23,7 @@ import {
   readRows,
   type Place,
   type StateHead,
-  type StoredRowBytes,
+  type StatePiece,
 } from './state-rows.ts';
 
 /** Rows that one batch removes of a state that is no more. */
@@ -210,7 +210,7 @@ export class StateStore {
   }
 
   /** Reads head and rows as of one batch, whatever is written meanwhile. */
-  async *read(): AsyncGenerator<{ readonly head: StateHead } | StoredRowBytes, void, undefined> {
+  async *read(): AsyncGenerator<StatePiece, void, undefined> {
     const snapshot = this.#db.snapshot();
     try {
       yield* readRows(this.#db, { snapshot });

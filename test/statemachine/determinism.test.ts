@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
-import { decodeReplies, restoreStateMachine, type AppliedEntry } from '../../src/statemachine/index.ts';
-import { applyRest, CLUSTER, open, temporaryFolder } from './support/folder.ts';
+import { decodeReplies, type AppliedEntry } from '../../src/statemachine/index.ts';
+import { applyRest, open, restored, temporaryFolder } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
 import { rule } from '../support/rule.ts';
 
@@ -37,7 +37,7 @@ async function runOverSnapshot(history: readonly AppliedEntry[], at: number): Pr
   const first = await open(await temporaryFolder());
   const replies = await applyRest(first, history.slice(0, at), 16);
   const folder = await temporaryFolder();
-  const second = await restoreStateMachine({ folder, clusterId: CLUSTER }, first.snapshot());
+  const second = await restored(folder, first.snapshot());
   await first.close();
   replies.push(...(await applyRest(second, history, 16)));
   const { digest } = second.view();

@@ -6,11 +6,10 @@ import {
   encodeEntry,
   ENTRY_FORMAT,
   LogClock,
-  restoreStateMachine,
   type Entry,
   type Operation,
 } from '../../src/statemachine/index.ts';
-import { applyRest, CLUSTER, open, temporaryFolder } from './support/folder.ts';
+import { applyRest, open, restored, temporaryFolder } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
 import { jobOf } from './support/world.ts';
 
@@ -123,17 +122,17 @@ describe('a snapshot', () => {
 
   async function restore(chunks: readonly Uint8Array[], folder?: string) {
     const into = folder ?? (await temporaryFolder());
-    return restoreStateMachine({ folder: into, clusterId: CLUSTER }, streamOf(chunks));
+    return restored(into, streamOf(chunks));
   }
 
   it('is of one index, whatever is applied meanwhile, and survives a reopen', async () => {
     const { chunks, digest } = await chunksAt(60);
     const folder = await temporaryFolder();
-    const restored = await restore(chunks, folder);
-    expect(restored.appliedIndex).toBe(60);
-    expect(restored.view().digest).toBe(digest);
+    const machine = await restore(chunks, folder);
+    expect(machine.appliedIndex).toBe(60);
+    expect(machine.view().digest).toBe(digest);
     await expect(restore(chunks, folder)).rejects.toMatchObject({ code: 'DATA_IN_USE' });
-    await restored.close();
+    await machine.close();
     await expect(restore(chunks, folder)).rejects.toMatchObject({ code: 'ALREADY_INITIALIZED' });
   });
 

@@ -108,12 +108,15 @@ describe('the packed table', () => {
     stored.take(written);
     const parts = stored.parts();
     const table = new KeyValueTable(parts);
-    expect([table.checkFrom(0, 15), table.checkFrom(15, 15)]).toEqual([15, undefined]);
+    const step = { rows: 15, bytes: 100_000 };
+    expect([table.checkFrom(0, step), table.checkFrom(15, step)]).toEqual([15, undefined]);
+    // Large rows take longer: a step ends after so many bytes as well.
+    expect(table.checkFrom(0, { rows: 15, bytes: 300 })).toBe(4);
     const { buffer } = parts.rows.slabs[0] ?? { buffer: new ArrayBuffer(0) };
     const bytes = Buffer.from(buffer);
     const at = bytes.indexOf(Buffer.alloc(50, 7));
     bytes.writeUInt8(bytes.readUInt8(at) ^ 4, at);
-    expect(() => table.checkFrom(0, 20)).toThrow(/kv\/ns\/7 in memory/);
+    expect(() => table.checkFrom(0, { rows: 20, bytes: 100_000 })).toThrow(/kv\/ns\/7 in memory/);
   });
 
   it('takes little more memory than its rows, however often they change', () => {

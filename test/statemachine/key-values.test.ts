@@ -7,16 +7,9 @@ import {
   type KeyValueWrite,
   type KeyValueWritten,
 } from '../../src/base/index.ts';
-import {
-  applyEntry,
-  encodeEntry,
-  idKey,
-  MemoryState,
-  restoreStateMachine,
-  type Operation,
-} from '../../src/statemachine/index.ts';
+import { applyEntry, encodeEntry, idKey, MemoryState, type Operation } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
-import { CLUSTER, open, temporaryFolder } from './support/folder.ts';
+import { open, restored, temporaryFolder } from './support/folder.ts';
 import { World } from './support/world.ts';
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
@@ -154,11 +147,10 @@ describe('the database of keys', () => {
     const chunks: Uint8Array[] = [];
     for await (const chunk of machine.snapshot()) chunks.push(chunk);
     await machine.close();
-    const options = { folder: await temporaryFolder(), clusterId: CLUSTER };
     const list = async function* (): AsyncGenerator<Uint8Array> {
       yield* chunks;
     };
-    for (const opened of [await open(folder), await restoreStateMachine(options, list())]) {
+    for (const opened of [await open(folder), await restored(await temporaryFolder(), list())]) {
       const view = opened.view();
       expect([view.digest, view.keyValues.size]).toEqual([digest, 199]);
       expect(view.cluster.revision).toBe(301);

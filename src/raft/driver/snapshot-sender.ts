@@ -1,11 +1,13 @@
 /**
  * Streams one snapshot to one follower, a piece at a time: the next is read when the follower has asked for
- * it, so that a slow one costs neither memory nor the link. A piece without an answer is sent again; after a
- * break the stream goes on where the follower is.
+ * it and the pace allows it, so that a slow one costs neither memory nor the link, and a fast one does not
+ * starve writes. A piece without an answer is sent again; after a break the stream goes on where the follower
+ * is.
  */
 import { logIndex, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
 import type { SnapshotChunk } from '../core/index.ts';
 import type { Configuration, StateSnapshot } from '../types.ts';
+import type { SnapshotPace } from './snapshot-pace.ts';
 
 /** Ticks after which a piece is sent again. */
 const RESEND_TICKS = 10;
@@ -15,6 +17,7 @@ export interface SenderParts {
   readonly term: Term;
   /** Never twice within a term. */
   readonly stream: number;
+  readonly pace: SnapshotPace;
   readonly open: () => Promise<StateSnapshot>;
   /** Who belonged to the cluster at an entry that the log still reaches. */
   readonly configurationAt: (index: LogIndex) => Configuration;
@@ -34,6 +37,8 @@ export class SnapshotSender {
   readonly #parts: SenderParts;
   #opened: Opened | undefined;
   #underWay: SnapshotChunk | undefined;
+  /** The follower has what was sent: it waits for the next piece. */
+  #asked = true;
   #advancing = false;
   #idleTicks = 0;
   #stopped = false;
@@ -65,13 +70,16 @@ export class SnapshotSender {
   onReply(offset: number): void {
     const piece = this.#underWay;
     if (piece === undefined || this.#advancing) return;
-    if (offset === piece.offset + piece.data.length && !piece.end) void this.#run(() => this.#advance());
-    else if (offset < piece.offset) this.#lost = true;
+    if (offset === piece.offset + piece.data.length && !piece.end) {
+      this.#asked = true;
+      this.#goOn();
+    } else if (offset < piece.offset) this.#lost = true;
   }
 
   tick(): void {
     this.#idleTicks++;
-    if (this.#underWay === undefined || this.#advancing || this.#idleTicks < RESEND_TICKS) return;
+    this.#goOn();
+    if (this.#underWay === undefined || this.#asked || this.#idleTicks < RESEND_TICKS) return;
     this.#idleTicks = 0;
     this.#parts.send(this.#underWay);
   }
@@ -79,6 +87,10 @@ export class SnapshotSender {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#opened?.chunks.return?.();
+  }
+
+  #goOn(): void {
+    if (this.#asked && !this.#advancing && this.#parts.pace.open) void this.#run(() => this.#advance());
   }
 
   async #run(work: () => Promise<void>): Promise<void> {
@@ -100,7 +112,7 @@ export class SnapshotSender {
     const configuration = this.#parts.configurationAt(lastIndex);
     this.#opened = { lastIndex, lastTerm: term, configuration, chunks, ahead };
     if (this.#stopped) await chunks.return?.();
-    else await this.#advance();
+    else if (this.#parts.pace.open) await this.#advance();
   }
 
   async #advance(): Promise<void> {
@@ -120,7 +132,9 @@ export class SnapshotSender {
       end: opened.ahead.done === true,
       data,
     };
+    this.#asked = false;
     this.#idleTicks = 0;
+    this.#parts.pace.sent(data.length);
     this.#parts.send(this.#underWay);
   }
 }

@@ -6,6 +6,7 @@ import { LIMITS, logIndex, mutated, type LogIndex, type MemberId, type Term } fr
 import type { LogStart, RaftCore, SnapshotRequest, StreamedMessage } from '../core/index.ts';
 import type { Configuration, PreparedState, RaftLogger, SnapshotCapability } from '../types.ts';
 import type { SnapshotChunk, SnapshotReply } from '../core/index.ts';
+import { SnapshotPace } from './snapshot-pace.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotRounds } from './snapshot-rounds.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
@@ -14,9 +15,12 @@ export interface CompactionPolicy {
   /** Entries that stay for followers that are slow, and what they may weigh. */
   readonly keepEntries: number;
   readonly keepBytes: number;
-  /** Entries that are forgotten together. */
+  /** Entries that are forgotten together; fewer if they weigh half of what may be kept. */
   readonly stepEntries: number;
 }
+
+/** Whoever has said nothing for so long may come back to a log that begins after it. */
+const SILENT_TICKS = 4 * LIMITS.raftElectionTicks;
 
 export const DEFAULT_COMPACTION: CompactionPolicy = {
   keepEntries: LIMITS.raftKeepEntries,
@@ -40,8 +44,11 @@ export interface SnapshotsParts {
 export class Snapshots {
   readonly #parts: SnapshotsParts;
   readonly #senders = new Map<MemberId, SnapshotSender>();
+  readonly #pace = new SnapshotPace();
   readonly #receiver: SnapshotReceiver;
   readonly #rounds: SnapshotRounds;
+  /** Followers that have a new state, and not yet the log that follows. */
+  #catchingUp: Set<MemberId> = new Set();
   #streams = 0;
   #compacting: Promise<void> | undefined;
   #stopped = false;
@@ -87,11 +94,17 @@ export class Snapshots {
   }
 
   tick(): void {
+    this.#pace.tick();
     for (const sender of this.#senders.values()) {
-      if (this.#parts.core.needsSnapshot(sender.to)) sender.tick();
-      else this.#end(sender);
+      if (this.#parts.core.needsSnapshot(sender.to)) {
+        sender.tick();
+        continue;
+      }
+      this.#end(sender);
+      this.#catchingUp.add(sender.to);
     }
     this.#rounds.follow(this.#parts.core.followers);
+    this.#watchCatchingUp();
     this.#considerCompaction();
   }
 
@@ -112,6 +125,7 @@ export class Snapshots {
       to,
       term,
       stream: this.#streams,
+      pace: this.#pace,
       open: () => capability.read(),
       configurationAt: (index) => core.configurationAt(index),
       send: (message) => {
@@ -130,20 +144,47 @@ export class Snapshots {
   #considerCompaction(): void {
     if (this.#compacting !== undefined || this.#stopped) return;
     const target = this.#target();
-    if (target - this.#parts.core.baseIndex < this.#parts.policy.stepEntries) return;
-    this.#compacting = this.#compact(target);
+    if (this.#isWorthIt(target - this.#parts.core.baseIndex)) this.#compacting = this.#compact(target);
   }
 
-  /** What followers are being sent must meet the log where it ends: nothing after it is forgotten. */
+  /** Entries of a MiB each would fill the disk long before there are many of them. */
+  #isWorthIt(forgotten: number): boolean {
+    const { core, policy, logBytes } = this.#parts;
+    if (forgotten >= policy.stepEntries) return true;
+    const share = forgotten / Math.max(1, core.lastIndex - core.baseIndex);
+    return share * logBytes() >= policy.keepBytes / 2 && !mutated('raft.compactsByCountOnly');
+  }
+
   #target(): number {
     const { core, policy, appliedIndex, logBytes } = this.#parts;
     const entries = core.lastIndex - core.baseIndex;
     const fits = Math.floor(entries * Math.min(1, policy.keepBytes / Math.max(1, logBytes())));
     let target = appliedIndex() - Math.min(policy.keepEntries, fits);
-    if (entries < LIMITS.raftLogEntriesMax / 2) {
-      for (const { lastIndex } of this.#senders.values()) target = Math.min(target, lastIndex ?? 0);
-    }
+    const hasRoom = entries < LIMITS.raftLogEntriesMax / 2 && logBytes() < LIMITS.raftLogBytesMax / 2;
+    if (hasRoom) for (const index of this.#inUse()) target = Math.min(target, index);
     return Math.min(target, core.baseIndex + policy.stepEntries);
+  }
+
+  /**
+   * Where snapshots end that are under way, and where followers stand that got one: what comes after is not
+   * forgotten. A follower with a new state has a long way to catch up while writes go on: without that part
+   * of the log it would need another snapshot, and so for ever.
+   */
+  *#inUse(): IterableIterator<LogIndex> {
+    for (const { lastIndex } of this.#senders.values()) yield lastIndex ?? logIndex(0);
+    if (mutated('raft.compactsBeforeFollowers')) return;
+    for (const { id, match } of this.#parts.core.followers) if (this.#catchingUp.has(id)) yield match;
+  }
+
+  /** Forgets who has caught up, or is not heard any more. */
+  #watchCatchingUp(): void {
+    if (this.#catchingUp.size === 0) return;
+    const { core, policy } = this.#parts;
+    const far = (match: LogIndex): boolean => core.lastIndex - match > policy.keepEntries / 2;
+    const still = core.followers.filter(({ id, state, match, silentTicks }) => {
+      return this.#catchingUp.has(id) && state !== 'snapshot' && silentTicks < SILENT_TICKS && far(match);
+    });
+    this.#catchingUp = new Set(still.map(({ id }) => id));
   }
 
   async #compact(target: number): Promise<void> {

@@ -22,6 +22,7 @@ export class KeyOrder {
   }
 
   add(id: number, compare: CompareWith): void {
+    if (this.#append(id, compare)) return;
     const at = this.#blockOf(compare);
     const block = this.#blocks[at];
     if (block === undefined) {
@@ -30,6 +31,15 @@ export class KeyOrder {
     }
     block.splice(firstAtOrAfter(block, compare), 0, id);
     if (block.length > BLOCK_IDS_MAX) this.#blocks.splice(at + 1, 0, block.splice(BLOCK_IDS_MAX / 2));
+  }
+
+  /** Rows of a snapshot come in order: they are not looked for, and blocks are not split in half. */
+  #append(id: number, compare: CompareWith): boolean {
+    const last = this.#blocks.at(-1);
+    if (last === undefined || compare(last.at(-1) ?? 0) > 0) return false;
+    if (last.length < BLOCK_IDS_FIRST) last.push(id);
+    else this.#blocks.push([id]);
+    return true;
   }
 
   delete(compare: CompareWith): void {

@@ -158,19 +158,22 @@ export class KeyValueTable implements KeyValueWriter {
   }
 
   /**
-   * Compares rows as they lie in memory with their hashes, from an id on, and returns the id to go on with;
-   * undefined at the end.
+   * Compares rows as they lie in memory with their hashes, from an id on and no further than a step goes.
+   * Returns the id to go on with; undefined at the end.
    * @throws TidemarkError `DATA_CORRUPT`.
    */
-  checkFrom(first: number, rows: number): number | undefined {
-    const end = Math.min(first + rows, this.#rows.idsEnd);
-    for (let id = first; id < end; id++) {
+  checkFrom(first: number, step: { readonly rows: number; readonly bytes: number }): number | undefined {
+    const end = Math.min(first + step.rows, this.#rows.idsEnd);
+    let bytes = 0;
+    let id = first;
+    for (; id < end && bytes < step.bytes; id++) {
       if (!this.#rows.isLive(id)) continue;
       const slot = this.#rows.slotOf(id);
+      bytes += slot.end - slot.keyAt;
       if (rowMatchesHash(slot)) continue;
       throw damagedRow(`${slot.slab.bytes.toString('utf8', slot.keyAt, slot.rowAt)} in memory`);
     }
-    return end < this.#rows.idsEnd ? end : undefined;
+    return id < this.#rows.idsEnd ? id : undefined;
   }
 
   #insert(key: Uint8Array, row: Uint8Array): number {

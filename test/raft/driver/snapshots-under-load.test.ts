@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { must } from '../../../src/base/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import { Chance } from '../simulation/loop.ts';
+import { rule } from '../../support/rule.ts';
 import { SmallCluster } from '../support/small-cluster.ts';
 
 test('a follower that gets a snapshot slowly, while writes go on, needs one and no more [R43]', async () => {
@@ -42,3 +43,31 @@ test('a follower that gets a snapshot slowly, while writes go on, needs one and 
   expect([behind.stateDisk.installs, streams.size, behind.state.texts.length]).toEqual([1, 1, count]);
   await cluster.until(() => base() > during);
 });
+
+rule(
+  'raft.compactsBeforeFollowers',
+  'a follower that has the state and not yet the log keeps what it needs of that [R43]',
+  async () => {
+    const cluster = new SmallCluster(3, { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 });
+    await cluster.startAll();
+    const leader = await cluster.led();
+    const behind = must(
+      cluster.members.find(({ id }) => id !== leader.id),
+      'a follower',
+    );
+    cluster.crash(behind);
+    await cluster.write(80);
+    await cluster.until(() => must(leader.driver, 'driver').core.baseIndex >= 50);
+    // It hears heartbeats and says so, and gets nothing of the log.
+    cluster.loses = (_from, to, frame) =>
+      to === behind.id &&
+      behind.stateDisk.installs > 0 &&
+      decodeFrame(frame).some((message) => message.type === 'append' && message.entries.length > 0);
+    await cluster.start(behind);
+    while (behind.stateDisk.installs === 0) await cluster.write(1);
+    const count = await cluster.write(60);
+    cluster.loses = () => false;
+    await cluster.agree();
+    expect([behind.stateDisk.installs, behind.state.texts.length]).toEqual([1, count]);
+  },
+);

@@ -43,6 +43,15 @@ describe('the log', () => {
     },
   );
 
+  rule('raft.compactsByCountOnly', 'loses its beginning also when few entries weigh much', async () => {
+    const policy = { keepEntries: 1_000, keepBytes: 20_000, stepEntries: 1_000 };
+    const cluster = new SmallCluster(1, policy, { textBytes: 2_000 });
+    await cluster.startAll();
+    await cluster.write(40);
+    const [only] = cluster.members;
+    await cluster.until(() => baseOf(must(only, 'the member')) > 10, 1_000);
+  });
+
   test('is not forgotten beyond what a slow follower can still be given from it', async () => {
     const cluster = await started(3);
     const leader = await cluster.led();

@@ -29,11 +29,14 @@ export class SmallCluster {
   loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
   onStatus: (id: MemberId, status: RaftStatus) => void = () => undefined;
   readonly #compaction: CompactionPolicy;
+  readonly #padding: string;
   readonly #chance = new Chance(1);
   #acknowledged = 0;
 
-  constructor(size: number, compaction: CompactionPolicy) {
+  /** @param textBytes what a text that is written weighs at least */
+  constructor(size: number, compaction: CompactionPolicy, { textBytes = 0 } = {}) {
     this.#compaction = compaction;
+    this.#padding = ' '.repeat(textBytes);
     const list = Array.from({ length: size }, (_, at) => memberOf(at + 1));
     for (const { id } of list) this.#add(id, list);
   }
@@ -152,7 +155,9 @@ export class SmallCluster {
   async write(count: number): Promise<number> {
     for (let at = 0; at < count; at++) {
       const { driver } = await this.led();
-      const result = must(driver, 'a running leader').propose(Buffer.from(`t${this.#acknowledged}`));
+      const result = must(driver, 'a running leader').propose(
+        Buffer.from(`t${this.#acknowledged}${this.#padding}`),
+      );
       let done = false;
       void result.then(() => (done = true));
       await this.until(() => done);

@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
 import { clusterId } from '../../../src/base/index.ts';
-import { openStateMachine, type AppliedEntry, type StateMachine } from '../../../src/statemachine/index.ts';
+import {
+  openStateMachine,
+  restoreState,
+  type AppliedEntry,
+  type StateMachine,
+} from '../../../src/statemachine/index.ts';
 
 export const CLUSTER = clusterId('0123456789abcdef0123456789abcdef');
 
@@ -22,6 +27,13 @@ export async function temporaryFolder(): Promise<string> {
 
 export async function open(folder: string): Promise<StateMachine> {
   return openStateMachine({ folder: join(folder, 'state'), clusterId: CLUSTER });
+}
+
+/** Fills `folder` itself from a snapshot, and opens it. */
+export async function restored(folder: string, chunks: AsyncIterable<Uint8Array>): Promise<StateMachine> {
+  const options = { folder, clusterId: CLUSTER };
+  await restoreState(options, chunks);
+  return openStateMachine(options);
 }
 
 /** Applies what the machine has not seen yet of a history, in groups of the given size. */

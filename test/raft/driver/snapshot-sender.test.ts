@@ -1,0 +1,59 @@
+import { expect } from 'vitest';
+import { LIMITS, logIndex, memberId, term } from '../../../src/base/index.ts';
+import type { SnapshotChunk } from '../../../src/raft/core/index.ts';
+import { SnapshotPace } from '../../../src/raft/driver/snapshot-pace.ts';
+import { SnapshotSender } from '../../../src/raft/driver/snapshot-sender.ts';
+import { rule } from '../../support/rule.ts';
+import { configurationOf } from '../support/membership.ts';
+
+const PIECES = 60;
+const TICKS_PER_SECOND = 1_000 / LIMITS.raftTickMs;
+
+async function* pieces(): AsyncGenerator<Uint8Array, void, undefined> {
+  const piece = Buffer.alloc(LIMITS.snapshotChunkBytesMax);
+  for (let left = PIECES; left > 0; left--) yield await Promise.resolve(piece);
+}
+
+/** A stream to a follower that takes everything at once. */
+function eagerly(to: number, pace: SnapshotPace, onSent: (piece: SnapshotChunk) => void): SnapshotSender {
+  const sender: SnapshotSender = new SnapshotSender({
+    to: memberId(to),
+    term: term(1),
+    stream: to,
+    pace,
+    open: () => Promise.resolve({ index: logIndex(9), term: term(1), chunks: pieces() }),
+    configurationAt: () => configurationOf({ voters: [1, 2, 3] }),
+    send: (piece) => {
+      onSent(piece);
+      setImmediate(() => {
+        sender.onReply(piece.offset + piece.data.length);
+      });
+    },
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  return sender;
+}
+
+rule('raft.snapshotUnpaced', 'sends no more in a second than it may, to all followers together', async () => {
+  const pace = new SnapshotPace();
+  const sent = { bytes: 0, whole: 0 };
+  const onSent = ({ data, end }: SnapshotChunk): void => {
+    sent.bytes += data.length;
+    if (end) sent.whole += 1;
+  };
+  const senders = [1, 2].map((to) => eagerly(to, pace, onSent));
+  let ticks = 1;
+  for (; sent.whole < 2 && ticks < 500; ticks++) {
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const allowed = (ticks * LIMITS.snapshotBytesPerSecond) / TICKS_PER_SECOND;
+    // The last piece of a tick may go beyond it.
+    expect(sent.bytes).toBeLessThanOrEqual(allowed + LIMITS.snapshotChunkBytesMax);
+    pace.tick();
+    for (const sender of senders) sender.tick();
+  }
+  expect(sent.whole).toBe(2);
+  // Nor much less.
+  expect(ticks).toBeLessThan((2.5 * TICKS_PER_SECOND * sent.bytes) / LIMITS.snapshotBytesPerSecond);
+});
