@@ -126,6 +126,7 @@ export const MUTATIONS = [
   'coordinator.removedMemberStarts',
   'coordinator.addWithoutAsking',
   'coordinator.wipedMemberReadmitted',
+  'coordinator.handsOverUnchecked',
   'coordinator.executorNameShared',
   'client.underWayIsFailure',
   'client.expiredSessionRetried',

@@ -29,6 +29,7 @@ import type { PromoteMemberRequest, RemoveMemberRequest } from '../wire/index.ts
 import { askStatus, sendJoin } from './ask-coordinator.ts';
 import { notLeader } from './coded-error.ts';
 import { checkFormat } from './grpc-server.ts';
+import { folderLost, isGone, reached, sameMember, taken, unknownMember } from './member-refusals.ts';
 import { safeNumber } from './safe-number.ts';
 
 const FORMAT = 1;
@@ -82,8 +83,7 @@ export class Membership {
       const remove = replaced === 0 || isGone(configuration, replaced) ? [] : [replaced];
       const promote = member.role === 'voter' ? [] : [id];
       if (promote.length + remove.length === 0) return reply(configuration, id, false);
-      await this.#leaveFirst(remove);
-      return this.#change(configuration, { promote, remove }, id);
+      return this.#changeOrLeave(configuration, { promote, remove }, id);
     });
   }
 
@@ -93,8 +93,7 @@ export class Membership {
     const id = memberId(safeNumber(request.memberId, 'member id'));
     return this.#inTurn(async (configuration) => {
       if (isGone(configuration, id)) return reply(configuration, id, false);
-      await this.#leaveFirst([id]);
-      return this.#change(configuration, { remove: [id] }, id);
+      return this.#changeOrLeave(configuration, { remove: [id] }, id);
     });
   }
 
@@ -110,8 +109,15 @@ export class Membership {
     return result;
   }
 
-  /** The node is asked before the change is in the log: one that cannot be reached changes nothing. */
-  async #addNew(configuration: Configuration, wanted: Addresses): Promise<MembershipReply> {
+  /**
+   * The node is asked before the change is in the log: one that cannot be reached changes nothing. `instead`
+   * goes first, if the node was a learner before.
+   */
+  async #addNew(
+    configuration: Configuration,
+    wanted: Addresses,
+    instead?: MemberId,
+  ): Promise<MembershipReply> {
     const id = configuration.nextMemberId;
     const member = { id, ...wanted };
     if (!mutated('coordinator.addWithoutAsking')) {
@@ -119,36 +125,62 @@ export class Membership {
       if (status.clusterId !== '') throw taken(status, this.#options.clusterId);
       await this.#join(configuration, member, { checkOnly: true });
     }
-    const result = await this.#change(configuration, { add: [wanted] }, id);
+    const before =
+      instead === undefined ? configuration : await this.#change(configuration, { remove: [instead] });
+    const now = await this.#change(before, { add: [wanted] });
     await failpoint('coordinator.beforeJoin', { member: String(id) });
     await this.#join(configuration, member, { checkOnly: false });
-    return result;
+    return reply(now, id, true);
   }
 
-  /** An add that was interrupted after its commit left a learner that nobody has told yet. */
+  /**
+   * An add that was interrupted after its commit left a learner that nobody has told yet. One that was told
+   * and lost its folder looks the same: nobody can say that it acknowledged nothing, so it gets a new id.
+   */
   async #addAgain(configuration: Configuration, known: ConfiguredMember): Promise<MembershipReply> {
-    const { clusterId, raft } = this.#options;
+    const { clusterId } = this.#options;
     const status = await this.#ask(known);
     if (status.clusterId === clusterId && status.memberId === BigInt(known.id))
       return reply(configuration, known.id, false);
     if (status.clusterId !== '') throw taken(status, clusterId);
-    const heard = (raft.status().followers.find(({ id }) => id === known.id)?.match ?? 0) > 0;
-    const wiped = known.role === 'voter' || heard;
-    if (wiped && !mutated('coordinator.wipedMemberReadmitted')) throw folderLost(known);
-    await this.#join(configuration, known, { checkOnly: false });
-    return reply(configuration, known.id, true);
+    if (mutated('coordinator.wipedMemberReadmitted')) {
+      await this.#join(configuration, known, { checkOnly: false });
+      return reply(configuration, known.id, true);
+    }
+    if (known.role === 'voter') throw folderLost(known);
+    const { peerAddress, clientAddress } = known;
+    return this.#addNew(configuration, { peerAddress, clientAddress }, known.id);
   }
 
-  async #change(
+  /**
+   * A leader that is to go hands over first, so that nobody waits for an election; the caller is sent to the
+   * next leader. One that has nobody to hand over to goes on: consensus decides. What would be refused is
+   * refused before.
+   */
+  async #changeOrLeave(
     configuration: Configuration,
     change: MembershipChange,
     id: MemberId,
   ): Promise<MembershipReply> {
+    const { raft } = this.#options;
+    const own = raft.status().memberId;
+    const others = configuration.members.filter((member) => member.role === 'voter' && member.id !== own);
+    if (change.remove?.includes(own) !== true || others.length === 0) {
+      return reply(await this.#change(configuration, change), id, true);
+    }
+    if (!mutated('coordinator.handsOverUnchecked')) {
+      await this.#ofConsensus({ ...change, expected: configuration.index, checkOnly: true });
+    }
+    await raft.transferLeadership();
+    throw notLeader(raft.status());
+  }
+
+  async #change(configuration: Configuration, change: MembershipChange): Promise<Configuration> {
     const { log } = this.#options;
     const now = await this.#ofConsensus({ ...change, expected: configuration.index });
     const members = now.members.map((member) => `${member.id} ${member.role}`);
-    log.info({ member: id, configuration: now.index, members }, 'the members have changed');
-    return reply(now, id, true);
+    log.info({ configuration: now.index, members }, 'the members have changed');
+    return now;
   }
 
   /** Adds to a refusal how far the learner is: whoever waits for it wants to see that it comes nearer. */
@@ -165,19 +197,6 @@ export class Membership {
         cause: error,
       });
     }
-  }
-
-  /**
-   * A leader that is to go hands over first, so that nobody waits for an election; the caller is sent to the
-   * next leader. One that has nobody to hand over to goes on: consensus decides.
-   */
-  async #leaveFirst(leaving: readonly MemberId[]): Promise<void> {
-    const { raft } = this.#options;
-    const { memberId: own, configuration } = raft.status();
-    const others = configuration.members.filter(({ id, role }) => role === 'voter' && id !== own);
-    if (!leaving.includes(own) || others.length === 0) return;
-    await raft.transferLeadership();
-    throw notLeader(raft.status());
   }
 
   async #ask({ peerAddress, clientAddress }: Addresses): Promise<StatusReply> {
@@ -222,66 +241,6 @@ function reply(configuration: Configuration, id: MemberId, changed: boolean): Me
       clientAddress: member.clientAddress,
     })),
   };
-}
-
-/** @throws TidemarkError `MEMBER_EXISTS` when a member has one of the addresses with another beside it. */
-function sameMember(configuration: Configuration, wanted: Addresses): ConfiguredMember | undefined {
-  const { peerAddress, clientAddress } = wanted;
-  const known = configuration.members.find(
-    (member) => member.peerAddress === peerAddress || member.clientAddress === clientAddress,
-  );
-  if (known === undefined) return undefined;
-  if (known.peerAddress === peerAddress && known.clientAddress === clientAddress) return known;
-  throw new TidemarkError(
-    'MEMBER_EXISTS',
-    `member ${known.id} serves peers at ${known.peerAddress} and clients at ${known.clientAddress}`,
-    { next: 'Give the new coordinator addresses of its own.' },
-  );
-}
-
-/** True for an id that was given out and is no member's any more. @throws TidemarkError `MEMBER_UNKNOWN`. */
-function isGone(configuration: Configuration, id: MemberId): boolean {
-  if (configuration.members.some((member) => member.id === id)) return false;
-  if (id > 0 && id < configuration.nextMemberId) return true;
-  throw unknownMember(configuration, id);
-}
-
-function unknownMember(configuration: Configuration, id: MemberId): TidemarkError {
-  const removed = id > 0 && id < configuration.nextMemberId;
-  if (removed) return new TidemarkError('MEMBER_REMOVED', `member ${id} was removed from this cluster`);
-  const known = configuration.members.map((member) => member.id).join(', ');
-  return new TidemarkError('MEMBER_UNKNOWN', `there is no member ${id}; there are ${known}`, {
-    next: 'See tidemark cluster members.',
-  });
-}
-
-function taken(status: StatusReply, clusterId: ClusterId): TidemarkError {
-  const where = `the coordinator at ${status.clientAddress}`;
-  const whose = status.clusterId === clusterId ? ` as member ${status.memberId}` : ', not to this one';
-  return new TidemarkError('ALREADY_INITIALIZED', `${where} belongs to cluster ${status.clusterId}${whose}`, {
-    next: 'Stop it, and start it on an empty data folder; then add it.',
-  });
-}
-
-/** Its votes and what it acknowledged are gone: under the old id it could vote twice. */
-function folderLost({ id, clientAddress }: ConfiguredMember): TidemarkError {
-  return new TidemarkError(
-    'MEMBERSHIP_UNSAFE',
-    `member ${id} at ${clientAddress} has lost its data folder, and with it its votes`,
-    { next: `Give it a new id: tidemark cluster remove ${id}, then add it again.` },
-  );
-}
-
-async function reached<T>(address: string, call: Promise<T>): Promise<T> {
-  try {
-    return await call;
-  } catch (error) {
-    if (!isTidemarkError(error, 'NO_LEADER', 'OUTCOME_UNKNOWN', 'TLS_REFUSED', 'UNAUTHORIZED')) throw error;
-    throw new TidemarkError('MEMBER_UNREACHABLE', `${address}: ${error.message}`, {
-      next: error.next ?? 'Start it, or correct its address, and give the command again.',
-      cause: error,
-    });
-  }
 }
 
 /** @throws TidemarkError `BAD_REQUEST`. */

@@ -40,6 +40,8 @@ export interface MembershipChange {
   /** Learners that have caught up, to be voters. */
   readonly promote?: readonly MemberId[];
   readonly remove?: readonly MemberId[];
+  /** Only says whether it could be begun now. @default false */
+  readonly checkOnly?: boolean;
 }
 
 /** What a leader knows of another member. */
@@ -205,7 +207,8 @@ export interface RaftNode {
   transferLeadership(to?: MemberId): Promise<void>;
   /**
    * Changes who belongs to the cluster, one change at a time. More than one voter at once goes through joint
-   * consensus. Resolves with the configuration that came of it, once that is committed and applied here.
+   * consensus. Resolves with the configuration that came of it, once that is committed and applied here; with
+   * `checkOnly` with the one that there is.
    *
    * @throws TidemarkError `NOT_LEADER`, `MEMBERSHIP_CHANGE_PENDING`, `MEMBERSHIP_CHANGED` (`expected` is not
    * in force), `MEMBERSHIP_UNSAFE` (no quorum that is heard would be left), `LEARNER_BEHIND`,

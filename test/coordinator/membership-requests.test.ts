@@ -1,11 +1,11 @@
 /** What the leader makes of requests to change the members, before and after consensus is asked. */
 import { rm } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { LIMITS, clusterId, logIndex, memberId, must } from '../../src/base/index.ts';
+import { LIMITS, TidemarkError, clusterId, logIndex, memberId, must } from '../../src/base/index.ts';
 import type { ErrorCode } from '../../src/base/index.ts';
 import { Membership } from '../../src/coordinator/membership.ts';
 import { createLogger } from '../../src/ops/index.ts';
-import type { Configuration, FollowerStatus, MembershipChange, RaftStatus } from '../../src/raft/index.ts';
+import type { Configuration, MembershipChange, RaftStatus } from '../../src/raft/index.ts';
 import { insecureCredentials } from '../../src/wire/index.ts';
 import { memberOf, membershipOf } from '../raft/support/membership.ts';
 import { rule } from '../support/rule.ts';
@@ -13,11 +13,11 @@ import { TestCluster } from './cluster-harness.ts';
 
 const OWN = clusterId('ab'.repeat(16));
 
-/** Consensus that agrees to everything, and remembers it. */
+/** Consensus that agrees to everything, unless told otherwise, and remembers it. */
 class Agreeing {
   configuration: Configuration = membershipOf([1, 2, 3]).configuration;
-  followers: FollowerStatus[] = [];
   leads = 1;
+  unsafe = false;
   readonly changes: MembershipChange[] = [];
 
   status(): RaftStatus {
@@ -34,7 +34,7 @@ class Agreeing {
       lastIndex: logIndex(9),
       configuration: this.configuration,
       members: this.configuration.members,
-      followers: this.followers,
+      followers: [],
       leaderContactMs: 0,
     };
   }
@@ -44,6 +44,9 @@ class Agreeing {
   }
 
   changeMembership(change: MembershipChange): Promise<Configuration> {
+    if (this.unsafe)
+      return Promise.reject(new TidemarkError('MEMBERSHIP_UNSAFE', 'no majority would answer'));
+    if (change.checkOnly === true) return Promise.resolve(this.configuration);
     this.changes.push(change);
     const { nextMemberId: next } = this.configuration;
     const added = (change.add ?? []).map((one) => ({ ...one, id: next, role: 'learner' as const }));
@@ -125,27 +128,29 @@ describe('adding a member', () => {
     expect(raft.changes).toEqual([]);
   });
 
-  test('finishes what was interrupted between commit and admission, under the same id', async () => {
+  test('finishes what was interrupted between commit and admission, under a new id', async () => {
     listWaiting('learner');
-    expect(await add()).toMatchObject({ memberId: 4n, changed: true });
-    expect(raft.changes).toEqual([]);
-    expect(waiting.at(0).status()).toMatchObject({ clusterId: OWN, memberId: 4n });
+    expect(await add()).toMatchObject({ memberId: 5n, changed: true });
+    expect(raft.changes).toEqual([
+      { expected: 0, remove: [4] },
+      { expected: 5, add: [expect.objectContaining({})] },
+    ]);
+    expect(waiting.at(0).status()).toMatchObject({ clusterId: OWN, memberId: 5n });
   });
 
-  rule('coordinator.wipedMemberReadmitted', 'never gives a lost folder its old id back', async () => {
+  rule('coordinator.wipedMemberReadmitted', 'never gives a lost folder its old id back [R51]', async () => {
     raft.configuration = membershipOf([1, 2, 3]).configuration;
     await waiting.stopOne(0);
     await rm(must(waiting.slots[0], 'slot').dataFolder, { recursive: true });
     await waiting.startOne(0);
     listWaiting('voter');
     await coded('MEMBERSHIP_UNSAFE', add());
+    expect(waiting.at(0).status().clusterId).toBe('');
+    // A learner that the leader of today never heard may have acknowledged something to the last one.
     raft.configuration = membershipOf([1, 2, 3]).configuration;
     listWaiting('learner');
-    raft.followers = [
-      { id: memberId(4), state: 'probe', match: logIndex(7), lag: 2, silentMs: 0, snapshots: 0 },
-    ];
-    await coded('MEMBERSHIP_UNSAFE', add());
-    expect(waiting.at(0).status().clusterId).toBe('');
+    expect(await add()).toMatchObject({ memberId: 5n });
+    expect(waiting.at(0).status()).toMatchObject({ memberId: 5n });
   });
 });
 
@@ -173,5 +178,15 @@ describe('removing and promoting', () => {
       details: { leader: memberOf(2).clientAddress },
     });
     expect(raft.changes).toEqual([]);
+  });
+
+  rule('coordinator.handsOverUnchecked', 'a leader keeps the lead when it cannot be removed', async () => {
+    raft.unsafe = true;
+    raft.leads = 1;
+    const refused = { code: 'MEMBERSHIP_UNSAFE' };
+    await expect(membership.remove({ format: 1, memberId: 1n })).rejects.toMatchObject(refused);
+    const replaced = membership.promote({ format: 1, memberId: 2n, replaces: 1n });
+    await expect(replaced).rejects.toMatchObject(refused);
+    expect(raft.leads).toBe(1);
   });
 });

@@ -118,7 +118,7 @@ function isFollowing(s: CoreState, id: MemberId): boolean {
 
 function changed(
   configuration: Configuration,
-  { add, promote, remove }: Required<Omit<MembershipChange, 'expected'>>,
+  { add, promote, remove }: Required<Pick<MembershipChange, 'add' | 'promote' | 'remove'>>,
 ): NewConfiguration | undefined {
   const { members } = configuration;
   const rising = promote.filter((id) => memberOf(configuration, id).role === 'learner');

@@ -212,7 +212,7 @@ export class RaftDriver implements RaftNode {
       if (!isTidemarkError(error)) throw error;
       return Promise.reject(error);
     }
-    if (members === undefined) return Promise.resolve(this.#core.configuration);
+    if (members === undefined || change.checkOnly === true) return Promise.resolve(this.#core.configuration);
     this.#take({ type: 'reconfigure', members });
     return this.#state === 'running' ? this.#changes.wait() : Promise.reject(stopping());
   }
