@@ -90,6 +90,7 @@ export const MUTATIONS = [
   'state.installInPlace',
   'state.headWrittenApart',
   'state.installNotSynced',
+  'state.emptyDatabaseRefused',
   'state.flushNotSynced',
   'state.flushTakenOnTrust',
   'state.sweepBesideWrites',

@@ -65,7 +65,7 @@ export class StateStore {
   }
 
   /**
-   * Opens the folder, making it if it does not exist or is empty, with the state that it holds.
+   * Opens the folder, making it if it does not exist or holds no row yet, with the state that it holds.
    * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`,
    * `STORAGE_FAILED`.
    */
@@ -200,7 +200,7 @@ export class StateStore {
   }
 }
 
-/** The first head is synced: from then on a folder without one is damaged, not new. */
+/** The first head is synced: from then on rows without one are damage. */
 async function writeFirstHead(db: StateDatabase, clusterId: ClusterId): Promise<StateHead> {
   const head: StateHead = {
     clusterId,
