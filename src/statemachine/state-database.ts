@@ -76,8 +76,8 @@ export const openLevelDatabase: OpenDatabase = async (folder) => {
 const BEFORE_FIRST_VERSION = /^(LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.dbtmp)$/;
 
 /**
- * Returns whether the making of a database is still to come or to be done again. In one go, so that the thread
- * that reads a state is under way when the caller goes on.
+ * Returns whether the making of a database is still to come or to be done again. In one go, so that the
+ * thread that reads a state is under way when the caller goes on.
  */
 function makeFolder(folder: string): boolean {
   try {
