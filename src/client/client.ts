@@ -136,7 +136,7 @@ class EndpointClient implements TidemarkClient {
   }
 
   status(): Promise<EndpointStatus[]> {
-    return askEndpoints(this.#endpoints);
+    return askEndpoints(this.#endpoints, this.#endpoints.given);
   }
 
   members(): Promise<Members> {

@@ -1,7 +1,15 @@
-/** The coordinators that a client knows: those it was given, and leaders that it was pointed to. */
+/** The coordinators that a client knows: those it was given, the members, and whom it was pointed to. */
 import { Client, Metadata, type ClientDuplexStream } from '@grpc/grpc-js';
-import { LIMITS, TidemarkError, formatAddress, must, parseAddress } from '../base/index.ts';
-import { CHANNEL_OPTIONS, fromServiceError, guardDownload, type ClientCredentials } from '../wire/index.ts';
+import { LIMITS, TidemarkError, formatAddress, must, mutated, parseAddress } from '../base/index.ts';
+import {
+  CHANNEL_OPTIONS,
+  ClientService,
+  fromServiceError,
+  guardDownload,
+  type ClientCredentials,
+  type StatusReply,
+} from '../wire/index.ts';
+import { MemberWatch } from './member-watch.ts';
 
 /** A method as the generated service describes it: `ClientService.apply`. */
 export interface Method<Request, Reply> {
@@ -11,11 +19,22 @@ export interface Method<Request, Reply> {
 }
 
 const ENDPOINTS_MAX = LIMITS.membersMax * 4;
+/** Those given, the members, and some that a hint named. */
+const CLIENTS_MAX = 2 * ENDPOINTS_MAX;
+const STATUS_WITHIN_MS = 1_000;
 
 export class Endpoints {
   readonly #credentials: ClientCredentials;
   readonly #given: readonly string[];
   readonly #clients = new Map<string, Client>();
+  readonly #watch = new MemberWatch({
+    ask: () => this.#askStatus(),
+    learn: (addresses) => {
+      this.#learn(addresses);
+    },
+  });
+  /** The members, as one of them told, that are not among those given. */
+  #learned: readonly string[] = [];
   #preferred: string;
   #closed = false;
 
@@ -38,6 +57,11 @@ export class Endpoints {
   /** Addresses as given. */
   get given(): readonly string[] {
     return this.#given;
+  }
+
+  /** Those given, and then the members that are known besides. */
+  get known(): readonly string[] {
+    return [...this.#given, ...this.#learned];
   }
 
   /** Whether this side shows a certificate, and asks for one. */
@@ -92,10 +116,10 @@ export class Endpoints {
     });
   }
 
-  /** Connects to every given endpoint, so that the next leader need not be waited for. */
+  /** Connects to every endpoint that is known, so that the next leader need not be waited for. */
   warm(): void {
     if (this.#closed) return;
-    for (const address of this.#given) this.#client(address).getChannel().getConnectivityState(true);
+    for (const address of this.known) this.#client(address).getChannel().getConnectivityState(true);
   }
 
   /**
@@ -127,19 +151,22 @@ export class Endpoints {
 
   close(): void {
     this.#closed = true;
+    this.#watch.end();
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
   }
 
   #after(address: string, avoided: string | undefined): string {
-    const position = this.#given.indexOf(address) + 1;
-    const inTurn = [...this.#given.slice(position), ...this.#given.slice(0, position)];
+    const { known } = this;
+    const position = known.indexOf(address) + 1;
+    const inTurn = [...known.slice(position), ...known.slice(0, position)];
     return must(inTurn.find((one) => one !== avoided) ?? inTurn[0], 'next endpoint');
   }
 
   #client(address: string): Client {
     let client = this.#clients.get(address);
     if (client === undefined) {
+      this.#watch.begin();
       this.#forgetOldHints();
       client = new Client(address, this.#credentials.client.channel, CHANNEL_OPTIONS);
       this.#clients.set(address, client);
@@ -147,11 +174,28 @@ export class Endpoints {
     return client;
   }
 
-  /** Hints come from outside: their number is bounded, the given endpoints stay. */
+  async #askStatus(): Promise<StatusReply> {
+    const address = this.#preferred;
+    try {
+      return await this.call(address, ClientService.status, {}, STATUS_WITHIN_MS);
+    } catch (error) {
+      if (this.#preferred === address) this.prefer(undefined, address);
+      throw error;
+    }
+  }
+
+  #learn(addresses: readonly string[]): void {
+    if (mutated('client.learnsNobody')) return;
+    const others = addresses.filter((address) => isAddress(address) && !this.#given.includes(address));
+    this.#learned = [...new Set(others)].slice(0, ENDPOINTS_MAX);
+  }
+
+  /** Hints come from outside: their number is bounded, endpoints and members stay. */
   #forgetOldHints(): void {
+    const { known } = this;
     for (const [address, client] of this.#clients) {
-      if (this.#clients.size < ENDPOINTS_MAX) return;
-      if (this.#given.includes(address)) continue;
+      if (this.#clients.size < CLIENTS_MAX) return;
+      if (known.includes(address)) continue;
       client.close();
       this.#clients.delete(address);
     }

@@ -79,7 +79,7 @@ export async function callLeader<Request, Reply>(
     if (failure.code === 'NOT_INITIALIZED') {
       // One that belongs to no cluster (yet, or with a lost folder) says nothing about the others.
       outsiders += 1;
-      if (outsiders >= endpoints.given.length) throw refused(call, failure, maybeDone);
+      if (outsiders >= endpoints.known.length) throw refused(call, failure, maybeDone);
       endpoints.prefer(undefined, address);
       continue;
     }

@@ -119,7 +119,7 @@ export async function transferLeader(
 
 /** What the endpoint of the highest term says; of those, the one that knows the latest configuration. */
 async function newestView(endpoints: Endpoints): Promise<StatusReply> {
-  const found = await askEndpoints(endpoints);
+  const found = await askEndpoints(endpoints, endpoints.known);
   const answers = found.flatMap((one) => ('status' in one ? [one.status] : []));
   const members = answers.filter(({ clusterId }) => clusterId !== '');
   const [newest] = members.sort((left, right) => {

@@ -12,12 +12,15 @@ export type EndpointStatus =
 
 const STATUS_WITHIN_MS = 1_000;
 
-/** Asks every given endpoint at once for its own status; never fails. */
-export function askEndpoints(endpoints: Endpoints, withinMs = STATUS_WITHIN_MS): Promise<EndpointStatus[]> {
+/** Asks endpoints at once for their own status; never fails. */
+export function askEndpoints(endpoints: Endpoints, addresses: readonly string[]): Promise<EndpointStatus[]> {
   return Promise.all(
-    endpoints.given.map(async (endpoint): Promise<EndpointStatus> => {
+    addresses.map(async (endpoint): Promise<EndpointStatus> => {
       try {
-        return { endpoint, status: await endpoints.call(endpoint, ClientService.status, {}, withinMs) };
+        return {
+          endpoint,
+          status: await endpoints.call(endpoint, ClientService.status, {}, STATUS_WITHIN_MS),
+        };
       } catch (error) {
         return { endpoint, error: toTidemarkError(error) };
       }
@@ -31,7 +34,7 @@ export async function noLeader(
   withinMs: number,
   cause: TidemarkError,
 ): Promise<TidemarkError> {
-  const found = await askEndpoints(endpoints);
+  const found = await askEndpoints(endpoints, endpoints.known);
   const width = Math.max(...found.map(({ endpoint }) => endpoint.length));
   const lines = found.map((one) => `  ${one.endpoint.padEnd(width)}  ${describe(one)}`);
   const uninitialised = found.every((one) => 'status' in one && one.status.clusterId === '');

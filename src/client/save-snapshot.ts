@@ -11,7 +11,7 @@ const SAVE_FORMAT = 1;
  */
 export async function* downloadSnapshot(endpoints: Endpoints): AsyncGenerator<Uint8Array, void, undefined> {
   let failure: TidemarkError | undefined;
-  for (const address of endpoints.given) {
+  for (const address of endpoints.known) {
     let begun = false;
     try {
       const pieces = endpoints.download(address, ClientService.saveSnapshot, { format: SAVE_FORMAT });

@@ -1,6 +1,8 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { TidemarkError, must, type ErrorCode } from '../../src/base/index.ts';
 import { connect, type TidemarkClient } from '../../src/client/index.ts';
+import { MEMBERS_EVERY_MS } from '../../src/client/member-watch.ts';
+import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
 import { ScriptedCoordinator, type Answer } from './scripted-coordinator.ts';
 
@@ -34,6 +36,44 @@ const refuse = (code: ErrorCode, leader?: string): Answer => ({
 const SESSION: Answer = { reply: { sessionId: 7n } };
 const WOKEN: Answer = { reply: { woken: 3 } };
 const SOURCES: Answer = { reply: { sources: [] } };
+
+describe('members that the client was not given', () => {
+  rule('client.learnsNobody', 'are learned while it lives, and asked when the others are gone', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const [first, second] = [await ScriptedCoordinator.start(), await ScriptedCoordinator.start()];
+      const third = await ScriptedCoordinator.start();
+      coordinators.push(first, second, third);
+      const tell = (index: bigint, ...members: ScriptedCoordinator[]): Answer => {
+        const named = members.map(({ address }) => ({ clientAddress: address }));
+        return { reply: { clusterId: 'c', configurationIndex: index, members: named } };
+      };
+      first.answer = (method) => (method === 'status' ? tell(1n, first, second) : SOURCES);
+      second.answer = (method) => (method === 'status' ? tell(2n, second, third) : SOURCES);
+      third.answer = (method) => (method === 'status' ? tell(1n, first, second) : SOURCES);
+      const made = client(1_000, [first.address]);
+      for (const [asked, gone] of [
+        [first, first],
+        [second, second],
+        [third, undefined],
+      ] as const) {
+        await made.listSources();
+        expect(asked.of('listSources').length).toBeGreaterThan(0);
+        // Idle for a while.
+        vi.advanceTimersByTime(MEMBERS_EVERY_MS);
+        await eventually(() => asked.of('status').length > 0, { withinMs: 1_000 });
+        // What it told has arrived: the answer is on its way before the next one's.
+        await made.listSources();
+        gone?.stop();
+      }
+      // The last told of an older configuration, which takes nothing back.
+      await made.listSources();
+      expect(third.of('listSources')).toHaveLength(3);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
 
 describe('where a request goes', () => {
   test('to the first endpoint, then to the leader that it names; the next goes there at once', async () => {
