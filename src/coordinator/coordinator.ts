@@ -253,6 +253,7 @@ class CoordinatorProcess implements RunningCoordinator {
       memberId: identity.memberId,
       ownAddress: this.#own.peerAddress,
       addressOf: (id) => addresses.get(id),
+      introduced: identity.joined ? [...addresses.keys()] : [],
       isRemoved: (id) => committed.isRemoved(id),
       credentials: this.#options.credentials.peer,
       log: this.#options.log.child({ component: 'transport' }),

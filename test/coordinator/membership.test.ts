@@ -1,10 +1,11 @@
 /** Members come, go and are replaced in running clusters, over real connections and real logs. */
 import { rm } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
-import { LIMITS, must } from '../../src/base/index.ts';
+import { LIMITS, clusterId, memberId, must } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint } from '../../src/base/test-build-active.ts';
 import type { TidemarkClient } from '../../src/client/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { writeIdentity } from '../../src/coordinator/identity.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster | undefined;
@@ -143,6 +144,29 @@ describe('a cluster of three', () => {
     const { members } = await client.members();
     expect(members.map(({ memberId }) => memberId)).not.toContain(4n);
     expect(members.find(({ memberId }) => memberId === 5n)).toMatchObject({ role: 'voter' });
+  });
+
+  test('tells a learner that never heard of it that it was removed', async () => {
+    cluster = await TestCluster.formedWithSpare(3);
+    const client = cluster.client();
+    armFailpoint({ name: 'coordinator.beforeJoin', action: 'error' });
+    await expect(client.membership.add(cluster.advertised(3))).rejects.toMatchObject({ code: 'INTERNAL' });
+    disarmFailpoint('coordinator.beforeJoin');
+    // Admitted, and then away until it was removed: its log is empty.
+    await cluster.stopOne(3);
+    const members = cluster.slots.map((_, at) => ({
+      id: memberId(at + 1),
+      ...must(cluster, 'cluster').advertised(at),
+    }));
+    const id = clusterId(must(cluster.at(0), 'member').status().clusterId);
+    const own = { clusterId: id, memberId: memberId(4), members };
+    const folder = must(cluster.slots[3], 'slot').dataFolder;
+    await writeIdentity(folder, { ...own, joined: true, started: false, removed: false });
+    await client.membership.remove(4);
+    await cluster.startOne(3);
+    const { fatal } = cluster;
+    await eventually(() => fatal.length > 0, { withinMs: 2_000, what: 'the removed learner to end' });
+    ends = ['MEMBER_REMOVED'];
   });
 
   test('refuses what would leave no quorum that answers [R53]', async () => {

@@ -46,7 +46,12 @@ async function close({ transport, server }: Side): Promise<void> {
   server.forceShutdown();
 }
 
-async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promise<Side> {
+async function start(
+  id: number,
+  cluster: ClusterId = CLUSTER,
+  port = 0,
+  introduced: readonly MemberId[] = [],
+): Promise<Side> {
   const credentials = insecureCredentials().peer;
   const warnings: unknown[] = [];
   const received: string[] = [];
@@ -56,6 +61,7 @@ async function start(id: number, cluster: ClusterId = CLUSTER, port = 0): Promis
     clusterId: cluster,
     memberId: memberId(id),
     addressOf: (peer) => addresses.get(peer),
+    introduced,
     isRemoved: (peer) => removed.has(peer),
     get ownAddress() {
       return own;
@@ -280,6 +286,40 @@ rule('raft.removedMemberHeard', 'a member that was removed is heard no more, and
   );
   expect(one.received).toEqual(['2:as a member']);
 });
+
+const member = (id: number): Member => {
+  return { id: memberId(id), peerAddress: must(addresses.get(memberId(id)), 'address'), clientAddress: '' };
+};
+
+rule('raft.removedLearnerNotTold', 'a removed member that sends nothing is told so, too', async () => {
+  removed.clear();
+  for (const side of open.splice(0)) await close(side);
+  const [one, two] = [await start(1), await start(2)];
+  let told = 0;
+  two.transport.onRemoved?.(() => (told += 1));
+  two.transport.setMembers?.([member(1), member(2)]);
+  send(two, 1, 'the last that it sends');
+  await eventually(() => one.received.length === 1, { withinMs: 5_000 });
+  removed.add(2);
+  one.transport.setMembers?.([member(1)]);
+  await eventually(() => told > 0, { withinMs: 1_000 });
+});
+
+rule(
+  'raft.strangerAsksNobody',
+  'a member that was removed before its log named anybody hears so',
+  async () => {
+    for (const side of open.splice(0)) await close(side);
+    const one = await start(1);
+    removed.add(2);
+    const two = await start(2, CLUSTER, 0, [memberId(1), memberId(2)]);
+    let told = 0;
+    two.transport.onRemoved?.(() => (told += 1));
+    two.transport.setMembers?.([]);
+    await eventually(() => told > 0, { withinMs: 1_000 });
+    expect(one.received).toEqual([]);
+  },
+);
 
 test('a member that the log does not name yet is answered where it says that it listens', async () => {
   const [one, nine] = [await start(1), await start(9)];

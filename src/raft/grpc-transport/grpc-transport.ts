@@ -2,7 +2,7 @@
  * Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself.
  */
 import { randomBytes } from 'node:crypto';
-import type { ClusterId, Clock, MemberId } from '../../base/index.ts';
+import { mutated, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
 import type { PeerCredentials, PeerServer } from '../../wire/index.ts';
 import type { Member, PeerTransport, RaftLogger } from '../types.ts';
 import { DeathWatch } from './death-watch.ts';
@@ -19,6 +19,11 @@ export interface GrpcPeerTransportOptions {
   readonly ownAddress?: string;
   /** Where members listen that the log has not named yet (see `setMembers`). Asked at each dial. */
   readonly addressOf: (id: MemberId) => string | undefined;
+  /**
+   * Whom this member was told of when it was admitted. It keeps a connection with them until its log names
+   * the members: whoever was removed before that would else never hear so. @default none
+   */
+  readonly introduced?: readonly MemberId[];
   /** Whether it is committed that a member is none any more: it is told so, and heard no more. */
   readonly isRemoved?: (id: MemberId) => boolean;
   readonly credentials: PeerCredentials;
@@ -102,7 +107,10 @@ class Transport implements GrpcPeerTransport {
 
   setMembers(members: readonly Member[]): void {
     this.#addresses.set(members);
-    this.#links.keep(members.map(({ id }) => id));
+    const { introduced = [] } = this.#options;
+    const unknown = members.length === 0 && !mutated('raft.strangerAsksNobody');
+    this.#links.keep(unknown ? introduced : members.map(({ id }) => id));
+    this.#inbox.endRemoved();
   }
 
   onRemoved(handler: () => void): void {

@@ -31,6 +31,7 @@ interface Greeted {
 }
 
 interface Inbound {
+  readonly from: MemberId;
   readonly end: (error: TidemarkError) => void;
 }
 
@@ -89,6 +90,12 @@ export class PeerInbox {
     });
   }
 
+  /** Ends the streams of members that are none any more: a learner sends nothing, and would never be told. */
+  endRemoved(): void {
+    if (mutated('raft.removedLearnerNotTold')) return;
+    for (const { from, end } of [...this.#streams.values()]) if (this.#removed(from)) end(removedPeer(from));
+  }
+
   close(): void {
     this.#closed = true;
     for (const { end } of [...this.#streams.values()])
@@ -103,7 +110,7 @@ export class PeerInbox {
     const key = keyOf(from, lane);
     this.#streams.get(key)?.end(new TidemarkError('CANCELLED', 'the peer opened a newer stream'));
     if (this.#streams.size >= STREAMS_MAX) throw new TidemarkError('OVERLOADED', 'too many peers');
-    this.#streams.set(key, { end });
+    this.#streams.set(key, { from, end });
     this.#parts.onOpened(hello);
     return { from, key };
   }
