@@ -111,8 +111,8 @@ export class Members {
   }
 
   /** Resolves with the position of the leader when all follow it and have its log. */
-  async level() {
-    return until('members that are level', async () => {
+  async level(withinMs) {
+    const look = async () => {
       const statuses = (await this.client.status()).map((one) => one.status);
       const leader = statuses.findIndex((status) => status?.role === 'leader');
       const found = statuses[leader];
@@ -121,7 +121,8 @@ export class Members {
       );
       if (found === undefined || !level) throw new Error('not level');
       return leader;
-    });
+    };
+    return until('members that are level', look, withinMs);
   }
 
   async stop() {
