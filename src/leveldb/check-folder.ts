@@ -33,7 +33,8 @@ export function filesOfFolder(folder: string): FolderFiles | undefined {
   const names = namesIn(folder);
   const current = contentOf(folder, 'CURRENT');
   if (current === undefined) {
-    if (names.some((name) => /^MANIFEST-|\.(ldb|sst)$/.test(name))) throw damaged('CURRENT', 'it is missing');
+    // A manifest alone is what a crash leaves that came while the database was made.
+    if (names.some((name) => /\.(ldb|sst|log)$/.test(name))) throw damaged('CURRENT', 'it is missing');
     return undefined;
   }
   const name = current.toString().trimEnd();

@@ -6,31 +6,31 @@ import { TidemarkError } from '../base/index.ts';
 import type { RowChange } from './row-codec.ts';
 import type { StateDatabase } from './state-database.ts';
 import type { Place, StateHead } from './state-rows.ts';
+import type { WriteTurns } from './write-turns.ts';
 
 export interface IncomingParts {
   readonly db: StateDatabase;
+  readonly turns: WriteTurns;
   readonly place: Place;
-  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
+  /** False once another one was begun, or this one was installed. */
+  readonly isWanted: () => boolean;
   readonly install: (head: StateHead) => Promise<void>;
 }
 
 export class IncomingState {
-  readonly place: Place;
   readonly #parts: IncomingParts;
-  #abandoned = false;
 
   constructor(parts: IncomingParts) {
-    this.place = parts.place;
     this.#parts = parts;
   }
 
   /** @throws TidemarkError `STORAGE_FAILED`, `CANCELLED` once another state was begun. */
   async add(rows: readonly RowChange[]): Promise<void> {
     this.#mustBeWanted();
-    const { db, inTurn } = this.#parts;
+    const { db, turns, place } = this.#parts;
     const batch = db.batch();
-    for (const { fullKey, bytes } of rows) if (bytes !== undefined) batch.put(this.place + fullKey, bytes);
-    await inTurn(() => batch.write());
+    for (const { fullKey, bytes } of rows) if (bytes !== undefined) batch.put(place + fullKey, bytes);
+    await turns.run(() => batch.write());
   }
 
   /**
@@ -40,14 +40,9 @@ export class IncomingState {
   async install(head: StateHead): Promise<void> {
     this.#mustBeWanted();
     await this.#parts.install(head);
-    this.#abandoned = true;
-  }
-
-  abandon(): void {
-    this.#abandoned = true;
   }
 
   #mustBeWanted(): void {
-    if (this.#abandoned) throw new TidemarkError('CANCELLED', 'another state is put together');
+    if (!this.#parts.isWanted()) throw new TidemarkError('CANCELLED', 'another state is put together');
   }
 }

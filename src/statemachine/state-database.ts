@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { Level } from 'level';
-import { isTidemarkError, TidemarkError, toTidemarkError } from '../base/index.ts';
+import { isTidemarkError, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
 import { loadState } from './load/load-state.ts';
 import type { StateParts } from './load/read-state.ts';
 
@@ -41,7 +41,7 @@ export interface RowIterator {
 }
 
 /**
- * Opens the database in a folder whose files were checked; `fresh` if there was none.
+ * Opens the database in a folder whose files were checked; `fresh` if there was none, or none with a row.
  * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `STORAGE_FAILED`.
  */
 export type OpenDatabase = (folder: string) => Promise<OpenedDatabase>;
@@ -54,8 +54,10 @@ export interface OpenedDatabase {
 }
 
 export const openLevelDatabase: OpenDatabase = async (folder) => {
-  const fresh = makeFolder(folder);
-  const parts = fresh ? undefined : await loadParts(folder);
+  const unmade = makeFolder(folder);
+  const parts = unmade ? undefined : await loadParts(folder);
+  // Whether there should be a state is told from the log, which begins before or after what is applied.
+  const fresh = unmade || (parts === undefined && !mutated('state.emptyDatabaseRefused'));
   // The files are read as plain blocks.
   const db: Level<string, Uint8Array> = new Level(folder, {
     keyEncoding: 'utf8',
@@ -63,24 +65,30 @@ export const openLevelDatabase: OpenDatabase = async (folder) => {
     compression: false,
   });
   try {
-    await db.open({ createIfMissing: fresh });
+    await db.open({ createIfMissing: unmade });
   } catch (error) {
-    throw openError(error, folder, fresh);
+    throw openError(error, folder, unmade);
   }
   return { db: db as unknown as StateDatabase, fresh, parts };
 };
 
-/** In one go, so that the thread that reads a state is under way when the caller goes on. */
+/** Files that LevelDB makes before the one that names the present version: a crash may leave any of them. */
+const BEFORE_FIRST_VERSION = /^(LOCK|LOG|LOG\.old|MANIFEST-\d+|\d+\.dbtmp)$/;
+
+/**
+ * Returns whether the making of a database is still to come or to be done again. In one go, so that the
+ * thread that reads a state is under way when the caller goes on.
+ */
 function makeFolder(folder: string): boolean {
   try {
     mkdirSync(folder, { recursive: true });
-    return readdirSync(folder).length === 0;
+    return readdirSync(folder).every((name) => BEFORE_FIRST_VERSION.test(name));
   } catch (cause) {
     throw new TidemarkError('STORAGE_FAILED', `the state folder ${folder} cannot be made`, { cause });
   }
 }
 
-async function loadParts(folder: string): Promise<StateParts> {
+async function loadParts(folder: string): Promise<StateParts | undefined> {
   try {
     return await loadState(folder);
   } catch (error) {
@@ -98,7 +106,7 @@ export function damagedState(folder: string, what: string, cause?: unknown): Tid
   });
 }
 
-function openError(error: unknown, folder: string, fresh: boolean): TidemarkError {
+function openError(error: unknown, folder: string, unmade: boolean): TidemarkError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   const code = (cause as { readonly code?: unknown }).code;
   if (code === 'LEVEL_LOCKED') {
@@ -109,7 +117,7 @@ function openError(error: unknown, folder: string, fresh: boolean): TidemarkErro
   }
   const { message } = toTidemarkError(cause);
   // The files were found whole before: what the disk refuses now says nothing about them.
-  if (fresh || (code === 'LEVEL_IO_ERROR' && !/no such file/i.test(message))) {
+  if (unmade || (code === 'LEVEL_IO_ERROR' && !/no such file/i.test(message))) {
     return new TidemarkError('STORAGE_FAILED', `the state in ${folder} cannot be opened: ${message}`, {
       next: 'Look at the folder (rights, space, disk errors), then start again.',
       cause,

@@ -1,6 +1,6 @@
 /**
  * The state as consensus sends it to members that are behind, and as it is taken over from there: a new state
- * is made beside the old one and checked as a whole, then takes its place in one synced batch.
+ * is made beside the old one and checked as a whole, then takes its place by one synced write.
  */
 import {
   assert,

@@ -12,22 +12,19 @@ import type { ClusterId } from '../base/index.ts';
 import { IncomingState } from './incoming-state.ts';
 import type { StateParts } from './load/read-state.ts';
 import { MemoryState } from './memory-state.ts';
+import { PlaceSweeper } from './place-sweeper.ts';
 import { decodeRow, encodeRow, type RowChange } from './row-codec.ts';
 import { damagedState, openLevelDatabase, type OpenDatabase, type StateDatabase } from './state-database.ts';
 import {
   HEAD_KEY,
   otherPlace,
-  placeOfKey,
-  rangeOf,
   readParts,
   readRows,
   type Place,
   type StateHead,
   type StatePiece,
 } from './state-rows.ts';
-
-/** Rows that one batch removes of a state that is no more. */
-const SWEEP_ROWS = 500;
+import { WriteTurns } from './write-turns.ts';
 
 type Applied = Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>;
 
@@ -47,17 +44,16 @@ export interface OpenedState {
 
 export class StateStore {
   readonly #db: StateDatabase;
+  readonly #turns = new WriteTurns();
+  readonly #sweeper: PlaceSweeper;
   #head: StateHead;
-  #incoming: IncomingState | undefined;
-  /** Settles when the write under way and all before it have. */
-  #turn: Promise<void> = Promise.resolve();
-  #sweeping: Promise<void> = Promise.resolve();
-  #closing = false;
-  #failure: unknown;
+  /** Names the state that is put together: only the last one that was begun is wanted. */
+  #begun = 0;
 
   private constructor(db: StateDatabase, head: StateHead) {
     this.#db = db;
     this.#head = head;
+    this.#sweeper = new PlaceSweeper(db, this.#turns);
   }
 
   get head(): StateHead {
@@ -69,7 +65,7 @@ export class StateStore {
   }
 
   /**
-   * Opens the folder, making it if it does not exist or is empty, with the state that it holds.
+   * Opens the folder, making it if it does not exist or holds no row yet, with the state that it holds.
    * @throws TidemarkError `DATA_IN_USE`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `DATA_OF_OTHER_CLUSTER`,
    * `STORAGE_FAILED`.
    */
@@ -83,7 +79,7 @@ export class StateStore {
       const { state, head } = fill(folder, clusterId, parts ?? (await readParts(db)));
       if (parts !== undefined) await compareHeads(db, folder, head);
       const store = new StateStore(db, head);
-      store.sweepLater();
+      store.#sweepLater();
       return { store, state };
     } catch (error) {
       await db.close();
@@ -111,102 +107,79 @@ export class StateStore {
       if (bytes === undefined) batch.del(place + fullKey);
       else batch.put(place + fullKey, bytes);
     }
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       if (mutated('state.headWrittenApart')) await batch.write();
       batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
       await batch.write();
+      this.#head = next;
     });
-    this.#head = next;
   }
 
   /**
-   * Begins to put another state together beside this one.
+   * Begins to put another state together beside this one; one that was begun before is given up.
    * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
    */
   async begin(): Promise<IncomingState> {
-    this.#incoming?.abandon();
-    const place = mutated('state.installInPlace') ? this.#place : otherPlace(this.#place);
-    const incoming = new IncomingState({
+    const begun = ++this.#begun;
+    const place = await this.#sweeper.sweep(() =>
+      mutated('state.installInPlace') ? this.#place : otherPlace(this.#place),
+    );
+    return new IncomingState({
       db: this.#db,
+      turns: this.#turns,
       place,
-      inTurn: (work) => this.#inTurn(work),
+      isWanted: () => this.#begun === begun,
       install: (head) => this.#install(head, place),
     });
-    this.#incoming = incoming;
-    await this.#sweep(place);
-    return incoming;
   }
 
   async #install({ appliedIndex, appliedTerm, digest }: Applied, place: Place): Promise<void> {
     assert(appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
     const { clusterId, appliedIndex: previousIndex } = this.#head;
     const next = { clusterId, appliedIndex, appliedTerm, digest, previousIndex, installed: true, place };
+    this.#begun++;
     const sync = !mutated('state.installNotSynced');
-    await this.#inTurn(async () => {
-      // Its rows first: a crash before the head is written leaves the old state.
-      if (sync) await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
-      await this.#db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes).write({ sync });
-    });
-    this.#head = next;
-    this.sweepLater();
+    // Its rows first: a crash before the head is written leaves the old state.
+    if (sync) await this.flush();
+    await this.#turns.run(() => this.#putHead(next, { sync }));
+    this.#sweepLater();
   }
 
-  /** Removes what is left of an older state, or of one that was never complete, while work goes on. */
-  sweepLater(): void {
-    this.#sweeping = this.#sweep(otherPlace(this.#place)).catch((error: unknown) => {
-      this.#failure = error;
-    });
-  }
-
-  async #sweep(place: Place): Promise<void> {
-    await this.#sweeping;
-    const gone: string[] = [];
-    const remove = async (): Promise<void> => {
-      const batch = this.#db.batch();
-      for (const key of gone.splice(0)) batch.del(key);
-      await this.#inTurn(() => batch.write());
-    };
-    for await (const key of this.#db.keys(rangeOf(place))) {
-      if (this.#closing) return;
-      if (key === HEAD_KEY || placeOfKey(key) !== place) continue;
-      gone.push(key);
-      if (gone.length >= SWEEP_ROWS) await remove();
-    }
-    if (gone.length > 0) await remove();
-  }
-
-  /** Writes follow each other. @throws TidemarkError `STORAGE_FAILED`. */
-  async #inTurn(work: () => Promise<void>): Promise<void> {
-    const before = this.#turn;
-    const turn = (async () => {
-      await before;
-      if (this.#failure !== undefined) throw storageFailed(this.#failure);
-      try {
-        await work();
-      } catch (cause) {
-        this.#failure = cause;
-        throw storageFailed(cause);
-      }
-    })();
-    this.#turn = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    return turn;
+  /** Removes what is left of another state while work goes on. */
+  #sweepLater(): void {
+    this.#sweeper.sweep(() => otherPlace(this.#place)).catch((cause: unknown) => this.#turns.fail(cause));
   }
 
   /**
-   * Makes everything that was written durable, and resolves with the applied index that surely is. A synced
-   * write would not do: LevelDB may have begun another log file since, and syncs only that.
+   * Makes everything that was written durable, and resolves with the applied index that surely is. Work goes
+   * on meanwhile.
+   *
+   * LevelDB is told to move its memory to synced tables, and does not say when that fails. If a table
+   * cannot be made, it refuses the next write. If it can begin no other log file, all that is older is in
+   * tables, and the log file that it goes on with has been synced before. (A synced write alone would not do:
+   * LevelDB syncs the newest log file only.)
+   * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
    */
   async flush(): Promise<number> {
-    const { appliedIndex } = this.#head;
+    let durable = 0;
+    await this.#turns.run(async () => {
+      durable = this.#head.appliedIndex;
+      if (!mutated('state.flushNotSynced')) await this.#putHead(this.#head, { sync: true });
+    });
     try {
       await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
     } catch (cause) {
-      throw new TidemarkError('STORAGE_FAILED', 'the state could not be flushed', { cause });
+      throw this.#turns.fail(cause);
     }
-    return appliedIndex;
+    if (!mutated('state.flushTakenOnTrust')) {
+      await this.#turns.run(() => this.#putHead(this.#head, { sync: false }));
+    }
+    return durable;
+  }
+
+  async #putHead(head: StateHead, { sync }: { readonly sync: boolean }): Promise<void> {
+    await this.#db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, head).bytes).write({ sync });
+    this.#head = head;
   }
 
   /** Reads head and rows as of one batch, whatever is written meanwhile. */
@@ -220,15 +193,14 @@ export class StateStore {
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    this.#incoming?.abandon();
-    await this.#sweeping;
-    await this.#turn;
+    this.#begun++;
+    await this.#sweeper.stop();
+    await this.#turns.ended();
     await this.#db.close();
   }
 }
 
-/** The first head is synced: from then on a folder without one is damaged, not new. */
+/** The first head is synced: from then on rows without one are damage. */
 async function writeFirstHead(db: StateDatabase, clusterId: ClusterId): Promise<StateHead> {
   const head: StateHead = {
     clusterId,
@@ -285,8 +257,4 @@ async function compareHeads(db: StateDatabase, folder: string, head: StateHead):
   if (!same || first.head.appliedIndex !== head.appliedIndex) {
     throw damagedState(folder, 'its database stands elsewhere than its files say');
   }
-}
-
-function storageFailed(cause: unknown): TidemarkError {
-  return new TidemarkError('STORAGE_FAILED', 'the state could not be written', { cause });
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
@@ -70,6 +70,8 @@ describe('rows read from the files of a database', () => {
   it('are none where there is no database', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-level-'));
     folders.push(folder);
+    expect(readLevelFolder(folder, () => undefined)).toBe(false);
+    for (const name of ['LOCK', 'MANIFEST-000001', '000001.dbtmp']) await writeFile(join(folder, name), '');
     expect(readLevelFolder(folder, () => undefined)).toBe(false);
   });
 });

@@ -125,6 +125,35 @@ describe('the folder of the state', () => {
   });
 });
 
+describe('a first start that was cut short', () => {
+  async function opensEmpty(folder: string): Promise<void> {
+    const machine = await open(folder);
+    expect(machine.appliedIndex).toBe(0);
+    await applyRest(machine, history, 10);
+    await machine.close();
+    await (await open(folder)).close();
+  }
+
+  it.each([
+    [['LOCK']],
+    [['LOCK', 'LOG', 'MANIFEST-000001']],
+    [['LOCK', 'LOG', 'LOG.old', 'MANIFEST-000001', '000001.dbtmp']],
+  ])('begins again where LevelDB had made %j', async (names) => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, 'state'));
+    for (const name of names) await writeFile(join(folder, 'state', name), '');
+    await opensEmpty(folder);
+  });
+
+  rule('state.emptyDatabaseRefused', 'begins again where a database has no row yet', async () => {
+    const folder = await temporaryFolder();
+    const db = new Level(join(folder, 'state'), { compression: false });
+    await db.open();
+    await db.close();
+    await opensEmpty(folder);
+  });
+});
+
 describe('damage', () => {
   it('a log cut off at any byte leaves an earlier state, which the log brings up to date [R35]', async () => {
     const { folder, contents } = await filled();

@@ -1,15 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { isTidemarkError, LIMITS } from '../../src/base/index.ts';
-import { openStateMachine, type StateMachine } from '../../src/statemachine/index.ts';
-import {
-  openLevelDatabase,
-  type StateBatch,
-  type StateDatabase,
-} from '../../src/statemachine/state-database.ts';
+import { openStateMachine, type StateDatabase, type StateMachine } from '../../src/statemachine/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
 import { applyRest, CLUSTER, open, temporaryFolder } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
+import { watchedDatabase } from './support/watched-database.ts';
 
 const history = randomHistory(23, 120);
 const early = history.slice(0, 40);
@@ -86,57 +82,36 @@ describe('a snapshot that takes the place of an older state', () => {
 async function fragile(folder: string): Promise<Fragile> {
   const watched: Watched = {
     left: Infinity,
+    asked: 0,
     writes: 0,
     bytesMax: 0,
     keys: () => {
       throw new Error('not open yet');
     },
   };
-  const openDatabase: typeof openLevelDatabase = async (path) => {
-    const opened = await openLevelDatabase(path);
-    const { db } = opened;
-    const watch = (batch: StateBatch): StateBatch => {
-      let bytes = 0;
-      const self: StateBatch = {
-        put: (key, value) => {
-          bytes += value.length;
-          batch.put(key, value);
-          return self;
-        },
-        del: (key) => {
-          batch.del(key);
-          return self;
-        },
-        write: async (options) => {
-          watched.writes += 1;
-          watched.bytesMax = Math.max(watched.bytesMax, bytes);
-          if (--watched.left < 0) throw new Error('the process has ended');
-          await batch.write(options);
-        },
-      };
-      return self;
-    };
-    watched.keys = (range) => db.keys(range);
-    return {
-      ...opened,
-      db: {
-        batch: () => watch(db.batch()),
-        keys: watched.keys,
-        snapshot: () => db.snapshot(),
-        iterator: (options) => db.iterator(options),
-        compactRange: (start, end) => db.compactRange(start, end),
-        close: () => db.close(),
-      },
-    };
-  };
+  const openDatabase = watchedDatabase(
+    async ({ bytes }) => {
+      watched.asked += 1;
+      await watched.held;
+      watched.writes += 1;
+      watched.bytesMax = Math.max(watched.bytesMax, bytes);
+      if (--watched.left < 0) throw new Error('the process has ended');
+    },
+    (db) => {
+      watched.keys = (range) => db.keys(range);
+    },
+  );
   return { machine: await openStateMachine({ folder, clusterId: CLUSTER, openDatabase }), watched };
 }
 
 interface Watched {
   left: number;
+  asked: number;
   writes: number;
   bytesMax: number;
   keys: StateDatabase['keys'];
+  /** Writes go on when it resolves. */
+  held?: Promise<void>;
 }
 
 interface Fragile {
@@ -198,6 +173,36 @@ describe('a snapshot of many rows', () => {
       }
       expect(digests.size).toBe(2);
       await machine.close();
+    },
+  );
+
+  rule(
+    'state.sweepBesideWrites',
+    'has no rows of one that was given up while they were written',
+    async () => {
+      const machine = await source();
+      const early = await open(await temporaryFolder());
+      await applyRest(early, large.slice(0, 300), 50);
+      const [first, second] = [await machine.snapshots.read(), await early.snapshots.read()];
+      const folder = await temporaryFolder();
+      const { machine: behind, watched } = await fragile(folder);
+      await applyRest(behind, begun, 5);
+      let goOn: () => void = () => undefined;
+      watched.held = new Promise((resolve) => {
+        goOn = resolve;
+      });
+      watched.asked = 0;
+      const givenUp = behind.snapshots.prepare(first.chunks).catch((error: unknown) => error);
+      await eventually(() => watched.asked > 0, { withinMs: 5_000 });
+      const prepared = behind.snapshots.prepare(second.chunks);
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+      goOn();
+      await (await prepared).install();
+      expect(await givenUp).toMatchObject({ code: 'CANCELLED' });
+      await behind.close();
+      const again = await openStateMachine({ folder, clusterId: CLUSTER });
+      expect(again.view().digest).toBe(early.view().digest);
+      for (const one of [again, early, machine]) await one.close();
     },
   );
 

@@ -5,14 +5,14 @@ import { TidemarkError, type ErrorCode } from '../../base/index.ts';
 import { readState, type StateParts } from './read-state.ts';
 
 export type LoadAnswer =
-  | { readonly parts: StateParts }
+  | { readonly parts: StateParts | undefined }
   | { readonly failed: { readonly code: ErrorCode; readonly message: string } };
 
 /** A thread cannot be made from TypeScript: run from source, the state is read where it is wanted. */
 const FROM_SOURCE = import.meta.url.endsWith('.ts');
 
-/** @throws TidemarkError as {@link readState}. */
-export async function loadState(folder: string): Promise<StateParts> {
+/** Returns and throws as {@link readState}. */
+export async function loadState(folder: string): Promise<StateParts | undefined> {
   if (FROM_SOURCE) return readState(folder);
   const thread = new Worker(new URL('./load-thread.js', import.meta.url), { workerData: folder });
   try {

@@ -18,5 +18,5 @@ function answer(path: string): LoadAnswer {
 }
 
 const result = answer(folder);
-const moved = 'parts' in result ? buffersOf(result.parts) : [];
+const moved = 'parts' in result && result.parts !== undefined ? buffersOf(result.parts) : [];
 port.postMessage(result, moved);

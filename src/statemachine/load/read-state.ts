@@ -22,12 +22,17 @@ export interface StateParts {
   readonly rows: readonly RowBytes[];
 }
 
-/** @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `STORAGE_FAILED`. */
-export function readState(folder: string): StateParts {
+/**
+ * Returns undefined for a database without any row: it was made, and its first write did not follow.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN`, `STORAGE_FAILED`.
+ */
+export function readState(folder: string): StateParts | undefined {
   const keyValues = new KeyValueLoader();
   const rows: RowBytes[] = [];
   let place: Place = '';
+  let visited = 0;
   readLevelFolder(folder, (row) => {
+    visited++;
     const { key, keyBytes, file, valueAt, valueEnd } = row;
     if (keyBytes === HEAD.length && beginsWith(row, HEAD, 0)) {
       // It comes first.
@@ -42,7 +47,7 @@ export function readState(folder: string): StateParts {
     else
       rows.push([key.toString('utf8', keyAt, keyBytes), Uint8Array.from(file.subarray(valueAt, valueEnd))]);
   });
-  return { keyValues: keyValues.parts(), rows };
+  return visited === 0 ? undefined : { keyValues: keyValues.parts(), rows };
 }
 
 function beginsWith({ key, keyBytes }: RowInFile, text: Uint8Array, at: number): boolean {
