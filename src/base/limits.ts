@@ -24,12 +24,16 @@ export const LIMITS = {
   raftUncommittedBytesMax: 64 * 1024 * 1024,
   raftProposalsQueuedMax: 16_384,
   raftReadsQueuedMax: 16_384,
-  /** What a compacted log keeps for slow followers, and how many entries it forgets together. */
+  /** What a compacted log keeps for slow followers, and what it forgets together. */
   raftKeepEntries: 50_000,
   raftKeepBytes: 512 * 1024 * 1024,
   raftCompactEntries: 25_000,
   /** A follower that was sent so many without catching up in between is an alarm. */
   raftSnapshotsInARowAlarm: 3,
+  raftCompactBytes: 128 * 1024 * 1024,
+  /** What a log holds at most for the sake of followers that are behind and still heard. */
+  raftHoldEntries: 2_000_000,
+  raftHoldBytes: 4 * 1024 * 1024 * 1024,
   /** A last resort, if the log cannot be compacted: then `LOG_FULL`. */
   raftLogEntriesMax: 4_000_000,
   raftLogBytesMax: 8 * 1024 * 1024 * 1024,
@@ -152,6 +156,16 @@ assert(LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerFrameBytesMax, 'one ap
 assert(
   LIMITS.raftInflightBytesMax + LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerQueueBytesMax,
   'what is under way to a follower fits the queue of a peer',
+);
+assert(
+  LIMITS.raftKeepEntries + LIMITS.raftCompactEntries <= LIMITS.raftHoldEntries &&
+    LIMITS.raftHoldEntries + LIMITS.raftCompactEntries < LIMITS.raftLogEntriesMax,
+  'a log is compacted long before it has too many entries',
+);
+assert(
+  LIMITS.raftKeepBytes + LIMITS.raftCompactBytes <= LIMITS.raftHoldBytes &&
+    2 * LIMITS.raftHoldBytes <= LIMITS.raftLogBytesMax,
+  'a log is compacted long before it has too many bytes',
 );
 assert(LIMITS.raftTailBytesMax >= 2 * LIMITS.raftAppendBytesMax, 'what a follower is sent next is in memory');
 assert(LIMITS.peerQueueBytesMax >= 2 * LIMITS.peerFrameBytesMax, 'two frames fit the queue of a peer');

@@ -1,5 +1,5 @@
 /** The pure core of consensus: inputs in, effects out. */
-export { RaftCore } from './raft-core.ts';
+export { RaftCore, type FollowerView } from './raft-core.ts';
 export type {
   ConfirmedRead,
   Effects,

@@ -32,6 +32,7 @@ import type {
   WriteTimes,
 } from '../types.ts';
 import { Applier } from './applier.ts';
+import { Compaction, DEFAULT_COMPACTION } from './compaction.ts';
 import { Handover } from './handover.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { Outbox } from './outbox.ts';
@@ -40,7 +41,7 @@ import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
 import { logFull, notLeader, stopping, unknownOutcome } from './refusals.ts';
 import { Settling } from './settling.ts';
-import { DEFAULT_COMPACTION, Snapshots } from './snapshots.ts';
+import { Snapshots } from './snapshots.ts';
 import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
 import { DEFAULT_TUNING, INFLIGHT_LIMIT, type DriverTuning } from './tuning.ts';
@@ -232,6 +233,7 @@ export class RaftDriver implements RaftNode {
     this.#handover.fail(stopping());
     this.#settling.end();
     await this.#writing;
+    this.#writes.abandon();
     await this.#snapshots?.stop();
     await this.#applier.stop();
     await this.#store.close();
@@ -252,27 +254,31 @@ export class RaftDriver implements RaftNode {
   #makeSnapshots(capability: SnapshotCapability | undefined): Snapshots | undefined {
     if (capability === undefined) return undefined;
     const options = this.#options;
-    return new Snapshots({
-      core: this.#core,
-      capability,
+    const onFatal = (error: unknown): void => {
+      this.#fail(error);
+    };
+    const shared = { core: this.#core, capability, log: options.log, onFatal };
+    const compaction = new Compaction({
+      ...shared,
       policy: this.#tuning.compaction ?? DEFAULT_COMPACTION,
-      log: options.log,
       appliedIndex: () => this.#applier.appliedIndex,
       logBytes: () => this.#store.bytes,
+      compact: (base) => {
+        const durable = this.#writes.compact(base);
+        this.#take({ type: 'compact', index: base.index });
+        return durable;
+      },
+    });
+    return new Snapshots({
+      ...shared,
+      compaction,
       send: (to, message) => {
         const { transport } = options;
         const frame = encodeFrame([message]);
         if (transport.sendBulk === undefined) transport.send(to, frame);
         else transport.sendBulk(to, frame);
       },
-      compact: (base) => {
-        this.#writes.compact(base);
-        this.#take({ type: 'compact', index: base.index });
-      },
       install: (prepared, configuration) => this.#install(prepared, configuration),
-      onFatal: (error) => {
-        this.#fail(error);
-      },
     });
   }
 
@@ -283,7 +289,7 @@ export class RaftDriver implements RaftNode {
       await this.#applier.pause();
       if (this.#state !== 'running') return;
       if (at.index > this.#core.commitIndex) {
-        if (!mutated('raft.installUnannounced')) await this.#announce(at);
+        if (!(await this.#announce(at))) return;
         await prepared.install();
         this.#options.log.info({ index: at.index }, 'a snapshot was installed');
         this.#take({ type: 'installed', at });
@@ -294,11 +300,16 @@ export class RaftDriver implements RaftNode {
     }
   }
 
-  /** Has the log remember whose members a state has, before the state says that it is installed. */
-  #announce(at: LogStart): Promise<void> {
+  /**
+   * Has the log remember whose members a state has, before the state says that it is installed. Resolves with
+   * false if this node stops.
+   */
+  async #announce(at: LogStart): Promise<boolean> {
+    if (mutated('raft.installUnannounced')) return true;
     const durable = this.#writes.announce(at);
     this.#planTurn();
-    return durable;
+    await durable;
+    return this.#state === 'running';
   }
 
   /** Whoever is left would wait for an election otherwise. Without anybody to lead, stopping goes on. */
@@ -428,10 +439,10 @@ export class RaftDriver implements RaftNode {
     }
     this.#writeBeganMs = undefined;
     this.#writeTimes.add(clock.monotonicMs() - beganMs);
+    for (const resolve of queued.waiting) resolve();
     if (this.#state !== 'running') return;
     this.#writes.complete();
     this.#outbox.add(queued.after);
-    for (const resolve of queued.announced) resolve();
     this.#step({ type: 'persisted', sequence: queued.sequence });
     this.#endTurn();
   }

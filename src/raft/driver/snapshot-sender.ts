@@ -4,7 +4,7 @@
  * starve writes. A piece without an answer is sent again; after a break the stream goes on where the follower
  * is.
  */
-import { logIndex, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
+import { logIndex, mutated, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
 import type { SnapshotChunk } from '../core/index.ts';
 import type { Configuration, StateSnapshot } from '../types.ts';
 import type { SnapshotPace } from './snapshot-pace.ts';
@@ -19,8 +19,8 @@ export interface SenderParts {
   readonly stream: number;
   readonly pace: SnapshotPace;
   readonly open: () => Promise<StateSnapshot>;
-  /** Who belonged to the cluster at an entry that the log still reaches. */
-  readonly configurationAt: (index: LogIndex) => Configuration;
+  /** Who belonged to the cluster at an entry; undefined if the log begins after it. */
+  readonly configurationAt: (index: LogIndex) => Configuration | undefined;
   readonly send: (message: SnapshotChunk) => void;
   readonly onFatal: (error: unknown) => void;
 }
@@ -39,14 +39,15 @@ export class SnapshotSender {
   #underWay: SnapshotChunk | undefined;
   /** The follower has what was sent: it waits for the next piece. */
   #asked = true;
-  #advancing = false;
+  /** The state is being read; never rejects. */
+  #reading: Promise<void> | undefined;
   #idleTicks = 0;
   #stopped = false;
   #lost = false;
 
   constructor(parts: SenderParts) {
     this.#parts = parts;
-    void this.#run(() => this.#open());
+    this.#run(() => this.#open());
   }
 
   get to(): MemberId {
@@ -62,18 +63,22 @@ export class SnapshotSender {
     return this.#opened?.lastIndex;
   }
 
-  /** The follower has forgotten what it got: only a new stream helps. */
-  get lost(): boolean {
-    return this.#lost;
+  /** Whether it still brings a follower that has `match` what it needs from the leader of `term`. */
+  serves(term: Term, match: LogIndex): boolean {
+    const ofTerm = this.#parts.term === term || mutated('raft.snapshotOfOtherTerm');
+    return ofTerm && !this.#lost && (this.lastIndex ?? Infinity) > match;
   }
 
   onReply(offset: number): void {
     const piece = this.#underWay;
-    if (piece === undefined || this.#advancing) return;
+    if (piece === undefined || this.#reading !== undefined) return;
     if (offset === piece.offset + piece.data.length && !piece.end) {
       this.#asked = true;
       this.#goOn();
-    } else if (offset < piece.offset) this.#lost = true;
+    } else if (offset < piece.offset) {
+      // The follower has forgotten what it got: only a new stream helps.
+      this.#lost = true;
+    }
   }
 
   tick(): void {
@@ -84,23 +89,33 @@ export class SnapshotSender {
     this.#parts.send(this.#underWay);
   }
 
+  /** Resolves when nothing is read any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#opened?.chunks.return?.();
+    await this.#reading;
+    this.#run(async () => {
+      await this.#opened?.chunks.return?.();
+    });
+    await this.#reading;
   }
 
   #goOn(): void {
-    if (this.#asked && !this.#advancing && this.#parts.pace.open) void this.#run(() => this.#advance());
+    const may = this.#asked && this.#reading === undefined && this.#parts.pace.open;
+    if (may) this.#run(() => this.#advance());
   }
 
-  async #run(work: () => Promise<void>): Promise<void> {
-    this.#advancing = true;
+  #run(work: () => Promise<void>): void {
+    this.#reading = this.#guard(work);
+  }
+
+  async #guard(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      this.#parts.onFatal(error);
+      // Whoever stops us may close what is read. A state that is damaged is found by its scrub.
+      if (!this.#stopped) this.#parts.onFatal(error);
     } finally {
-      this.#advancing = false;
+      this.#reading = undefined;
     }
   }
 
@@ -110,16 +125,22 @@ export class SnapshotSender {
     const ahead = await chunks.next();
     const lastIndex = logIndex(index);
     const configuration = this.#parts.configurationAt(lastIndex);
+    if (configuration === undefined) {
+      // The log was compacted past it meanwhile: nothing could follow this snapshot.
+      this.#lost = true;
+      await chunks.return?.();
+      return;
+    }
     this.#opened = { lastIndex, lastTerm: term, configuration, chunks, ahead };
-    if (this.#stopped) await chunks.return?.();
-    else if (this.#parts.pace.open) await this.#advance();
+    if (this.#parts.pace.open) await this.#advance();
   }
 
   async #advance(): Promise<void> {
     const opened = this.#opened;
-    if (opened === undefined || this.#stopped || opened.ahead.done === true) return;
+    if (opened === undefined || opened.ahead.done === true) return;
     const { value: data } = opened.ahead;
     opened.ahead = await opened.chunks.next();
+    if (this.#stopped) return;
     const before = this.#underWay;
     this.#underWay = {
       type: 'snapshot-chunk',

@@ -1,42 +1,26 @@
 /**
- * Compaction and snapshots of one member: the log loses its beginning once the state that came of it is on
- * disk, and a follower that needs the beginning gets the state instead.
+ * Snapshots between members: a follower that needs of the log what is forgotten gets the state instead. Who
+ * needs one is looked up in the core at every tick, so that nothing that happened in between is missed.
  */
-import { LIMITS, logIndex, mutated, type LogIndex, type MemberId, type Term } from '../../base/index.ts';
-import type { LogStart, RaftCore, SnapshotRequest, StreamedMessage } from '../core/index.ts';
+import { LIMITS, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
+import type { FollowerView, RaftCore, SnapshotRequest, StreamedMessage } from '../core/index.ts';
 import type { Configuration, PreparedState, RaftLogger, SnapshotCapability } from '../types.ts';
 import type { SnapshotChunk, SnapshotReply } from '../core/index.ts';
+import type { Compaction } from './compaction.ts';
 import { SnapshotPace } from './snapshot-pace.ts';
 import { SnapshotReceiver } from './snapshot-receiver.ts';
 import { SnapshotRounds } from './snapshot-rounds.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 
-export interface CompactionPolicy {
-  /** Entries that stay for followers that are slow, and what they may weigh. */
-  readonly keepEntries: number;
-  readonly keepBytes: number;
-  /** Entries that are forgotten together; fewer if they weigh half of what may be kept. */
-  readonly stepEntries: number;
-}
-
-/** Whoever has said nothing for so long may come back to a log that begins after it. */
-const SILENT_TICKS = 4 * LIMITS.raftElectionTicks;
-
-export const DEFAULT_COMPACTION: CompactionPolicy = {
-  keepEntries: LIMITS.raftKeepEntries,
-  keepBytes: LIMITS.raftKeepBytes,
-  stepEntries: LIMITS.raftCompactEntries,
-};
+/** Whoever was not heard for so long is not waited for: neither a snapshot nor the log is kept for it. */
+const GONE_TICKS = 20 * LIMITS.raftElectionTicks;
 
 export interface SnapshotsParts {
   readonly core: RaftCore;
   readonly capability: SnapshotCapability;
-  readonly policy: CompactionPolicy;
+  readonly compaction: Compaction;
   readonly log: RaftLogger;
-  readonly appliedIndex: () => LogIndex;
-  readonly logBytes: () => number;
   readonly send: (to: MemberId, message: SnapshotChunk | SnapshotReply) => void;
-  readonly compact: (start: LogStart) => void;
   readonly install: (prepared: PreparedState, configuration: Configuration) => Promise<void>;
   readonly onFatal: (error: unknown) => void;
 }
@@ -47,10 +31,9 @@ export class Snapshots {
   readonly #pace = new SnapshotPace();
   readonly #receiver: SnapshotReceiver;
   readonly #rounds: SnapshotRounds;
-  /** Followers that have a new state, and not yet the log that follows. */
-  #catchingUp: Set<MemberId> = new Set();
+  /** Senders that were stopped and are still reading. */
+  readonly #ending = new Set<Promise<void>>();
   #streams = 0;
-  #compacting: Promise<void> | undefined;
   #stopped = false;
 
   constructor(parts: SnapshotsParts) {
@@ -72,11 +55,8 @@ export class Snapshots {
     return this.#rounds.of(to);
   }
 
-  /** A follower needs a snapshot; the one that is on its way may do. */
-  request({ to, term, match }: SnapshotRequest): void {
-    const known = this.#senders.get(to);
-    if (known !== undefined && !known.lost && (known.lastIndex ?? Infinity) > match) return;
-    this.#begin(to, term);
+  request({ to, match }: SnapshotRequest): void {
+    this.#serve(to, match);
   }
 
   onStreamed({ from, message }: StreamedMessage): void {
@@ -88,46 +68,69 @@ export class Snapshots {
       return;
     }
     const sender = this.#senders.get(from);
-    if (sender?.stream !== message.stream) return;
-    sender.onReply(message.offset);
-    if (sender.lost) this.#begin(from, message.term);
+    if (sender?.stream === message.stream) sender.onReply(message.offset);
   }
 
   tick(): void {
     this.#pace.tick();
+    const waiting = this.#heard().filter(({ state }) => state === 'snapshot');
     for (const sender of this.#senders.values()) {
-      if (this.#parts.core.needsSnapshot(sender.to)) {
-        sender.tick();
-        continue;
-      }
-      this.#end(sender);
-      this.#catchingUp.add(sender.to);
+      if (waiting.some(({ id }) => id === sender.to)) sender.tick();
+      else this.#end(sender);
     }
+    for (const { id, match } of waiting) this.#serve(id, match);
     this.#rounds.follow(this.#parts.core.followers);
-    this.#watchCatchingUp();
-    this.#considerCompaction();
+    this.#parts.compaction.consider(this.#needed());
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#receiver.stop();
     for (const sender of this.#senders.values()) this.#end(sender);
-    await this.#compacting;
+    await Promise.all([...this.#ending, this.#parts.compaction.stop()]);
   }
 
-  #begin(to: MemberId, term: Term): void {
-    const { core, capability, send, onFatal } = this.#parts;
+  /**
+   * The last entries that followers have who go on from there with the log: what they have acknowledged, or
+   * what the snapshot holds that they are being sent. While that is not known, where the log begins.
+   */
+  #needed(): readonly LogIndex[] {
+    if (mutated('raft.compactsBeforeFollowers')) return [];
+    const { baseIndex } = this.#parts.core;
+    const known = this.#heard().flatMap(({ id, state, match }) => {
+      if (state === 'replicate') return [match];
+      const sender = this.#senders.get(id);
+      return state === 'snapshot' && sender === undefined ? [] : [sender?.lastIndex ?? baseIndex];
+    });
+    // Whoever stands before the log's beginning needs a snapshot, whatever is kept.
+    return known.filter((index) => index >= baseIndex);
+  }
+
+  #heard(): readonly FollowerView[] {
+    const { followers } = this.#parts.core;
+    if (mutated('raft.silentFollowersHold')) return followers;
+    return followers.filter(({ silentTicks }) => silentTicks < GONE_TICKS);
+  }
+
+  /** A follower needs a snapshot that holds more than `match`; the one that is on its way may do. */
+  #serve(to: MemberId, match: LogIndex): void {
     const known = this.#senders.get(to);
+    if (known?.serves(this.#parts.core.term, match) === true) return;
     if (known !== undefined) this.#end(known);
+    this.#begin(to);
+  }
+
+  #begin(to: MemberId): void {
+    const { core, capability, send, onFatal } = this.#parts;
     this.#streams++;
     this.#rounds.begin(to, this.#streams, core.lastIndex);
     const sender = new SnapshotSender({
       to,
-      term,
+      term: core.term,
       stream: this.#streams,
       pace: this.#pace,
       open: () => capability.read(),
-      configurationAt: (index) => core.configurationAt(index),
+      configurationAt: (index) => (index < core.baseIndex ? undefined : core.configurationAt(index)),
       send: (message) => {
         send(to, message);
       },
@@ -138,69 +141,7 @@ export class Snapshots {
 
   #end(sender: SnapshotSender): void {
     this.#senders.delete(sender.to);
-    sender.stop().catch(this.#parts.onFatal);
-  }
-
-  #considerCompaction(): void {
-    if (this.#compacting !== undefined || this.#stopped) return;
-    const target = this.#target();
-    if (this.#isWorthIt(target - this.#parts.core.baseIndex)) this.#compacting = this.#compact(target);
-  }
-
-  /** Entries of a MiB each would fill the disk long before there are many of them. */
-  #isWorthIt(forgotten: number): boolean {
-    const { core, policy, logBytes } = this.#parts;
-    if (forgotten >= policy.stepEntries) return true;
-    const share = forgotten / Math.max(1, core.lastIndex - core.baseIndex);
-    return share * logBytes() >= policy.keepBytes / 2 && !mutated('raft.compactsByCountOnly');
-  }
-
-  #target(): number {
-    const { core, policy, appliedIndex, logBytes } = this.#parts;
-    const entries = core.lastIndex - core.baseIndex;
-    const fits = Math.floor(entries * Math.min(1, policy.keepBytes / Math.max(1, logBytes())));
-    let target = appliedIndex() - Math.min(policy.keepEntries, fits);
-    const hasRoom = entries < LIMITS.raftLogEntriesMax / 2 && logBytes() < LIMITS.raftLogBytesMax / 2;
-    if (hasRoom) for (const index of this.#inUse()) target = Math.min(target, index);
-    return Math.min(target, core.baseIndex + policy.stepEntries);
-  }
-
-  /**
-   * Where snapshots end that are under way, and where followers stand that got one: what comes after is not
-   * forgotten. A follower with a new state has a long way to catch up while writes go on: without that part
-   * of the log it would need another snapshot, and so for ever.
-   */
-  *#inUse(): IterableIterator<LogIndex> {
-    for (const { lastIndex } of this.#senders.values()) yield lastIndex ?? logIndex(0);
-    if (mutated('raft.compactsBeforeFollowers')) return;
-    for (const { id, match } of this.#parts.core.followers) if (this.#catchingUp.has(id)) yield match;
-  }
-
-  /** Forgets who has caught up, or is not heard any more. */
-  #watchCatchingUp(): void {
-    if (this.#catchingUp.size === 0) return;
-    const { core, policy } = this.#parts;
-    const far = (match: LogIndex): boolean => core.lastIndex - match > policy.keepEntries / 2;
-    const still = core.followers.filter(({ id, state, match, silentTicks }) => {
-      return this.#catchingUp.has(id) && state !== 'snapshot' && silentTicks < SILENT_TICKS && far(match);
-    });
-    this.#catchingUp = new Set(still.map(({ id }) => id));
-  }
-
-  async #compact(target: number): Promise<void> {
-    const { core, capability, compact, onFatal, log } = this.#parts;
-    try {
-      const durable = mutated('raft.compactBeforeFlush') ? target : await capability.flush();
-      const index = logIndex(Math.min(target, durable));
-      const term = core.termAt(index);
-      if (!this.#stopped && term !== undefined && index > core.baseIndex) {
-        log.info({ index }, 'the log is compacted');
-        compact({ index, term, configuration: core.configurationAt(index) });
-      }
-    } catch (error) {
-      onFatal(error);
-    } finally {
-      this.#compacting = undefined;
-    }
+    const ended = sender.stop().finally(() => this.#ending.delete(ended));
+    this.#ending.add(ended);
   }
 }

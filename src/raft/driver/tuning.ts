@@ -1,7 +1,7 @@
 /** Sizes that the simulator makes small, so that short runs reach what only long logs reach otherwise. */
 import { LIMITS } from '../../base/index.ts';
 import type { InflightLimit, SliceLimit } from '../core/index.ts';
-import type { CompactionPolicy } from './snapshots.ts';
+import type { CompactionPolicy } from './compaction.ts';
 
 export interface DriverTuning {
   readonly appendLimit: SliceLimit;

@@ -13,7 +13,7 @@ export interface QueuedWrite {
   /** What may leave once the write is durable. */
   readonly after: readonly Envelope<DurableMessage>[];
   /** Whom to tell then. */
-  readonly announced: readonly (() => void)[];
+  readonly waiting: readonly (() => void)[];
 }
 
 class Gathering implements QueuedWrite {
@@ -22,7 +22,7 @@ class Gathering implements QueuedWrite {
   after: Envelope<DurableMessage>[] = [];
   compactTo: LogStart | undefined;
   incoming: LogStart | undefined;
-  readonly announced: (() => void)[] = [];
+  readonly waiting: (() => void)[] = [];
   #log: { from: LogIndex; entries: Entry[]; base: LogStart | undefined } | undefined;
 
   get write(): LogWrite {
@@ -75,19 +75,28 @@ export class WriteQueue {
     this.#gathering.add(persist);
   }
 
-  /** Forgets the entries up to `base`, with the next write. */
-  compact(base: LogStart): void {
+  /** Forgets the entries up to `base`, with the next write. Resolves when that is durable. */
+  compact(base: LogStart): Promise<void> {
     this.#gathering ??= new Gathering();
     this.#gathering.compactTo = base;
+    return this.#durable(this.#gathering);
   }
 
   /** Notes, with the next write, what a snapshot will make of this log. Resolves when that is durable. */
   announce(incoming: LogStart): Promise<void> {
     this.#gathering ??= new Gathering();
-    const { announced } = this.#gathering;
     this.#gathering.incoming = incoming;
+    return this.#durable(this.#gathering);
+  }
+
+  /** Nothing more is written: whoever waits for the next write goes on, and finds this node stopping. */
+  abandon(): void {
+    for (const resolve of this.#gathering?.waiting ?? []) resolve();
+  }
+
+  #durable({ waiting }: Gathering): Promise<void> {
     return new Promise((resolve) => {
-      announced.push(resolve);
+      waiting.push(resolve);
     });
   }
 

@@ -3,13 +3,12 @@ import { isTidemarkError, memberId, must } from '../../../src/base/index.ts';
 import type { Configuration, MembershipChange } from '../../../src/raft/index.ts';
 import { rule } from '../../support/rule.ts';
 import { memberOf } from '../support/membership.ts';
-import { SmallCluster, type SmallMember } from '../support/small-cluster.ts';
+import { SHORT_LOGS, SmallCluster, type SmallMember } from '../support/small-cluster.ts';
 
-const POLICY = { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 };
 const M = memberId;
 
 async function started(size: number): Promise<SmallCluster> {
-  const cluster = new SmallCluster(size, POLICY);
+  const cluster = new SmallCluster(size, SHORT_LOGS);
   await cluster.startAll();
   await cluster.led();
   return cluster;

@@ -3,7 +3,7 @@ import { isTidemarkError, logIndex, must } from '../../../src/base/index.ts';
 import type { Configuration, MembershipChange } from '../../../src/raft/index.ts';
 import { Chance } from '../simulation/loop.ts';
 import { memberOf } from '../support/membership.ts';
-import { SmallCluster, type SmallMember } from '../support/small-cluster.ts';
+import { SHORT_LOGS, SmallCluster, type SmallMember } from '../support/small-cluster.ts';
 
 /** `TIDEMARK_CHANGE_SEEDS=100` searches on. */
 const SEEDS = Number(process.env['TIDEMARK_CHANGE_SEEDS'] ?? 3);
@@ -24,8 +24,7 @@ class Changing {
 
   constructor(seed: number) {
     this.#chance = new Chance(seed);
-    const policy = { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 };
-    this.#cluster = new SmallCluster(this.#chance.between(1, 4), policy);
+    this.#cluster = new SmallCluster(this.#chance.between(1, 4), SHORT_LOGS);
     this.#cluster.loses = (from, to) => this.#cuts.has(`${from}>${to}`) || this.#chance.hits(0.02);
   }
 

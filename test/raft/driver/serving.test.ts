@@ -3,13 +3,12 @@ import { describe, expect, test, vi } from 'vitest';
 import { LIMITS, isTidemarkError, must, term, type ErrorCode } from '../../../src/base/index.ts';
 import { encodeFrame } from '../../../src/raft/peer-codec.ts';
 import { I } from '../core/harness.ts';
-import { SmallCluster, type SmallMember } from '../support/small-cluster.ts';
+import { SHORT_LOGS, SmallCluster, type SmallMember } from '../support/small-cluster.ts';
 
-const POLICY = { keepEntries: 1_000, keepBytes: 1024 * 1024, stepEntries: 1_000 };
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
 
 async function led(size: number): Promise<{ cluster: SmallCluster; leader: SmallMember }> {
-  const cluster = new SmallCluster(size, POLICY);
+  const cluster = new SmallCluster(size, { ...SHORT_LOGS, keepEntries: 1_000, stepEntries: 1_000 });
   await cluster.startAll();
   return { cluster, leader: await cluster.led() };
 }

@@ -3,10 +3,10 @@ import { must } from '../../../src/base/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import { Chance } from '../simulation/loop.ts';
 import { rule } from '../../support/rule.ts';
-import { SmallCluster } from '../support/small-cluster.ts';
+import { SHORT_LOGS, SmallCluster } from '../support/small-cluster.ts';
 
 test('a follower that gets a snapshot slowly, while writes go on, needs one and no more [R43]', async () => {
-  const cluster = new SmallCluster(3, { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 });
+  const cluster = new SmallCluster(3, SHORT_LOGS);
   await cluster.startAll();
   const leader = await cluster.led();
   const behind = must(
@@ -48,7 +48,7 @@ rule(
   'raft.compactsBeforeFollowers',
   'a follower that has the state and not yet the log keeps what it needs of that [R43]',
   async () => {
-    const cluster = new SmallCluster(3, { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 });
+    const cluster = new SmallCluster(3, SHORT_LOGS);
     await cluster.startAll();
     const leader = await cluster.led();
     const behind = must(

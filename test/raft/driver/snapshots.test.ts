@@ -3,12 +3,10 @@ import { must } from '../../../src/base/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import { Chance } from '../simulation/loop.ts';
 import { rule } from '../../support/rule.ts';
-import { SmallCluster, type SmallMember } from '../support/small-cluster.ts';
-
-const POLICY = { keepEntries: 5, keepBytes: 1024 * 1024, stepEntries: 10 };
+import { SHORT_LOGS, SmallCluster, type SmallMember } from '../support/small-cluster.ts';
 
 async function started(size: number): Promise<SmallCluster> {
-  const cluster = new SmallCluster(size, POLICY);
+  const cluster = new SmallCluster(size, SHORT_LOGS);
   await cluster.startAll();
   return cluster;
 }
@@ -44,7 +42,13 @@ describe('the log', () => {
   );
 
   rule('raft.compactsByCountOnly', 'loses its beginning also when few entries weigh much', async () => {
-    const policy = { keepEntries: 1_000, keepBytes: 20_000, stepEntries: 1_000 };
+    const policy = {
+      ...SHORT_LOGS,
+      keepEntries: 1_000,
+      keepBytes: 20_000,
+      stepEntries: 1_000,
+      stepBytes: 10_000,
+    };
     const cluster = new SmallCluster(1, policy, { textBytes: 2_000 });
     await cluster.startAll();
     await cluster.write(40);

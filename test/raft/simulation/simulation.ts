@@ -68,6 +68,9 @@ export class Simulation {
         keepEntries: this.chance.pick([0, 3, 10]),
         keepBytes: 1024 * 1024,
         stepEntries: this.chance.pick([4, 10, 30]),
+        stepBytes: 64 * 1024,
+        holdEntries: 20,
+        holdBytes: 4 * 1024 * 1024,
       },
     };
     this.#makeMember = (id, initial) =>

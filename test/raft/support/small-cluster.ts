@@ -8,6 +8,16 @@ import { CLUSTER } from './grpc-cluster.ts';
 import { memberOf } from './membership.ts';
 import { StateDisk, TextsState } from './texts-state.ts';
 
+/** Logs so short that a follower soon needs a snapshot. */
+export const SHORT_LOGS: CompactionPolicy = {
+  keepEntries: 5,
+  keepBytes: 1024 * 1024,
+  stepEntries: 10,
+  stepBytes: 1024 * 1024,
+  holdEntries: 1_000,
+  holdBytes: 4 * 1024 * 1024,
+};
+
 export interface SmallMember {
   readonly id: MemberId;
   /** Empty for who joins later. */

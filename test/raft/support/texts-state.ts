@@ -26,6 +26,8 @@ export class StateDisk {
 /** Collects the texts that were applied; only what was flushed or installed survives its process. */
 export class TextsState implements ReplicatedStateMachine {
   readonly snapshots: SnapshotCapability;
+  /** Snapshots that are being read. */
+  open = 0;
   readonly #disk: StateDisk;
   #now: Standing;
 
@@ -67,7 +69,22 @@ export class TextsState implements ReplicatedStateMachine {
 
   #read(): StateSnapshot {
     const { index, term: of, texts } = this.#now;
-    return { index, term: of, chunks: chunksOf(this.#now, texts) };
+    return { index, term: of, chunks: this.#chunksOf(this.#now, texts) };
+  }
+
+  async *#chunksOf(
+    { index, term: of }: Standing,
+    texts: readonly string[],
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    await Promise.resolve();
+    this.open++;
+    try {
+      yield Buffer.from(JSON.stringify([index, of, texts.length]));
+      for (let at = 0; at < texts.length; at += TEXTS_PER_CHUNK)
+        yield Buffer.from(JSON.stringify(texts.slice(at, at + TEXTS_PER_CHUNK)));
+    } finally {
+      this.open--;
+    }
   }
 
   async #prepare(chunks: AsyncIterable<Uint8Array>): Promise<PreparedState> {
@@ -88,14 +105,4 @@ export class TextsState implements ReplicatedStateMachine {
       },
     };
   }
-}
-
-async function* chunksOf(
-  { index, term: of }: Standing,
-  texts: readonly string[],
-): AsyncGenerator<Uint8Array, void, undefined> {
-  await Promise.resolve();
-  yield Buffer.from(JSON.stringify([index, of, texts.length]));
-  for (let at = 0; at < texts.length; at += TEXTS_PER_CHUNK)
-    yield Buffer.from(JSON.stringify(texts.slice(at, at + TEXTS_PER_CHUNK)));
 }
