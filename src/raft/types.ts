@@ -202,7 +202,8 @@ export interface RaftNode {
    * Hands the lead to `to`, or to the voter that is nearest. Meanwhile proposals and reads wait; if it fails,
    * they go on here. Resolves when another leads and has committed an entry of its own.
    *
-   * @throws TidemarkError `NOT_LEADER`, `TRANSFER_FAILED` (this node leads on), `STOPPING`.
+   * @throws TidemarkError `NOT_LEADER`, `TRANSFER_FAILED` (this node leads on, or gave up the lead and knows
+   * of no other leader yet), `STOPPING`.
    */
   transferLeadership(to?: MemberId): Promise<void>;
   /**

@@ -15,6 +15,8 @@ export class Handover {
   readonly #patienceTicks: number;
   #waiting: Waiting | undefined;
   #ticks = 0;
+  /** Another led since the transfer began. */
+  #otherLed = false;
 
   constructor(core: RaftCore, electionTicks: number) {
     this.#core = core;
@@ -33,6 +35,7 @@ export class Handover {
       return Promise.reject(failed(`${whom} answers`));
     }
     this.#ticks = 0;
+    this.#otherLed = false;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
@@ -47,13 +50,12 @@ export class Handover {
   look(): void {
     const { role, transferee } = this.#core;
     if (this.#waiting === undefined) return;
-    if (role !== 'leader' && (this.#othersLead() || this.#ticks >= this.#patienceTicks)) {
-      this.#waiting.resolve();
-    } else if (role === 'leader' && transferee === undefined) {
-      this.#waiting.reject(failed('the other member did not take the lead in time'));
-    } else {
-      return;
-    }
+    this.#otherLed ||= role !== 'leader' && this.#core.leaderId !== undefined;
+    const back = role === 'leader' && transferee === undefined;
+    if (back ? this.#otherLed : role !== 'leader' && this.#othersLead()) this.#waiting.resolve();
+    else if (back) this.#waiting.reject(failed('the other member did not take the lead in time'));
+    else if (role !== 'leader' && this.#ticks >= this.#patienceTicks) this.#waiting.reject(gaveUp());
+    else return;
     this.#waiting = undefined;
   }
 
@@ -71,6 +73,10 @@ export class Handover {
     this.#waiting?.reject(error);
     this.#waiting = undefined;
   }
+}
+
+function gaveUp(): TidemarkError {
+  return failed('this node has given up the lead, and no other has it for sure yet');
 }
 
 function failed(text: string): TidemarkError {
