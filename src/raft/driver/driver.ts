@@ -33,6 +33,7 @@ import type {
 } from '../types.ts';
 import { Applier } from './applier.ts';
 import { Compaction, DEFAULT_COMPACTION } from './compaction.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { Handover } from './handover.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { Outbox } from './outbox.ts';
@@ -46,7 +47,6 @@ import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
 import { DEFAULT_TUNING, INFLIGHT_LIMIT, type DriverTuning } from './tuning.ts';
 import { WriteQueue, type QueuedWrite } from './write-queue.ts';
-import { WriteTimeRing } from './write-times.ts';
 
 export interface DriverParts {
   readonly options: RaftOptions;
@@ -65,12 +65,6 @@ export type CoreView = Omit<RaftCore, 'step' | 'planChange'>;
 
 const ELECTION_MS = LIMITS.raftElectionTicks * LIMITS.raftTickMs;
 
-/**
- * A leader whose disk hangs for this long gives way: its heartbeats would keep everyone waiting for it
- * (hashicorp raft 503). Two whole elections could have been held in that time.
- */
-const DISK_HANG_MS = 4 * ELECTION_MS;
-
 /** A follower that could not answer a read for so long names the leader: the caller asks there. */
 const READ_TICKS = 2 * LIMITS.raftElectionTicks;
 
@@ -88,7 +82,7 @@ export class RaftDriver implements RaftNode {
   readonly #handover: Handover;
   readonly #snapshots: Snapshots | undefined;
   readonly #writes = new WriteQueue();
-  readonly #writeTimes = new WriteTimeRing();
+  readonly #disk: DiskWatch;
   readonly #proposals = new Proposals();
   readonly #reads = new PendingReads();
   readonly #settling = new Settling();
@@ -97,7 +91,6 @@ export class RaftDriver implements RaftNode {
   #state: 'running' | 'stopping' | 'dead' = 'running';
   #turnPlanned = false;
   #writing: Promise<void> | undefined;
-  #writeBeganMs: number | undefined;
 
   constructor(parts: DriverParts) {
     const { options, store, seed, laterTurn } = parts;
@@ -123,6 +116,10 @@ export class RaftDriver implements RaftNode {
         appliedIndex: logIndex(options.stateMachine.appliedIndex),
       },
     );
+    const take = (input: Input): void => {
+      this.#take(input);
+    };
+    this.#disk = new DiskWatch({ core: this.#core, options, take });
     this.#handover = new Handover(this.#core, LIMITS.raftElectionTicks);
     this.#applier = new Applier({
       core: this.#core,
@@ -151,7 +148,7 @@ export class RaftDriver implements RaftNode {
         this.#take({ type: 'stalled' });
       },
       onTick: () => {
-        this.#watchDisk();
+        this.#disk.tick();
         this.#take({ type: 'tick' });
         this.#handover.tick();
         this.#ageReads();
@@ -170,7 +167,7 @@ export class RaftDriver implements RaftNode {
   }
 
   writeTimes(): WriteTimes {
-    return this.#writeTimes.read();
+    return this.#disk.times();
   }
 
   /** For observers: the oracles of the simulator look at the very core that runs. */
@@ -414,18 +411,8 @@ export class RaftDriver implements RaftNode {
     if (this.#core.role !== 'leader') this.#reads.expire(READ_TICKS, () => this.#notLeader());
   }
 
-  #watchDisk(): void {
-    const { clock, log } = this.#options;
-    const hangsMs = this.#writeBeganMs === undefined ? 0 : clock.monotonicMs() - this.#writeBeganMs;
-    if (hangsMs < DISK_HANG_MS || this.#core.role !== 'leader' || mutated('raft.noDiskWatch')) return;
-    log.warn({ hangsMs: Math.round(hangsMs) }, 'the disk hangs: this node gives up the lead');
-    this.#take({ type: 'step-down' });
-  }
-
   async #write(queued: QueuedWrite): Promise<void> {
-    const { clock } = this.#options;
-    const beganMs = clock.monotonicMs();
-    this.#writeBeganMs = beganMs;
+    this.#disk.began();
     const detail = { member: String(this.#options.memberId), role: this.#core.role };
     try {
       await failpoint('raft.beforePersist', detail);
@@ -437,8 +424,7 @@ export class RaftDriver implements RaftNode {
         return;
       }
     }
-    this.#writeBeganMs = undefined;
-    this.#writeTimes.add(clock.monotonicMs() - beganMs);
+    this.#disk.ended();
     for (const resolve of queued.waiting) resolve();
     if (this.#state !== 'running') return;
     this.#writes.complete();

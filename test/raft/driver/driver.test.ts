@@ -131,6 +131,29 @@ describe('the disk', () => {
   );
 });
 
+describe('a leader whose disk hangs', () => {
+  rule('raft.noDiskWatch', 'hands over before a silent one would be replaced', async () => {
+    const { simulation, leader, driver } = await led(3);
+    leader.diskMs = 60_000;
+    const proposal = watch(driver.propose(bytes('a')));
+    const others = simulation.members.filter((one) => one !== leader);
+    const another = (): boolean => others.some(({ running }) => running?.driver.status().leading === true);
+    await simulation.until(1_600, 'another leader', another);
+    expect(proposal.result).toEqual(code('OUTCOME_UNKNOWN'));
+  });
+
+  test('keeps the lead where all disks are slow', async () => {
+    const { simulation, leader, driver } = await led(3);
+    const { term } = driver.core;
+    for (const member of simulation.members) member.diskMs = 800;
+    for (let at = 0; at < 20; at++) {
+      watch(driver.propose(bytes(`slow ${at}`)));
+      await simulation.advance(1_000);
+    }
+    expect([simulation.leader(), driver.core.term]).toEqual([leader, term]);
+  });
+});
+
 test('a node that stops refuses what is new and says what is unknown', async () => {
   const { simulation, driver } = await led(1);
   await simulation.advance(100);
