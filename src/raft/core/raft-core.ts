@@ -110,11 +110,6 @@ export class RaftCore {
     return this.#s.log.base.index;
   }
 
-  /** Tells whether this follower waits for a snapshot of this leader. */
-  needsSnapshot(id: MemberId): boolean {
-    return this.#s.progress.get(id)?.state === 'snapshot';
-  }
-
   /** What a leader knows of the other members; nothing on others. */
   get followers(): readonly FollowerView[] {
     const { progress } = this.#s;

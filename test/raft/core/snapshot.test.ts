@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Message } from '../../../src/raft/core/index.ts';
 import { rule } from '../../support/rule.ts';
 import { configurationOf } from '../support/membership.ts';
-import { I, M, T, TestCore, accepted, append, entriesOf, sent } from './harness.ts';
+import { I, T, TestCore, accepted, append, entriesOf, sent } from './harness.ts';
 
 const members = configurationOf({ index: 1, voters: [1, 2, 3, 4] });
 const piece = (lastIndex: number, lastTerm = 1): Message => ({
@@ -51,14 +51,15 @@ describe('a compacted log', () => {
       hintIndex: I(1),
       hintTerm: T(1),
     };
+    const stateOf3 = () => core.core.followers.find(({ id }) => id === 3)?.state;
     expect(core.receive(3, refusal).snapshots).toEqual([{ to: 3, term: 2, match: 0 }]);
     const more = core.step({ type: 'propose', data: [Buffer.from('a')] });
     expect(sent(more).map(([to]) => to)).toEqual([2]);
-    expect(core.core.needsSnapshot(M(3))).toBe(true);
+    expect(stateOf3()).toBe('snapshot');
     expect(sent(core.receive(3, accepted(2, 4))).map(([to, { type }]) => [to, type])).toEqual([
       [3, 'append'],
     ]);
-    expect(core.core.needsSnapshot(M(3))).toBe(false);
+    expect(stateOf3()).toBe('replicate');
   });
 });
 
