@@ -1,6 +1,6 @@
 /** Writes a snapshot file: complete and checked under its name, or not there. */
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { link, open, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TidemarkError, failpoint, isTidemarkError } from '../base/index.ts';
 import { SnapshotParser } from './snapshot-parser.ts';
@@ -33,11 +33,23 @@ export async function writeSnapshotFile(
     } finally {
       await file.close();
     }
-    await onDisk(path, rename(unfinished, path));
-    await onDisk(path, syncFolder(dirname(path)));
+    await name(unfinished, path);
     return written;
-  } catch (error) {
+  } finally {
     await rm(unfinished, { force: true });
+  }
+}
+
+/** By a link, which unlike a rename fails when another has made a file of that name meanwhile. */
+async function name(unfinished: string, path: string): Promise<void> {
+  await link(unfinished, path).catch((error: unknown) => {
+    throw hasCode(error, 'EEXIST') ? alreadyThere(path) : notWritten(path, error);
+  });
+  try {
+    await onDisk(path, failpoint('backup.beforeFolderSync'));
+    await onDisk(path, syncFolder(dirname(path)));
+  } catch (error) {
+    await rm(path, { force: true });
     throw error;
   }
 }
@@ -63,8 +75,11 @@ async function refuseExisting(path: string): Promise<void> {
     () => true,
     () => false,
   );
-  if (!found) return;
-  throw new TidemarkError('FILE_EXISTS', `${path} is there already`, {
+  if (found) throw alreadyThere(path);
+}
+
+function alreadyThere(path: string): TidemarkError {
+  return new TidemarkError('FILE_EXISTS', `${path} is there already`, {
     next: 'Name a file that does not exist: a backup is never overwritten.',
   });
 }
@@ -82,10 +97,20 @@ async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (isTidemarkError(error)) throw error;
-    throw new TidemarkError('STORAGE_FAILED', `${path} cannot be written: ${String(error)}`, {
-      next: 'Look at the free space and the rights of its folder. Nothing was left there.',
-      cause: error,
-    });
+    throw notWritten(path, error);
   }
+}
+
+function notWritten(path: string, error: unknown): TidemarkError {
+  if (isTidemarkError(error)) return error;
+  return new TidemarkError('STORAGE_FAILED', `${path} cannot be written: ${String(error)}`, {
+    next:
+      'Look at the free space and the rights of its folder, which must be on a file system with hard links. ' +
+      'Nothing was left there.',
+    cause: error,
+  });
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -15,6 +15,7 @@ export const FAILPOINTS = [
   'executor.beforeMergeCommit',
   'executor.afterCommitBeforeReport',
   'backup.beforeWrite',
+  'backup.beforeFolderSync',
   'backup.beforeIdentity',
 ] as const;
 export type FailpointName = (typeof FAILPOINTS)[number];

@@ -24,13 +24,16 @@ export async function fillFolder(
   const lock = await takeLock(path);
   const [logPath = '', statePath = ''] = PARTS.map((name) => join(path, name));
   try {
+    // Until here what is there may be somebody's; from the mark on it is ours.
     refuseFull(path, await contentsOf(path));
-    await onDisk(path, mark(path));
-    await writeIdentity(path, await fill({ path, logPath, statePath }));
-    await onDisk(path, rm(join(path, RESTORING_FILE)));
-  } catch (error) {
-    if (!(await contentsOf(path)).includes(IDENTITY_FILE)) await onDisk(path, clear(path));
-    throw error;
+    try {
+      await onDisk(path, mark(path));
+      await writeIdentity(path, await fill({ path, logPath, statePath }));
+      await onDisk(path, rm(join(path, RESTORING_FILE)));
+    } catch (error) {
+      await onDisk(path, clear(path));
+      throw error;
+    }
   } finally {
     await lock.close();
   }
@@ -57,12 +60,19 @@ function refuseFull(path: string, found: readonly string[]): void {
 async function mark(path: string): Promise<void> {
   await writeFile(join(path, RESTORING_FILE), '');
   await syncFolder(path);
-  for (const name of PARTS) await rm(join(path, name), { recursive: true, force: true });
+  await removeParts(path);
 }
 
+/** The mark goes last: a folder that is not empty then is still half-made. */
 async function clear(path: string): Promise<void> {
-  for (const name of PARTS) await rm(join(path, name), { recursive: true, force: true });
+  await removeParts(path);
   await rm(join(path, RESTORING_FILE), { force: true });
+}
+
+async function removeParts(path: string): Promise<void> {
+  for (const name of [IDENTITY_FILE, `${IDENTITY_FILE}.new`, ...PARTS]) {
+    await rm(join(path, name), { recursive: true, force: true });
+  }
 }
 
 async function onDisk(path: string, work: Promise<void>): Promise<void> {

@@ -31,6 +31,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   disarmFailpoint('backup.beforeWrite');
+  disarmFailpoint('backup.beforeFolderSync');
   await rm(folder, { recursive: true });
 });
 
@@ -131,6 +132,25 @@ describe('writing one', () => {
     await expect(writeSnapshotFile(away, streamed([whole]))).rejects.toMatchObject({
       code: 'STORAGE_FAILED',
     });
+  });
+});
+
+describe('naming one', () => {
+  it('two that are saved at once: one has the name, the other is told', async () => {
+    const whole = await bytesOf();
+    const path = join(folder, 'saved');
+    const both = await Promise.allSettled([1, 2].map(() => writeSnapshotFile(path, streamed([whole]))));
+    const failed = both.flatMap((one) => (one.status === 'rejected' ? [one.reason as TidemarkError] : []));
+    expect(failed.map(({ code }) => code)).toEqual(['FILE_EXISTS']);
+    expect(await readdir(folder)).toEqual(['saved']);
+    expect(await readFile(path)).toEqual(whole);
+  });
+
+  it('leaves nothing behind when its folder cannot be synced', async () => {
+    armFailpoint({ name: 'backup.beforeFolderSync', action: 'error' });
+    const saved = writeSnapshotFile(join(folder, 'saved'), streamed([await bytesOf()]));
+    await expect(saved).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
+    expect(await readdir(folder)).toEqual([]);
   });
 });
 
