@@ -167,7 +167,11 @@ class CoordinatorProcess implements RunningCoordinator {
         if (this.#transport !== undefined) this.#transport.service.frames(call, callback);
         else callback(toServiceError(notInitialised()));
       },
-      admit: unary((request) => initialiser.admit(request)),
+      admit: unary((request, call) =>
+        initialiser.admit(request, (member) => {
+          this.#options.credentials.peer.checkCaller(call, member);
+        }),
+      ),
       join: unary((request) => initialiser.join(request)),
       digests: unary((request) => {
         const { identity, digests } = this.#cluster();

@@ -75,21 +75,20 @@ function closeServer(server: Server, graceMs: number): Promise<void> {
 
 /** Makes a unary handler of an async function: what it throws is answered as a coded error. */
 export function unary<Request, Reply>(
-  handle: (request: Request) => Promise<Reply> | Reply,
+  handle: (request: Request, call: ServerUnaryCall<Request, Reply>) => Promise<Reply> | Reply,
 ): (call: ServerUnaryCall<Request, Reply>, callback: sendUnaryData<Reply>) => void {
   return (call, callback) => {
-    void answer(call.request, handle, callback);
+    void answer(() => handle(call.request, call), callback);
   };
 }
 
-async function answer<Request, Reply>(
-  request: Request,
-  handle: (request: Request) => Promise<Reply> | Reply,
+async function answer<Reply>(
+  handle: () => Promise<Reply> | Reply,
   callback: sendUnaryData<Reply>,
 ): Promise<void> {
   let reply: Reply;
   try {
-    reply = await handle(request);
+    reply = await handle();
   } catch (error) {
     callback(toServiceError(codedOrThrow(error)));
     return;

@@ -7,7 +7,15 @@
  * identity never starts consensus and so never votes. Later members join (join.ts).
  */
 import { randomBytes } from 'node:crypto';
-import { TidemarkError, clusterId, isTidemarkError, memberId, must, mutated } from '../base/index.ts';
+import {
+  TidemarkError,
+  clusterId,
+  isTidemarkError,
+  memberId,
+  must,
+  mutated,
+  type MemberId,
+} from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { Member } from '../raft/index.ts';
 import type { AdmitReply, AdmitRequest, Credentials, InitReply, InitRequest } from '../wire/index.ts';
@@ -33,6 +41,8 @@ export interface InitialiserOptions {
   readonly begin: (identity: Identity) => Promise<void>;
 }
 
+type CheckCaller = (member: MemberId) => void;
+
 export interface Initialiser {
   /**
    * @throws TidemarkError `ALREADY_INITIALIZED`, `BAD_REQUEST`, `MEMBER_MISMATCH`,
@@ -40,10 +50,11 @@ export interface Initialiser {
    */
   init(request: InitRequest): Promise<InitReply>;
   /**
-   * @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`,
+   * @param checkCaller throws unless the call comes from that member, which must be the one that runs the init
+   * @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`, `UNAUTHORIZED`,
    * `MEMBERSHIP_CHANGE_PENDING` while an init or another admission runs here.
    */
-  admit(request: AdmitRequest): Promise<AdmitReply>;
+  admit(request: AdmitRequest, checkCaller: CheckCaller): Promise<AdmitReply>;
   /** @throws TidemarkError as {@link admit}. */
   join(request: JoinRequest): Promise<JoinReply>;
 }
@@ -53,7 +64,7 @@ export function createInitialiser(options: InitialiserOptions): Initialiser {
   const changing = oneAtATime('an init or an admission');
   return {
     init: (request) => asking(() => init(options, request, changing)),
-    admit: (request) => changing(() => admit(options, request)),
+    admit: (request, checkCaller) => changing(() => admit(options, request, checkCaller)),
     join: (request) => changing(() => joinCluster(options, request)),
   };
 }
@@ -147,9 +158,14 @@ async function becomeMember(options: InitialiserOptions, plan: Identity): Promis
   await options.begin(plan);
 }
 
-async function admit(options: InitialiserOptions, request: AdmitRequest): Promise<AdmitReply> {
+async function admit(
+  options: InitialiserOptions,
+  request: AdmitRequest,
+  checkCaller: CheckCaller,
+): Promise<AdmitReply> {
   checkFormat(request.format, INIT_FORMAT, 'the admit request');
   const identity = readAdmission(request);
+  if (!mutated('coordinator.admitsForAnyone')) checkCaller(firstOf(identity.members).id);
   checkAddresses(identity, options.own());
   const existing = options.identity();
   if (existing !== undefined) {

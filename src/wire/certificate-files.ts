@@ -1,21 +1,13 @@
 /**
  * Certificate, key and authority of one side, read from files and read again while the process runs: a
- * renewed certificate is used by the connections that are made after it. A pair that does not fit together
- * (half written, or wrong) never replaces one that works.
+ * renewed certificate is used by the connections that are made after it. Files that do not fit together (half
+ * written, or wrong) or are not in date never replace what works.
  */
-import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { experimental } from '@grpc/grpc-js';
 import { TidemarkError, isTidemarkError } from '../base/index.ts';
-
-/** Paths of PEM files. */
-export interface CertificatePaths {
-  /** Who signs the certificates of the other side. */
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
+import { checkCertificate, type CertificateContents, type CertificatePaths } from './certificate-check.ts';
 
 export interface CertificateFilesOptions {
   readonly paths: CertificatePaths;
@@ -23,12 +15,6 @@ export interface CertificateFilesOptions {
   readonly onProblem: (error: TidemarkError) => void;
   /** @default REFRESH_MS */
   readonly refreshMs?: number | undefined;
-}
-
-interface Contents {
-  readonly ca: Buffer;
-  readonly cert: Buffer;
-  readonly key: Buffer;
 }
 
 type CaListener = experimental.CaCertificateUpdateListener;
@@ -40,18 +26,19 @@ export class CertificateFiles implements experimental.CertificateProvider {
   readonly #options: CertificateFilesOptions;
   readonly #ca = new Set<CaListener>();
   readonly #identity = new Set<IdentityListener>();
-  #contents: Contents;
+  #contents: CertificateContents;
   #timer: NodeJS.Timeout | undefined;
   #problem = '';
 
   /** @throws TidemarkError `FILE_UNREADABLE`, `CERTIFICATE_INVALID`. */
   constructor(options: CertificateFilesOptions) {
     this.#options = options;
-    this.#contents = checked(options.paths, {
+    const contents = {
       ca: readNow(options.paths.ca),
       cert: readNow(options.paths.cert),
       key: readNow(options.paths.key),
-    });
+    };
+    this.#contents = checkCertificate(options.paths, contents, Date.now());
   }
 
   addCaCertificateListener(listener: CaListener): void {
@@ -96,7 +83,7 @@ export class CertificateFiles implements experimental.CertificateProvider {
   async #refresh(): Promise<void> {
     const { paths, onProblem } = this.#options;
     try {
-      const found: Contents = {
+      const found: CertificateContents = {
         ca: await read(paths.ca),
         cert: await read(paths.cert),
         key: await read(paths.key),
@@ -104,7 +91,7 @@ export class CertificateFiles implements experimental.CertificateProvider {
       const { ca, cert, key } = this.#contents;
       this.#problem = '';
       if (found.ca.equals(ca) && found.cert.equals(cert) && found.key.equals(key)) return;
-      this.#contents = checked(paths, found);
+      this.#contents = checkCertificate(paths, found, Date.now());
     } catch (error) {
       if (!isTidemarkError(error)) throw error;
       if (error.message !== this.#problem) onProblem(error);
@@ -147,36 +134,4 @@ function unreadable(path: string, cause: unknown): TidemarkError {
     next: 'Correct the path, or make a development set with: tidemark certs create --out FOLDER',
     cause,
   });
-}
-
-/** Refuses what would fail at every connection: another key, no certificate, one that is over. */
-function checked(paths: CertificatePaths, contents: Contents): Contents {
-  const authority = certificateIn(paths.ca, contents.ca);
-  const own = certificateIn(paths.cert, contents.cert);
-  for (const [path, { validTo }] of [[paths.ca, authority] as const, [paths.cert, own] as const]) {
-    if (Date.parse(validTo) > Date.now()) continue;
-    throw invalid(`${path} was valid until ${validTo}`, 'Renew the certificate.');
-  }
-  let fits: boolean;
-  try {
-    fits = own.checkPrivateKey(createPrivateKey(contents.key));
-  } catch (cause) {
-    throw invalid(`${paths.key} holds no private key`, 'Give the key in PEM, without a passphrase.', cause);
-  }
-  if (!fits) {
-    throw invalid(`${paths.key} is not the key of ${paths.cert}`, 'Give a certificate and its own key.');
-  }
-  return contents;
-}
-
-function certificateIn(path: string, pem: Buffer): X509Certificate {
-  try {
-    return new X509Certificate(pem);
-  } catch (cause) {
-    throw invalid(`${path} holds no certificate`, 'Give a certificate in PEM.', cause);
-  }
-}
-
-function invalid(message: string, next: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('CERTIFICATE_INVALID', message, { next, cause });
 }

@@ -6,7 +6,8 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { ChannelCredentials, ServerCredentials, experimental } from '@grpc/grpc-js';
 import { TidemarkError, memberUri } from '../base/index.ts';
-import { CertificateFiles, type CertificatePaths } from './certificate-files.ts';
+import type { CertificatePaths } from './certificate-check.ts';
+import { CertificateFiles } from './certificate-files.ts';
 
 /** One authority: what its server side presents and what its dialling side presents. */
 export interface LinkCredentials {

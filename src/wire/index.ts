@@ -111,7 +111,7 @@ export {
   type PeerCredentials,
   type TlsOptions,
 } from './credentials.ts';
-export type { CertificatePaths } from './certificate-files.ts';
+export type { CertificatePaths } from './certificate-check.ts';
 export { CHANNEL_OPTIONS } from './channel-options.ts';
 export { LEADER_KEY, fromServiceError, isServiceError, toServiceError } from './service-error.ts';
 export { guardDownload } from './guarded-download.ts';
