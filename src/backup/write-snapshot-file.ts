@@ -105,7 +105,7 @@ function notWritten(path: string, error: unknown): TidemarkError {
   if (isTidemarkError(error)) return error;
   return new TidemarkError('STORAGE_FAILED', `${path} cannot be written: ${String(error)}`, {
     next:
-      'Look at the free space and the rights of its folder, which must be on a file system with hard links. ' +
+      'Look at the free space and the rights of its folder, whose file system must have hard links. ' +
       'Nothing was left there.',
     cause: error,
   });

@@ -50,7 +50,7 @@ export interface Initialiser {
    */
   init(request: InitRequest): Promise<InitReply>;
   /**
-   * @param checkCaller throws unless the call comes from that member, which must be the one that runs the init
+   * @param checkCaller throws unless the call comes from that member: the one that runs the init
    * @throws TidemarkError `ALREADY_INITIALIZED`, `MEMBER_MISMATCH`, `BAD_REQUEST`, `UNAUTHORIZED`,
    * `MEMBERSHIP_CHANGE_PENDING` while an init or another admission runs here.
    */

@@ -41,7 +41,7 @@ describe('a certificate', () => {
     for (const authorities of [[other], [old, other]]) {
       expect(() => {
         check(authorities);
-      }).toThrow(refused(/not signed by an authority/) as Error);
+      }).toThrow(refused(/not signed by an authority/));
     }
   });
 
@@ -55,7 +55,7 @@ describe('a certificate', () => {
     for (const { of, own, text } of wrong) {
       expect(() => {
         check(of, own);
-      }).toThrow(refused(text) as Error);
+      }).toThrow(refused(text));
     }
   });
 
@@ -64,6 +64,6 @@ describe('a certificate', () => {
     check([other], own, current.certificate);
     expect(() => {
       check([old, current], own, old.certificate);
-    }).toThrow(refused(/not signed/) as Error);
+    }).toThrow(refused(/not signed/));
   });
 });
