@@ -102,7 +102,13 @@ export async function startClusterNode(options: ClusterNodeOptions): Promise<Clu
 /** Begins at once, in a thread of its own: the log is read beside it. */
 async function openState({ identity, folder, clock, log }: ClusterNodeOptions): Promise<StateMachine> {
   const beganMs = clock.monotonicMs();
-  const state = await openStateMachine({ folder: folder.statePath, clusterId: identity.clusterId });
+  const state = await openStateMachine({
+    folder: folder.statePath,
+    clusterId: identity.clusterId,
+    onCut: (cut) => {
+      log.warn({ cut }, 'the newest writes of the state were not whole: they are applied again from the log');
+    },
+  });
   const ms = Math.round(clock.monotonicMs() - beganMs);
   log.info({ appliedIndex: state.appliedIndex, keys: state.view().keyValues.size, ms }, 'the state was read');
   return state;

@@ -25,7 +25,7 @@ export function checkLevelFolder(folder: string): void {
   const files = filesOfFolder(folder);
   const memory = new FileMemory();
   for (const table of files?.tables ?? []) readTable(folder, table, memory);
-  for (const log of files?.logs ?? []) readLog(folder, log);
+  for (const log of files?.logs ?? []) checkLog(folder, log);
 }
 
 /** @throws TidemarkError as {@link checkLevelFolder}; undefined if the folder holds no database. */
@@ -62,10 +62,9 @@ export function readTable(
   return { file, blocks: within(name, () => checkTable(file)) };
 }
 
-/** Returns the records of a write-ahead log, checked. */
-export function readLog(folder: string, name: string): readonly Buffer[] {
+function checkLog(folder: string, name: string): void {
   const log = contentOf(folder, name);
-  return log === undefined ? [] : within(name, () => readRecords(log));
+  if (log !== undefined) within(name, () => readRecords(log));
 }
 
 /** Memory that one file after the other is read into: hundreds of them would be garbage for long. */

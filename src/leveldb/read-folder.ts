@@ -2,21 +2,30 @@
  * Reads a closed database from its files, checking each of them on the way. It takes a third of the time of
  * LevelDB's own iterator, which makes an object for each row, after a check that has read all files already.
  */
-import { FileMemory, filesOfFolder, readLog, readTable } from './check-folder.ts';
+import { FileMemory, filesOfFolder, readTable } from './check-folder.ts';
+import { readLogsUpToBreak } from './log-end.ts';
 import { compareShort, copyShort } from './short-bytes.ts';
 import { LogRun, TableRun, type RowInFile, type Run } from './runs.ts';
 import type { TableInUse } from './version-edits.ts';
 
+/** What was found in a folder beside its rows. */
+export interface FolderRead {
+  /** Where and why the end of its write-ahead logs was cut off. */
+  readonly cut: string | undefined;
+}
+
 /**
- * Calls `visit` with every live row in key order; it is good for the time of the call. False if
- * there is no database. Nothing else may write in the folder meanwhile.
+ * Calls `visit` with every live row in key order; it is good for the time of the call. Undefined if there is
+ * no database. Nothing else may write in the folder meanwhile. Write-ahead logs are read, and cut, up to the
+ * first write that is damaged or missing: what the rows come to is for the caller to check.
  * @throws TidemarkError `DATA_CORRUPT` naming the file, `STORAGE_FAILED`: rows that were visited are to be
  * forgotten.
  */
-export function readLevelFolder(folder: string, visit: (row: RowInFile) => void): boolean {
+export function readLevelFolder(folder: string, visit: (row: RowInFile) => void): FolderRead | undefined {
   const files = filesOfFolder(folder);
-  if (files === undefined) return false;
-  const runs: Run[] = [new LogRun(files.logs.flatMap((log) => readLog(folder, log)))];
+  if (files === undefined) return undefined;
+  const { batches, cut } = readLogsUpToBreak(folder, files.logs);
+  const runs: Run[] = [new LogRun(batches)];
   for (const tables of sortedRuns(files.tables)) {
     const memory = new FileMemory();
     runs.push(new TableRun(tables.map((table) => () => readTable(folder, table, memory))));
@@ -25,7 +34,7 @@ export function readLevelFolder(folder: string, visit: (row: RowInFile) => void)
     runs.filter((run) => run.next()),
     visit,
   );
-  return true;
+  return { cut };
 }
 
 /** Each table of level 0 is a run of its own; those of any other level follow each other. */

@@ -20,16 +20,27 @@ interface Piece {
   readonly next: number;
 }
 
+/** A record, and where the next one begins. */
+export interface RecordInFile {
+  readonly data: Buffer;
+  readonly end: number;
+}
+
 /** Returns the records of a file. @throws TidemarkError `DATA_CORRUPT` for damage before the end. */
 export function readRecords(file: Buffer): readonly Buffer[] {
-  const records: Buffer[] = [];
+  return Array.from(recordsOf(file), ({ data }) => data);
+}
+
+/** Reads record by record. @throws TidemarkError `DATA_CORRUPT` for damage before the end. */
+export function* recordsOf(file: Buffer): Generator<RecordInFile, void, undefined> {
   let open: Buffer[] = [];
   for (let piece = pieceAt(file, 0); piece !== undefined; piece = pieceAt(file, piece.next)) {
     if (piece.kind === KIND_FULL || piece.kind === KIND_FIRST) open = [];
     open.push(piece.data);
-    if (piece.kind === KIND_FULL || piece.kind === KIND_LAST) records.push(Buffer.concat(open));
+    if (piece.kind !== KIND_FULL && piece.kind !== KIND_LAST) continue;
+    yield { data: open.length === 1 ? piece.data : Buffer.concat(open), end: piece.next };
+    open = [];
   }
-  return records;
 }
 
 /**

@@ -1,11 +1,11 @@
 /**
  * The state's database: one LevelDB folder, written by one chained, atomic batch per applied group.
  *
- * Batches are not synced. What a power loss takes is the end of the database's own log, so what remains is
- * the state of an earlier group, and the Raft log, which is synced and reaches further, is applied again from
- * there. LevelDB does not check its checksums: before each open its files are compared with them, as those of
- * the log are. Each row carries a checksum of its own, and the digest in the head row shows a row that
- * vanished or came back.
+ * Batches are not synced. A power loss leaves the end of the database's own log in any shape: it is cut off
+ * where it is no longer whole, so what remains is the state of an earlier group, and the Raft log, which is
+ * synced and reaches further, is applied again from there. LevelDB does not check its checksums: before each
+ * open its files are compared with them, as those of the log are. Each row carries a checksum of its own, and
+ * the digest in the head row shows a row that vanished or came back.
  */
 import { assert, mutated, TidemarkError } from '../base/index.ts';
 import type { ClusterId } from '../base/index.ts';
@@ -32,6 +32,8 @@ export interface StateStoreOptions {
   /** The state's own folder; one process at a time. */
   readonly folder: string;
   readonly clusterId: ClusterId;
+  /** Hears where and why the newest writes were cut off, as after a loss of power: the log has them. */
+  readonly onCut?: (what: string) => void;
   /** @default LevelDB */
   readonly openDatabase?: OpenDatabase;
 }
@@ -72,6 +74,7 @@ export class StateStore {
   static async open(options: StateStoreOptions): Promise<OpenedState> {
     const { folder, clusterId, openDatabase = openLevelDatabase } = options;
     const { db, fresh, parts } = await openDatabase(folder);
+    if (parts?.cut !== undefined) options.onCut?.(parts.cut);
     try {
       if (fresh) {
         return { store: new StateStore(db, await writeFirstHead(db, clusterId)), state: new MemoryState() };

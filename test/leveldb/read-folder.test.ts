@@ -70,9 +70,9 @@ describe('rows read from the files of a database', () => {
   it('are none where there is no database', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-level-'));
     folders.push(folder);
-    expect(readLevelFolder(folder, () => undefined)).toBe(false);
+    expect(readLevelFolder(folder, () => undefined)).toBeUndefined();
     for (const name of ['LOCK', 'MANIFEST-000001', '000001.dbtmp']) await writeFile(join(folder, name), '');
-    expect(readLevelFolder(folder, () => undefined)).toBe(false);
+    expect(readLevelFolder(folder, () => undefined)).toBeUndefined();
   });
 });
 

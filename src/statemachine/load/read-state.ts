@@ -20,6 +20,8 @@ export interface StateParts {
   readonly keyValues: KeyValueParts | undefined;
   /** Rows of all other tables, not checked yet, the head among them. */
   readonly rows: readonly RowBytes[];
+  /** Where and why the newest writes were cut off; undefined if they were not. */
+  readonly cut?: string | undefined;
 }
 
 /**
@@ -31,7 +33,7 @@ export function readState(folder: string): StateParts | undefined {
   const rows: RowBytes[] = [];
   let place: Place = '';
   let visited = 0;
-  readLevelFolder(folder, (row) => {
+  const found = readLevelFolder(folder, (row) => {
     visited++;
     const { key, keyBytes, file, valueAt, valueEnd } = row;
     if (keyBytes === HEAD.length && beginsWith(row, HEAD, 0)) {
@@ -47,7 +49,7 @@ export function readState(folder: string): StateParts | undefined {
     else
       rows.push([key.toString('utf8', keyAt, keyBytes), Uint8Array.from(file.subarray(valueAt, valueEnd))]);
   });
-  return visited === 0 ? undefined : { keyValues: keyValues.parts(), rows };
+  return visited === 0 ? undefined : { keyValues: keyValues.parts(), rows, cut: found?.cut };
 }
 
 function beginsWith({ key, keyBytes }: RowInFile, text: Uint8Array, at: number): boolean {
