@@ -55,6 +55,8 @@ export const MUTATIONS = [
   'raft.heldLogUnbounded',
   'raft.silentFollowersHold',
   'raft.snapshotOfOtherTerm',
+  'raft.lostStateCampaigns',
+  'raft.lostStateTakesEntries',
   'raft.snapshotNotPaced',
   'raft.repeatedSnapshotsUnnoticed',
   'raft.snapshotUnpaced',

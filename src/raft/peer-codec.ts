@@ -37,6 +37,7 @@ const KINDS = {
   'read-request': 12,
   'read-answer': 13,
   removed: 14,
+  'state-lost': 15,
 } as const satisfies Record<Message['type'], number>;
 
 const NAMES = new Map<unknown, Message['type']>(
@@ -87,6 +88,8 @@ function toList(message: Message): readonly Item[] {
     }
     case 'snapshot-reply':
       return [...head, message.stream, message.offset];
+    case 'state-lost':
+      return [...head, message.index];
     case 'read-request':
       return [...head, message.start, message.id];
     case 'read-answer':
@@ -140,6 +143,8 @@ function fromList(value: unknown): Message {
       };
     case 'snapshot-reply':
       return { type, term, stream: fields.number(), offset: fields.number() };
+    case 'state-lost':
+      return { type, term, index: fields.index() };
     case 'read-request':
       return { type, term, start: fields.number(), id: fields.number() };
     case 'read-answer':

@@ -63,7 +63,9 @@ export function checkRow(fullKey: string, bytes: Uint8Array): Readonly<Hash64> {
 
 export function damagedRow(name: string): TidemarkError {
   return new TidemarkError('DATA_CORRUPT', `state row ${name}: its checksum does not match`, {
-    next: 'Stop this coordinator, empty its state folder, and start it again: the log is applied anew.',
+    next:
+      'Stop this coordinator, empty its state folder, and start it again: the state is made anew of its ' +
+      'log, or fetched from the other members.',
   });
 }
 

@@ -46,6 +46,6 @@ export async function* scrubState(
   throw new TidemarkError('DATA_CORRUPT', `the state's rows sum to ${sum.text}, its head says ${digest}`, {
     next:
       'Look at memory and disk of this machine. Then empty the state folder and start this coordinator ' +
-      'again: a log that is whole is applied anew.',
+      'again: the state is made anew of its log, or fetched from the other members.',
   });
 }

@@ -100,8 +100,8 @@ async function loadParts(folder: string): Promise<StateParts | undefined> {
 export function damagedState(folder: string, what: string, cause?: unknown): TidemarkError {
   return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
     next:
-      'Stop this coordinator, empty its state folder, and start it again: ' +
-      'a log that is whole is applied anew.',
+      'Stop this coordinator, empty its state folder, and start it again: the state is made anew of its ' +
+      'log, or fetched from the other members.',
     cause,
   });
 }

@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, test } from 'vitest';
 import { isTidemarkError, logIndex, memberId, must, term } from '../../src/base/index.ts';
 import { openDataFolder } from '../../src/coordinator/data-folder.ts';
-import { writeIdentity } from '../../src/coordinator/identity.ts';
+import { readIdentity, writeIdentity } from '../../src/coordinator/identity.ts';
+import { initialConfiguration } from '../../src/raft/configuration.ts';
 import { makeEntry } from '../../src/raft/entry.ts';
 import {
   openFileWitness,
@@ -18,6 +19,8 @@ import {
   type LogStore,
 } from '../../src/raft/log-store/index.ts';
 import { openStateMachine } from '../../src/statemachine/index.ts';
+import type { StatusReply } from '../../src/wire/index.ts';
+import { eventually } from '../support/eventually.ts';
 import { CLUSTER, applyRest } from '../statemachine/support/folder.ts';
 import { Random, randomHistory } from '../statemachine/support/history.ts';
 import { TestCluster } from './cluster-harness.ts';
@@ -218,6 +221,22 @@ it('places at random are noticed or harmless [R29]', { timeout: 10_000 + TRIALS 
   expect(noticed).toBeGreaterThan(TRIALS / 2);
 });
 
+/** Has a stopped member's log begin where its state stands. */
+async function forgetApplied(folder: string): Promise<void> {
+  const { clusterId, memberId: id, members } = must(await readIdentity(folder), 'an identity');
+  const state = await openStateMachine({ folder: join(folder, 'state'), clusterId });
+  const index = logIndex(state.appliedIndex);
+  await state.close();
+  const place = { clusterId, memberId: id, folder: join(folder, 'log') };
+  const kv = await openLevelKeyValue(place.folder);
+  const witness = await openFileWitness(place.folder);
+  const log = await openLogStore(kv, witness, { ...place, mustExist: true, sync: true });
+  const configuration = log.latestConfiguration(initialConfiguration(members));
+  const compactTo = { index, term: must(log.termAt(index), 'its term'), configuration };
+  await log.write({ hardState: undefined, log: undefined, compactTo });
+  await log.close();
+}
+
 describe('a member that has run', () => {
   let cluster: TestCluster | undefined;
   afterEach(() => cluster?.stop());
@@ -231,6 +250,27 @@ describe('a member that has run', () => {
       code: 'DATA_CORRUPT',
       message: expect.stringContaining('what this member voted is not known'),
     });
+  });
+
+  test('whose state folder was emptied gets the state from the others', { timeout: 30_000 }, async () => {
+    cluster = await TestCluster.formed(3);
+    const client = cluster.client();
+    const put = (from: number) =>
+      Promise.all(Array.from({ length: 20 }, (_, n) => client.kv.put(`k${from + n}`, `${from + n}`)));
+    await put(0);
+    const at = ((await cluster.leader()) + 1) % 3;
+    const { dataFolder } = must(cluster.slots[at], 'a slot');
+    const statuses = (): StatusReply[] => [0, 1, 2].map((n) => must(cluster, 'a cluster').at(n).status());
+    const agree = (): boolean => new Set(statuses().map(({ appliedIndex }) => appliedIndex)).size === 1;
+    await eventually(agree, { withinMs: 5_000 });
+    await cluster.stopOne(at);
+    await forgetApplied(dataFolder);
+    await rm(join(dataFolder, 'state'), { recursive: true });
+    await cluster.startOne(at);
+    await put(20);
+    await eventually(agree, { withinMs: 10_000 });
+    expect(new Set(statuses().map(({ digest }) => digest)).size).toBe(1);
+    expect(cluster.fatal).toEqual([]);
   });
 
   test(

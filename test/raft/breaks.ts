@@ -115,7 +115,7 @@ export const BREAKS: readonly RequirementBreak[] = [
     'if (store.lastIndex >= 0) return;',
   ),
   by(41, 'raft.installKeepsConflict'),
-  follower(42, 'if (message.lastIndex <= s.commit)', 'if (message.lastIndex < 0)'),
+  follower(42, 'if (needsState(s, message.lastIndex))', 'if (message.lastIndex >= 0)'),
   passage('src/raft/driver/snapshots.ts')(43, 'target = Math.min(target, lastIndex ?? 0);', ''),
   by(43, 'raft.repeatedSnapshotsUnnoticed'),
   passage('src/raft/driver/snapshot-receiver.ts')(

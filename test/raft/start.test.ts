@@ -1,19 +1,22 @@
 import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   clusterId,
   isTidemarkError,
+  logIndex,
   memberId,
   must,
   systemClock,
+  term,
   type ErrorCode,
 } from '../../src/base/index.ts';
-import { startRaftNode, type RaftNode, type RaftOptions } from '../../src/raft/index.ts';
+import { foundRaftFolder, startRaftNode, type RaftNode, type RaftOptions } from '../../src/raft/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { EchoStateMachine } from './support/echo-state-machine.ts';
 import { CLUSTER, quiet } from './support/grpc-cluster.ts';
+import { StateDisk, TextsState } from './support/texts-state.ts';
 
 let folder = '';
 
@@ -107,4 +110,40 @@ test('what was applied before is not applied again [R37]', async () => {
   await node.propose(Buffer.from('d'));
   expect(stateMachine.texts).toEqual(['a', 'b', 'c', 'd']);
   await node.stop();
+});
+
+describe('a state that does not reach the beginning of its log', () => {
+  const members = [1, 2].map((id) => ({ id: memberId(id), peerAddress: '', clientAddress: '' }));
+  const founded = async (size: number): Promise<Partial<RaftOptions>> => {
+    const initialMembers = members.slice(0, size);
+    const place = { clusterId: CLUSTER, memberId: memberId(1), folder: join(folder, 'log') };
+    const base = { index: logIndex(5), term: term(1) };
+    await foundRaftFolder({ ...place, members: initialMembers, term: term(1), base, entries: [] });
+    return { initialMembers, stateMachine: new TextsState(new StateDisk()), mustExist: true };
+  };
+
+  test('is refused where no other voter could have it', async () => {
+    const options = optionsFor(await founded(1));
+    await expect(startRaftNode(options)).rejects.toMatchObject({
+      code: 'DATA_CORRUPT',
+      next: expect.stringContaining('restore a backup'),
+    });
+  });
+
+  test('is refused if it is an older one, and says what to do', async () => {
+    const options = await founded(2);
+    const stateMachine = new TextsState(new StateDisk());
+    await stateMachine.apply([{ index: logIndex(1), term: term(1), data: Buffer.from('a') }]);
+    await expect(startRaftNode(optionsFor({ ...options, stateMachine }))).rejects.toMatchObject({
+      code: 'DATA_CORRUPT',
+      next: expect.stringContaining('empty its state folder'),
+    });
+  });
+
+  test('is waited for if it is empty: this member follows', async () => {
+    const node = await startRaftNode(optionsFor(await founded(2)));
+    expect(node.status()).toMatchObject({ role: 'follower', commitIndex: 5, appliedIndex: 0 });
+    await expect(node.readIndex()).rejects.toMatchObject({ code: 'NOT_LEADER' });
+    await node.stop();
+  });
 });

@@ -47,13 +47,15 @@ export function onPeerGone(s: CoreState, id: MemberId): void {
 }
 
 /**
- * Tells whether this node may ask for votes: a voter may, unless it has learnt that it was removed. (A
+ * Tells whether this node may ask for votes: a voter may, unless it has learnt that it was removed or has
+ * lost the state that it would have to serve. (A
  * learner that was promoted without knowing it yet answers votes all the same.) A voter whose removal is not
  * committed yet still may, although its own vote does not count: maybe only its log has what the others need
  * (thesis, section 4.2.2).
  */
 export function mayCampaign(s: CoreState): boolean {
   if (mutated('raft.learnerCampaigns')) return true;
+  if (s.lacksState && !mutated('raft.lostStateCampaigns')) return false;
   const { id } = s.config;
   const leaving = !mutated('raft.openRemovalSilences') && s.log.isOrWasVoter(id, s.commit);
   return !s.removed && (s.log.quorum.isVoter(id) || leaving);

@@ -14,6 +14,7 @@ import type { LogStart } from './configurations.ts';
 import {
   becomeFollower,
   commitTo,
+  needsState,
   resetElectionTimer,
   sendAfterDurable,
   sendNow,
@@ -32,6 +33,8 @@ function followLeader(s: CoreState, from: MemberId): void {
 
 export function onAppend(s: CoreState, from: MemberId, message: Append): void {
   followLeader(s, from);
+  // An answer would say that it goes on here.
+  if (s.lacksState && !mutated('raft.lostStateTakesEntries')) return;
   if (message.prevIndex < s.log.base.index) {
     // What was compacted away was committed here, so the leader's log is equal up to the commit index.
     acknowledge(s, from, s.commit);
@@ -63,8 +66,8 @@ function acknowledge(s: CoreState, to: MemberId, index: LogIndex): void {
 /** A piece of a snapshot. One that holds nothing new is answered with what this node has. */
 export function onSnapshotChunk(s: CoreState, from: MemberId, message: SnapshotChunk): void {
   followLeader(s, from);
-  if (message.lastIndex <= s.commit) acknowledge(s, from, s.commit);
-  else s.collected.streamed.push({ from, message });
+  if (needsState(s, message.lastIndex)) s.collected.streamed.push({ from, message });
+  else acknowledge(s, from, s.commit);
 }
 
 /**
@@ -72,11 +75,12 @@ export function onSnapshotChunk(s: CoreState, from: MemberId, message: SnapshotC
  * other log is replaced as a whole (paper, figure 13). Meanwhile the log may have got there by itself.
  */
 export function onInstalled(s: CoreState, at: LogStart): void {
-  if (at.index > s.commit) {
+  if (needsState(s, at.index)) {
     const found = s.log.termAt(at.index);
     const holds = found === at.term || (found !== undefined && mutated('raft.installKeepsConflict'));
     if (!holds) replaceLog(s, at);
     commitTo(s, at.index);
+    s.lacksState = false;
   }
   if (s.leaderId !== undefined && s.role === 'follower') acknowledge(s, s.leaderId, s.commit);
 }
@@ -126,7 +130,9 @@ function lostEntries(acknowledged: LogIndex, lastIndex: LogIndex): TidemarkError
 export function onHeartbeat(s: CoreState, from: MemberId, message: Heartbeat): void {
   followLeader(s, from);
   if (message.commit > s.log.lastIndex) throw lostEntries(message.commit, s.log.lastIndex);
-  commitTo(s, message.commit);
+  // Said again with each heartbeat until a snapshot is here.
+  if (s.lacksState) sendNow(s, from, { type: 'state-lost', term: s.term, index: s.commit });
+  else commitTo(s, message.commit);
   const termDurable = s.durability.hardStateDurable && !s.collected.hardStateChanged;
   const send = termDurable ? sendNow : sendAfterDurable;
   send(s, from, { type: 'heartbeat-reply', term: s.term, round: message.round });

@@ -117,6 +117,16 @@ export interface SnapshotReply {
 }
 
 /**
+ * The follower's log is whole, but not the state: it takes nothing until it has a snapshot, of `index` at
+ * least, where its log begins.
+ */
+export interface StateLost {
+  readonly type: 'state-lost';
+  readonly term: Term;
+  readonly index: LogIndex;
+}
+
+/**
  * A follower asks for an index that is linearizable to read at. `start` and `id` name the question: no two
  * questions of one member have both in common, not after a restart either.
  */
@@ -148,6 +158,7 @@ export type ImmediateMessage =
   | TimeoutNow
   | SnapshotChunk
   | SnapshotReply
+  | StateLost
   | ReadRequest
   | ReadAnswer
   | Removed;

@@ -36,6 +36,7 @@ export class Progress {
   /** The last heartbeat round that the follower answered. */
   round = 0;
   readonly #underWay: SentAppend[] = [];
+  #stateAfter: LogIndex | undefined;
   #bytes = 0;
 
   constructor(next: LogIndex) {
@@ -68,7 +69,11 @@ export class Progress {
   /** A doubled or late answer changes nothing: what it says is known. */
   accepted(index: LogIndex): void {
     this.#answered(index);
-    if (index < this.match && !mutated('raft.lateAckMovesBack')) return;
+    if (index < this.match && !mutated('raft.lateAckMovesBack')) {
+      // A follower that had lost its state, not its log, may have a snapshot of an earlier entry.
+      if (this.state === 'snapshot') this.#probeFrom(this.match);
+      return;
+    }
     this.match = index;
     if (this.state === 'replicate') {
       this.next = logIndex(Math.max(this.next, index + 1));
@@ -102,8 +107,20 @@ export class Progress {
     this.state = 'snapshot';
   }
 
+  /** The follower has the log and has lost the state: a snapshot helps if it holds more than `index`. */
+  lostState(index: LogIndex): void {
+    this.awaitSnapshot();
+    this.#stateAfter = index;
+  }
+
+  /** A snapshot that holds no more than this is of no use to the follower. */
+  get snapshotAfter(): LogIndex {
+    return this.#stateAfter ?? this.match;
+  }
+
   #probeFrom(index: number): void {
     this.state = 'probe';
+    this.#stateAfter = undefined;
     this.next = logIndex(index + 1);
     this.#underWay.length = 0;
     this.#bytes = 0;

@@ -53,10 +53,11 @@ import { isRemoved, planChange, reconfigure, settleMembership } from './membersh
 import type { Message } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { beginOwnRead, onLeaderStalled, onReadRequest } from './reads.ts';
-import { advanceCommit, onAppendReply, onLoaded, onSnapshotReply } from './replication.ts';
+import { advanceCommit, onAppendReply, onLoaded, onSnapshotReply, onStateLost } from './replication.ts';
 import {
   becomeFollower,
   inLease,
+  needsState,
   newCollected,
   newState,
   sendAfterDurable,
@@ -72,7 +73,7 @@ import { beginTransfer } from './transfer.ts';
 /** What only a leader sends. */
 const LEADERS = new Set<Message['type']>(['append', 'heartbeat', 'snapshot-chunk', 'timeout-now']);
 
-export interface FollowerView extends Pick<Progress, 'state' | 'match' | 'silentTicks'> {
+export interface FollowerView extends Pick<Progress, 'state' | 'match' | 'snapshotAfter' | 'silentTicks'> {
   readonly id: MemberId;
 }
 
@@ -105,6 +106,16 @@ export class RaftCore {
     return this.#s.commit;
   }
 
+  /** The state was lost: this member waits for a snapshot. */
+  get lacksState(): boolean {
+    return this.#s.lacksState;
+  }
+
+  /** Tells whether a snapshot as of an entry would bring this member further. */
+  needsState(index: LogIndex): boolean {
+    return needsState(this.#s, index);
+  }
+
   /** Entries up to here were compacted away. */
   get baseIndex(): LogIndex {
     return this.#s.log.base.index;
@@ -113,7 +124,9 @@ export class RaftCore {
   /** What a leader knows of the other members; nothing on others. */
   get followers(): readonly FollowerView[] {
     const { progress } = this.#s;
-    return [...progress].map(([id, { state, match, silentTicks }]) => ({ id, state, match, silentTicks }));
+    return [...progress].map(([id, { state, match, snapshotAfter, silentTicks }]) => {
+      return { id, state, match, snapshotAfter, silentTicks };
+    });
   }
 
   get lastIndex(): LogIndex {
@@ -275,6 +288,7 @@ function onPersisted(s: CoreState, sequence: number): void {
 }
 
 function applicable(s: CoreState): LogIndex {
+  if (s.lacksState) return logIndex(0);
   const commit = s.role === 'leader' && mutated('raft.replyBeforeCommit') ? s.log.lastIndex : s.commit;
   return logIndex(Math.min(s.durability.durableIndex, commit));
 }
@@ -333,6 +347,7 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
     case 'vote-reply':
     case 'timeout-now':
     case 'snapshot-reply':
+    case 'state-lost':
     case 'read-request':
     case 'read-answer':
     case 'removed':
@@ -376,6 +391,9 @@ function dispatch(s: CoreState, from: MemberId, message: Message): void {
       return;
     case 'snapshot-reply':
       onSnapshotReply(s, from, message);
+      return;
+    case 'state-lost':
+      onStateLost(s, from, message);
       return;
     case 'read-request':
       onReadRequest(s, from, message);

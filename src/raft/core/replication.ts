@@ -5,7 +5,7 @@
 import { assert, logIndex, must, mutated, type LogIndex, type MemberId } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LoadRequest } from './io.ts';
-import type { Append, AppendReply, SnapshotReply } from './messages.ts';
+import type { Append, AppendReply, SnapshotReply, StateLost } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { pursueTransfer } from './transfer.ts';
 import { commitTo, sendNow, type CoreState } from './state.ts';
@@ -122,6 +122,14 @@ export function onLoaded(s: CoreState, request: LoadRequest, entries: readonly E
     sendAppend(s, { to: request.to, progress, entries });
   }
   replicate(s, request.to, progress);
+}
+
+/** The follower gets a snapshot although its log meets this one: it has lost what came of it. */
+export function onStateLost(s: CoreState, from: MemberId, message: StateLost): void {
+  const progress = s.progress.get(from);
+  if (progress === undefined || progress.state === 'snapshot') return;
+  progress.lostState(logIndex(message.index - 1));
+  s.collected.snapshots.push({ to: from, term: s.term, match: progress.snapshotAfter });
 }
 
 export function onSnapshotReply(s: CoreState, from: MemberId, message: SnapshotReply): void {

@@ -42,7 +42,7 @@ export interface CoreConfig {
 export interface CoreStart {
   readonly hardState: HardState;
   readonly log: LogView;
-  /** What the state machine has applied is known to be committed. */
+  /** What the state machine has applied is known to be committed. 0 for a state that was lost. */
   readonly appliedIndex: LogIndex;
 }
 
@@ -77,6 +77,11 @@ export interface CoreState {
   role: Role;
   leaderId: MemberId | undefined;
   commit: LogIndex;
+  /**
+   * The state was lost, and with it what the log no longer holds. This member follows, votes, and waits for a
+   * snapshot; it takes no entries, commits nothing and does not campaign.
+   */
+  lacksState: boolean;
   /** Ticks since the election timer was last reset, and when it is due. */
   electionElapsed: number;
   electionTimeout: number;
@@ -116,7 +121,8 @@ export function newCollected(): Collected {
 
 export function newState(config: CoreConfig, start: CoreStart): CoreState {
   assert(start.appliedIndex <= start.log.lastIndex, 'what was applied is in the log');
-  assert(start.appliedIndex >= start.log.base.index, 'what was compacted away is applied');
+  const lacksState = start.appliedIndex < start.log.base.index;
+  assert(!lacksState || start.appliedIndex === 0, 'what was compacted away is applied, or all of it is lost');
   const state: CoreState = {
     config,
     log: start.log,
@@ -128,7 +134,9 @@ export function newState(config: CoreConfig, start: CoreStart): CoreState {
     vote: start.hardState.vote,
     role: 'follower',
     leaderId: undefined,
-    commit: start.appliedIndex,
+    // What was compacted away was committed.
+    commit: lacksState ? start.log.base.index : start.appliedIndex,
+    lacksState,
     electionElapsed: 0,
     electionTimeout: 0,
     leaderSilence: 0,
@@ -204,6 +212,11 @@ export function commitTo(s: CoreState, index: number): void {
   if (index <= s.commit) return;
   assert(index <= s.log.lastIndex, () => `entry ${index} is committed but not in this node's log`);
   s.commit = logIndex(index);
+}
+
+/** Tells whether a state as of an entry is one that this member does not have yet. */
+export function needsState(s: CoreState, index: LogIndex): boolean {
+  return s.lacksState ? index >= s.commit : index > s.commit;
 }
 
 /** Whether a leader was heard so lately that a vote for another would only disturb (thesis, section 6.2). */

@@ -51,7 +51,6 @@ export function nearest(s: CoreState): MemberId | undefined {
 
 function canLead(s: CoreState, id: MemberId): boolean {
   const progress: Progress | undefined = s.progress.get(id);
-  return (
-    s.log.quorum.staysVoter(id) && progress !== undefined && progress.silentTicks < s.config.electionTicks
-  );
+  if (progress === undefined || progress.state === 'snapshot') return false;
+  return s.log.quorum.staysVoter(id) && progress.silentTicks < s.config.electionTicks;
 }

@@ -186,7 +186,8 @@ export class RaftDriver implements RaftNode {
 
   readIndex(): Promise<LogIndex> {
     if (this.#state !== 'running') return Promise.reject(stopping());
-    if (this.#core.leaderId === undefined) return Promise.reject(this.#notLeader());
+    const serves = this.#core.leaderId !== undefined && !this.#core.lacksState;
+    if (!serves) return Promise.reject(this.#notLeader());
     const result = this.#reads.add();
     this.#planTurn();
     return result;
@@ -285,7 +286,7 @@ export class RaftDriver implements RaftNode {
     try {
       await this.#applier.pause();
       if (this.#state !== 'running') return;
-      if (at.index > this.#core.commitIndex) {
+      if (this.#core.needsState(at.index)) {
         if (!(await this.#announce(at))) return;
         await prepared.install();
         this.#options.log.info({ index: at.index }, 'a snapshot was installed');

@@ -78,7 +78,7 @@ export class Snapshots {
       if (waiting.some(({ id }) => id === sender.to)) sender.tick();
       else this.#end(sender);
     }
-    for (const { id, match } of waiting) this.#serve(id, match);
+    for (const { id, snapshotAfter } of waiting) this.#serve(id, snapshotAfter);
     this.#rounds.follow(this.#parts.core.followers);
     this.#parts.compaction.consider(this.#needed());
   }

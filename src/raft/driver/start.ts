@@ -116,15 +116,13 @@ export async function startOnStore(
   return new RaftDriver({ options, store, ...surroundings });
 }
 
-/** What was applied ends where the log has an entry, or where it begins. */
-function mustMeet(store: LogStore, { folder, stateMachine }: RaftOptions): void {
+/** What was applied ends where the log has an entry, or where it begins; or it is lost as a whole. */
+function mustMeet(store: LogStore, options: RaftOptions): void {
+  const { folder, stateMachine } = options;
   const { appliedIndex } = stateMachine;
   if (appliedIndex < store.base.index) {
-    throw new TidemarkError(
-      'DATA_CORRUPT',
-      `entry ${appliedIndex} was applied, but the log in ${folder} begins after ${store.base.index}`,
-      { next: 'Log and state belong together: put the whole data folder back, or replace this member.' },
-    );
+    mayFetchState(store, options);
+    return;
   }
   if (appliedIndex <= store.lastIndex) return;
   throw new TidemarkError(
@@ -132,4 +130,28 @@ function mustMeet(store: LogStore, { folder, stateMachine }: RaftOptions): void 
     `the log in ${folder} ends at entry ${store.lastIndex}, but entry ${appliedIndex} was applied`,
     { next: 'Log and state belong together: put the whole data folder back, not a part of it.' },
   );
+}
+
+/**
+ * An empty state is one that was lost, or that its operator has thrown away. Log and vote are all that this
+ * member has promised to keep: the others send it the state. One that is only too old is no such thing.
+ */
+function mayFetchState(
+  store: LogStore,
+  { folder, log, memberId, initialMembers, stateMachine }: RaftOptions,
+): void {
+  const { members } = store.latestConfiguration(initialConfiguration(initialMembers));
+  const others = members.some(({ id, role }) => role === 'voter' && id !== memberId);
+  const { appliedIndex } = stateMachine;
+  const begins = store.base.index;
+  if (appliedIndex === 0 && others && stateMachine.snapshots !== undefined) {
+    log.warn({ begins }, 'the state is empty and the log does not reach back: the leader sends it');
+    return;
+  }
+  const text = `entry ${appliedIndex} was applied, but the log in ${folder} begins after ${begins}`;
+  throw new TidemarkError('DATA_CORRUPT', text, {
+    next: others
+      ? 'Stop this coordinator, empty its state folder, and start it again: the others send it the state.'
+      : 'No other coordinator has this state: put the whole data folder back, or restore a backup.',
+  });
 }

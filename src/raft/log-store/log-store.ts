@@ -76,6 +76,8 @@ export interface LogStore {
   readonly bytes: number;
   /** The term of an entry, until the view is taken over. */
   termAt(index: LogIndex): Term | undefined;
+  /** The members as of the last entry, until the view is taken over; `initial` before the first. */
+  latestConfiguration(initial: Configuration): Configuration;
   /**
    * Takes over what was read when the store was opened. To be called once. `initial` is the configuration
    * before the first entry.
@@ -280,6 +282,10 @@ class RecordLogStore implements LogStore {
 
   termAt(index: LogIndex): Term | undefined {
     return this.#loaded?.runs.termAt(index);
+  }
+
+  latestConfiguration(initial: Configuration): Configuration {
+    return this.#loaded?.later.at(-1) ?? this.#start.configuration ?? initial;
   }
 
   takeView(initial: Configuration): LogView {

@@ -53,6 +53,8 @@ export interface CoreSetup {
   /** The terms of the entries in its log. */
   readonly log?: readonly number[];
   readonly applied?: number;
+  /** The entries up to here were compacted away. @default none */
+  readonly base?: number;
   readonly seed?: number;
   readonly tailBytes?: number;
   readonly appendLimit?: SliceLimit;
@@ -75,6 +77,8 @@ export class TestCore {
     this.id = M(setup.id ?? 1);
     const voters = Array.from({ length: setup.size ?? 3 }, (_, at) => at + 1);
     const configurations = new Configurations(configurationOf(setup.members ?? { voters }));
+    const log = new LogView(runs, configurations, entries);
+    if (setup.base !== undefined) log.compact(I(setup.base));
     this.core = new RaftCore(
       {
         id: this.id,
@@ -90,7 +94,7 @@ export class TestCore {
           term: T(setup.term ?? setup.log?.at(-1) ?? 0),
           vote: setup.vote === undefined ? undefined : M(setup.vote),
         },
-        log: new LogView(runs, configurations, entries),
+        log,
         appliedIndex: I(setup.applied ?? 0),
       },
     );

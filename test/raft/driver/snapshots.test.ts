@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { must } from '../../../src/base/index.ts';
+import type { RaftDriver } from '../../../src/raft/driver/index.ts';
 import { decodeFrame } from '../../../src/raft/peer-codec.ts';
 import { Chance } from '../simulation/loop.ts';
 import { rule } from '../../support/rule.ts';
@@ -67,6 +68,39 @@ describe('the log', () => {
     await cluster.agree();
     expect(slow.stateDisk.installs).toBe(0);
   });
+});
+
+describe('a member whose state was emptied and whose log is whole', () => {
+  test.each(['beside the same leader', 'that led', 'which crashes once more'])(
+    '%s gets the state from the others, and answers nothing before',
+    async (kind) => {
+      const cluster = await started(3);
+      const leader = await cluster.led();
+      await cluster.write(80);
+      await cluster.agree();
+      await cluster.until(() => cluster.members.every((member) => baseOf(member) >= 50));
+      const emptied = kind === 'that led' ? leader : follower(cluster, leader);
+      cluster.crash(emptied);
+      emptied.stateDisk.lose();
+      if (kind === 'that led') await cluster.led();
+      await cluster.start(emptied);
+      const driver = (): RaftDriver => must(emptied.driver, 'driver');
+      await cluster.until(() => driver().core.leaderId !== undefined);
+      expect(driver().core.lacksState).toBe(true);
+      await expect(driver().readIndex()).rejects.toMatchObject({ code: 'NOT_LEADER' });
+      if (kind === 'which crashes once more') {
+        while (emptied.stateDisk.installs === 0) await cluster.advance(0.25);
+        cluster.crash(emptied);
+        await cluster.start(emptied);
+      }
+      // Nothing is written meanwhile: the snapshot ends where the log of this member does.
+      await cluster.until(() => !driver().core.lacksState);
+      const count = await cluster.write(20);
+      await cluster.agree();
+      expect(emptied.stateDisk.installs).toBe(1);
+      expect(emptied.state.texts).toEqual(texts(count));
+    },
+  );
 });
 
 describe('a follower that needs what was forgotten', () => {

@@ -36,6 +36,7 @@ export const FAULTS = [
   'operator',
   'crash-in-install',
   'damaged-state',
+  'lost-state',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -48,6 +49,7 @@ export const PRECONDITIONS = [
   'indeterminate-write',
   'retried-write',
   'damage-detected',
+  'state-lost',
   'rest-stayed-broken',
 ] as const;
 export type Precondition = (typeof PRECONDITIONS)[number];

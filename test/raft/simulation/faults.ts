@@ -19,6 +19,7 @@ const DAMAGE: readonly Fault[] = [
   'rollback',
   'wipe',
   'damaged-state',
+  'lost-state',
 ];
 /** These are not brought about by themselves: they come with others, or are in force for a whole run. */
 const NOT_PLACED: readonly Fault[] = ['lost-tail', 'tiny-limits', 'tiny-logs'];
@@ -38,6 +39,8 @@ const OFTEN: readonly Fault[] = [
   'rollback',
   'isolation',
   'damaged-state',
+  'lost-state',
+  'lost-state',
 ];
 
 /** Draws the kinds of a run; what is left out does not change the others. */
@@ -97,7 +100,8 @@ export class Faults {
     const victim = leader !== undefined && atLeader ? leader : this.#chance.pick(members);
     if (fault === 'operator') {
       if (this.#simulation.loop.nowMs - this.#damagedMs > 1_500) await this.#operator.act();
-    } else if (DAMAGE.includes(fault)) await this.#damage(fault, victim);
+    } else if (fault === 'lost-state') await this.#damage(fault, this.#chance.pick(this.#compacted(victim)));
+    else if (DAMAGE.includes(fault)) await this.#damage(fault, victim);
     else if (!this.#process(fault, victim) && !this.#disk(fault, victim)) this.#network(fault, victim);
   }
 
@@ -271,6 +275,10 @@ export class Faults {
     const { disk } = victim;
     const chance = this.#chance;
     if (fault === 'damaged-state') return this.#spoilState(victim.stateDisk);
+    if (fault === 'lost-state') {
+      victim.stateDisk.wipe();
+      return true;
+    }
     const keys = disk.keys();
     const entries = keys.filter((name) => name.startsWith('e'));
     if (keys.length === 0) return false;
@@ -291,6 +299,15 @@ export class Faults {
       disk.rollBack(image);
     }
     return true;
+  }
+
+  /** Members whose log no longer holds all that their state came of; `other` where there is none. */
+  #compacted(other: SimMember): readonly SimMember[] {
+    const found = this.#simulation.members.filter(({ disk, damage }) => {
+      const stored = disk.durable(HARD_STATE_KEY);
+      return damage === undefined && stored !== undefined && decodeHardState(stored).base.index > 0;
+    });
+    return found.length > 0 ? found : [other];
   }
 
   /** One of a log's records; often the one that holds term and vote. */

@@ -50,6 +50,8 @@ export class Oracles {
   readonly #leaderOfTerm = new Map<number, MemberId>();
   readonly #votes = new Map<string, MemberId>();
   /** Per link: frames of one turn leave in an order of peers, not of time. */
+  /** Where each member's log begins. */
+  readonly #bases = new Map<MemberId, number>();
   readonly #promisedTerm = new Map<string, number>();
   /** Terms of each member's log, as seen after the last event; below its base, of what was committed. */
   readonly #shadows = new Map<MemberId, number[]>();
@@ -151,7 +153,10 @@ export class Oracles {
     if (stored === undefined) return;
     const base = decodeHardState(stored).base.index;
     const state = this.#memberOf(id).durableState;
-    if (base > state)
+    const before = this.#bases.get(id) ?? 0;
+    this.#bases.set(id, base);
+    // A state that is lost later leaves the log as it was.
+    if (base > before && base > state)
       this.fail(`the log of member ${id} begins after ${base}, its durable state ends at ${state}`);
   }
 

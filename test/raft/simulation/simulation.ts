@@ -145,6 +145,7 @@ export class Simulation {
   async start(member: SimMember): Promise<void> {
     if (member.up || member.refused) return;
     if ((await member.start(this.check)) === 'refused') this.counts.add('damage-detected');
+    if (member.running?.driver.core.lacksState === true) this.counts.add('state-lost');
   }
 
   advance(ms: number): Promise<void> {

@@ -21,6 +21,11 @@ const TEXTS_PER_CHUNK = 4;
 export class StateDisk {
   durable: Standing = EMPTY;
   installs = 0;
+
+  /** The folder is emptied. */
+  lose(): void {
+    this.durable = EMPTY;
+  }
 }
 
 /** Collects the texts that were applied; only what was flushed or installed survives its process. */
