@@ -87,6 +87,7 @@ class Faults {
       if (!said.includes('STORAGE_FAILED')) this.wrong.push(`${files} ${where}: it said ${said.slice(-300)}`);
     }
     const reached = existsSync(told);
+    if (!reached && node.ended !== undefined) this.wrong.push(`${files}: it ended ${node.ended} by itself`);
     if (node.ended === undefined) await members.kill([at]);
     members.run(at);
     // The next one ends only when this one is back: two at once would take the majority.
@@ -96,7 +97,7 @@ class Faults {
 
   /** Waits for the call that fails, or until the member has had its time to come to it. */
   async #reached(node, told) {
-    const level = this.#members.level().then(() => pause(REACHED_MS));
+    const level = this.#members.level(BACK_MS).then(() => pause(REACHED_MS));
     let waiting = true;
     const end = () => (waiting = false);
     level.then(end, end);

@@ -159,6 +159,8 @@ export const MUTATIONS = [
   'backup.checksumIgnored',
   'backup.termNotRaised',
   'backup.clusterIdKept',
+  'backup.restoreIdUnchecked',
+  'backup.firstEntriesDiffer',
   'backup.recoverWithoutTail',
   'backup.keepsRows',
 ] as const;

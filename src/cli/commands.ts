@@ -8,6 +8,7 @@ import {
   flag,
   integer,
   list,
+  memberList,
   requiredAddress,
   requiredInteger,
   requiredText,
@@ -190,6 +191,8 @@ export const snapshotRestoreOptions = {
   file: snapshotFile,
   dataFolder: requiredText('Folder of the new member; empty, or made', { placeholder: 'FOLDER' }),
   ...restoredMember,
+  members: memberList('All members of the new cluster, this one too, if each is restored from the file'),
+  restoreId: text('What the command printed for the first of several members', { placeholder: 'ID' }),
   ...general,
 };
 
@@ -291,7 +294,7 @@ export const COMMANDS: readonly Command[] = [
   }),
   command({
     path: ['snapshot', 'restore'],
-    summary: 'Make the first member of a new cluster from a snapshot file',
+    summary: 'Make a member of a new cluster from a snapshot file: the only one, or each of several',
     examples: ['tidemark snapshot restore backup.tms --data-folder ./new'],
     options: snapshotRestoreOptions,
     load: async () => (await import('./commands/snapshot-restore.ts')).run,

@@ -147,6 +147,27 @@ export function list(
   };
 }
 
+export interface MemberAddresses {
+  readonly peerAddress: string;
+  readonly clientAddress: string;
+}
+
+/** `peer/client,peer/client`: both addresses of each member. */
+export function memberList(help: string): Option<readonly MemberAddresses[]> {
+  return {
+    help,
+    placeholder: 'PEER/CLIENT,...',
+    fallback: '',
+    parse: (value) =>
+      value.split(',').flatMap((item) => {
+        if (item.trim() === '') return [];
+        const [peer = '', client = '', ...rest] = item.trim().split('/');
+        if (rest.length > 0) throw invalid('members as HOST:PORT/HOST:PORT: for peers and for clients');
+        return [{ peerAddress: parseAddressText(peer), clientAddress: parseAddressText(client) }];
+      }),
+  };
+}
+
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /** `250ms`, `30s`, `5m`, `1h`; the value is milliseconds. */

@@ -3,5 +3,5 @@ export { startCoordinator, type RunningCoordinator } from './coordinator.ts';
 export { inspectSnapshotFile, type InspectedSnapshot } from './inspect-snapshot-file.ts';
 export { stoppedMemberSnapshot } from './offline-snapshot.ts';
 export { recoverCluster, type RecoveredCluster, type RecoverOptions } from './recover.ts';
-export { restoreCluster, type RestoredCluster, type RestoreOptions } from './restore.ts';
+export { restoreCluster, type RestoredMember, type RestoreOptions } from './restore.ts';
 export type { CoordinatorOptions, ListenOptions } from './options.ts';

@@ -28,7 +28,7 @@ import { PENDING_FILE, readIdentity, removePending, writeIdentity, type Identity
 import { safeNumber } from './safe-number.ts';
 
 const NEW = { joined: false, started: false, removed: false } as const;
-const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
+export const CLUSTER_SIZES: readonly number[] = [1, 3, 5, 7];
 
 export interface InitialiserOptions {
   readonly folder: string;

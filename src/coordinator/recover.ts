@@ -3,13 +3,14 @@
  * log holds, to the last entry: whether that was committed is not known any more, and what was acknowledged
  * elsewhere only is lost. The old folder stays as it is.
  */
-import { TidemarkError, logIndex, mutated } from '../base/index.ts';
+import { TidemarkError, logIndex, mutated, systemClock } from '../base/index.ts';
 import { readRaftFolder, type OfflineLog } from '../raft/index.ts';
 import { openStateMachine, type StateMachine } from '../statemachine/index.ts';
 import { memberRemoved } from './coded-error.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { ownMember, type Identity } from './identity.ts';
 import { openMemberFolder } from './offline-snapshot.ts';
+import { newCluster } from './restore-plan.ts';
 import { foundCluster, type RestoredCluster } from './restore.ts';
 
 export interface RecoverOptions {
@@ -72,10 +73,10 @@ async function recover(options: RecoverOptions, { identity, state, log }: Old): 
   const { peerAddress, clientAddress } = ownMember(identity);
   const own = { peerAddress, clientAddress, ...options.own };
   const founded = await foundCluster(into, {
-    own,
+    cluster: newCluster({ id: identity.clusterId, usedTerm: log.term }, own),
     oldClusterId: identity.clusterId,
     at: { index, term },
-    usedTerm: log.term,
+    wallMs: systemClock.wallMs(),
     chunks,
     tail: ahead || mutated('backup.recoverWithoutTail') ? [] : log.entries(logIndex(index + 1)),
   });

@@ -1,21 +1,18 @@
 /**
- * A new cluster from an old one's state (design section 5): another cluster id, one member, a term above any
- * that the old cluster can have used, and as its first entry the operation that skips every number which the
- * old one may have given. All old members are strangers to it.
+ * A new cluster from an old one's state (design section 5): another cluster id, a term above any that the old
+ * cluster can have used, and as its first entry the operation that skips every number which the old one may
+ * have given. All old members are strangers to it. It begins with one member, or with several that are each
+ * restored from the same file: their logs are equal to the byte, as if they had been replicated.
  */
-import { randomBytes } from 'node:crypto';
 import {
-  TERM_MAX,
-  TidemarkError,
-  clusterId,
   failpoint,
   logIndex,
-  memberId,
   mutated,
   systemClock,
   term,
   type ClusterId,
   type LogIndex,
+  type MemberId,
   type Term,
 } from '../base/index.ts';
 import { checkSnapshotFile, snapshotFileChunks } from '../backup/index.ts';
@@ -23,11 +20,7 @@ import { foundRaftFolder, type OfflineEntry } from '../raft/index.ts';
 import { encodeEntry, restoreState, snapshotAs } from '../statemachine/index.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { fillFolder } from './fill-folder.ts';
-
-/** Elections that an old cluster may have held after a backup. */
-const TERMS_SKIPPED = 4_096;
-/** A cluster that elects every minute since then is still below. */
-const TERMS_SINCE_MS = Date.UTC(2026, 0, 1);
+import { newCluster, sharedCluster, type NewCluster } from './restore-plan.ts';
 
 export interface RestoreOptions {
   /** A file that `snapshot save` made. */
@@ -35,10 +28,15 @@ export interface RestoreOptions {
   /** Data folder of the new member; made if missing, and empty. */
   readonly dataFolder: string;
   readonly own: ExpectedMember;
+  /** All members of the new cluster, `own` among them, where each is restored. @default own alone */
+  readonly members?: readonly ExpectedMember[];
+  /** What restoring the first of several members returned. @default this is the first */
+  readonly restoreId?: string | undefined;
 }
 
 export interface RestoredCluster {
   readonly clusterId: ClusterId;
+  readonly memberId: MemberId;
   readonly oldClusterId: string;
   /** The last entry of the old cluster that is in it. */
   readonly index: LogIndex;
@@ -46,31 +44,40 @@ export interface RestoredCluster {
   readonly term: Term;
 }
 
+export interface RestoredMember extends RestoredCluster {
+  /** For the other members; undefined where there are none. */
+  readonly restoreId: string | undefined;
+}
+
 /**
- * Makes the data folder of a new cluster's only member from a backup.
+ * Makes the data folder of a new cluster's member from a backup: of its only one, or of one of those listed.
  * @throws TidemarkError `SNAPSHOT_INVALID`, `FORMAT_UNKNOWN`, `FILE_UNREADABLE`, `FOLDER_NOT_EMPTY`,
- * `DATA_IN_USE`, `CONFIG_INVALID` (this machine's clock), `STORAGE_FAILED`. The folder is as it was then.
+ * `DATA_IN_USE`, `CONFIG_INVALID` (this machine's clock, the list of members, the restore id),
+ * `STORAGE_FAILED`. The folder is as it was then.
  */
-export async function restoreCluster({ file, dataFolder, own }: RestoreOptions): Promise<RestoredCluster> {
+export async function restoreCluster(options: RestoreOptions): Promise<RestoredMember> {
+  const { file, dataFolder, own, members = [], restoreId } = options;
   const { header } = await checkSnapshotFile(file);
-  return foundCluster(dataFolder, {
-    own,
+  const shared = members.length === 0 ? undefined : sharedCluster(header, { own, members, restoreId });
+  const restored = await foundCluster(dataFolder, {
+    cluster: shared?.cluster ?? newCluster({ id: header.clusterId, usedTerm: header.term }, own),
     oldClusterId: header.clusterId,
     at: { index: logIndex(header.index), term: term(header.term) },
-    usedTerm: header.term,
+    wallMs: mutated('backup.firstEntriesDiffer') ? systemClock.wallMs() : header.savedMs,
     chunks: snapshotFileChunks(file),
     tail: [],
   });
+  return { ...restored, restoreId: shared?.restoreId };
 }
 
 /** What is left of an old cluster. */
 export interface Remains {
-  readonly own: ExpectedMember;
+  readonly cluster: NewCluster;
   readonly oldClusterId: string;
   /** Where the state in `chunks` stands. */
   readonly at: { readonly index: LogIndex; readonly term: Term };
-  /** The highest term that is known of. */
-  readonly usedTerm: number;
+  /** Wall time of the first entry: the same for all members, or their logs would differ. */
+  readonly wallMs: number;
   readonly chunks: AsyncIterable<Uint8Array>;
   /** What followed in the log. */
   readonly tail: AsyncIterable<OfflineEntry> | Iterable<OfflineEntry>;
@@ -78,27 +85,18 @@ export interface Remains {
 
 /** Makes a data folder of what is left of a cluster. @throws TidemarkError as {@link restoreCluster}. */
 export async function foundCluster(path: string, remains: Remains): Promise<RestoredCluster> {
-  const { own, oldClusterId, at, chunks, tail } = remains;
-  const newTerm = termAbove(remains.usedTerm);
-  const id = clusterId(mutated('backup.clusterIdKept') ? oldClusterId : randomBytes(16).toString('hex'));
-  const self = { id: memberId(1), ...own };
+  const { cluster, oldClusterId, at, wallMs, chunks, tail } = remains;
+  const { clusterId, members, self } = cluster;
   await fillFolder(path, async ({ logPath, statePath }) => {
-    const place = { folder: statePath, clusterId: id };
-    await restoreState(place, snapshotAs(id, chunks));
-    const entries = followedBy(tail, { term: newTerm, data: firstEntry() });
-    const log = { clusterId: id, memberId: self.id, folder: logPath, members: [self] };
-    await foundRaftFolder({ ...log, term: newTerm, base: at, entries });
+    const place = { folder: statePath, clusterId };
+    await restoreState(place, snapshotAs(clusterId, chunks));
+    const entries = followedBy(tail, { term: cluster.term, data: firstEntry(wallMs) });
+    const log = { clusterId, memberId: self.id, folder: logPath, members };
+    await foundRaftFolder({ ...log, term: cluster.term, base: at, entries });
     await failpoint('backup.beforeIdentity');
-    return {
-      clusterId: id,
-      memberId: self.id,
-      members: [self],
-      joined: false,
-      started: true,
-      removed: false,
-    };
+    return { clusterId, memberId: self.id, members, joined: false, started: true, removed: false };
   });
-  return { clusterId: id, oldClusterId, index: at.index, term: newTerm };
+  return { clusterId, memberId: self.id, oldClusterId, index: at.index, term: cluster.term };
 }
 
 async function* followedBy(
@@ -110,20 +108,7 @@ async function* followedBy(
 }
 
 /** Log time goes on from where the state stands. */
-function firstEntry(): Uint8Array {
+function firstEntry(wallMs: number): Uint8Array {
   const operations = [{ type: 'cluster.restore', v: 1 } as const];
-  const wallMs = systemClock.wallMs();
   return encodeEntry({ logTimeMs: 0, wallMs, items: [{ session: 0, sequence: 0, operations }] });
-}
-
-/** Fencing tokens begin with the term: the new cluster's are above all that the old one can have given. */
-function termAbove(used: number): Term {
-  const sinceMs = systemClock.wallMs() - TERMS_SINCE_MS;
-  const raised = Math.max(used + TERMS_SKIPPED, Math.floor(sinceMs / 60_000));
-  if (raised >= TERM_MAX) {
-    throw new TidemarkError('CONFIG_INVALID', `term ${raised} would be beyond the last one, ${TERM_MAX}`, {
-      next: 'Set the clock of this machine.',
-    });
-  }
-  return term(mutated('backup.termNotRaised') ? used : raised);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TidemarkError } from '../../src/base/index.ts';
-import { address, duration, flag, list } from '../../src/cli/option.ts';
+import { address, duration, flag, list, memberList } from '../../src/cli/option.ts';
 
 describe('option values', () => {
   it.each([
@@ -26,6 +26,16 @@ describe('option values', () => {
 
   it.each(['7401', 'host', '::1:7401', 'host:70000', 'host:'])('refuses the address %j', (text) => {
     expect(() => address('').parse(text)).toThrow(TidemarkError);
+  });
+
+  it('reads members by both of their addresses', () => {
+    expect(memberList('').parse('a:1/a:2, [::1]:3/b:4,')).toEqual([
+      { peerAddress: 'a:1', clientAddress: 'a:2' },
+      { peerAddress: '[::1]:3', clientAddress: 'b:4' },
+    ]);
+    for (const text of ['a:1', 'a:1/', 'a:1/a:2/a:3', 'a/b']) {
+      expect(() => memberList('').parse(text)).toThrow(TidemarkError);
+    }
   });
 
   it('reads switches and lists', () => {

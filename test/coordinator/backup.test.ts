@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { isTidemarkError, must } from '../../src/base/index.ts';
+import { clusterId, isTidemarkError, logIndex, memberId, must } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint, onFailpointHit } from '../../src/base/test-build-active.ts';
 import { writeSnapshotFile } from '../../src/backup/index.ts';
 import type { TidemarkClient } from '../../src/client/index.ts';
@@ -12,9 +13,10 @@ import {
   startCoordinator,
   stoppedMemberSnapshot,
   type CoordinatorOptions,
-  type RestoredCluster,
+  type RestoredMember,
 } from '../../src/coordinator/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
+import { readRaftFolder } from '../../src/raft/index.ts';
 import { insecureCredentials } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
@@ -93,9 +95,7 @@ function isBusy(error: unknown): false {
 }
 
 /** Starts what was restored, as the only member of its cluster, and answers a client of it. */
-async function started(
-  from: string,
-): Promise<{ readonly restored: RestoredCluster; client: TidemarkClient }> {
+async function started(from: string): Promise<{ readonly restored: RestoredMember; client: TidemarkClient }> {
   await cluster?.stop();
   cluster = await TestCluster.start(1);
   const { peerAddress, clientAddress, dataFolder } = must(cluster.slots[0], 'slot');
@@ -198,6 +198,89 @@ describe('a cluster restored from a backup', () => {
     await cp(join(oldFolder, 'log'), join(inFolder('new'), 'log'), { recursive: true });
     const mixed = startCoordinator(optionsOn(inFolder('new')));
     await expect(mixed).rejects.toMatchObject({ code: 'DATA_OF_OTHER_CLUSTER' });
+  });
+});
+
+describe('a cluster of three restored from one file', () => {
+  const three = [1, 2, 3].map((n) => ({
+    peerAddress: `127.0.0.1:731${n}`,
+    clientAddress: `127.0.0.1:741${n}`,
+  }));
+  const restoreAt = (at: number, name: string, restoreId?: string): Promise<RestoredMember> => {
+    const own = must(three[at], 'member');
+    return restoreCluster({ file, dataFolder: inFolder(name), own, members: three, restoreId });
+  };
+
+  it('elects a leader, has the keys on each member, and outlives the loss of one', async () => {
+    cluster = await TestCluster.start(3);
+    const members = cluster.slots.map(({ peerAddress, clientAddress }) => ({ peerAddress, clientAddress }));
+    let restoreId: string | undefined;
+    for (const [at, { dataFolder }] of cluster.slots.entries()) {
+      await cluster.stopOne(at);
+      await rm(dataFolder, { recursive: true });
+      const own = must(members[at], 'member');
+      ({ restoreId } = await restoreCluster({ file, dataFolder, own, members, restoreId }));
+    }
+    // Two are a majority; the third comes later.
+    await cluster.startOne(0);
+    await cluster.startOne(1);
+    await cluster.leader();
+    const client = cluster.client();
+    await client.kv.put('new', 'value');
+    await cluster.startOne(2);
+    const leader = await cluster.leader();
+    expect((await client.members()).members.map(({ role }) => role).sort()).toEqual([
+      'leader',
+      'voter',
+      'voter',
+    ]);
+    expect(new Set(cluster.slots.map((_, at) => cluster?.at(at).status().clusterId)).size).toBe(1);
+    await cluster.stopOne(leader);
+    for (const [key, value] of [
+      ['key7', 'value7'],
+      ['new', 'value'],
+    ] as const) {
+      expect(Buffer.from(must(await client.kv.get(key), key).value).toString()).toBe(value);
+    }
+  });
+
+  rule('backup.firstEntriesDiffer', 'has logs that are equal to the byte', async () => {
+    const logs: unknown[] = [];
+    const names = ['one', 'two', 'three'].map((name) => `${name} ${randomUUID()}`);
+    let restoreId: string | undefined;
+    for (const [at, name] of names.entries()) {
+      ({ restoreId } = await restoreAt(at, name, restoreId));
+      const place = { folder: join(inFolder(name), 'log'), memberId: memberId(at + 1) };
+      const log = await readRaftFolder({
+        ...place,
+        clusterId: clusterId(must(restoreId, 'id').slice(0, 32)),
+      });
+      const entries: unknown[] = [log.term, log.lastIndex];
+      for await (const { term, data } of log.entries(logIndex(log.baseIndex + 1)))
+        entries.push([term, ...data]);
+      await log.close();
+      expect(entries).toHaveLength(3);
+      logs.push(entries);
+    }
+    expect(logs).toEqual([logs[0], logs[0], logs[0]]);
+  });
+
+  rule('backup.restoreIdUnchecked', 'is made of one file and one list', async () => {
+    const name = randomUUID();
+    const { restoreId, memberId: id } = await restoreAt(1, `${name} 1`);
+    expect(id).toBe(2);
+    const others = [...three].reverse();
+    const own = must(three[0], 'member');
+    const dataFolder = inFolder(`${name} 2`);
+    const mixed = restoreCluster({ file, dataFolder, own, members: others, restoreId });
+    await expect(mixed).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await expect(restoreAt(0, `${name} 2`, 'abc')).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    const outsider = restoreCluster({ file, dataFolder, own: OWN, members: three });
+    await expect(outsider).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    const even = restoreCluster({ file, dataFolder, own, members: three.slice(0, 2) });
+    await expect(even).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    // Nothing was made of what was refused.
+    expect(await readdir(folder)).toEqual([`${name} 1`]);
   });
 });
 

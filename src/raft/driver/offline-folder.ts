@@ -16,20 +16,20 @@ export interface OfflineEntry {
 }
 
 export interface FoundedLog extends Place {
-  /** This member alone. */
+  /** All of them are voters; each begins with the same log. */
   readonly members: readonly Member[];
   /** No vote and no entry of this term or an earlier one is ever possible again. */
   readonly term: Term;
   /** Where the state beside it stands. */
   readonly base: LogBase;
-  /** What follows, in order. What they say of members is void: this member is alone. */
+  /** What follows, in order. What they say of members is void. */
   readonly entries: AsyncIterable<OfflineEntry> | Iterable<OfflineEntry>;
 }
 
 const BATCH = 1_000;
 
 /**
- * Makes the log of a cluster's first and only member that begins with another one's state.
+ * Makes the log of a member of a new cluster that begins with another one's state.
  * @throws TidemarkError as `makeRaftFolder`; `FOLDER_NOT_EMPTY` if there is a log.
  */
 export async function foundRaftFolder(founded: FoundedLog): Promise<void> {
