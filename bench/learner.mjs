@@ -39,8 +39,9 @@ await until('init', () => client.init(cluster.clients));
 await until('first write', () => client.kv.put('first', 'x'));
 const pids = cluster.nodes.map(({ pid }) => pid);
 
-const nameOf = (n) => `state-${String((n * 7_919) % keys).padStart(9, '0')}`;
-const valueOf = (n) => Buffer.alloc(valueBytes, `${(n * 7_919) % keys} `);
+/** In the order of their names: LevelDB sorts nothing anew, and filling takes a third of the time. */
+const nameOf = (n) => `state-${String(n).padStart(9, '0')}`;
+const valueOf = (n) => Buffer.alloc(valueBytes, `${n} `);
 const small = (n) => client.kv.put(`load-${n % 10_000}`, SMALL);
 
 function shownProcess(name, { own, all, cpu, pause: longest }, tookSeconds) {

@@ -25,6 +25,7 @@ import {
 } from '../core/index.ts';
 import { parseEntry, type Entry } from '../entry.ts';
 import type { Configuration } from '../types.ts';
+import { EntrySizes } from './entry-sizes.ts';
 import type { KeyValueStore } from './key-value.ts';
 import { DAMAGED_NEXT } from './level-key-value.ts';
 import {
@@ -148,7 +149,13 @@ const FIRST: StoredHardState = {
 
 function emptyLog(parts: Parts): LogStore {
   const loaded = { runs: new TermRuns(), later: [], tail: [] };
-  return new RecordLogStore({ ...parts, hardState: FIRST, start: EMPTY_START, bytes: 0, loaded });
+  return new RecordLogStore({
+    ...parts,
+    hardState: FIRST,
+    start: EMPTY_START,
+    sizes: new EntrySizes(),
+    loaded,
+  });
 }
 
 async function loadLog(parts: Parts): Promise<LogStore> {
@@ -165,7 +172,7 @@ async function loadLog(parts: Parts): Promise<LogStore> {
   const runs = new TermRuns(hardState.base);
   const tail = new Tail();
   const later: Configuration[] = [];
-  let bytes = 0;
+  const sizes = new EntrySizes();
   // What was compacted away may still lie before: its tables would be mapped into memory to be skipped.
   const kept = { gte: entryKey(logIndex(hardState.base.index + 1)), lt: ENTRIES.lt };
   await kv.scan(kept, (key, value) => {
@@ -179,7 +186,7 @@ async function loadLog(parts: Parts): Promise<LogStore> {
     runs.append(entry.index, entry.term);
     tail.push(entry);
     if (entry.configuration !== undefined) later.push(entry.configuration);
-    bytes += entry.record.length;
+    sizes.add(entry.index, entry.record.length);
     return true;
   });
   if (runs.lastIndex !== hardState.lastIndex || runs.lastTerm !== hardState.lastTerm) {
@@ -193,7 +200,7 @@ async function loadLog(parts: Parts): Promise<LogStore> {
     ...parts,
     hardState,
     start,
-    bytes,
+    sizes,
     loaded: { runs, later, tail: tail.entries },
   });
 }
@@ -237,7 +244,7 @@ interface LoadedLog {
 interface OpenLog extends Parts {
   readonly hardState: StoredHardState;
   readonly start: StoredStart;
-  readonly bytes: number;
+  readonly sizes: EntrySizes;
   readonly loaded: LoadedLog;
 }
 
@@ -247,7 +254,7 @@ class RecordLogStore implements LogStore {
   readonly #options: LogStoreOptions;
   #hardState: StoredHardState;
   #start: StoredStart;
-  #bytes: number;
+  readonly #sizes: EntrySizes;
   #loaded: LoadedLog | undefined;
 
   constructor(open: OpenLog) {
@@ -256,7 +263,7 @@ class RecordLogStore implements LogStore {
     this.#options = open.options;
     this.#hardState = open.hardState;
     this.#start = open.start;
-    this.#bytes = open.bytes;
+    this.#sizes = open.sizes;
     this.#loaded = open.loaded;
   }
 
@@ -277,7 +284,7 @@ class RecordLogStore implements LogStore {
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#sizes.total;
   }
 
   termAt(index: LogIndex): Term | undefined {
@@ -310,19 +317,19 @@ class RecordLogStore implements LogStore {
       const { from, entries, base } = write.log;
       if (base !== undefined) this.#loaded &&= { runs: new TermRuns(base), later: [], tail: [] };
       const kept = base === undefined ? from : before.base.index + 1;
-      if (kept <= before.lastIndex) await this.#forgetBytes(kept, before.lastIndex);
+      if (kept <= before.lastIndex) this.#sizes.forget(kept, before.lastIndex);
       if (base !== undefined) forget(kept, Math.min(base.index, before.lastIndex));
       forget(this.lastIndex + 1, before.lastIndex);
       for (const entry of entries) {
         puts.push([entryKey(entry.index), entry.record]);
-        this.#bytes += entry.record.length;
+        this.#sizes.add(entry.index, entry.record.length);
       }
     }
     const { compactTo } = write;
     if (compactTo !== undefined && compactTo.index > this.base.index) {
       const first = this.base.index + 1;
       this.#hardState = { ...this.#hardState, base: { index: compactTo.index, term: compactTo.term } };
-      await this.#forgetBytes(first, compactTo.index);
+      this.#sizes.forget(first, compactTo.index);
       forget(first, compactTo.index);
     }
     const start = startAfter(this.#start, write, this.base);
@@ -355,13 +362,6 @@ class RecordLogStore implements LogStore {
   async close(): Promise<void> {
     await this.#witness.close();
     await this.#kv.close();
-  }
-
-  async #forgetBytes(from: number, to: number): Promise<void> {
-    await this.#kv.scan({ gte: entryKey(logIndex(from)), lt: entryKey(logIndex(to + 1)) }, (_key, value) => {
-      this.#bytes -= value.length;
-      return true;
-    });
   }
 }
 
