@@ -191,6 +191,7 @@ assert(
   'one write fits one batch',
 );
 assert(LIMITS.keyValueBatchBytesMax * 2 <= LIMITS.opBytesMax, 'one batch fits one operation');
+assert(2 * LIMITS.keyValueReadBytesMax <= LIMITS.grpcMessageBytesMax, 'one reply to a read fits one message');
 assert(
   (2 * LIMITS.keyValueTableBytesMax) / LIMITS.snapshotBytesPerSecond < LIMITS.membershipDeadlineMs / 1_000,
   'a new member gets the largest state in half the time that it has',

@@ -145,6 +145,7 @@ export const MUTATIONS = [
   'coordinator.wipedMemberReadmitted',
   'coordinator.handsOverUnchecked',
   'coordinator.executorNameShared',
+  'coordinator.repliesInOneFrame',
   'client.underWayIsFailure',
   'client.expiredSessionRetried',
   'wire.authorityNotChecked',

@@ -1,10 +1,10 @@
 /**
  * Keys and values over one stream of a client. Writes go through the log under the client's own session and
  * sequence; reads are answered by every member, once it has applied what the leader confirmed after they
- * came, one round for all of a turn. What one turn answers leaves in one frame.
+ * came, one round for all of a turn. What one turn answers leaves in one frame, or in as many as it needs.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { LIMITS, TidemarkError, isTidemarkError } from '../base/index.ts';
+import { LIMITS, TidemarkError, isTidemarkError, mutated } from '../base/index.ts';
 import type { StateView } from '../statemachine/index.ts';
 import {
   asBuffer,
@@ -25,6 +25,8 @@ export type KeyValueFace = Pick<ClusterFace, 'raft' | 'proposer'> & {
   readonly view: () => Pick<StateView, 'keyValues'>;
 };
 type Write = Extract<KeyValueRequest, { kind: 'write' }>;
+/** With what frame and numbers add, half of what a message may be. */
+const FRAME_BYTES_MAX = LIMITS.grpcMessageBytesMax / 2;
 const NO_VALUE = new Uint8Array(0);
 type Read = Extract<KeyValueRequest, { kind: 'read' }>;
 
@@ -56,11 +58,36 @@ export function serveKeyValues(
     if (replies.length > 1) return;
     // After all that the present callback brings, and before the loop goes on.
     process.nextTick(() => {
-      const frame = { payload: asBuffer(encodeKeyValueReplies(replies)) };
+      const frames = inFrames(replies);
       replies = [];
-      stream.write(frame);
+      for (const frame of frames) stream.write({ payload: asBuffer(encodeKeyValueReplies(frame)) });
     });
   };
+}
+
+/** Splits what would be too large for one message; one reply never is. */
+function inFrames(replies: KeyValueReply[]): KeyValueReply[][] {
+  const frames: KeyValueReply[][] = [];
+  let bytes = Infinity;
+  for (const reply of replies) {
+    const more = sizeOf(reply);
+    bytes += more;
+    if (bytes > FRAME_BYTES_MAX && !(mutated('coordinator.repliesInOneFrame') && frames.length > 0)) {
+      frames.push([]);
+      bytes = more;
+    }
+    frames.at(-1)?.push(reply);
+  }
+  return frames;
+}
+
+/** Bytes of a reply, about. */
+function sizeOf(reply: KeyValueReply): number {
+  if (reply.kind === 'written') return reply.results.length;
+  if (reply.kind === 'failed') return reply.message.length;
+  let bytes = 0;
+  for (const { value } of reply.values) bytes += value.length;
+  return bytes;
 }
 
 async function answer(face: () => KeyValueFace, request: KeyValueRequest): Promise<KeyValueReply> {
