@@ -47,3 +47,6 @@ export function clusterId(value: string): ClusterId {
 export function memberUri(member: number): string {
   return `tidemark:member:${member}`;
 }
+
+/** The name (a URI) of a certificate with which only the work of an executor may be done. */
+export const EXECUTOR_URI = 'tidemark:executor';

@@ -146,6 +146,7 @@ export const MUTATIONS = [
   'coordinator.handsOverUnchecked',
   'coordinator.executorNameShared',
   'coordinator.repliesInOneFrame',
+  'coordinator.executorMayAll',
   'client.underWayIsFailure',
   'client.expiredSessionRetried',
   'wire.authorityNotChecked',

@@ -5,7 +5,7 @@
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TidemarkError, memberUri } from '../base/index.ts';
+import { EXECUTOR_URI, TidemarkError, memberUri } from '../base/index.ts';
 import {
   loadAuthority,
   makeAuthority,
@@ -55,8 +55,12 @@ export async function writeDevelopmentSet(set: DevelopmentSet): Promise<readonly
     const served = makeCertificate(clients, { ...validity, name, hosts: [host], uris: [] });
     files.push(...pair(`coordinator-${member}`, served));
   });
-  const client = { ...validity, name: 'client', hosts: [], uris: [] };
-  if (begins) files.push(...pair('client', makeCertificate(clients, client)));
+  if (begins) {
+    const client = { ...validity, name: 'client', hosts: [], uris: [] };
+    const executor = { ...validity, name: 'executor', hosts: [], uris: [EXECUTOR_URI] };
+    files.push(...pair('client', makeCertificate(clients, client)));
+    files.push(...pair('executor', makeCertificate(clients, executor)));
+  }
   await writeAll(folder, files);
   return files.map(({ name }) => name);
 }

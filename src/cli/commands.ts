@@ -90,15 +90,16 @@ export const devOptions = {
 
 export const clusterInitOptions = remote;
 export const remoteOptions = remote;
+const MEMBER_ID_MAX = 1_000_000_000;
 export const transferLeaderOptions = {
   to: integer('Member that shall lead; 0: the one whose log is nearest', {
     min: 0,
-    max: 1_000_000,
+    max: MEMBER_ID_MAX,
     fallback: 0,
   }),
   ...remote,
 };
-const member = requiredInteger('Id of the member', { min: 1, max: 1_000_000_000, positional: 'one' });
+const member = requiredInteger('Id of the member', { min: 1, max: MEMBER_ID_MAX, positional: 'one' });
 const within = duration('How long it may take, for example to send the whole state; 5m without it');
 const newMember = {
   peerAddress: requiredAddress('Peer address of the new coordinator, as it advertises it'),
@@ -220,7 +221,7 @@ export const COMMANDS: readonly Command[] = [
   }),
   command({
     path: ['cluster', 'status'],
-    summary: 'Show each coordinator: role, term, log, lag',
+    summary: 'Show each endpoint: role, term, leader, log, executors, digest, version',
     options: remoteOptions,
     load: async () => (await import('./commands/cluster-status.ts')).run,
   }),

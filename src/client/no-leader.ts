@@ -72,18 +72,27 @@ export function advice(found: readonly EndpointStatus[], secure: boolean): strin
   );
   if (refused[0]?.next !== undefined) return refused[0].next;
   const answering = found.flatMap((one) => ('status' in one ? [one.status] : []));
-  const members = Math.max(0, ...answering.map((status) => status.members.length));
-  if (members === 0) {
+  const voters = votersKnownTo(answering);
+  if (voters.length === 0) {
     const dropped = found.some((one) => describe(one) !== 'refused connection');
     if (!dropped) return 'Start the coordinators, or correct the endpoints.';
     return secure
       ? 'Start the coordinators. If they run, they may not accept this certificate: compare its authority.'
       : 'If the coordinators use certificates, give --client-ca, --client-cert and --client-key.';
   }
-  const needed = Math.floor(members / 2) + 1;
-  if (answering.length >= needed) return 'Try again: an election may be going on.';
-  const here = answering.length;
-  return `Start the others: ${needed} of ${members} coordinators are needed, ${here} answers here.`;
+  const needed = Math.floor(voters.length / 2) + 1;
+  const here = answering.filter(({ memberId }) => voters.includes(memberId)).length;
+  if (here >= needed) return 'Try again: an election may be going on.';
+  return `Start the others: ${needed} of ${voters.length} voters are needed, ${here} answers here.`;
+}
+
+/** Ids of the voters of the newest configuration that somebody knows; learners elect nobody. */
+function votersKnownTo(answering: readonly StatusReply[]): bigint[] {
+  let newest: StatusReply | undefined;
+  for (const status of answering) {
+    if (newest === undefined || status.configurationIndex > newest.configurationIndex) newest = status;
+  }
+  return (newest?.members ?? []).flatMap(({ memberId, role }) => (role === 'voter' ? [memberId] : []));
 }
 
 function ago(ms: bigint): string {

@@ -93,9 +93,7 @@ export function tlsCredentials(
     ...linkOf(files),
     channelTo,
     checkCaller: (call, member) => {
-      const certificate = call.getAuthContext().sslPeerCertificate;
-      if (certificate !== undefined && names(certificate, member)) return;
-      throw notTheMember(member);
+      if (!shows(call, memberUri(member))) throw notTheMember(member);
     },
   };
   return { ...tlsClientCredentials(paths.client, options), peer };
@@ -121,11 +119,17 @@ function channelOf(
 function refusedAs(member: number, host: string, certificate: PeerCertificate): Error | undefined {
   const wrongHost = checkServerIdentity(host, certificate);
   if (wrongHost !== undefined) return wrongHost;
-  return names(certificate, member) ? undefined : notTheMember(member);
+  return names(certificate, memberUri(member)) ? undefined : notTheMember(member);
 }
 
-function names(certificate: PeerCertificate, member: number): boolean {
-  return (certificate.subjectaltname ?? '').split(', ').includes(`URI:${memberUri(member)}`);
+/** True if a call came with a certificate that holds this name; never without certificates. */
+export function shows(call: IncomingCall, uri: string): boolean {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  return certificate !== undefined && names(certificate, uri);
+}
+
+function names({ subjectaltname = '' }: PeerCertificate, uri: string): boolean {
+  return subjectaltname.split(', ').includes(`URI:${uri}`);
 }
 
 function notTheMember(member: number): TidemarkError {

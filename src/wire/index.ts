@@ -103,6 +103,7 @@ export {
 } from './tidemark/v1/peer.ts';
 export {
   insecureCredentials,
+  shows,
   tlsClientCredentials,
   tlsCredentials,
   type ClientCredentials,

@@ -88,9 +88,10 @@ describe('a certificate', () => {
 });
 
 describe('a development set', () => {
-  it('has two pairs for each coordinator, one for clients, and keys that only the owner reads', async () => {
+  it('has two pairs for each coordinator, one for clients, one for executors; keys are the owner’s alone', async () => {
     const { folder } = await made(['a.example', 'b.example']);
-    const names = ['client', 'client-ca', 'coordinator-1', 'coordinator-2', 'peer-1', 'peer-2', 'peer-ca'];
+    const coordinators = ['coordinator-1', 'coordinator-2', 'peer-1', 'peer-2'];
+    const names = ['client', 'client-ca', 'executor', 'peer-ca', ...coordinators];
     expect((await readdir(folder)).sort()).toEqual(
       names.flatMap((name) => [`${name}.key`, `${name}.pem`]).sort(),
     );

@@ -209,7 +209,12 @@ describe('when the deadline passes', () => {
     const status = { clusterId: 'ab', role: 'follower', term: 12n, leaderId: 2n, leaderContactMs: 41_000n };
     at(0).answer = (method) => {
       if (method !== 'status') return refuse('NOT_LEADER');
-      return { reply: { ...status, members: [{}, {}, {}] } };
+      // A learner elects nobody: two of the three voters are needed.
+      const members = [1n, 2n, 3n, 4n].map((memberId) => ({
+        memberId,
+        role: memberId === 4n ? 'learner' : 'voter',
+      }));
+      return { reply: { ...status, memberId: 1n, members } };
     };
     at(1).stop();
     const error: unknown = await client(300)
@@ -219,7 +224,7 @@ describe('when the deadline passes', () => {
     const { message, next } = error as TidemarkError;
     expect(message).toContain(`${at(0).address}  reachable, follower, term 12, last leader contact 41 s ago`);
     expect(message).toContain(`${at(1).address}  refused connection`);
-    expect(next).toContain('2 of 3 coordinators are needed, 1 answers here');
+    expect(next).toContain('2 of 3 voters are needed, 1 answers here');
   });
 
   test('a cluster that waits for init is told as such', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { formatAddress } from '../../src/base/index.ts';
-import { ACCESS, authorise } from '../../src/coordinator/authorisation.ts';
+import { ACCESS, authorise, type Authority } from '../../src/coordinator/authorisation.ts';
 import { bindServer, createServer } from '../../src/coordinator/grpc-server.ts';
 import {
   ClientService,
@@ -11,6 +11,7 @@ import {
   fromServiceError,
   insecureCredentials,
 } from '../../src/wire/index.ts';
+import { rule } from '../support/rule.ts';
 
 const methodsOf = (service: Readonly<Record<string, { readonly path: string }>>): string[] =>
   Object.values(service).map(({ path }) => path);
@@ -23,27 +24,30 @@ describe('the authorisation table', () => {
     expect(Object.keys(ACCESS).sort()).toEqual([...PEER, ...CLIENT].sort());
   });
 
+  const refused = (path: string, authority: Authority, isExecutor = false): void => {
+    expect(() => {
+      authorise(path, authority, isExecutor);
+    }).toThrow(expect.objectContaining({ code: 'UNAUTHORIZED' }));
+  };
+
   test('gives peer methods to the peer port alone, and all others to the client port alone', () => {
     for (const path of PEER) {
-      authorise(path, 'peer');
-      expect(() => {
-        authorise(path, 'client');
-      }).toThrow(expect.objectContaining({ code: 'UNAUTHORIZED' }) as Error);
+      authorise(path, 'peer', false);
+      refused(path, 'client');
     }
     for (const path of CLIENT) {
-      authorise(path, 'client');
-      expect(() => {
-        authorise(path, 'peer');
-      }).toThrow(expect.objectContaining({ code: 'UNAUTHORIZED' }) as Error);
+      authorise(path, 'client', false);
+      refused(path, 'peer');
     }
   });
 
+  rule('coordinator.executorMayAll', 'gives the certificate of an executor the work of one alone', () => {
+    for (const path of methodsOf(ExecutorService)) authorise(path, 'client', true);
+    for (const path of [ClientService, KeyValueService].flatMap(methodsOf)) refused(path, 'client', true);
+  });
+
   test('refuses a method without a row, also one that every object has', () => {
-    for (const path of ['/tidemark.v1.Client/New', 'constructor', 'toString']) {
-      expect(() => {
-        authorise(path, 'client');
-      }).toThrow(expect.objectContaining({ code: 'UNAUTHORIZED' }) as Error);
-    }
+    for (const path of ['/tidemark.v1.Client/New', 'constructor', 'toString']) refused(path, 'client');
   });
 
   test('stands before every handler: a service on the wrong port is never reached', async () => {

@@ -25,6 +25,11 @@ describe('a cluster with certificates', () => {
       client,
     });
     expect(await cluster.client().listExecutors()).toEqual([]);
+    const { addresses: endpoints } = cluster;
+    const executor = connect({ endpoints, credentials: certificates.executorCredentials() });
+    await expect(executor.listExecutors()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(executor.kv.put('a', 'x')).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    executor.close();
     const plain = connect({ endpoints: cluster.addresses, deadlineMs: 600 });
     await expect(plain.listExecutors()).rejects.toMatchObject({
       code: 'NO_LEADER',

@@ -50,6 +50,10 @@ export class CertificateFolder {
     return tlsClientCredentials(this.client, options);
   }
 
+  executorCredentials(): ClientCredentials {
+    return tlsClientCredentials(this.paths('client-ca', 'executor'), QUIET);
+  }
+
   paths(ca: string, name: string): CertificatePaths {
     const file = (text: string): string => join(this.folder, text);
     return { ca: file(`${ca}.pem`), cert: file(`${name}.pem`), key: file(`${name}.key`) };

@@ -4,7 +4,7 @@ import type { Run } from '../command.ts';
 import type { certsCreateOptions } from '../commands.ts';
 import type { Values } from '../option.ts';
 
-/** Writes two authorities, a pair of certificates for each coordinator and one for clients. */
+/** Writes two authorities, a pair of certificates for each coordinator, one for clients and one for executors. */
 export const run: Run<Values<typeof certsCreateOptions>> = async ({ values, output }) => {
   const { out, hosts, days, firstMember } = values;
   if (hosts.length === 0 || hosts.length > LIMITS.membersMax) {
@@ -18,7 +18,7 @@ export const run: Run<Values<typeof certsCreateOptions>> = async ({ values, outp
     [
       `${files.length} files in ${out}`,
       'coordinators: peer-N and coordinator-N, with peer-ca.pem and client-ca.pem',
-      'executors and commands: client, with client-ca.pem',
+      'executors: executor, commands: client; both with client-ca.pem',
       'For development only: keep the keys of the authorities away from servers.',
     ].join('\n'),
   );
