@@ -88,7 +88,7 @@ describe('a certificate', () => {
 });
 
 describe('a development set', () => {
-  it('has two pairs for each coordinator, one for clients, one for executors; keys are the owner’s alone', async () => {
+  it('has two for a coordinator, one for clients, one for executors; only the owner reads keys', async () => {
     const { folder } = await made(['a.example', 'b.example']);
     const coordinators = ['coordinator-1', 'coordinator-2', 'peer-1', 'peer-2'];
     const names = ['client', 'client-ca', 'executor', 'peer-ca', ...coordinators];

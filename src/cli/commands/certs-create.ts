@@ -4,7 +4,7 @@ import type { Run } from '../command.ts';
 import type { certsCreateOptions } from '../commands.ts';
 import type { Values } from '../option.ts';
 
-/** Writes two authorities, a pair of certificates for each coordinator, one for clients and one for executors. */
+/** Writes two authorities, two certificates for each coordinator, one for clients and one for executors. */
 export const run: Run<Values<typeof certsCreateOptions>> = async ({ values, output }) => {
   const { out, hosts, days, firstMember } = values;
   if (hosts.length === 0 || hosts.length > LIMITS.membersMax) {
