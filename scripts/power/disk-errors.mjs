@@ -1,4 +1,4 @@
-// npm run test:disk-errors [-- --short]
+// npm run test:disk-errors [-- --short] [-- /data/state/]
 // One write or one sync of one of three real coordinators fails, under load: the n-th of each of its
 // databases, with EIO or ENOSPC. The member must end with STORAGE_FAILED without trying that file again, the
 // others go on, and it must start again afterwards; at the end everything acknowledged is there.
@@ -34,7 +34,11 @@ const SHORT = [
 ];
 const say = (line) => process.stdout.write(`${line}\n`);
 
-const { values: options } = parseArgs({ options: { short: { type: 'boolean', default: false } } });
+const { values: options, positionals } = parseArgs({
+  options: { short: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const asked = ({ files }) => positionals.length === 0 || positionals.includes(files);
 
 /** The library, or undefined where it cannot be made. */
 function compiled(folder) {
@@ -144,7 +148,7 @@ if (library === undefined) {
   say('cannot run here: Linux and a C compiler (cc) are needed');
   exit = 3;
 } else {
-  const { wrong, failed } = await run(folder, library, options.short ? SHORT : SWEEP);
+  const { wrong, failed } = await run(folder, library, (options.short ? SHORT : SWEEP).filter(asked));
   for (const line of wrong) say(`WRONG: ${line}`);
   if (wrong.length > 0) exit = 1;
   else if (failed < SHORT.length) exit = 2;

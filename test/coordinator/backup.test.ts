@@ -18,6 +18,7 @@ import {
 import { createLogger } from '../../src/ops/index.ts';
 import { readRaftFolder } from '../../src/raft/index.ts';
 import { insecureCredentials } from '../../src/wire/index.ts';
+import { runCli } from '../cli/run-cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
 import { TestCluster } from './cluster-harness.ts';
@@ -214,12 +215,17 @@ describe('a cluster of three restored from one file', () => {
   it('elects a leader, has the keys on each member, and outlives the loss of one', async () => {
     cluster = await TestCluster.start(3);
     const members = cluster.slots.map(({ peerAddress, clientAddress }) => ({ peerAddress, clientAddress }));
-    let restoreId: string | undefined;
-    for (const [at, { dataFolder }] of cluster.slots.entries()) {
+    const list = members.map(({ peerAddress, clientAddress }) => `${peerAddress}/${clientAddress}`).join();
+    let shared = ['--members', list];
+    for (const [at, { dataFolder, peerAddress, clientAddress }] of cluster.slots.entries()) {
       await cluster.stopOne(at);
       await rm(dataFolder, { recursive: true });
-      const own = must(members[at], 'member');
-      ({ restoreId } = await restoreCluster({ file, dataFolder, own, members, restoreId }));
+      const own = ['--peer-address', peerAddress, '--client-address', clientAddress];
+      const words = ['snapshot', 'restore', file, '--data-folder', dataFolder, '--output', 'json'];
+      const { stdout, stderr } = await runCli([...words, ...own, ...shared]);
+      const { memberId: id, restoreId } = JSON.parse(stdout) as { memberId: number; restoreId: string };
+      expect([id, stderr]).toEqual([at + 1, '']);
+      shared = ['--members', list, '--restore-id', restoreId];
     }
     // Two are a majority; the third comes later.
     await cluster.startOne(0);
