@@ -14,6 +14,7 @@ import {
   wokenLeader,
 } from './simulation/scenarios.ts';
 import { Counts } from './simulation/counts.ts';
+import { emptyVoter, hastyLeader, twoChanges } from './simulation/member-scenarios.ts';
 import { runSeed } from './simulation/run.ts';
 
 /** More: `npm run sim`. */
@@ -58,6 +59,9 @@ describe('placed faults', () => {
     ['nobody reads from a leader that was stopped and cut off [R60 R62]', strandedLeader],
     ['nor from a follower that was stopped and cut off with it [R62]', strandedFollower],
     ['a vote whose record is lost is not given again', forgottenVote],
+    ['a second change is not begun beside one that is not committed [R46]', twoChanges],
+    ['a leader changes nobody before it has committed in its own term [R47]', hastyLeader],
+    ['an empty machine under the id of a voter votes for nobody [R52]', emptyVoter],
     ['an append without entries proves nothing of a log that ends otherwise', emptyAppend],
     ['a leader whose disk hangs gives way', hangingDisk],
     ['a leader that was stopped does not believe itself when it wakes [R60]', wokenLeader],

@@ -37,6 +37,8 @@ export const FAULTS = [
   'crash-in-install',
   'damaged-state',
   'lost-state',
+  'split-change',
+  'crash-in-change',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -45,6 +47,8 @@ export const PRECONDITIONS = [
   'leader-change',
   'snapshot-install',
   'membership-change',
+  'joint-change',
+  'change-undone',
   'replaced-entries',
   'indeterminate-write',
   'retried-write',

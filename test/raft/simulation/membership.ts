@@ -5,7 +5,7 @@ import { decide } from './majority.ts';
 import type { SimMember } from './member.ts';
 
 /** The voters who decide: of the new half and, while there are two, of the old one. */
-export function halves({ members, outgoing }: Configuration): readonly (readonly MemberId[])[] {
+function halves({ members, outgoing }: Configuration): readonly (readonly MemberId[])[] {
   const voters = members.filter(({ role }) => role === 'voter').map(({ id }) => id);
   return outgoing.length > 0 ? [voters, outgoing] : [voters];
 }
@@ -32,4 +32,15 @@ function committedOf(running: SimMember['running']): number {
   if (running === undefined) return 0;
   const { core } = running.driver;
   return core.configurationAt(core.commitIndex).index;
+}
+
+/** Ids only grow, and voters change by one or through two halves. Returns what is wrong, if anything. */
+export function wrongSuccessor(before: Configuration, next: Configuration): string | undefined {
+  const known = new Set(before.members.map(({ id }) => id));
+  const reused = next.members.some(({ id }) => !known.has(id) && id < before.nextMemberId);
+  if (reused || next.nextMemberId < before.nextMemberId) return `entry ${next.index} gives an id again`;
+  if (before.outgoing.length > 0 || next.outgoing.length > 0) return undefined;
+  const [old = [], now = []] = [halves(before)[0], halves(next)[0]];
+  const changed = old.filter((id) => !now.includes(id)).length + now.filter((id) => !old.includes(id)).length;
+  return changed > 1 ? `entry ${next.index} changes ${changed} voters at once` : undefined;
 }

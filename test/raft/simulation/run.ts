@@ -2,8 +2,9 @@
 import type { Counts, Fault } from './counts.ts';
 import { Faults, drawFaults } from './faults.ts';
 import { Chance } from './loop.ts';
-import { Violation } from './oracles.ts';
+import { mustRecover, mustServeWithQuorum } from './recovery.ts';
 import { Simulation } from './simulation.ts';
+import { Violation } from './violation.ts';
 
 /** What a run is made of. Only the seed has to be said: the rest makes a failing run smaller. */
 export interface RunOptions {
@@ -54,10 +55,11 @@ export async function runSeed(options: RunOptions): Promise<RunResult> {
     simulation.clients.start(clients);
     const faults = new Faults(simulation, chance, enabled);
     await underFaults(simulation, { chance, faults, ms });
-    await simulation.mustServeWithQuorum();
+    faults.endChanges();
+    await mustServeWithQuorum(simulation);
     simulation.clients.stop();
     faults.end();
-    await simulation.mustRecover();
+    await mustRecover(simulation);
     simulation.mustBeLinearizable();
   } catch (error) {
     violation = error instanceof Violation ? error.message : String(error);
@@ -88,6 +90,6 @@ async function underFaults(
     await simulation.advance(chance.between(1, 20));
     if (loop.nowMs < nextFault) continue;
     await faults.strike();
-    nextFault = loop.nowMs + chance.between(50, chance.pick([200, 500, 1_200]));
+    nextFault = loop.nowMs + chance.between(50, chance.pick([150, 300, 800]));
   }
 }

@@ -1,29 +1,12 @@
 /** Faults placed by hand, where chance would take long: each ends in what the cluster must have done. */
-import { must, type MemberId } from '../../../src/base/index.ts';
-import type { CoreView } from '../../../src/raft/driver/index.ts';
+import { must } from '../../../src/base/index.ts';
 import { HARD_STATE_KEY } from '../../../src/raft/log-store/index.ts';
 import { encodeFrame } from '../../../src/raft/peer-codec.ts';
 import type { SimMember } from './member.ts';
-import { Violation } from './oracles.ts';
+import { established, others, part, termOf, viewOf } from './placing.ts';
+import { mustRecover, mustServeWithQuorum } from './recovery.ts';
 import { Simulation } from './simulation.ts';
-
-async function established(
-  seed: number,
-  size: number,
-): Promise<{ simulation: Simulation; leader: SimMember }> {
-  const simulation = new Simulation(seed, size);
-  await simulation.startAll();
-  await simulation.until(5_000, 'a first leader', () => simulation.leader() !== undefined);
-  return { simulation, leader: must(simulation.leader(), 'leader') };
-}
-
-function termOf(member: SimMember): number {
-  return must(member.running, 'a running member').driver.core.term;
-}
-
-function others(simulation: Simulation, id: MemberId): readonly SimMember[] {
-  return simulation.members.filter((member) => member.id !== id);
-}
+import { Violation } from './violation.ts';
 
 /** A follower that was cut off comes back: neither leader nor term changes (thesis, section 9.6). */
 export async function returningFollower(seed: number): Promise<void> {
@@ -39,7 +22,7 @@ export async function returningFollower(seed: number): Promise<void> {
   await simulation.advance(3_000);
   if (simulation.leader() !== leader || termOf(leader) !== term)
     throw new Violation('a returning follower disturbed');
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** A leader that is heard but hears nothing gives way (check-quorum), and the others go on. */
@@ -50,7 +33,7 @@ export async function deafLeader(seed: number): Promise<void> {
     const now = simulation.leader();
     return now !== undefined && now !== leader;
   });
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** A link that works in one direction only does not unseat a leader that hears a quorum. */
@@ -62,7 +45,7 @@ export async function halfDeafFollower(seed: number): Promise<void> {
   await simulation.advance(10_000);
   if (simulation.leader() !== leader || termOf(leader) !== term)
     throw new Violation('a one-way link unseated the leader');
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** Two halves that meet in one member only keep one leader (Cloudflare, 2020-11-02). */
@@ -80,7 +63,7 @@ export async function bridge(seed: number): Promise<void> {
   await simulation.advance(10_000);
   if (simulation.leader() !== leader || termOf(leader) !== term)
     throw new Violation('a bridge unseated the leader');
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** A follower stopped for seconds wakes with heartbeats in its socket: it reads them before it judges. */
@@ -94,7 +77,7 @@ export async function wokenFollower(seed: number): Promise<void> {
   if (simulation.leader() !== leader || termOf(leader) !== term || woken.role !== 'follower') {
     throw new Violation('a woken follower campaigned');
   }
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** A leader whose process ends is followed within half a second; each survivor sees the end for itself. */
@@ -104,7 +87,7 @@ export async function endedLeader(seed: number): Promise<void> {
   leader.crash();
   for (const { id } of others(simulation, leader.id)) simulation.network.announceEnd(id, leader.id);
   await simulation.until(500, 'another leader', () => simulation.leader() !== undefined);
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** A leader that was stopped and cut off wakes while another leads: nobody reads old state from it. */
@@ -120,7 +103,7 @@ export async function strandedLeader(seed: number): Promise<void> {
     await simulation.advance(10);
     simulation.load();
   }
-  await simulation.mustRecover();
+  await mustRecover(simulation);
   simulation.mustBeLinearizable();
 }
 
@@ -143,7 +126,7 @@ export async function strandedFollower(seed: number): Promise<void> {
     simulation.load();
     if (awake) void simulation.clients.readAt(follower);
   }
-  await simulation.mustRecover();
+  await mustRecover(simulation);
   simulation.mustBeLinearizable();
 }
 
@@ -165,7 +148,7 @@ export async function hangingDisk(seed: number): Promise<void> {
   // The write that hangs takes a minute and a half at most.
   leader.diskMs = 1;
   await simulation.advance(90_000);
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /** A leader stopped for longer than an election is not `leading` when it wakes, not for one event. */
@@ -182,7 +165,7 @@ export async function wokenLeader(seed: number): Promise<void> {
       throw new Violation('a woken leader believed itself');
     if (simulation.chance.hits(0.02)) simulation.load();
   }
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /**
@@ -196,7 +179,7 @@ export async function emptyAppend(seed: number): Promise<void> {
   const [next, third] = [must(one, 'a follower'), must(two, 'another')];
   await simulation.advance(500);
   const met = must(old.running, 'the old leader').driver.core.lastIndex;
-  separate(simulation, old);
+  part(simulation, [old]);
   for (let write = 0; write < 8; write++) void simulation.clients.writeAt(old);
   await simulation.until(20_000, 'another leader', () => {
     const now = simulation.leader();
@@ -206,7 +189,7 @@ export async function emptyAppend(seed: number): Promise<void> {
   for (let write = 0; write < 2; write++) void simulation.clients.writeAt(leader);
   await simulation.advance(300);
   // From now on the third one is cut off, and the old leader hears this append alone.
-  separate(simulation, leader === next ? third : next);
+  part(simulation, [leader === next ? third : next]);
   const { term, commitIndex, termAt } = viewOf(leader);
   const prevTerm = must(termAt(met), 'a term');
   const message = {
@@ -221,7 +204,7 @@ export async function emptyAppend(seed: number): Promise<void> {
   old.receive(leader.id, encodeFrame([message]));
   await simulation.advance(400);
   network.heal();
-  await simulation.mustRecover();
+  await mustRecover(simulation);
 }
 
 /**
@@ -231,7 +214,7 @@ export async function emptyAppend(seed: number): Promise<void> {
 export async function forgottenVote(seed: number): Promise<void> {
   const simulation = new Simulation(seed, 3);
   const late = must(simulation.members[2], 'a third member');
-  separate(simulation, late);
+  part(simulation, [late]);
   await simulation.startAll();
   const leads = ({ running }: SimMember): boolean => running?.driver.core.role === 'leader';
   await simulation.until(20_000, 'a leader by one vote', () => simulation.members.some(leads));
@@ -244,22 +227,9 @@ export async function forgottenVote(seed: number): Promise<void> {
   voter.disk.forget(HARD_STATE_KEY.toString());
   voter.damage = 'lost-record';
   simulation.network.heal();
-  separate(simulation, leader);
+  part(simulation, [leader]);
   await simulation.start(voter);
   await simulation.advance(10_000);
   simulation.network.heal();
-  await simulation.mustServeWithQuorum();
-}
-
-function viewOf(member: SimMember): Pick<CoreView, 'term' | 'commitIndex' | 'termAt'> {
-  const { core } = must(member.running, 'a running member').driver;
-  const { term, commitIndex } = core;
-  return { term, commitIndex, termAt: (index) => core.termAt(index) };
-}
-
-function separate(simulation: Simulation, member: SimMember): void {
-  for (const { id } of others(simulation, member.id)) {
-    simulation.network.block(id, member.id);
-    simulation.network.block(member.id, id);
-  }
+  await mustServeWithQuorum(simulation);
 }

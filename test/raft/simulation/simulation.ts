@@ -6,10 +6,10 @@ import { Counts } from './counts.ts';
 import { KEY, judge } from './linearizability.ts';
 import { Chance, SimLoop } from './loop.ts';
 import { SimMember, type SimMemberParts } from './member.ts';
-import { carries, relevant } from './membership.ts';
 import { SimNetwork } from './network.ts';
-import { Oracles, Violation } from './oracles.ts';
+import { Oracles } from './oracles.ts';
 import { Trace } from './trace.ts';
+import { Violation } from './violation.ts';
 
 /** Neither passed nor a bug found. */
 export const UNDECIDED = 'whether what clients saw is linearizable was not found out';
@@ -44,6 +44,8 @@ export class Simulation {
     this.steps++;
     this.oracles.check();
   };
+  /** Hears of whoever has just been elected. */
+  onElected: (member: SimMember) => void = () => undefined;
   /** Events so far, each followed by a look of all oracles. */
   steps = 0;
   crashes = 0;
@@ -107,7 +109,7 @@ export class Simulation {
       onStatus: (member, status) => {
         trace.add(loop.nowMs, member, status.role, status.term);
         this.oracles.status(member, status);
-        if (status.role === 'leader' && !status.leading) this.#readAtOnce(member);
+        if (status.role === 'leader' && !status.leading) this.#atOnce(member);
       },
       onFatal: (member, error) => {
         this.#onFatal(member, error);
@@ -128,6 +130,14 @@ export class Simulation {
     const member = this.#makeMember(id, []);
     this.members.push(member);
     await this.start(member);
+  }
+
+  /** An operator's mistake: the machine is set up anew, empty, under the id that it had. */
+  async replaceByEmpty(member: SimMember): Promise<void> {
+    this.crash(member);
+    const empty = this.#makeMember(member.id, []);
+    this.members.splice(this.members.indexOf(member), 1, empty);
+    await this.start(empty);
   }
 
   get acknowledged(): number {
@@ -173,10 +183,12 @@ export class Simulation {
   }
 
   /** Somebody asks whoever has just been elected, before it can know what was committed before it. */
-  #readAtOnce(id: MemberId): void {
+  #atOnce(id: MemberId): void {
     this.loop.after(0, () => {
       const member = this.members.find((candidate) => candidate.id === id);
-      if (member !== undefined) for (const key of KEYS) void this.clients.readAt(member, key);
+      if (member === undefined) return;
+      for (const key of KEYS) void this.clients.readAt(member, key);
+      this.onElected(member);
     });
   }
 
@@ -193,67 +205,6 @@ export class Simulation {
     }
   }
 
-  /** A majority is whole again while the rest stays as broken as it is: writes must go on. */
-  async mustServeWithQuorum(): Promise<void> {
-    const core = await this.#quorum();
-    for (const member of core) mend(member);
-    this.network.healAmong(core.map(({ id }) => id));
-    for (const member of core) await this.start(member);
-    if (core.length < this.members.length) this.counts.add('rest-stayed-broken');
-    await this.#mustWrite('a write by a healed majority while the rest is broken', core);
-  }
-
-  /** As few members as may be that are a majority of every configuration that some log still holds. */
-  async #quorum(): Promise<readonly SimMember[]> {
-    const down = this.members.filter((member) => !member.up);
-    await this.startAll();
-    const configurations = relevant(this.members);
-    const core = new Set(this.members.filter((member) => !member.refused));
-    const last = [...core].sort(
-      (left, right) => Number(right.damage !== undefined) - Number(left.damage !== undefined),
-    );
-    for (const member of last) {
-      core.delete(member);
-      if (
-        !carries(
-          configurations,
-          [...core].map(({ id }) => id),
-        )
-      )
-        core.add(member);
-    }
-    for (const member of down) if (!core.has(member)) this.crash(member);
-    return [...core];
-  }
-
-  /** After the faults end, the cluster must lead, commit and agree again. */
-  async mustRecover(): Promise<void> {
-    this.network.faults = { drop: 0, double: 0, straggle: 0 };
-    this.network.heal();
-    for (const member of this.members) mend(member);
-    await this.startAll();
-    await this.#mustWrite('a write after the faults have ended', this.members);
-    const end = this.loop.nowMs + 30_000;
-    while (!this.#agrees()) {
-      if (this.loop.nowMs >= end) throw new Violation('not within 30 s: equal state everywhere');
-      await this.startAll();
-      await this.advance(20);
-    }
-    for (const { id, running } of this.members) {
-      // Whoever was removed stays where it was.
-      if (running?.state.appliedIndex !== this.oracles.committedIndex) continue;
-      this.oracles.states.lookAtKeys(id, running.state, KEYS);
-    }
-    this.check();
-  }
-
-  #agrees(): boolean {
-    const { configuration } = this.oracles;
-    const belongs = (id: MemberId): boolean => configuration.members.some((member) => member.id === id);
-    const expected = this.members.filter(({ id, refused }) => !refused && belongs(id));
-    return expected.every(({ running }) => running?.state.appliedIndex === this.oracles.committedIndex);
-  }
-
   /** What all clients saw must have happened in one order. To be called when the log is final. */
   mustBeLinearizable(): void {
     const { states } = this.oracles;
@@ -261,18 +212,6 @@ export class Simulation {
     const verdict = judge(calls, KEY);
     if (verdict === 'unknown') throw new Violation(UNDECIDED);
     if (verdict !== 'linearizable') throw new Violation(`what clients saw is ${verdict}`);
-  }
-
-  async #mustWrite(what: string, up: readonly SimMember[]): Promise<void> {
-    const before = this.acknowledged;
-    const end = this.loop.nowMs + 20_000;
-    while (this.acknowledged === before) {
-      if (this.loop.nowMs >= end) throw new Violation(`not within 20 s: ${what}`);
-      // A write that was under way when the disk was mended may still end its process.
-      for (const member of up) await this.start(member);
-      if (this.chance.hits(0.1)) this.load();
-      await this.advance(20);
-    }
   }
 
   /** A failed write ends its process; nothing else may. */
@@ -286,13 +225,4 @@ export class Simulation {
       if (member.failed) this.crash(member);
     });
   }
-}
-
-function mend(member: SimMember): void {
-  member.diskMs = 1;
-  member.disk.mend();
-  member.stateDisk.mend();
-  member.afterInstall = undefined;
-  member.clock.setRate(1);
-  member.wake();
 }
