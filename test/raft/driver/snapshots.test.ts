@@ -188,6 +188,33 @@ describe('a follower that needs what was forgotten', () => {
 
 describe('a follower that never catches up', () => {
   rule(
+    'raft.refusedSnapshotAtOnce',
+    'since it refuses what it is sent, is sent it less and less',
+    async () => {
+      const cluster = await started(3);
+      const leader = await cluster.led();
+      const behind = follower(cluster, leader);
+      cluster.crash(behind);
+      await cluster.write(80);
+      await cluster.until(() => baseOf(leader) > behind.state.appliedIndex + 20);
+      const streams = new Set<number>();
+      cluster.loses = (_from, _to, frame) => {
+        for (const message of decodeFrame(frame))
+          if (message.type === 'snapshot-chunk') streams.add(message.stream);
+        return false;
+      };
+      behind.stateDisk.refuses = true;
+      await cluster.start(behind);
+      await cluster.advance(30_000);
+      expect(streams.size).toBeGreaterThan(3);
+      expect(streams.size).toBeLessThan(7);
+      expect(cluster.warnings.some((text) => text.includes('refused the snapshot'))).toBe(true);
+      behind.stateDisk.refuses = false;
+      await cluster.agree();
+    },
+  );
+
+  rule(
     'raft.repeatedSnapshotsUnnoticed',
     'is an alarm at the third snapshot, until it has [R43]',
     async () => {
