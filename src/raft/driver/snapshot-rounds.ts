@@ -3,6 +3,7 @@
  * long absence; a third says that something keeps it from ever catching up, and that somebody must look.
  */
 import { LIMITS, mutated, type ErrorCode, type LogIndex, type MemberId } from '../../base/index.ts';
+import type { FollowerView } from '../core/index.ts';
 import type { RaftLogger } from '../types.ts';
 
 interface Rounds {
@@ -67,11 +68,13 @@ export class SnapshotRounds {
   }
 
   /** To be called at each tick, with what the followers hold; whoever is none any more is forgotten. */
-  follow(followers: readonly { readonly id: MemberId; readonly match: LogIndex }[]): void {
+  follow(followers: readonly Pick<FollowerView, 'id' | 'state' | 'match'>[]): void {
     for (const [id, rounds] of this.#rounds) {
       rounds.waitTicks = Math.max(0, rounds.waitTicks - 1);
       const follower = followers.find((one) => one.id === id);
-      if (follower === undefined || follower.match >= rounds.goal) this.#rounds.delete(id);
+      // One that lost its state, not its log, waits for a snapshot although it has all entries.
+      const caughtUp = follower?.state !== 'snapshot' && (follower?.match ?? Infinity) >= rounds.goal;
+      if (caughtUp) this.#rounds.delete(id);
     }
   }
 }
