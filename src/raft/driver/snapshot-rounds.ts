@@ -57,8 +57,8 @@ export class SnapshotRounds {
     rounds.refusals++;
     this.#log.warn(
       { peer, code, refusals: rounds.refusals },
-      'a follower refused the snapshot that it was sent: its own log says why. If this is damaged on its way ' +
-        'or here, compare the members with `tidemark cluster digest` and hand the lead to a sound one',
+      'a follower refused the snapshot that it was sent: its own log says why. If it was damaged on its ' +
+        'way or here, compare the members with `tidemark cluster digest` and hand the lead to a sound one',
     );
   }
 
