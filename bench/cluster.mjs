@@ -69,6 +69,11 @@ export async function startCluster(kind, { stages = false, pauses = false } = {}
     return child;
   };
   const nodes = [0, 1, 2].map(start);
+  // Also when the benchmark fails.
+  process.once('exit', () => {
+    for (const node of nodes) node.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
   return {
     clients,
     folder,

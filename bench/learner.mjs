@@ -108,13 +108,14 @@ const added = spawn(process.execPath, [program, ...words, ...addresses], {
   stdio: ['ignore', 'ignore', 'inherit'],
   env: { ...process.env, UV_THREADPOOL_SIZE: '8', ...pausesIn(cluster.folder) },
 });
+process.once('exit', () => added.kill('SIGKILL'));
 const fourth = connect({ endpoints: [member.clientAddress] });
 await until('the new coordinator', async () => {
   if ('error' in (await fourth.status())[0]) throw new Error('not up');
 });
 const beganAt = performance.now();
 const onProgress = (line) => say(`  ${((performance.now() - beganAt) / 1_000).toFixed(1)} s: ${line}`);
-const add = () => client.membership.add(member, { onProgress });
+const add = () => client.membership.add(member, { onProgress, withinMs: 900_000 });
 const meanwhile = await during('during', rate, add, [...pids, added.pid]);
 
 for (let n = 0; n < keys; n += Math.ceil(keys / 1_000)) {

@@ -82,10 +82,10 @@ export const LIMITS = {
   /** A backup that nobody reads any more is given up. */
   snapshotStallMs: 30_000,
   /**
-   * What a leader sends of snapshots, to all members together, and a member of a backup: a third of what one
+   * What a leader sends of snapshots, to all members together, and a member of a backup: a fifth of what one
    * core can read, check and send, so that writes go on.
    */
-  snapshotBytesPerSecond: 24 * 1024 * 1024,
+  snapshotBytesPerSecond: 16 * 1024 * 1024,
   /** Pieces of a snapshot that came faster than they are written down; the next is not asked for. */
   snapshotPiecesWaitingMax: 8,
   /** Characters of an error's text that an executor tells; more is cut off. */
@@ -194,7 +194,7 @@ assert(LIMITS.keyValueBatchBytesMax * 2 <= LIMITS.opBytesMax, 'one batch fits on
 assert(2 * LIMITS.keyValueReadBytesMax <= LIMITS.grpcMessageBytesMax, 'one reply to a read fits one message');
 assert(
   (2 * LIMITS.keyValueTableBytesMax) / LIMITS.snapshotBytesPerSecond < LIMITS.membershipDeadlineMs / 1_000,
-  'a new member gets the largest state in half the time that it has',
+  'a new member gets a state twice as large as there is in the time that it has',
 );
 assert(
   LIMITS.snapshotChunkBytesMax + LIMITS.opBytesMax < LIMITS.peerFrameBytesMax,

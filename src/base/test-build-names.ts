@@ -40,7 +40,6 @@ export const MUTATIONS = [
   'raft.missingHardStateIsFresh',
   'raft.olderTermAccepted',
   'raft.noDiskWatch',
-  'raft.stalledLeaderTold',
   'raft.goesOnAfterFailedWrite',
   'raft.transferWithoutCatchUp',
   'raft.transferTakesProposals',
@@ -60,7 +59,6 @@ export const MUTATIONS = [
   'raft.lostStateTakesEntries',
   'raft.snapshotNotPaced',
   'raft.repeatedSnapshotsUnnoticed',
-  'raft.refusedSnapshotAtOnce',
   'raft.snapshotUnpaced',
   'raft.compactsBeforeFollowers',
   'raft.compactsByCountOnly',
@@ -84,9 +82,6 @@ export const MUTATIONS = [
   'raft.removedLeaderStays',
   'raft.openRemovalSilences',
   'raft.removedRaisesTerm',
-  'raft.removedByOlderTermUnheard',
-  'raft.removedVotes',
-  'raft.addressTwice',
   'raft.installKeepsConfiguration',
   'raft.installUnannounced',
   'state.sessionNotDeduplicated',
@@ -170,6 +165,7 @@ export const MUTATIONS = [
   'backup.firstEntriesDiffer',
   'backup.recoverWithoutTail',
   'backup.keepsRows',
+  'backup.unpaced',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
 

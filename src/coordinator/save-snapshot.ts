@@ -12,6 +12,7 @@ import {
 } from '../wire/index.ts';
 import { codedOrThrow, withLeader } from './coded-error.ts';
 import { checkFormat } from './grpc-server.ts';
+import { paced } from './paced.ts';
 
 const SAVE_FORMAT = 1;
 const PIECE_BYTES = 1024 * 1024;
@@ -54,7 +55,8 @@ export class SnapshotService {
     try {
       checkFormat(format, SAVE_FORMAT, 'the request for a snapshot');
       face = this.#face();
-      for await (const bytes of savedState(face, this.#version)) {
+      const state = savedState(face, this.#version);
+      for await (const bytes of paced(state, LIMITS.snapshotBytesPerSecond, face.clock)) {
         for (let at = 0; at < bytes.length && !stream.closed; at += PIECE_BYTES) {
           stream.write({ data: Buffer.from(bytes.subarray(at, at + PIECE_BYTES)) });
           await drained(stream, face.clock);

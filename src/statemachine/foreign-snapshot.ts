@@ -1,6 +1,7 @@
 /** Snapshots of another cluster: what is in them, and how they become the state of a new one. */
+import { TidemarkError } from '../base/index.ts';
 import { PassingRows } from './passing-rows.ts';
-import { readSnapshot, snapshotChunks } from './snapshot.ts';
+import { KINDS, openChunk, sealHead } from './snapshot-chunk.ts';
 import { readState } from './state-snapshots.ts';
 
 export interface SnapshotContents {
@@ -36,19 +37,23 @@ export async function inspectSnapshot(chunks: AsyncIterable<Uint8Array>): Promis
   };
 }
 
-/** Gives a snapshot another cluster's name; the rows and their digest stay. */
-export function snapshotAs(
+/**
+ * Gives a snapshot another cluster's name; the rows and their digest stay, unread: whoever takes them checks.
+ * @throws TidemarkError `DATA_CORRUPT`, `FORMAT_UNKNOWN` if it does not begin with a head.
+ */
+export async function* snapshotAs(
   clusterId: string,
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  return snapshotChunks(renamed(clusterId, chunks));
+  let first = true;
+  for await (const chunk of chunks) {
+    yield first ? renamed(clusterId, chunk) : chunk;
+    first = false;
+  }
 }
 
-async function* renamed(
-  clusterId: string,
-  chunks: AsyncIterable<Uint8Array>,
-): ReturnType<typeof readSnapshot> {
-  for await (const piece of readSnapshot(chunks)) {
-    yield 'head' in piece ? { head: { ...piece.head, clusterId } } : piece;
-  }
+function renamed(clusterId: string, bytes: Uint8Array): Uint8Array {
+  const chunk = openChunk(bytes);
+  if (chunk.kind === KINDS.head) return sealHead(chunk.part, { ...chunk.head, clusterId });
+  throw new TidemarkError('DATA_CORRUPT', 'snapshot: it does not begin with a head');
 }

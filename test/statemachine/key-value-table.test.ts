@@ -52,9 +52,10 @@ class Stored {
 const textOf = (row: KeyValueRecord | undefined): string =>
   row === undefined ? 'none' : `${row.revision} ${row.version} ${Buffer.from(row.value).toString('latin1')}`;
 
+const texts = (rows: Iterable<KeyValueRecord | undefined>): string => [...rows].map(textOf).join();
+
 function expectSame(table: KeyValueTable, model: ReadonlyMap<string, Row>): void {
   const keys = [...model.keys()].sort(byBytes);
-  const texts = (rows: Iterable<KeyValueRecord | undefined>): string => [...rows].map(textOf).join();
   const of = (list: readonly string[]): string => texts(list.map((key) => model.get(key)));
   expect(texts(table.values()) === of(keys)).toBe(true);
   expect(table.size).toBe(model.size);
@@ -117,6 +118,24 @@ describe('the packed table', () => {
     const at = bytes.indexOf(Buffer.alloc(50, 7));
     bytes.writeUInt8(bytes.readUInt8(at) ^ 4, at);
     expect(() => table.checkFrom(0, { rows: 20, bytes: 100_000 })).toThrow(/kv\/ns\/7 in memory/);
+  });
+
+  it('takes a snapshot, sorted or not, in little more memory than its rows', () => {
+    const random = new Random(11);
+    const written = new KeyValueTable();
+    for (let n = 0; n < 4_000; n++) {
+      const value = Buffer.alloc(random.below(2_000), n);
+      written.put(`ns/${String(n).padStart(5, '0')}`, { value, revision: n, version: 1 });
+    }
+    const changes: RowChange[] = [];
+    written.takeChanges(changes);
+    for (const order of [changes, changes.toReversed(), changes.toSorted(() => random.below(2) - 0.5)]) {
+      const table = new KeyValueTable();
+      for (const { fullKey, bytes } of order) table.load(fullKey, Uint8Array.from(bytes ?? []));
+      expect(texts(table.values()) === texts(written.values())).toBe(true);
+      expect(table.sum.text).toBe(written.sum.text);
+      expect(table.heldBytes).toBeLessThan(1.02 * (table.dataBytes + table.size * 40) + 512 * 1024);
+    }
   });
 
   it('takes little more memory than its rows, however often they change', () => {

@@ -163,12 +163,7 @@ export class RaftDriver implements RaftNode {
   }
 
   status(): RaftStatus {
-    return this.#standing.status(this.#awake);
-  }
-
-  /** Whether this node can vouch for itself. */
-  get #awake(): boolean {
-    return this.#state === 'running' && !this.#ticker.stalled;
+    return this.#standing.status(this.#state === 'running' && !this.#ticker.stalled);
   }
 
   writeTimes(): WriteTimes {
@@ -444,8 +439,7 @@ export class RaftDriver implements RaftNode {
     try {
       entries = await this.#store.read(request.first, this.#tuning.appendLimit);
     } catch (error) {
-      // Stopping closes the store under what is read.
-      if (this.#state === 'running') this.#fail(error);
+      this.#fail(error);
       return;
     }
     this.#take({ type: 'loaded', request, entries });
@@ -463,7 +457,7 @@ export class RaftDriver implements RaftNode {
 
   /** Tells of every change in the turn in which it happened. */
   #publish(): void {
-    const change = this.#standing.change(this.#awake || mutated('raft.stalledLeaderTold'));
+    const change = this.#standing.change();
     this.#settling.look(this.#standing.settled);
     if (change === undefined) return;
     const { now, leadLost } = change;

@@ -38,8 +38,6 @@ export class SmallCluster {
   readonly warnings: string[] = [];
   loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
   onStatus: (id: MemberId, status: RaftStatus) => void = () => undefined;
-  /** How far the wall clocks have jumped. */
-  wallJumpMs = 0;
   readonly #compaction: CompactionPolicy;
   readonly #padding: string;
   readonly #chance = new Chance(1);
@@ -93,7 +91,7 @@ export class SmallCluster {
     member.state = state;
     const clock: Clock = {
       monotonicMs: () => this.loop.nowMs,
-      wallMs: () => this.loop.nowMs + this.wallJumpMs,
+      wallMs: () => this.loop.nowMs,
       after: (ms, run) =>
         this.loop.after(ms, () => {
           if (current()) run();
