@@ -1,9 +1,10 @@
 // npm run bench:restart [-- --keys N --entries N --runs N]
 // How long a coordinator with many keys and a long log takes from its start until a linearizable read is
 // answered, and the memory that it takes: one real process, alone in its cluster, whose folder is filled
-// beforehand by the product's own state machine and log store. After an orderly stop, and after kill -9.
+// beforehand by the product's own state machine and log store. After an orderly stop; after kill -9; and as
+// after a loss of power that left nothing of what the entries did to the state: all of them are applied anew.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -32,6 +33,8 @@ const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
 const data = join(folder, 'c0');
+/** The state before the entries, to be put back. */
+const earlier = join(folder, 'earlier');
 const [clients, peers] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
 
 function start() {
@@ -90,7 +93,8 @@ async function fill() {
     await openFileWitness(join(data, 'log')),
     { ...identity, folder: join(data, 'log'), mustExist: true, sync: true },
   );
-  const state = await openStateMachine({ folder: join(data, 'state'), clusterId: identity.clusterId });
+  const open = () => openStateMachine({ folder: join(data, 'state'), clusterId: identity.clusterId });
+  let state = await open();
   const { term } = log.hardState;
   let index = state.appliedIndex;
   let made = 0;
@@ -114,6 +118,9 @@ async function fill() {
   // As a running member does: the log forgets what the state surely has.
   await state.snapshots.flush();
   await log.write({ compactTo: { ...log.base, index, term } });
+  await state.close();
+  cpSync(join(data, 'state'), earlier, { recursive: true });
+  state = await open();
   for (let left = ENTRIES; left > 0; left -= 1_000)
     await write(Array.from({ length: Math.min(left, 1_000) }, () => entry(1)));
   await state.close();
@@ -138,20 +145,29 @@ async function measure(name, signal, key) {
   return { seconds, cpu, peak };
 }
 
+function sayMedian(name, results) {
+  const of = (field) => median(results.map((result) => result[field]));
+  const cpu = `${of('cpu').toFixed(2)} s of processor time`;
+  say(`${name.padEnd(22)}${of('seconds').toFixed(2)} s, ${cpu}, ${of('peak').toFixed(0)} MB at most`);
+}
+
 try {
   await makeMember();
   const empty = await measure('almost empty', 'SIGTERM', 'first');
   say(`filling: ${KEYS} keys of 128 bytes, then ${ENTRIES} entries`);
   await fill();
-  const results = [];
+  const [orderly, killed, anew] = [[], [], []];
   for (let run = 1; run <= Number(options.runs); run++) {
-    results.push(await measure('after an orderly stop', 'SIGKILL', 'key-000000001'));
-    results.push(await measure('after kill -9', 'SIGTERM', 'key-000000001'));
+    orderly.push(await measure('after an orderly stop', 'SIGKILL', 'key-000000001'));
+    killed.push(await measure('after kill -9', 'SIGKILL', 'key-000000001'));
+    rmSync(join(data, 'state'), { recursive: true });
+    cpSync(earlier, join(data, 'state'), { recursive: true });
+    anew.push(await measure('entries applied anew', 'SIGTERM', 'key-000000001'));
   }
-  const of = (name) => median(results.map((result) => result[name]));
-  const extra = `${(of('seconds') - empty.seconds).toFixed(2)} s more than an empty one`;
-  const cpu = `${of('cpu').toFixed(2)} s of processor time`;
-  say(`median ${of('seconds').toFixed(2)} s (${extra}), ${cpu}, ${of('peak').toFixed(0)} MB`);
+  say(`medians (an empty one ${empty.seconds.toFixed(2)} s):`);
+  sayMedian('after an orderly stop', orderly);
+  sayMedian('after kill -9', killed);
+  sayMedian('entries applied anew', anew);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -9,8 +9,10 @@ import {
   TidemarkError,
   assertNever,
   decode,
+  isErrorCode,
   logIndex,
   term as makeTerm,
+  type ErrorCode,
   type LogIndex,
   type Term,
 } from '../base/index.ts';
@@ -87,7 +89,8 @@ function toList(message: Message): readonly Item[] {
       return [...head, stream, lastIndex, lastTerm, ...members, offset, end, crc32(data), data];
     }
     case 'snapshot-reply':
-      return [...head, message.stream, message.offset];
+      if (message.refused === undefined) return [...head, message.stream, message.offset];
+      return [...head, message.stream, message.offset, Buffer.from(message.refused)];
     case 'state-lost':
       return [...head, message.index];
     case 'read-request':
@@ -142,7 +145,7 @@ function fromList(value: unknown): Message {
         data: fields.checkedBytes(),
       };
     case 'snapshot-reply':
-      return { type, term, stream: fields.number(), offset: fields.number() };
+      return { type, term, stream: fields.number(), offset: fields.number(), refused: fields.code() };
     case 'state-lost':
       return { type, term, index: fields.index() };
     case 'read-request':
@@ -201,6 +204,15 @@ class Fields {
     const value = this.number();
     if (value > TERM_MAX) throw new TidemarkError('DATA_CORRUPT', `a peer speaks of term ${value}`);
     return makeTerm(value);
+  }
+
+  /** The code of an error, if there is one; a peer of a later version may have others than we. */
+  code(): ErrorCode | undefined {
+    const value = this.any();
+    if (value === undefined) return undefined;
+    if (!(value instanceof Uint8Array)) throw new TidemarkError('DATA_CORRUPT', 'a peer sent a bad code');
+    const code = Buffer.from(value).toString();
+    return isErrorCode(code) ? code : 'FORMAT_UNKNOWN';
   }
 
   flag(): boolean {

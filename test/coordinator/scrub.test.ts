@@ -92,7 +92,7 @@ describe('a scrub of a running member', () => {
 
   rule('state.scrubIgnoresRecords', 'finds a record in memory that is not what was stored', async () => {
     const { machine } = await running();
-    const entries = randomHistory(3, 300).map((entry, at) => ({ ...entry, index: at + 21 }));
+    const entries = randomHistory(3, 120).map((entry, at) => ({ ...entry, index: at + 21 }));
     await machine.apply(entries);
     const run = async (): Promise<void> => {
       for await (const step of machine.scrub()) expect(step).toBeUndefined();

@@ -51,7 +51,13 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     data: fc.uint8Array({ maxLength: 20 }),
   }),
   fc.record({ type: fc.constant('state-lost' as const), term: terms, index }),
-  fc.record({ type: fc.constant('snapshot-reply' as const), term: terms, stream: round, offset: round }),
+  fc.record({
+    type: fc.constant('snapshot-reply' as const),
+    term: terms,
+    stream: round,
+    offset: round,
+    refused: fc.constantFrom(undefined, 'DATA_CORRUPT' as const),
+  }),
   fc.record({
     type: fc.constantFrom('pre-vote-reply' as const, 'vote-reply' as const),
     term: terms,

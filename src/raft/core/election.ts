@@ -63,9 +63,10 @@ export function mayCampaign(s: CoreState): boolean {
 
 /**
  * A member that knows of no cluster yet has an empty log: a candidate that takes it for a voter knows of a
- * log that this node lost.
+ * log that this node lost. And whoever was removed must not help one that does not know it yet.
  */
 function mayVote(s: CoreState): boolean {
+  if (s.removed && !mutated('raft.removedVotes')) return false;
   return s.log.configuration.members.length > 0 || mutated('raft.strangerVotes');
 }
 

@@ -13,7 +13,7 @@ import {
   type MemberId,
 } from '../../base/index.ts';
 import { votersOf, wasRemoved, withoutOldHalf, type NewConfiguration } from '../configuration.ts';
-import type { Configuration, ConfiguredMember, MembershipChange } from '../types.ts';
+import type { Configuration, ConfiguredMember, Member, MembershipChange } from '../types.ts';
 import { Progress } from './progress.ts';
 import { Quorum } from './quorum.ts';
 import { replicateToAll } from './replication.ts';
@@ -122,13 +122,14 @@ function changed(
 ): NewConfiguration | undefined {
   const { members } = configuration;
   const rising = promote.filter((id) => memberOf(configuration, id).role === 'learner');
-  const added = add.filter((one) => !isMember(configuration, one));
+  const stayed = members.filter(({ id }) => !remove.includes(id));
+  const added: Addresses[] = [];
+  for (const one of add) if (!isAmong([...stayed, ...added], one)) added.push(one);
   if (added.length + rising.length + remove.length === 0) return undefined;
   const first = configuration.nextMemberId;
   const came = added.map((one, at): ConfiguredMember => {
     return { ...one, id: memberId(first + at), role: 'learner' };
   });
-  const stayed = members.filter(({ id }) => !remove.includes(id));
   const next = stayed.map((one): ConfiguredMember => {
     return rising.includes(one.id) ? { ...one, role: 'voter' } : one;
   });
@@ -142,16 +143,19 @@ function changed(
   return { members: [...plain.members, ...asLearners], outgoing: old, nextMemberId };
 }
 
+type Addresses = Omit<Member, 'id'>;
+
 /** An address names one member: a learner that has both is meant again, anything else is a mistake. */
-function isMember({ members }: Configuration, wanted: Omit<ConfiguredMember, 'id' | 'role'>): boolean {
+function isAmong(others: readonly (Addresses | ConfiguredMember)[], wanted: Addresses): boolean {
   const { peerAddress, clientAddress } = wanted;
-  const found = members.find((one) => {
+  const found = others.find((one) => {
     return one.peerAddress === peerAddress || one.clientAddress === clientAddress;
   });
-  if (found === undefined) return false;
+  if (found === undefined || mutated('raft.addressTwice')) return false;
   const same = found.peerAddress === peerAddress && found.clientAddress === clientAddress;
-  if (same && found.role === 'learner') return true;
-  throw new TidemarkError('MEMBER_EXISTS', `member ${found.id} (${found.role}) has such an address`);
+  const known = 'id' in found ? `member ${found.id} (${found.role})` : 'another that comes with it';
+  if (same && (!('id' in found) || found.role === 'learner')) return true;
+  throw new TidemarkError('MEMBER_EXISTS', `${known} has such an address`);
 }
 
 function refuseUnsafe(s: CoreState, next: NewConfiguration): void {

@@ -4,7 +4,7 @@
  * every write that was asked for before it is on disk (paper, figure 2: "updated on stable storage before
  * responding to RPCs").
  */
-import type { LogIndex, MemberId, Term } from '../../base/index.ts';
+import type { ErrorCode, LogIndex, MemberId, Term } from '../../base/index.ts';
 import type { Entry } from '../entry.ts';
 import type { Configuration } from '../types.ts';
 
@@ -108,12 +108,16 @@ export interface Removed {
   readonly term: Term;
 }
 
-/** `offset`: where the piece belongs that the follower wants next. */
+/**
+ * `offset`: where the piece belongs that the follower wants next. `refused`: it cannot use this snapshot, and
+ * wants no more of it.
+ */
 export interface SnapshotReply {
   readonly type: 'snapshot-reply';
   readonly term: Term;
   readonly stream: number;
   readonly offset: number;
+  readonly refused: ErrorCode | undefined;
 }
 
 /**

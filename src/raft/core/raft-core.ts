@@ -50,7 +50,7 @@ import { onHeartbeatReply, onLeaderTick, propose } from './leader.ts';
 import { ageAsked, askLeader, onReadAnswer, settleAsked } from './follower-reads.ts';
 import type { SliceLimit } from './log-view.ts';
 import { isRemoved, planChange, reconfigure, settleMembership } from './membership.ts';
-import type { Message } from './messages.ts';
+import type { Message, Removed } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { beginOwnRead, onLeaderStalled, onReadRequest } from './reads.ts';
 import { advanceCommit, onAppendReply, onLoaded, onSnapshotReply, onStateLost } from './replication.ts';
@@ -76,6 +76,9 @@ const LEADERS = new Set<Message['type']>(['append', 'heartbeat', 'snapshot-chunk
 export interface FollowerView extends Pick<Progress, 'state' | 'match' | 'snapshotAfter' | 'silentTicks'> {
   readonly id: MemberId;
 }
+
+/** A message whose term decides how it is taken. */
+type TermMessage = Exclude<Message, Removed>;
 
 const WHOLE: SliceLimit = { entries: Infinity, bytes: Infinity };
 
@@ -299,6 +302,11 @@ function onMessage(s: CoreState, from: MemberId, message: Message): void {
     answerRemoved(s, from, message);
     return;
   }
+  // True for ever, whoever says it and in whichever term: ids are never given again.
+  if (message.type === 'removed') {
+    if (message.term >= s.term || !mutated('raft.removedByOlderTermUnheard')) onRemoved(s);
+    return;
+  }
   if (message.term > s.term && !enterLaterTerm(s, from, message)) return;
   if (message.term < s.term && !mutated('raft.olderTermAccepted')) answerOlderTerm(s, from, message);
   else dispatch(s, from, message);
@@ -307,8 +315,8 @@ function onMessage(s: CoreState, from: MemberId, message: Message): void {
 /**
  * Tells whether the message is to be handled. Neither kind of pre-vote message brings a new term in itself.
  */
-function enterLaterTerm(s: CoreState, from: MemberId, message: Message): boolean {
-  if (message.type === 'pre-vote' || message.type === 'removed') return true;
+function enterLaterTerm(s: CoreState, from: MemberId, message: TermMessage): boolean {
+  if (message.type === 'pre-vote') return true;
   if (message.type === 'pre-vote-reply' && message.granted) return true;
   if (message.type === 'vote' && inLease(s) && !message.transfer) return false;
   const leads = LEADERS.has(message.type);
@@ -328,7 +336,7 @@ function onRemoved(s: CoreState): void {
 }
 
 /** Lets a deposed leader or a late candidate learn of the term; answers of an older term are dropped. */
-function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
+function answerOlderTerm(s: CoreState, from: MemberId, message: TermMessage): void {
   switch (message.type) {
     case 'append':
     case 'heartbeat':
@@ -350,14 +358,13 @@ function answerOlderTerm(s: CoreState, from: MemberId, message: Message): void {
     case 'state-lost':
     case 'read-request':
     case 'read-answer':
-    case 'removed':
       return;
     default:
       assertNever(message, 'message of an older term');
   }
 }
 
-function dispatch(s: CoreState, from: MemberId, message: Message): void {
+function dispatch(s: CoreState, from: MemberId, message: TermMessage): void {
   switch (message.type) {
     case 'pre-vote':
       onPreVote(s, from, message);
@@ -400,9 +407,6 @@ function dispatch(s: CoreState, from: MemberId, message: Message): void {
       return;
     case 'read-answer':
       onReadAnswer(s, from, message);
-      return;
-    case 'removed':
-      onRemoved(s);
       return;
     default:
       assertNever(message, 'message');

@@ -163,7 +163,12 @@ export class RaftDriver implements RaftNode {
   }
 
   status(): RaftStatus {
-    return this.#standing.status(this.#state === 'running' && !this.#ticker.stalled);
+    return this.#standing.status(this.#awake);
+  }
+
+  /** Whether this node can vouch for itself. */
+  get #awake(): boolean {
+    return this.#state === 'running' && !this.#ticker.stalled;
   }
 
   writeTimes(): WriteTimes {
@@ -439,7 +444,8 @@ export class RaftDriver implements RaftNode {
     try {
       entries = await this.#store.read(request.first, this.#tuning.appendLimit);
     } catch (error) {
-      this.#fail(error);
+      // Stopping closes the store under what is read.
+      if (this.#state === 'running') this.#fail(error);
       return;
     }
     this.#take({ type: 'loaded', request, entries });
@@ -457,7 +463,7 @@ export class RaftDriver implements RaftNode {
 
   /** Tells of every change in the turn in which it happened. */
   #publish(): void {
-    const change = this.#standing.change();
+    const change = this.#standing.change(this.#awake || mutated('raft.stalledLeaderTold'));
     this.#settling.look(this.#standing.settled);
     if (change === undefined) return;
     const { now, leadLost } = change;

@@ -7,6 +7,7 @@ import {
   TidemarkError,
   isTidemarkError,
   mutated,
+  type ErrorCode,
   type MemberId,
   type Term,
 } from '../../base/index.ts';
@@ -23,10 +24,13 @@ export interface ReceiverParts {
   readonly onFatal: (error: unknown) => void;
 }
 
-interface Incoming {
+interface Stream {
   readonly from: MemberId;
   readonly term: Term;
   readonly stream: number;
+}
+
+interface Incoming extends Stream {
   readonly configuration: Configuration;
   readonly pieces: Pieces;
   offset: number;
@@ -36,6 +40,10 @@ export class SnapshotReceiver {
   readonly #parts: ReceiverParts;
   #incoming: Incoming | undefined;
   #installing = false;
+  /** The last stream that could not be used. */
+  #refused: (Stream & { readonly code: ErrorCode }) | undefined;
+  /** What is being read or installed; none of it rejects. */
+  readonly #works = new Set<Promise<void>>();
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
@@ -43,9 +51,14 @@ export class SnapshotReceiver {
 
   /**
    * Answers where the piece belongs that is wanted next: at once, or when those that wait for the disk are
-   * few enough.
+   * few enough. Or that nothing more is wanted of this stream, and why.
    */
-  take(from: MemberId, piece: SnapshotChunk, answer: (offset: number) => void): void {
+  take(from: MemberId, piece: SnapshotChunk, answer: (offset: number, refused?: ErrorCode) => void): void {
+    const refused = this.#refused;
+    if (refused !== undefined && isOf(refused, from, piece)) {
+      answer(0, refused.code);
+      return;
+    }
     const incoming = this.#streamOf(from, piece);
     if (incoming === undefined) {
       answer(0);
@@ -62,20 +75,23 @@ export class SnapshotReceiver {
     });
   }
 
-  stop(): void {
+  /** Resolves when the state is not touched any more. */
+  async stop(): Promise<void> {
     this.#incoming?.pieces.fail(abandoned());
     this.#incoming = undefined;
+    await Promise.all(this.#works);
   }
 
   #streamOf(from: MemberId, piece: SnapshotChunk): Incoming | undefined {
     const known = this.#incoming;
-    if (known?.from === from && known.term === piece.term && known.stream === piece.stream) return known;
+    if (known !== undefined && isOf(known, from, piece)) return known;
     if (this.#installing || piece.offset !== 0) return undefined;
     known?.pieces.fail(abandoned());
     const { term, stream, configuration } = piece;
     const begun: Incoming = { from, term, stream, configuration, pieces: new Pieces(), offset: 0 };
     this.#incoming = begun;
-    void this.#prepare(begun);
+    const work = this.#prepare(begun).finally(() => this.#works.delete(work));
+    this.#works.add(work);
     return begun;
   }
 
@@ -84,13 +100,8 @@ export class SnapshotReceiver {
     try {
       prepared = await this.#parts.prepare(incoming.pieces);
     } catch (error) {
-      if (!isRefusal(error) && !mutated('raft.failedInstallIgnored')) {
-        this.#parts.onFatal(error);
-        return;
-      }
-      if (this.#incoming !== incoming) return;
-      this.#incoming = undefined;
-      this.#parts.onRefused(error);
+      if (isRefusal(error)) this.#refuse(incoming, error);
+      else if (!mutated('raft.failedInstallIgnored')) this.#parts.onFatal(error);
       return;
     }
     if (this.#incoming !== incoming) return;
@@ -99,6 +110,18 @@ export class SnapshotReceiver {
     this.#installing = false;
     this.#incoming = undefined;
   }
+
+  #refuse(incoming: Incoming, error: TidemarkError): void {
+    if (this.#incoming !== incoming) return;
+    const { from, term, stream } = incoming;
+    this.#refused = { from, term, stream, code: error.code };
+    this.#incoming = undefined;
+    this.#parts.onRefused(error);
+  }
+}
+
+function isOf(known: Stream, from: MemberId, { term, stream }: SnapshotChunk): boolean {
+  return known.from === from && known.term === term && known.stream === stream;
 }
 
 /** Pieces that come when they come, as a stream to be read. */
@@ -160,6 +183,6 @@ function abandoned(): TidemarkError {
 }
 
 /** What is wrong with a stream, or ended it. */
-function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): error is TidemarkError {
   return isTidemarkError(error, 'CANCELLED', 'DATA_CORRUPT', 'DATA_OF_OTHER_CLUSTER', 'FORMAT_UNKNOWN');
 }

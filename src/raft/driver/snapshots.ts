@@ -62,13 +62,19 @@ export class Snapshots {
   onStreamed({ from, message }: StreamedMessage): void {
     if (message.type === 'snapshot-chunk') {
       const { term, stream } = message;
-      this.#receiver.take(from, message, (offset) => {
-        if (!this.#stopped) this.#parts.send(from, { type: 'snapshot-reply', term, stream, offset });
+      this.#receiver.take(from, message, (offset, refused) => {
+        if (!this.#stopped) this.#parts.send(from, { type: 'snapshot-reply', term, stream, offset, refused });
       });
       return;
     }
     const sender = this.#senders.get(from);
-    if (sender?.stream === message.stream) sender.onReply(message.offset);
+    if (sender?.stream !== message.stream) return;
+    if (message.refused === undefined) {
+      sender.onReply(message.offset);
+      return;
+    }
+    this.#end(sender);
+    this.#rounds.refused(from, message.refused);
   }
 
   tick(): void {
@@ -85,9 +91,9 @@ export class Snapshots {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#receiver.stop();
+    const received = this.#receiver.stop();
     for (const sender of this.#senders.values()) this.#end(sender);
-    await Promise.all([...this.#ending, this.#parts.compaction.stop()]);
+    await Promise.all([received, ...this.#ending, this.#parts.compaction.stop()]);
   }
 
   /**
@@ -117,7 +123,7 @@ export class Snapshots {
     const known = this.#senders.get(to);
     if (known?.serves(this.#parts.core.term, match) === true) return;
     if (known !== undefined) this.#end(known);
-    this.#begin(to);
+    if (this.#rounds.isDue(to)) this.#begin(to);
   }
 
   #begin(to: MemberId): void {

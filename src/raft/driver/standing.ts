@@ -49,13 +49,13 @@ export class Standing {
   }
 
   /** Returns what to tell if role, term, leader, members or `leading` changed since it was last asked. */
-  change(): StandingChange | undefined {
+  change(awake: boolean): StandingChange | undefined {
     this.#noteContact();
     const { core } = this.#parts;
     const before = this.#told;
     const office = before?.role !== core.role || before.term !== core.term;
-    if (!office && this.#isTold(before)) return undefined;
-    this.#told = this.status(true);
+    if (!office && this.#isTold(before, awake)) return undefined;
+    this.#told = this.status(awake);
     return { now: this.#told, leadLost: office && before?.role === 'leader' };
   }
 
@@ -65,10 +65,10 @@ export class Standing {
     return role === 'leader' ? this.#leads : role === 'follower' && leaderId !== undefined;
   }
 
-  #isTold({ leaderId, leading, configuration, removed }: RaftStatus): boolean {
+  #isTold({ leaderId, leading, configuration, removed }: RaftStatus, awake: boolean): boolean {
     const { core } = this.#parts;
     if (configuration !== core.configuration || removed !== core.removed) return false;
-    return leaderId === core.leaderId && leading === this.#leads;
+    return leaderId === core.leaderId && leading === (awake && this.#leads);
   }
 
   get #leads(): boolean {

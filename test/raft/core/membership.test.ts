@@ -100,6 +100,16 @@ describe('a change is planned', () => {
     }
   });
 
+  rule('raft.addressTwice', 'with no address twice, also among those that it adds', () => {
+    const core = three();
+    const { id: _id, ...same } = memberOf(9);
+    const { id: _other, ...alike } = { ...memberOf(10), clientAddress: same.clientAddress };
+    expect(plan(core, { add: [same, same] })).toEqual({ voters, outgoing: [], all: [1, 2, 3, 4, 5, 6] });
+    expect(plan(core, { add: [same, alike] })).toBe('MEMBER_EXISTS');
+    const { id: _leaving, ...leaving } = memberOf(4);
+    expect(plan(core, { remove: [M(4)], add: [leaving] })).toMatchObject({ all: [1, 2, 3, 5, 6] });
+  });
+
   test('not while the lead is handed over', () => {
     const core = three();
     core.step({ type: 'transfer', to: M(2) });
@@ -348,6 +358,20 @@ describe('whoever is removed', () => {
     expect([core.core.role, core.core.removed]).toEqual(['follower', true]);
     core.tick(5 * ELECTION_TICKS);
     expect(core.core.role).toBe('follower');
+  });
+
+  rule('raft.removedByOlderTermUnheard', 'gives up also when its own term is higher by now', () => {
+    const core = new TestCore({ id: 3, term: 7 }).campaign();
+    core.receive(1, { type: 'removed', term: T(1) });
+    expect([core.core.role, core.core.removed, core.core.term]).toEqual(['follower', true, 8]);
+  });
+
+  rule('raft.removedVotes', 'votes no more once it is told', () => {
+    const core = new TestCore({ id: 3 });
+    core.receive(1, { type: 'removed', term: T(1) });
+    for (const asked of [preVote(2), vote(2)]) {
+      expect(sent(core.receive(2, asked))).toMatchObject([[2, { granted: false }]]);
+    }
   });
 
   test('only by an uncommitted change is heard still', () => {

@@ -73,6 +73,51 @@ test('a piece of another stream, term or sender never continues the one that is 
   expect(refused.every((error) => isTidemarkError(error, 'CANCELLED'))).toBe(true);
 });
 
+test('stops when the state is not touched any more', async () => {
+  let cleaned = (): void => undefined;
+  const cleaning = new Promise<void>((resolve) => (cleaned = resolve));
+  const receiver = new SnapshotReceiver({
+    prepare: async (pieces) => {
+      const taken: Uint8Array[] = [];
+      try {
+        for await (const one of pieces) taken.push(one);
+      } finally {
+        await cleaning;
+      }
+      throw new Error('the pieces never end');
+    },
+    install: () => Promise.resolve(),
+    onFatal: noFatal,
+    onRefused: noFatal,
+  });
+  offered(receiver, memberId(1), chunk({ stream: 1, offset: 0, text: 'ab' }));
+  let stopped = false;
+  const stop = receiver.stop().then(() => (stopped = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(stopped).toBe(false);
+  cleaned();
+  await stop;
+});
+
+test('answers what follows of a stream that it refused with the code', async () => {
+  const refused: unknown[] = [];
+  const receiver = new SnapshotReceiver({
+    prepare: () => Promise.reject(new TidemarkError('DATA_CORRUPT', 'not this one')),
+    install: () => Promise.resolve(),
+    onFatal: noFatal,
+    onRefused: (error) => refused.push(error),
+  });
+  const answers: unknown[] = [];
+  const take = (piece: Piece): void => {
+    receiver.take(memberId(1), chunk(piece), (...answer) => answers.push(answer));
+  };
+  take({ stream: 1, offset: 0, text: 'ab' });
+  await eventually(() => refused.length > 0, { withinMs: 5_000 });
+  take({ stream: 1, offset: 2, text: 'cd' });
+  take({ stream: 2, offset: 0, text: 'ef' });
+  expect(answers).toEqual([[2], [0, 'DATA_CORRUPT'], [2]]);
+});
+
 rule('raft.snapshotNotPaced', 'asks for no more pieces than the disk keeps up with', async () => {
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => (release = resolve));

@@ -1,8 +1,9 @@
-import { expect } from 'vitest';
+import { expect, test } from 'vitest';
 import { LIMITS, logIndex, memberId, term } from '../../../src/base/index.ts';
 import type { SnapshotChunk } from '../../../src/raft/core/index.ts';
 import { SnapshotPace } from '../../../src/raft/driver/snapshot-pace.ts';
 import { SnapshotSender } from '../../../src/raft/driver/snapshot-sender.ts';
+import { eventually } from '../../support/eventually.ts';
 import { rule } from '../../support/rule.ts';
 import { configurationOf } from '../support/membership.ts';
 
@@ -35,6 +36,34 @@ function eagerly(to: number, pace: SnapshotPace, onSent: (piece: SnapshotChunk) 
   });
   return sender;
 }
+
+test("stops when nothing is read any more, and what fails meanwhile is nobody's fault", async () => {
+  let closed: (error: Error) => void = () => undefined;
+  const reading = new Promise<never>((_resolve, reject) => (closed = reject));
+  const fatal: unknown[] = [];
+  async function* held(): AsyncGenerator<Uint8Array, void, undefined> {
+    yield Buffer.from('a');
+    yield await reading;
+  }
+  const sender = new SnapshotSender({
+    to: memberId(2),
+    term: term(1),
+    stream: 1,
+    pace: new SnapshotPace(),
+    open: () => Promise.resolve({ index: logIndex(9), term: term(1), chunks: held() }),
+    configurationAt: () => configurationOf({ voters: [1, 2, 3] }),
+    send: () => undefined,
+    onFatal: (error) => fatal.push(error),
+  });
+  await eventually(() => sender.lastIndex !== undefined, { withinMs: 5_000 });
+  let stopped = false;
+  const stop = sender.stop().then(() => (stopped = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(stopped).toBe(false);
+  closed(new Error('the state was closed'));
+  await stop;
+  expect(fatal).toEqual([]);
+});
 
 rule('raft.snapshotUnpaced', 'sends no more in a second than it may, to all followers together', async () => {
   const pace = new SnapshotPace();

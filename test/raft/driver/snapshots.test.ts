@@ -187,6 +187,49 @@ describe('a follower that needs what was forgotten', () => {
 });
 
 describe('a follower that never catches up', () => {
+  /** How many streams it is sent in half a minute in which it refuses them all. */
+  async function refuses(cluster: SmallCluster, behind: SmallMember): Promise<number> {
+    const streams = new Set<number>();
+    cluster.loses = (_from, _to, frame) => {
+      for (const message of decodeFrame(frame))
+        if (message.type === 'snapshot-chunk') streams.add(message.stream);
+      return false;
+    };
+    behind.stateDisk.refuses = true;
+    await cluster.start(behind);
+    await cluster.advance(30_000);
+    behind.stateDisk.refuses = false;
+    expect(cluster.warnings.some((text) => text.includes('refused the snapshot'))).toBe(true);
+    await cluster.agree();
+    return streams.size;
+  }
+
+  rule(
+    'raft.refusedSnapshotAtOnce',
+    'since it refuses what it is sent, is sent it less and less',
+    async () => {
+      const cluster = await started(3);
+      const leader = await cluster.led();
+      const behind = follower(cluster, leader);
+      cluster.crash(behind);
+      await cluster.write(80);
+      await cluster.until(() => baseOf(leader) > behind.state.appliedIndex + 20);
+      const count = await refuses(cluster, behind);
+      expect([count > 3, count < 8]).toEqual([true, true]);
+    },
+  );
+
+  test('since it refuses what it is sent for its lost state, too', async () => {
+    const cluster = await started(3);
+    const emptied = follower(cluster, await cluster.led());
+    await cluster.write(80);
+    await cluster.until(() => baseOf(emptied) >= 50);
+    cluster.crash(emptied);
+    emptied.stateDisk.lose();
+    const count = await refuses(cluster, emptied);
+    expect([count > 3, count < 8]).toEqual([true, true]);
+  });
+
   rule(
     'raft.repeatedSnapshotsUnnoticed',
     'is an alarm at the third snapshot, until it has [R43]',

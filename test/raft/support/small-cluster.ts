@@ -38,6 +38,8 @@ export class SmallCluster {
   readonly warnings: string[] = [];
   loses: (from: MemberId, to: MemberId, frame: Uint8Array) => boolean = () => false;
   onStatus: (id: MemberId, status: RaftStatus) => void = () => undefined;
+  /** How far the wall clocks have jumped. */
+  wallJumpMs = 0;
   readonly #compaction: CompactionPolicy;
   readonly #padding: string;
   readonly #chance = new Chance(1);
@@ -91,7 +93,7 @@ export class SmallCluster {
     member.state = state;
     const clock: Clock = {
       monotonicMs: () => this.loop.nowMs,
-      wallMs: () => this.loop.nowMs,
+      wallMs: () => this.loop.nowMs + this.wallJumpMs,
       after: (ms, run) =>
         this.loop.after(ms, () => {
           if (current()) run();

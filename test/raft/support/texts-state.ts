@@ -21,6 +21,8 @@ const TEXTS_PER_CHUNK = 4;
 export class StateDisk {
   durable: Standing = EMPTY;
   installs = 0;
+  /** Whatever snapshot comes is taken for damaged. */
+  refuses = false;
 
   /** The folder is emptied. */
   lose(): void {
@@ -97,7 +99,8 @@ export class TextsState implements ReplicatedStateMachine {
     for await (const chunk of chunks) parts.push(JSON.parse(Buffer.from(chunk).toString()) as string[]);
     const [index, of, count] = must(parts.shift(), 'a head').map(Number);
     const texts = parts.flat();
-    if (texts.length !== count) throw new TidemarkError('DATA_CORRUPT', 'a snapshot is not whole');
+    if (texts.length !== count || this.#disk.refuses)
+      throw new TidemarkError('DATA_CORRUPT', 'a snapshot is not whole');
     const next: Standing = { index: logIndex(index ?? 0), term: term(of ?? 0), texts, installed: true };
     return {
       ...next,
