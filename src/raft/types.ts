@@ -102,6 +102,8 @@ export interface CommittedEntry {
 export interface ReplicatedStateMachine {
   readonly appliedIndex: number;
   apply(entries: readonly CommittedEntry[]): Promise<readonly Uint8Array[]>;
+  /** Calls `listener` once when what was applied and answered could not be written: the process must end. */
+  whenFailed?(listener: (error: unknown) => void): void;
   /** Without it the log is kept whole, and bounded. */
   readonly snapshots?: SnapshotCapability;
 }

@@ -27,15 +27,18 @@ export interface AppliedEntry {
 export type StateMachineOptions = StateStoreOptions;
 
 export interface StateMachine {
-  /** The last index whose effect is in the database: entries after it are to be applied. */
+  /** The last index whose effect is in the state: entries after it are to be applied. */
   readonly appliedIndex: number;
   /**
    * Applies entries in order, each exactly once, and answers with one reply per entry (`decodeReplies`; empty
    * for an entry without data). Calls must not overlap. A rejection means that the state is not known
-   * any more: the process must end.
+   * any more: the process must end. The database follows: a crash takes the newest entries from it, and they
+   * are to be applied again.
    * @throws TidemarkError `STORAGE_FAILED`, `DATA_CORRUPT`, `FORMAT_UNKNOWN`.
    */
   apply(entries: readonly AppliedEntry[]): Promise<readonly Uint8Array[]>;
+  /** Calls `listener` once when what was applied could not be written: the process must end then. */
+  whenFailed(listener: (error: TidemarkError) => void): void;
   /** A live view; see {@link StateView}. Costs nothing. */
   view(): StateView;
   /** Digests of the state as it is now and at the last checkpoints; a function of the indexes alone. */
@@ -117,9 +120,10 @@ class DurableStateMachine implements StateMachine {
     const replies: Uint8Array[] = [];
     let from = 0;
     while (from < entries.length) {
+      await this.#store.room();
       const to = endOfGroup(entries, from);
       for (let i = from; i < to; i++) replies.push(this.#applyOne(entries[i]));
-      await this.#flush();
+      this.#write();
       from = to;
     }
     this.#busy = false;
@@ -138,12 +142,16 @@ class DurableStateMachine implements StateMachine {
     return reply;
   }
 
-  async #flush(): Promise<void> {
+  #write(): void {
     const changes = this.#state.takeChanges();
     const { appliedIndex, appliedTerm, digest } = this.#state;
-    await this.#store.write(changes, { appliedIndex, appliedTerm, digest });
+    this.#store.write(changes, { appliedIndex, appliedTerm, digest });
     this.#digests.add({ index: appliedIndex, digest });
     for (const listener of this.#listeners) listener(appliedIndex);
+  }
+
+  whenFailed(listener: (error: TidemarkError) => void): void {
+    this.#store.whenFailed(listener);
   }
 
   view(): StateView {
@@ -184,8 +192,8 @@ function decoded(data: Uint8Array): Entry {
 }
 
 /**
- * A group is bounded, so that a long run of entries does not hold the event loop: each group ends in an
- * await. It also ends where digests are compared.
+ * A group is bounded, so that a long run of entries does not hold the event loop: it waits for room, and that
+ * is for the disk. It also ends where digests are compared.
  */
 function endOfGroup(entries: readonly AppliedEntry[], from: number): number {
   let bytes = 0;

@@ -1,5 +1,6 @@
 /**
- * The state's database: one LevelDB folder, written by one chained, atomic batch per applied group.
+ * The state's database: one LevelDB folder, written in chained, atomic batches of one applied group or more,
+ * behind the replies.
  *
  * Batches are not synced. A power loss leaves the end of the database's own log in any shape: it is cut off
  * where it is no longer whole, so what remains is the state of an earlier group, and the Raft log, which is
@@ -24,6 +25,7 @@ import {
   type StateHead,
   type StatePiece,
 } from './state-rows.ts';
+import { WriteBehind } from './write-behind.ts';
 import { WriteTurns } from './write-turns.ts';
 
 type Applied = Pick<StateHead, 'appliedIndex' | 'appliedTerm' | 'digest'>;
@@ -48,6 +50,7 @@ export class StateStore {
   readonly #db: StateDatabase;
   readonly #turns = new WriteTurns();
   readonly #sweeper: PlaceSweeper;
+  readonly #behind: WriteBehind;
   #head: StateHead;
   /** Names the state that is put together: only the last one that was begun is wanted. */
   #begun = 0;
@@ -56,8 +59,10 @@ export class StateStore {
     this.#db = db;
     this.#head = head;
     this.#sweeper = new PlaceSweeper(db, this.#turns);
+    this.#behind = new WriteBehind(db, this.#turns, head);
   }
 
+  /** Where what was applied stands; the database may still be behind. */
   get head(): StateHead {
     return this.#head;
   }
@@ -91,31 +96,24 @@ export class StateStore {
   }
 
   /**
-   * Writes the rows that one applied group changed, with the head that it leads to.
-   * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
+   * Takes the rows that one applied group changed, with the head that it leads to. They are written later, as
+   * a whole and in order; a failure is told by {@link whenFailed}.
    */
-  async write(changes: readonly RowChange[], { appliedIndex, appliedTerm, digest }: Applied): Promise<void> {
-    assert(appliedIndex >= this.#head.appliedIndex, 'the applied index does not go back');
-    const place = this.#place;
-    const next: StateHead = {
-      appliedIndex,
-      appliedTerm,
-      digest,
-      clusterId: this.#head.clusterId,
-      previousIndex: this.#head.appliedIndex,
-      place,
-    };
-    const batch = this.#db.batch();
-    for (const { fullKey, bytes } of changes) {
-      if (bytes === undefined) batch.del(place + fullKey);
-      else batch.put(place + fullKey, bytes);
-    }
-    await this.#turns.run(async () => {
-      if (mutated('state.headWrittenApart')) await batch.write();
-      batch.put(HEAD_KEY, encodeRow(HEAD_KEY, next).bytes);
-      await batch.write();
-      this.#head = next;
-    });
+  write(changes: readonly RowChange[], { appliedIndex, appliedTerm, digest }: Applied): void {
+    const { clusterId, appliedIndex: previousIndex, place } = this.#head;
+    assert(appliedIndex >= previousIndex, 'the applied index does not go back');
+    this.#head = { appliedIndex, appliedTerm, digest, clusterId, previousIndex, place: place ?? '' };
+    this.#behind.add(changes, this.#head);
+  }
+
+  /** Resolves when more may be written. @throws TidemarkError `STORAGE_FAILED`; the process must end then. */
+  room(): Promise<void> {
+    return this.#behind.room();
+  }
+
+  /** Calls `listener` once when a write has failed: the process must end then. */
+  whenFailed(listener: (error: TidemarkError) => void): void {
+    this.#turns.whenFailed(listener);
   }
 
   /**
@@ -141,10 +139,12 @@ export class StateStore {
     const { clusterId, appliedIndex: previousIndex } = this.#head;
     const next = { clusterId, appliedIndex, appliedTerm, digest, previousIndex, installed: true, place };
     this.#begun++;
+    await this.#behind.written();
     const sync = !mutated('state.installNotSynced');
     // Its rows first: a crash before the head is written leaves the old state.
     if (sync) await this.flush();
-    await this.#turns.run(() => this.#putHead(next, { sync }));
+    await this.#turns.run(() => this.#behind.putHead(next, { sync }));
+    this.#head = next;
     this.#sweepLater();
   }
 
@@ -154,7 +154,7 @@ export class StateStore {
   }
 
   /**
-   * Makes everything that was written durable, and resolves with the applied index that surely is. Work goes
+   * Makes everything that was applied durable, and resolves with the applied index that surely is. Work goes
    * on meanwhile.
    *
    * LevelDB is told to move its memory to synced tables, and does not say when that fails. If a table
@@ -164,10 +164,11 @@ export class StateStore {
    * @throws TidemarkError `STORAGE_FAILED`; the process must end then.
    */
   async flush(): Promise<number> {
+    await this.#behind.written();
     let durable = 0;
     await this.#turns.run(async () => {
-      durable = this.#head.appliedIndex;
-      if (!mutated('state.flushNotSynced')) await this.#putHead(this.#head, { sync: true });
+      durable = this.#behind.stored.appliedIndex;
+      if (!mutated('state.flushNotSynced')) await this.#behind.putHead(this.#behind.stored, { sync: true });
     });
     try {
       await this.#db.compactRange(HEAD_KEY, HEAD_KEY);
@@ -175,18 +176,14 @@ export class StateStore {
       throw this.#turns.fail(cause);
     }
     if (!mutated('state.flushTakenOnTrust')) {
-      await this.#turns.run(() => this.#putHead(this.#head, { sync: false }));
+      await this.#turns.run(() => this.#behind.putHead(this.#behind.stored, { sync: false }));
     }
     return durable;
   }
 
-  async #putHead(head: StateHead, { sync }: { readonly sync: boolean }): Promise<void> {
-    await this.#db.batch().put(HEAD_KEY, encodeRow(HEAD_KEY, head).bytes).write({ sync });
-    this.#head = head;
-  }
-
-  /** Reads head and rows as of one batch, whatever is written meanwhile. */
+  /** Reads head and rows as of one batch, at least of all that is applied, whatever is written meanwhile. */
   async *read(): AsyncGenerator<StatePiece, void, undefined> {
+    await this.#behind.written();
     const snapshot = this.#db.snapshot();
     try {
       yield* readRows(this.#db, { snapshot });
@@ -198,6 +195,7 @@ export class StateStore {
   async close(): Promise<void> {
     this.#begun++;
     await this.#sweeper.stop();
+    await this.#behind.ended();
     await this.#turns.ended();
     await this.#db.close();
   }

@@ -3,7 +3,7 @@ import { isTidemarkError, LIMITS } from '../../src/base/index.ts';
 import { openStateMachine, type StateDatabase, type StateMachine } from '../../src/statemachine/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
-import { applyRest, CLUSTER, open, temporaryFolder } from './support/folder.ts';
+import { applyRest, CLUSTER, open, temporaryFolder, written } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
 import { watchedDatabase } from './support/watched-database.ts';
 
@@ -155,6 +155,7 @@ describe('a snapshot of many rows', () => {
         const folder = await temporaryFolder();
         const { machine: behind, watched } = await fragile(folder);
         await applyRest(behind, begun, 5);
+        await written(behind);
         const old = behind.view().digest;
         watched.left = left;
         const { chunks } = await machine.snapshots.read();

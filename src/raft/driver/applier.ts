@@ -26,6 +26,9 @@ export class Applier {
   constructor(parts: ApplierParts) {
     this.#parts = parts;
     this.#applied = logIndex(parts.stateMachine.appliedIndex);
+    parts.stateMachine.whenFailed?.((error) => {
+      this.#fail(error);
+    });
   }
 
   get appliedIndex(): LogIndex {
@@ -66,11 +69,15 @@ export class Applier {
     try {
       while (this.#mayRun && this.#applied < this.#parts.core.applicableIndex) await this.#applyGroup();
     } catch (error) {
-      this.#stopped = true;
-      this.#parts.onFatal(error);
+      this.#fail(error);
     } finally {
       this.#running = undefined;
     }
+  }
+
+  #fail(error: unknown): void {
+    this.#stopped = true;
+    this.#parts.onFatal(error);
   }
 
   async #applyGroup(): Promise<void> {

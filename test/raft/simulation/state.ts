@@ -81,6 +81,10 @@ export class SimState implements ReplicatedStateMachine {
     return replies;
   }
 
+  whenFailed(listener: (error: unknown) => void): void {
+    this.#machine.whenFailed(listener);
+  }
+
   /** What was applied since the last call. */
   takeApplied(): readonly Applied[] {
     if (this.#applied.length === 0) return [];

@@ -48,3 +48,8 @@ export async function applyRest(
   }
   return replies;
 }
+
+/** Resolves when the database has what was applied: a snapshot is read from there. */
+export async function written(machine: StateMachine): Promise<void> {
+  for await (const chunk of machine.snapshot()) if (chunk.length === 0) throw new Error('an empty chunk');
+}
