@@ -65,6 +65,32 @@ test("stops when nothing is read any more, and what fails meanwhile is nobody's 
   expect(fatal).toEqual([]);
 });
 
+test('is of no use once the log was compacted past its end while it opened', async () => {
+  let closed = false;
+  async function* past(): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      yield await Promise.resolve(Buffer.from('a'));
+    } finally {
+      closed = true;
+    }
+  }
+  const sender = new SnapshotSender({
+    to: memberId(2),
+    term: term(1),
+    stream: 1,
+    pace: new SnapshotPace(),
+    open: () => Promise.resolve({ index: logIndex(9), term: term(1), chunks: past() }),
+    configurationAt: () => undefined,
+    send: () => expect.unreachable('nothing is sent of it'),
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  expect(sender.serves(term(1), logIndex(3))).toBe(true);
+  await eventually(() => closed, { withinMs: 5_000 });
+  expect(sender.serves(term(1), logIndex(3))).toBe(false);
+});
+
 rule('raft.snapshotUnpaced', 'sends no more in a second than it may, to all followers together', async () => {
   const pace = new SnapshotPace();
   const sent = { bytes: 0, whole: 0 };
