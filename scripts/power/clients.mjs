@@ -11,8 +11,11 @@ export class Clients {
   #ended = false;
   #all = [];
   #open = [];
+  #pauseMs;
 
-  constructor(endpoints) {
+  /** @param pauseMs of each client between two requests */
+  constructor(endpoints, pauseMs = 1) {
+    this.#pauseMs = pauseMs;
     for (let at = 0; at < REGISTERS; at++) this.#begin(endpoints, (kv) => this.#write(kv, `r${at}`));
     // One for each member that asks no other: an old leader answers only those that are still with it.
     for (const endpoint of endpoints) {
@@ -40,7 +43,7 @@ export class Clients {
       // What is in doubt is written again until it is certain: so the values of a register only grow.
       while (!(await quietly(() => kv.put(key, String(value))))) if (this.#ended) return;
       this.registers.acknowledge(key, value);
-      await pause(1);
+      await pause(this.#pauseMs);
     }
   }
 
@@ -52,7 +55,7 @@ export class Clients {
         const value = found.row === undefined ? 0 : Number(Buffer.from(found.row.value).toString());
         this.registers.read(key, value, invokedAt, where);
       }
-      await pause(1);
+      await pause(this.#pauseMs);
     }
   }
 }
