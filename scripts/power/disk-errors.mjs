@@ -113,7 +113,7 @@ class Faults {
 async function run(folder, library, sweep, mutations = []) {
   mkdirSync(folder);
   const members = await Members.start(folder, 3, { disk: plainFolder, mutations });
-  const load = new Load(members.client);
+  const load = new Load(members.client, options.short ? 2 : undefined);
   const faults = new Faults(members, library, folder);
   try {
     load.begin();

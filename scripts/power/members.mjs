@@ -144,19 +144,21 @@ export class Load {
   /** The longest time without an acknowledgement. */
   gapMs = 0;
   #client;
+  #writerCount;
   #writers = [];
   #count = 0;
   #ended = false;
   #lastMs = 0;
 
-  constructor(client) {
+  constructor(client, writers = WRITERS) {
     this.#client = client;
+    this.#writerCount = writers;
   }
 
   begin() {
     this.#ended = false;
     this.#lastMs = performance.now();
-    this.#writers = Array.from({ length: WRITERS }, () => this.#write());
+    this.#writers = Array.from({ length: this.#writerCount }, () => this.#write());
   }
 
   async end() {

@@ -2,16 +2,19 @@
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { builtCli } from '../support/dist.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/power/half-cuts.mjs', import.meta.url));
 
+beforeAll(async () => {
+  await builtCli();
+}, 120_000);
+
 it(
   'a half-cut follower unseats nobody, a leader that hears nobody gives way',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
-    await builtCli();
     const child = spawn(process.execPath, [SCRIPT, '--short'], { stdio: ['ignore', 'pipe', 'inherit'] });
     const ended = new Promise((resolve) => child.once('exit', resolve));
     const said = await text(child.stdout);
