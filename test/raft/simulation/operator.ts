@@ -50,7 +50,7 @@ export class Operator {
     this.#ended = true;
   }
 
-  /** Puts machines where members were admitted. */
+  /** Puts machines where members are to come, now and then before that is committed. */
   async join(): Promise<void> {
     const { members, oracles } = this.#simulation;
     const leader = this.#simulation.leader()?.running?.driver.status().configuration;
@@ -99,10 +99,15 @@ export class Operator {
     });
   }
 
+  /** Power is lost just then: often at a leader of whose change nobody else has heard. */
   #crash(leader: SimMember): void {
-    const { members, loop } = this.#simulation;
-    const victim = this.#chance.hits(0.7) ? leader : this.#chance.pick(members);
-    loop.after(this.#chance.between(0, 8), () => {
+    const { members, network, loop } = this.#simulation;
+    const chance = this.#chance;
+    const unheard = chance.hits(0.5);
+    if (unheard) for (const { id } of members) network.block(leader.id, id);
+    const victim = unheard || chance.hits(0.4) ? leader : chance.pick(members);
+    loop.after(chance.between(unheard ? 3 : 0, 8), () => {
+      if (unheard) network.heal();
       if (!this.#ended) this.#simulation.crash(victim);
     });
   }

@@ -90,6 +90,6 @@ async function underFaults(
     await simulation.advance(chance.between(1, 20));
     if (loop.nowMs < nextFault) continue;
     await faults.strike();
-    nextFault = loop.nowMs + chance.between(50, chance.pick([150, 300, 800]));
+    nextFault = loop.nowMs + chance.between(50, chance.pick([100, 200, 600]));
   }
 }
