@@ -76,6 +76,7 @@ export class Clients {
     if (life === undefined) return undefined;
     try {
       const index = await life.driver.readIndex();
+      if (member.running !== life) return undefined;
       const { appliedIndex } = life.driver.status();
       if (appliedIndex < index)
         this.#parts.oracles.fail(`a read at ${index} was answered by state ${appliedIndex}`);
@@ -184,23 +185,26 @@ export class Clients {
   }
 
   #ask(member: SimMember, call: OpenCall, sent: Sent): Promise<Outcome> {
-    const driver = member.running?.driver;
+    const life = member.running;
     const { request } = call;
-    if (driver === undefined || request === undefined) return Promise.resolve('not done');
+    if (life === undefined || request === undefined) return Promise.resolve('not done');
+    // Who loses its power in the middle of a turn goes on to its end here; what it says then is lost.
+    const silenced = (): boolean => member.running !== life;
     const attempt: Attempt = { ...sent, attempt: ++this.#attempts, request };
     const bytes = encodeAttempt(attempt);
     const { oracles } = this.#parts;
     oracles.proposed(bytes, attempt);
     call.attempts.push(attempt.attempt);
-    return driver.propose(bytes).then(
+    return life.driver.propose(bytes).then(
       ({ index, reply }): Outcome => {
+        if (silenced()) return 'unknown';
         const answer = answerOf(reply);
         oracles.acknowledged(bytes, index, answer);
         return answer ?? 'not done';
       },
       (error: unknown): Outcome => {
         if (!isTidemarkError(error)) oracles.fail(`a write failed with ${String(error)}`);
-        if (isTidemarkError(error, 'OUTCOME_UNKNOWN')) return 'unknown';
+        if (silenced() || isTidemarkError(error, 'OUTCOME_UNKNOWN')) return 'unknown';
         oracles.refused(bytes);
         return 'not done';
       },
