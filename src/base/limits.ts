@@ -42,6 +42,8 @@ export const LIMITS = {
   /** One group handed to the state machine. */
   raftApplyEntriesMax: 1_024,
   raftApplyBytesMax: 4 * 1024 * 1024,
+  /** After so long a turn of the event loop is left to the rest; a group may go beyond it. */
+  raftApplyTurnMs: 5,
   /** Frames that wait for one peer; above it the oldest are dropped. */
   peerQueueFramesMax: 4_096,
   peerQueueBytesMax: 8 * 1024 * 1024,

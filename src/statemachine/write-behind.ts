@@ -12,6 +12,8 @@ export class WriteBehind {
   readonly #db: StateDatabase;
   readonly #turns: WriteTurns;
   #stored: StateHead;
+  /** Where all that was added leads to. */
+  #addedIndex: number;
   /** What gathers, with the head that it leads to. */
   #next: { readonly batch: StateBatch; head: StateHead; bytes: number } | undefined;
   /** Settles when the batch under way has been written, or has failed. */
@@ -21,6 +23,7 @@ export class WriteBehind {
     this.#db = db;
     this.#turns = turns;
     this.#stored = stored;
+    this.#addedIndex = stored.appliedIndex;
   }
 
   /** What the database says of itself. */
@@ -33,6 +36,7 @@ export class WriteBehind {
     const place = head.place ?? '';
     this.#next ??= { batch: this.#db.batch(), head, bytes: 0 };
     this.#next.head = head;
+    this.#addedIndex = head.appliedIndex;
     for (const { fullKey, bytes } of changes) {
       if (bytes === undefined) this.#next.batch.del(place + fullKey);
       else this.#next.batch.put(place + fullKey, bytes);
@@ -53,10 +57,16 @@ export class WriteBehind {
     this.#turns.mustGoOn();
   }
 
-  /** Resolves when all that was added has been written. @throws TidemarkError `STORAGE_FAILED`. */
+  /**
+   * Resolves when all that was added before the call has been written. More may be added meanwhile: whoever
+   * waited for an idle database would wait as long as the load lasts.
+   * @throws TidemarkError `STORAGE_FAILED`.
+   */
   async written(): Promise<void> {
     if (mutated('state.behindNotAwaited')) return;
-    await this.ended();
+    if (mutated('state.behindAwaitedToItsEnd')) await this.ended();
+    const goal = this.#addedIndex;
+    while (this.#writing !== undefined && this.#stored.appliedIndex < goal) await this.#writing;
     this.#turns.mustGoOn();
   }
 

@@ -110,3 +110,25 @@ rule('state.behindNotAwaited', 'a snapshot and a flush have all that was applied
   await machine.close();
   expect([index, durable]).toEqual([history.length, history.length]);
 });
+
+rule('state.behindAwaitedToItsEnd', 'neither waits for what is applied after it was asked for', async () => {
+  const busy: { machine?: StateMachine } = {};
+  /** Before a write has ended, the next one gathers: as long as there are entries, one is under way. */
+  const applyNext = async (): Promise<void> => {
+    const next = history[busy.machine?.appliedIndex ?? history.length];
+    if (next !== undefined) await busy.machine?.apply([next]);
+  };
+  const openDatabase = watchedDatabase(() => applyNext());
+  const folder = `${await temporaryFolder()}/state`;
+  const machine = await openStateMachine({ folder, clusterId: CLUSTER, openDatabase });
+  busy.machine = machine;
+  await applyNext();
+  const [durable, { index, chunks }] = await Promise.all([
+    machine.snapshots.flush(),
+    machine.snapshots.read(),
+  ]);
+  for await (const chunk of chunks) expect(chunk.length).toBeGreaterThan(0);
+  await machine.close();
+  for (const reached of [durable, index]) expect(reached).toBeGreaterThan(0);
+  for (const reached of [durable, index]) expect(reached).toBeLessThan(history.length);
+});
