@@ -13,6 +13,8 @@ import {
   type ErrorCode,
 } from '../../src/base/index.ts';
 import { foundRaftFolder, startRaftNode, type RaftNode, type RaftOptions } from '../../src/raft/index.ts';
+import { startOnStore } from '../../src/raft/driver/index.ts';
+import { MemoryDisk, openLogStore } from '../../src/raft/log-store/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { EchoStateMachine } from './support/echo-state-machine.ts';
 import { CLUSTER, quiet } from './support/grpc-cluster.ts';
@@ -110,6 +112,34 @@ test('what was applied before is not applied again [R37]', async () => {
   await node.propose(Buffer.from('d'));
   expect(stateMachine.texts).toEqual(['a', 'b', 'c', 'd']);
   await node.stop();
+});
+
+test('a state that failed before this member started ends it in an orderly way', async () => {
+  const failed = new Error('the state could not be written');
+  class FailedStateMachine extends EchoStateMachine {
+    whenFailed(listener: (error: unknown) => void): void {
+      listener(failed);
+    }
+  }
+  const errors: unknown[] = [];
+  const onFatal = (error: unknown): number => errors.push(error);
+  const options = optionsFor({ stateMachine: new FailedStateMachine(), onFatal });
+  const disk = new MemoryDisk();
+  const place = { clusterId: CLUSTER, memberId: options.memberId, folder, mustExist: false, sync: true };
+  const store = await openLogStore(disk.open(), disk.openWitness(), place);
+  const node = await startOnStore(store, options, { seed: 1, laterTurn: (run) => void setImmediate(run) });
+  expect(errors).toEqual([failed]);
+  await expect(node.propose(Buffer.from('a'))).rejects.toMatchObject({ code: 'STOPPING' });
+});
+
+test('a member that cannot be made closes its log', async () => {
+  const onFrame = (): void => {
+    throw new Error('no transport');
+  };
+  const { transport } = optionsFor();
+  const refused = startRaftNode(optionsFor({ transport: { ...transport, onFrame } }));
+  await expect(refused).rejects.toThrow('no transport');
+  await logOf(optionsFor());
 });
 
 describe('a state that does not reach the beginning of its log', () => {

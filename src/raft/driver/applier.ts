@@ -1,5 +1,11 @@
-/** Hands committed entries to the state machine in order, in groups, one group at a time. */
-import { LIMITS, assert, logIndex, must, type LogIndex } from '../../base/index.ts';
+/**
+ * Hands committed entries to the state machine in order, in groups, one group at a time.
+ *
+ * A state machine that answers before its disk may end a group without a turn of the event loop, and so do
+ * entries that are still in memory: thousands of them, after a pause or at a start, would hold heartbeats and
+ * timers up. So after a few milliseconds a turn is left to the rest.
+ */
+import { LIMITS, assert, logIndex, must, mutated, type Clock, type LogIndex } from '../../base/index.ts';
 import type { RaftCore, SliceLimit } from '../core/index.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
@@ -8,9 +14,12 @@ import type { ReplicatedStateMachine } from '../types.ts';
 const GROUP: SliceLimit = { entries: LIMITS.raftApplyEntriesMax, bytes: LIMITS.raftApplyBytesMax };
 
 export interface ApplierParts {
-  readonly core: RaftCore;
-  readonly store: LogStore;
+  readonly core: Pick<RaftCore, 'applicableIndex' | 'entries'>;
+  readonly store: Pick<LogStore, 'read'>;
   readonly stateMachine: ReplicatedStateMachine;
+  readonly clock: Clock;
+  /** Runs something in a later turn of the event loop. */
+  readonly laterTurn: (run: () => void) => void;
   /** Called after each group. */
   readonly onApplied: (entries: readonly Entry[], replies: readonly Uint8Array[]) => void;
   readonly onFatal: (error: unknown) => void;
@@ -26,7 +35,11 @@ export class Applier {
   constructor(parts: ApplierParts) {
     this.#parts = parts;
     this.#applied = logIndex(parts.stateMachine.appliedIndex);
-    parts.stateMachine.whenFailed?.((error) => {
+  }
+
+  /** Hears of a failure of what was applied before: at once, if there has been one. */
+  listen(): void {
+    this.#parts.stateMachine.whenFailed?.((error) => {
       this.#fail(error);
     });
   }
@@ -66,8 +79,16 @@ export class Applier {
   }
 
   async #run(): Promise<void> {
+    const { core, clock, laterTurn } = this.#parts;
+    let turnBeganMs = clock.monotonicMs();
     try {
-      while (this.#mayRun && this.#applied < this.#parts.core.applicableIndex) await this.#applyGroup();
+      while (this.#mayRun && this.#applied < core.applicableIndex) {
+        await this.#applyGroup();
+        if (clock.monotonicMs() - turnBeganMs < LIMITS.raftApplyTurnMs || mutated('raft.appliesWithoutTurn'))
+          continue;
+        await new Promise<void>(laterTurn);
+        turnBeganMs = clock.monotonicMs();
+      }
     } catch (error) {
       this.#fail(error);
     } finally {

@@ -125,6 +125,8 @@ export class RaftDriver implements RaftNode {
       core: this.#core,
       store,
       stateMachine: options.stateMachine,
+      clock: options.clock,
+      laterTurn,
       onApplied: (entries, replies) => {
         this.#onApplied(entries, replies);
       },
@@ -157,9 +159,7 @@ export class RaftDriver implements RaftNode {
         this.#snapshots?.tick();
       },
     });
-    this.#listen(options.transport);
-    this.#peers.follow(this.#core.configuration);
-    this.#ticker.start();
+    this.#begin(options.transport);
   }
 
   status(): RaftStatus {
@@ -242,7 +242,7 @@ export class RaftDriver implements RaftNode {
     await this.#store.close();
   }
 
-  #listen(transport: PeerTransport): void {
+  #begin(transport: PeerTransport): void {
     transport.onFrame((from, frame) => {
       this.#onFrame(from, frame);
     });
@@ -252,6 +252,10 @@ export class RaftDriver implements RaftNode {
     transport.onRemoved?.(() => {
       this.#take({ type: 'removed' });
     });
+    this.#peers.follow(this.#core.configuration);
+    this.#ticker.start();
+    // Last: the state may have failed already, and that ends all of the above.
+    this.#applier.listen();
   }
 
   #makeSnapshots(capability: SnapshotCapability | undefined): Snapshots | undefined {

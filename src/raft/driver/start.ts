@@ -109,11 +109,11 @@ export async function startOnStore(
   try {
     await followInstalled(store, options.stateMachine, initialConfiguration(options.initialMembers));
     mustMeet(store, options);
+    return new RaftDriver({ options, store, ...surroundings });
   } catch (error) {
     await store.close();
     throw error;
   }
-  return new RaftDriver({ options, store, ...surroundings });
 }
 
 /** What was applied ends where the log has an entry, or where it begins; or it is lost as a whole. */
@@ -151,7 +151,8 @@ function mayFetchState(
   const text = `entry ${appliedIndex} was applied, but the log in ${folder} begins after ${begins}`;
   throw new TidemarkError('DATA_CORRUPT', text, {
     next: others
-      ? 'Stop this coordinator, empty its state folder, and start it again: the others send it the state.'
+      ? 'If the others are a majority that has caught up: stop this coordinator, empty its state folder, ' +
+        'and start it again: they send it the state.'
       : 'No other coordinator has this state: put the whole data folder back, or restore a backup.',
   });
 }
