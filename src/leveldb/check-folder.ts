@@ -14,6 +14,8 @@ export interface FolderFiles {
   readonly tables: readonly TableInUse[];
   /** Names of the write-ahead logs, oldest first. */
   readonly logs: readonly string[];
+  /** The number of the first one: what came before is in tables. */
+  readonly logNumber: number;
 }
 
 /**
@@ -44,7 +46,7 @@ export function filesOfFolder(folder: string): FolderFiles | undefined {
   const numberOf = (file: string): number => Number(/^(\d+)\.log$/.exec(file)?.[1] ?? -1);
   const logs = names.filter((file) => numberOf(file) >= Math.max(0, logNumber));
   logs.sort((left, right) => numberOf(left) - numberOf(right));
-  return { tables: [...tables.values()], logs };
+  return { tables: [...tables.values()], logs, logNumber };
 }
 
 /** Reads a table into `memory` and checks all of it; `blocks` hold its rows, in order. */

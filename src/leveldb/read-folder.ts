@@ -24,7 +24,7 @@ export interface FolderRead {
 export function readLevelFolder(folder: string, visit: (row: RowInFile) => void): FolderRead | undefined {
   const files = filesOfFolder(folder);
   if (files === undefined) return undefined;
-  const { batches, cut } = readLogsUpToBreak(folder, files.logs);
+  const { batches, cut } = readLogsUpToBreak(folder, files);
   const runs: Run[] = [new LogRun(batches)];
   for (const tables of sortedRuns(files.tables)) {
     const memory = new FileMemory();

@@ -1,5 +1,5 @@
 /** The end of the state's write-ahead logs, in the shapes that a loss of power can leave it in. */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { must } from '../../src/base/index.ts';
@@ -20,11 +20,17 @@ interface Written {
   readonly ends: readonly number[];
 }
 
-/** A closed folder with all of its writes in one write-ahead log. */
-async function oneLog(): Promise<Written> {
+/** A closed folder with all of its writes, or all after the first ones, in one write-ahead log. */
+async function oneLog(inTables = 0): Promise<Written> {
   const folder = await temporaryFolder();
+  if (inTables > 0) {
+    const before = await openStateMachine({ folder, clusterId: CLUSTER });
+    await before.apply(history.slice(0, inTables));
+    // The next open moves them to a table, and begins another log.
+    await before.close();
+  }
   const machine = await openStateMachine({ folder, clusterId: CLUSTER });
-  for (const entry of history) {
+  for (const entry of history.slice(inTables)) {
     await machine.apply([entry]);
     await written(machine);
   }
@@ -95,3 +101,20 @@ rule(
     await catchesUp(state, 9);
   },
 );
+
+const LOST: Readonly<Record<string, (log: string, size: number) => Promise<void>>> = {
+  'has nothing left': (log) => writeFile(log, ''),
+  'has only zeros left': (log, size) => writeFile(log, Buffer.alloc(size)),
+  'is not there': (log) => rm(log),
+};
+
+for (const [what, lose] of Object.entries(LOST)) {
+  rule('state.missingLogUnnoticed', `a newer log is dropped if the older one ${what}`, async () => {
+    const state = await oneLog(10);
+    const number = Number(/(\d+)\.log$/.exec(state.log)?.[1]);
+    const newer = join(state.folder, `${String(number + 1).padStart(6, '0')}.log`);
+    await writeFile(newer, state.bytes.subarray(must(state.ends[4], 'an end')));
+    await lose(state.log, state.bytes.length);
+    await catchesUp(state, 10);
+  });
+}
