@@ -3,13 +3,13 @@
  * log holds, to the last entry: whether that was committed is not known any more, and what was acknowledged
  * elsewhere only is lost. The old folder stays as it is.
  */
-import { TidemarkError, logIndex, mutated, systemClock } from '../base/index.ts';
+import { logIndex, mutated, systemClock } from '../base/index.ts';
 import { readRaftFolder, type OfflineLog } from '../raft/index.ts';
 import { openStateMachine, type StateMachine } from '../statemachine/index.ts';
 import { memberRemoved } from './coded-error.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { ownMember, type Identity } from './identity.ts';
-import { openMemberFolder } from './offline-snapshot.ts';
+import { mustBelongTogether, openMemberFolder } from './offline-snapshot.ts';
 import { newCluster } from './restore-plan.ts';
 import { foundCluster, type RestoredCluster } from './restore.ts';
 
@@ -62,13 +62,8 @@ interface Old {
 
 async function recover(options: RecoverOptions, { identity, state, log }: Old): Promise<RecoveredCluster> {
   const { dataFolder, into } = options;
-  const { appliedIndex } = state;
-  // A snapshot that was installed just before the end: its log would have followed.
-  const ahead = appliedIndex > log.lastIndex;
-  if (appliedIndex < log.baseIndex || (ahead && state.snapshots.installed === undefined)) {
-    const text = `log and state in ${dataFolder} do not belong together`;
-    throw new TidemarkError('DATA_CORRUPT', text, { next: 'Recover from another member, or a backup.' });
-  }
+  mustBelongTogether(dataFolder, state, log);
+  const ahead = state.appliedIndex > log.lastIndex;
   const { index, term, chunks } = await state.snapshots.read();
   const { peerAddress, clientAddress } = ownMember(identity);
   const own = { peerAddress, clientAddress, ...options.own };

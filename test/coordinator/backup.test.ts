@@ -13,6 +13,7 @@ import {
   startCoordinator,
   stoppedMemberSnapshot,
   type CoordinatorOptions,
+  type OfflineEnd,
   type RestoredMember,
 } from '../../src/coordinator/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
@@ -21,6 +22,7 @@ import { insecureCredentials } from '../../src/wire/index.ts';
 import { runCli } from '../cli/run-cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
+import { appendWrite } from './append-write.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 const OWN = { peerAddress: '127.0.0.1:7301', clientAddress: '127.0.0.1:7401' };
@@ -40,6 +42,10 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
   expect(fatal).toEqual([]);
 });
+
+const notBehind = (end: OfflineEnd): never => {
+  throw new Error(`the log goes on to ${end.lastIndex}`);
+};
 
 const inFolder = (name: string): string => join(folder, name);
 
@@ -153,13 +159,27 @@ describe('a backup of a running cluster', () => {
 
   it('of a stopped member holds what it had applied', async () => {
     const path = inFolder('stopped');
-    await writeSnapshotFile(path, stoppedMemberSnapshot(oldFolder, 'test'));
+    await writeSnapshotFile(path, stoppedMemberSnapshot(oldFolder, 'test', notBehind));
     const { index, ...stopped } = await inspectSnapshotFile(path);
     const running = await inspectSnapshotFile(file);
     expect(stopped).toMatchObject({ keys: 20, clusterId: running.clusterId });
     expect(index).toBeGreaterThanOrEqual(running.index);
-    const none = writeSnapshotFile(inFolder('none'), stoppedMemberSnapshot(inFolder('empty'), 'test'));
-    await expect(none).rejects.toMatchObject({ code: 'NOT_INITIALIZED' });
+    const none = stoppedMemberSnapshot(inFolder('empty'), 'test', notBehind);
+    await expect(writeSnapshotFile(inFolder('none'), none)).rejects.toMatchObject({
+      code: 'NOT_INITIALIZED',
+    });
+  });
+
+  rule('backup.tailUntold', 'of a stopped member says so if its log goes on', async () => {
+    const member = await mkdtemp(join(folder, 'member-'));
+    await cp(oldFolder, member, { recursive: true });
+    const lastIndex = await appendWrite(member, 'default/maybe acknowledged');
+    const behind: OfflineEnd[] = [];
+    const chunks = stoppedMemberSnapshot(member, 'test', (end) => behind.push(end));
+    await writeSnapshotFile(join(member, 'backup'), chunks);
+    const { index } = await inspectSnapshotFile(join(member, 'backup'));
+    expect(behind).toEqual([{ index, lastIndex }]);
+    expect(index).toBeLessThan(lastIndex);
   });
 });
 

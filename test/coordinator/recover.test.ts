@@ -2,13 +2,12 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeWrites, logIndex, must, term, type ClusterId } from '../../src/base/index.ts';
+import { must, type ClusterId } from '../../src/base/index.ts';
 import { recoverCluster } from '../../src/coordinator/index.ts';
 import { readIdentity } from '../../src/coordinator/identity.ts';
-import { makeEntry } from '../../src/raft/entry.ts';
-import { openFileWitness, openLevelKeyValue, openLogStore } from '../../src/raft/log-store/index.ts';
-import { encodeEntry, openStateMachine } from '../../src/statemachine/index.ts';
+import { openStateMachine } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
+import { appendWrite } from './append-write.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let folder: string;
@@ -23,31 +22,6 @@ afterEach(async () => {
   cluster = undefined;
   await rm(folder, { recursive: true });
 });
-
-/** Puts a write at the end of a stopped member's log, which nobody has committed; answers its index. */
-async function appendWrite(dataFolder: string, key: string): Promise<number> {
-  const { clusterId, memberId } = must(await readIdentity(dataFolder), 'an identity');
-  const path = join(dataFolder, 'log');
-  const options = { clusterId, memberId, folder: path, mustExist: true, sync: true };
-  const store = await openLogStore(await openLevelKeyValue(path), await openFileWitness(path), options);
-  const prevTerm = must(store.termAt(store.lastIndex), 'the last term');
-  const operations = [
-    {
-      type: 'kv.write',
-      v: 1,
-      writes: encodeWrites([{ path: key, value: Buffer.from('x'), expected: undefined }]),
-    },
-  ] as const;
-  const data = encodeEntry({ logTimeMs: 1, wallMs: 1, items: [{ session: 0, sequence: 0, operations }] });
-  const index = logIndex(store.lastIndex + 1);
-  const entry = makeEntry({ index, term: term(prevTerm + 1), prevTerm }, data);
-  await store.write({
-    hardState: { term: entry.term, vote: undefined },
-    log: { from: index, entries: [entry] },
-  });
-  await store.close();
-  return index;
-}
 
 const stateOf = async (dataFolder: string, clusterId: ClusterId): Promise<string> => {
   const state = await openStateMachine({ folder: join(dataFolder, 'state'), clusterId });
