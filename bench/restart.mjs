@@ -33,7 +33,7 @@ const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
 const data = join(folder, 'c0');
-/** The state before the entries, to be put back. */
+/** The state before the entries, and the log with all of them, to be put back: in use it forgets some. */
 const earlier = join(folder, 'earlier');
 const [clients, peers] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
 
@@ -119,12 +119,13 @@ async function fill() {
   await state.snapshots.flush();
   await log.write({ compactTo: { ...log.base, index, term } });
   await state.close();
-  cpSync(join(data, 'state'), earlier, { recursive: true });
+  cpSync(join(data, 'state'), join(earlier, 'state'), { recursive: true });
   state = await open();
   for (let left = ENTRIES; left > 0; left -= 1_000)
     await write(Array.from({ length: Math.min(left, 1_000) }, () => entry(1)));
   await state.close();
   await log.close();
+  cpSync(join(data, 'log'), join(earlier, 'log'), { recursive: true });
 }
 
 async function measure(name, signal, key) {
@@ -160,8 +161,10 @@ try {
   for (let run = 1; run <= Number(options.runs); run++) {
     orderly.push(await measure('after an orderly stop', 'SIGKILL', 'key-000000001'));
     killed.push(await measure('after kill -9', 'SIGKILL', 'key-000000001'));
-    rmSync(join(data, 'state'), { recursive: true });
-    cpSync(earlier, join(data, 'state'), { recursive: true });
+    for (const part of ['state', 'log']) {
+      rmSync(join(data, part), { recursive: true });
+      cpSync(join(earlier, part), join(data, part), { recursive: true });
+    }
     anew.push(await measure('entries applied anew', 'SIGTERM', 'key-000000001'));
   }
   say(`medians (an empty one ${empty.seconds.toFixed(2)} s):`);

@@ -65,7 +65,7 @@ export function damagedRow(name: string): TidemarkError {
   return new TidemarkError('DATA_CORRUPT', `state row ${name}: its checksum does not match`, {
     next:
       'Stop this coordinator, empty its state folder, and start it again: the state is made anew of its ' +
-      'log, or fetched from the other members.',
+      'log, or fetched from the others, who must be a majority that has caught up.',
   });
 }
 

@@ -46,6 +46,7 @@ export async function* scrubState(
   throw new TidemarkError('DATA_CORRUPT', `the state's rows sum to ${sum.text}, its head says ${digest}`, {
     next:
       'Look at memory and disk of this machine. Then empty the state folder and start this coordinator ' +
-      'again: the state is made anew of its log, or fetched from the other members.',
+      'again: the state is made anew of its log, or fetched from the others, who must be a majority that ' +
+      'has caught up.',
   });
 }

@@ -101,7 +101,7 @@ export function damagedState(folder: string, what: string, cause?: unknown): Tid
   return new TidemarkError('DATA_CORRUPT', `the state in ${folder} is damaged: ${what}`, {
     next:
       'Stop this coordinator, empty its state folder, and start it again: the state is made anew of its ' +
-      'log, or fetched from the other members.',
+      'log, or fetched from the others, who must be a majority that has caught up.',
     cause,
   });
 }

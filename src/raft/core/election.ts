@@ -48,10 +48,11 @@ export function onPeerGone(s: CoreState, id: MemberId): void {
 
 /**
  * Tells whether this node may ask for votes: a voter may, unless it has learnt that it was removed or has
- * lost the state that it would have to serve. (A
- * learner that was promoted without knowing it yet answers votes all the same.) A voter whose removal is not
- * committed yet still may, although its own vote does not count: maybe only its log has what the others need
- * (thesis, section 4.2.2).
+ * lost the state that it would have to serve. (A learner that was promoted without knowing it yet answers
+ * votes all the same.) A voter whose removal is not committed yet still may, although its own vote does not
+ * count: maybe only its log has what the others need (thesis, section 4.2.2). The same may be said of a log
+ * whose state was lost, and then nobody leads until another voter with as much comes back: whoever empties a
+ * state makes sure before that the others are a majority that has caught up.
  */
 export function mayCampaign(s: CoreState): boolean {
   if (mutated('raft.learnerCampaigns')) return true;
