@@ -125,7 +125,7 @@ class EndpointClient implements TidemarkClient {
   }
 
   async init(clientAddresses: readonly string[]): Promise<InitReply> {
-    // Not redirected: who is asked becomes a member first, and nobody leads yet.
+    // Asked once: whoever gets it passes it on to the coordinator that runs every init of this list.
     const request = { format: INIT_FORMAT, clientAddresses: [...clientAddresses] };
     const { preferred } = this.#endpoints;
     try {

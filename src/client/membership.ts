@@ -24,7 +24,8 @@ export interface MembershipClient {
    * Adds a coordinator: as a learner, and unless `learner` is set, once it has caught up, as a voter.
    *
    * @throws TidemarkError `MEMBER_UNREACHABLE`, `MEMBER_MISMATCH`, `ALREADY_INITIALIZED`, `MEMBER_EXISTS`,
-   * `MEMBERSHIP_UNSAFE`: nothing was changed. `LEARNER_BEHIND`: it is a learner still.
+   * `MEMBERSHIP_UNSAFE`: nothing was changed, unless the text says that it is a learner now: given again it
+   * gets the next id, which a certificate of its own must name. `LEARNER_BEHIND`: it is a learner still.
    */
   add(member: NewMember, options?: MembershipWait & { readonly learner?: boolean }): Promise<MembershipReply>;
   /** Makes a learner a voter once it has caught up. @throws TidemarkError as {@link add}. */
@@ -159,7 +160,8 @@ class LeaderMembership implements MembershipClient {
 
 /** A change that may have been carried out is not told as one that was not, because nobody answers now. */
 function failed(name: string, error: TidemarkError, unknown: TidemarkError | undefined): TidemarkError {
-  if (error.code === 'NO_LEADER' && unknown !== undefined) return gaveUp(name, unknown);
+  const saysNothing = error.code === 'NO_LEADER' || error.code === 'CANCELLED';
+  if (saysNothing && unknown !== undefined) return gaveUp(name, unknown);
   return PASSING.includes(error.code) ? gaveUp(name, error) : error;
 }
 

@@ -1,12 +1,14 @@
 /** Calls from one coordinator to another outside consensus: who are you, and you are admitted. */
 import { Metadata, type ChannelCredentials } from '@grpc/grpc-js';
-import { LIMITS, TidemarkError, type MemberId } from '../base/index.ts';
+import { LIMITS, TidemarkError, isTidemarkError, mutated } from '../base/index.ts';
 import type { Member } from '../raft/index.ts';
 import { CHANNEL_OPTIONS, ClientClient, PeerClient, fromServiceError } from '../wire/index.ts';
 import type {
+  AdmitRequest,
   Credentials,
   InitReply,
   InitRequest,
+  JoinRequest,
   Member as WireMember,
   StatusReply,
 } from '../wire/index.ts';
@@ -30,21 +32,26 @@ export interface CoordinatorAnswer {
  * Asks a coordinator for its status.
  * @throws TidemarkError `NO_LEADER` when nothing answers at the address.
  */
-export function askStatus(credentials: Credentials, address: string): Promise<CoordinatorAnswer> {
-  return withClient(
-    address,
-    new ClientClient(address, ...channel(credentials.client.channel)),
-    (client, done) => {
+export async function askStatus(credentials: Credentials, address: string): Promise<CoordinatorAnswer> {
+  const asking = new ClientClient(address, ...channel(credentials.client.channel));
+  try {
+    return await withClient<ClientClient, CoordinatorAnswer>(address, asking, (client, done) => {
       client.status({}, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, (error, status) => {
         done(error, { asked: address, status });
       });
-    },
-  );
+    });
+  } catch (error) {
+    // A question changes nothing: where it got to is all one.
+    if (!isTidemarkError(error, 'OUTCOME_UNKNOWN')) throw error;
+    const { message, next } = error;
+    throw new TidemarkError('NO_LEADER', message, { ...(next === undefined ? {} : { next }), cause: error });
+  }
 }
 
 /**
  * Has another coordinator run an init.
- * @throws TidemarkError what it answered; `NO_LEADER` when it did not.
+ * @throws TidemarkError what it answered; `NO_LEADER` when it was surely not asked, `OUTCOME_UNKNOWN` when
+ * its answer did not come.
  */
 export function sendInit(
   credentials: Credentials,
@@ -57,18 +64,18 @@ export function sendInit(
   });
 }
 
-/** Makes the coordinator behind a member's peer address that member. Repeating it changes nothing. */
-export async function sendAdmit(
-  credentials: Credentials,
-  member: Member,
-  cluster: { readonly clusterId: string; readonly memberId: MemberId; readonly members: readonly Member[] },
-): Promise<void> {
-  const request = {
-    format: FORMAT,
-    clusterId: cluster.clusterId,
-    memberId: BigInt(member.id),
-    members: wireMembers(cluster.members),
-  };
+interface Cluster {
+  readonly clusterId: string;
+  readonly members: readonly Member[];
+  readonly checkOnly: boolean;
+}
+
+/**
+ * Makes the coordinator behind a member's peer address that member of a cluster that begins, or asks whether
+ * it would. Repeating it changes nothing.
+ */
+export async function sendAdmit(credentials: Credentials, member: Member, cluster: Cluster): Promise<void> {
+  const request = requestFor(member, cluster);
   await withClient(member.peerAddress, peerClient(credentials, member), (client, done) => {
     client.admit(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
   });
@@ -78,26 +85,15 @@ export async function sendAdmit(
  * Makes the coordinator behind a member's peer address that member of a running cluster, or asks whether it
  * would. Repeating it changes nothing.
  */
-export async function sendJoin(
-  credentials: Credentials,
-  member: Member,
-  cluster: {
-    readonly clusterId: string;
-    readonly members: readonly Member[];
-    readonly checkOnly: boolean;
-  },
-): Promise<void> {
-  const { clusterId, members, checkOnly } = cluster;
-  const request = {
-    format: FORMAT,
-    clusterId,
-    memberId: BigInt(member.id),
-    members: wireMembers(members),
-    checkOnly,
-  };
+export async function sendJoin(credentials: Credentials, member: Member, cluster: Cluster): Promise<void> {
+  const request = requestFor(member, cluster);
   await withClient(member.peerAddress, peerClient(credentials, member), (client, done) => {
     client.join(request, new Metadata(), { deadline: Date.now() + CALL_DEADLINE_MS }, done);
   });
+}
+
+function requestFor({ id }: Member, { clusterId, members, checkOnly }: Cluster): AdmitRequest & JoinRequest {
+  return { format: FORMAT, clusterId, memberId: BigInt(id), members: wireMembers(members), checkOnly };
 }
 
 function wireMembers(members: readonly Member[]): WireMember[] {
@@ -130,10 +126,11 @@ function withClient<Client extends { close(): void }, Reply>(
   });
 }
 
-/** Both calls may be repeated, so that an unknown outcome is no more than "did not answer". */
+/** What may have been done is told as that, although each call may be repeated. */
 function unreachable(address: string, error: TidemarkError): TidemarkError {
   if (error.code !== 'OUTCOME_UNKNOWN' && error.code !== 'NO_LEADER') return error;
-  return new TidemarkError('NO_LEADER', `the coordinator at ${address} does not answer: ${error.message}`, {
+  const code = mutated('coordinator.openInitIsFailure') ? 'NO_LEADER' : error.code;
+  return new TidemarkError(code, `the coordinator at ${address} does not answer: ${error.message}`, {
     next: `Start it, or correct its address, and give the command again.`,
     cause: error,
   });

@@ -1,15 +1,17 @@
 /**
  * How a node comes to belong to a cluster (design section 3). A cluster begins once, by hand: whichever
  * coordinator is asked, the first of them by peer address runs the init, so that two at once cannot make two
- * clusters. It chooses a random cluster id, asks each other coordinator who it is, admits each, and writes
- * its own identity last. What it intends is on disk before the first other is admitted, so that an init that
- * was interrupted can be given again, to any of them, and ends with the same cluster; a node without an
- * identity never starts consensus and so never votes. Later members join (join.ts).
+ * clusters. It chooses a random cluster id, asks each other coordinator who it is and whether it may be
+ * admitted, admits each, and writes its own identity last. What it intends is on disk before the first other
+ * is admitted, so that an init that was interrupted can be given again, to any of them, and ends with the
+ * same cluster; a node without an identity never starts consensus and so never votes. Later members join
+ * (join.ts).
  */
 import { randomBytes } from 'node:crypto';
 import {
   TidemarkError,
   clusterId,
+  failpoint,
   isTidemarkError,
   memberId,
   must,
@@ -134,11 +136,16 @@ async function runInit(options: InitialiserOptions, request: InitRequest): Promi
   const answers = await askAll(options, request.clientAddresses);
   const plan = await makePlan(options, answers);
   for (const { asked, status } of answers) refuseForeign(asked, status.clusterId, plan.clusterId);
+  const others = byAddress(plan.members).filter(({ id }) => id !== plan.memberId);
+  // One that cannot be admitted would leave half a cluster.
+  if (!mutated('coordinator.admitsUnchecked')) {
+    await Promise.all(others.map((member) => checkAdmission(options, member, plan)));
+  }
   await writeIdentity(options.folder, plan, PENDING_FILE);
   if (mutated('coordinator.identityBeforeAdmission')) await becomeMember(options, plan);
-  for (const member of byAddress(plan.members)) {
-    if (member.id === plan.memberId) continue;
-    await sendAdmit(options.credentials, member, plan);
+  for (const member of others) {
+    await failpoint('coordinator.beforeAdmit', { member: String(member.id) });
+    await sendAdmit(options.credentials, member, { ...plan, checkOnly: false });
     options.log.info({ member: member.id, peerAddress: member.peerAddress }, 'admitted');
   }
   await becomeMember(options, plan);
@@ -150,6 +157,20 @@ async function runInit(options: InitialiserOptions, request: InitRequest): Promi
       clientAddress,
     })),
   };
+}
+
+/** Asks a coordinator, under the id that it is to have, whether it may be admitted. */
+async function checkAdmission(options: InitialiserOptions, member: Member, plan: Identity): Promise<void> {
+  try {
+    await sendAdmit(options.credentials, member, { ...plan, checkOnly: true });
+  } catch (error) {
+    if (!isTidemarkError(error, 'TLS_REFUSED', 'UNAUTHORIZED')) throw error;
+    const text = `member ${member.id} at ${member.peerAddress}: ${error.message}`;
+    throw new TidemarkError(error.code, text, {
+      next: 'Name the endpoints in the order of the member ids in their peer certificates.',
+      cause: error,
+    });
+  }
 }
 
 async function becomeMember(options: InitialiserOptions, plan: Identity): Promise<void> {
@@ -172,6 +193,7 @@ async function admit(
     if (sameIdentity(existing, identity)) return { format: INIT_FORMAT };
     throw alreadyInitialised(`the coordinator at ${options.own().clientAddress}`, existing.clusterId);
   }
+  if (request.checkOnly) return { format: INIT_FORMAT };
   await becomeMember(options, identity);
   return { format: INIT_FORMAT };
 }
@@ -207,8 +229,8 @@ async function askAll(
 }
 
 /**
- * The plan of an interrupted init is taken up again if it was for the same coordinators; else a new one is
- * made.
+ * The plan of an interrupted init is taken up again if it was for the same coordinators in the same order,
+ * or in any order once one of them was admitted; else a new one is made.
  */
 async function makePlan(
   options: InitialiserOptions,
@@ -220,10 +242,19 @@ async function makePlan(
     peerAddress: status.peerAddress,
     clientAddress: status.clientAddress,
   }));
-  if (pending !== undefined && sameAddresses(pending.members, members)) return pending;
+  if (pending !== undefined) {
+    const same = begun(pending, answers) ? sameAddresses : sameMembers;
+    if (same(pending.members, members)) return pending;
+  }
   const own = members.findIndex((member) => member.peerAddress === options.own().peerAddress);
   const id = clusterId(randomBytes(16).toString('hex'));
   return { ...NEW, clusterId: id, memberId: memberId(own + 1), members };
+}
+
+function begun({ clusterId: planned }: Identity, answers: readonly CoordinatorAnswer[]): boolean {
+  return (
+    mutated('coordinator.planOfOtherOrder') || answers.some(({ status }) => status.clusterId === planned)
+  );
 }
 
 function refuseForeign(asked: string, found: string, planned: string): void {
@@ -247,16 +278,19 @@ function sameIdentity(one: Identity, other: Identity): boolean {
   return (
     one.clusterId === other.clusterId &&
     one.memberId === other.memberId &&
-    sameAddresses(one.members, other.members) &&
-    one.members.every((member) => other.members.some(({ id }) => id === member.id))
+    sameMembers(one.members, other.members)
   );
+}
+
+/** True if each address has the same id in both. */
+function sameMembers(one: readonly Member[], other: readonly Member[]): boolean {
+  return sameAddresses(one, other) && byAddress(one).every(({ id }, at) => byAddress(other)[at]?.id === id);
 }
 
 function sameAddresses(one: readonly Member[], other: readonly Member[]): boolean {
   const texts = (members: readonly Member[]): string =>
-    members
+    byAddress(members)
       .map((member) => `${member.peerAddress} ${member.clientAddress}`)
-      .sort()
       .join('\n');
   return texts(one) === texts(other);
 }

@@ -1,7 +1,8 @@
 /**
  * How a node becomes a further member of a running cluster (part of `cluster add`). The leader asks first
  * whether it would; the change is committed; then the node writes its identity. A crash in between leaves a
- * learner that the same command finishes.
+ * learner; the same command then adds the node under the next id, since nobody can tell it from one that was
+ * told and lost its folder.
  */
 import { LIMITS, TidemarkError, clusterId, memberId } from '../base/index.ts';
 import type { Member } from '../raft/index.ts';

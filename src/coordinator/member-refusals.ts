@@ -1,5 +1,11 @@
 /** What a request to change the members is refused with before consensus is asked. */
-import { TidemarkError, isTidemarkError, type ClusterId, type MemberId } from '../base/index.ts';
+import {
+  TidemarkError,
+  isTidemarkError,
+  toTidemarkError,
+  type ClusterId,
+  type MemberId,
+} from '../base/index.ts';
 import type { Configuration, ConfiguredMember, Member } from '../raft/index.ts';
 import type { StatusReply } from '../wire/index.ts';
 
@@ -52,6 +58,32 @@ export function folderLost({ id, clientAddress }: ConfiguredMember): TidemarkErr
     `member ${id} at ${clientAddress} has lost its data folder, and with it its votes`,
     { next: `Give it a new id: tidemark cluster remove ${id}, then add it again.` },
   );
+}
+
+/** The change is committed and the id given out, whatever came of the node. */
+export function notAdmitted(id: MemberId, nextId: MemberId, error: unknown): TidemarkError {
+  const known = toTidemarkError(error);
+  return new TidemarkError(
+    known.code,
+    `member ${id} is a learner now, and did not confirm it: ${known.message}`,
+    {
+      next:
+        `Give the command again. If it does not know yet that it is member ${id}, it gets id ${nextId} ` +
+        'then, and its certificate must name that one.',
+      cause: known,
+    },
+  );
+}
+
+/** Adds to a refusal why the node is to have another id than the one that it was listed under. */
+export function needsNewId(listed: MemberId, id: MemberId, error: unknown): unknown {
+  if (!isTidemarkError(error, 'MEMBER_UNREACHABLE')) return error;
+  return new TidemarkError(error.code, error.message, {
+    next:
+      `It was listed as member ${listed} and has no identity, so that it gets id ${id}: a certificate ` +
+      `of its own must name that one. ${error.next ?? ''}`,
+    cause: error,
+  });
 }
 
 export async function reached<T>(address: string, call: Promise<T>): Promise<T> {

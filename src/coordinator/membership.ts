@@ -1,7 +1,8 @@
 /**
  * Changes of the members, on the leader: asked for by `cluster add`, `promote`, `replace` and `remove`. Each
  * may be given again after whatever came of it: what was done already is left as it is, what was interrupted
- * is finished. Consensus decides whether a change is safe; this file brings the new node to it.
+ * is finished, an add maybe under another id. Consensus decides whether a change is safe; this file brings the
+ * new node to it.
  */
 import {
   LIMITS,
@@ -29,7 +30,16 @@ import type { PromoteMemberRequest, RemoveMemberRequest } from '../wire/index.ts
 import { askStatus, sendJoin } from './ask-coordinator.ts';
 import { notLeader } from './coded-error.ts';
 import { checkFormat } from './grpc-server.ts';
-import { folderLost, isGone, reached, sameMember, taken, unknownMember } from './member-refusals.ts';
+import {
+  folderLost,
+  isGone,
+  needsNewId,
+  notAdmitted,
+  reached,
+  sameMember,
+  taken,
+  unknownMember,
+} from './member-refusals.ts';
 import { safeNumber } from './safe-number.ts';
 
 const FORMAT = 1;
@@ -123,13 +133,19 @@ export class Membership {
     if (!mutated('coordinator.addWithoutAsking')) {
       const status = await this.#ask(wanted);
       if (status.clusterId !== '') throw taken(status, this.#options.clusterId);
-      await this.#join(configuration, member, { checkOnly: true });
+      await this.#join(configuration, member, { checkOnly: true }).catch((error: unknown) => {
+        throw instead === undefined ? error : needsNewId(instead, id, error);
+      });
     }
     const before =
       instead === undefined ? configuration : await this.#change(configuration, { remove: [instead] });
     const now = await this.#change(before, { add: [wanted] });
-    await failpoint('coordinator.beforeJoin', { member: String(id) });
-    await this.#join(configuration, member, { checkOnly: false });
+    try {
+      await failpoint('coordinator.beforeJoin', { member: String(id) });
+      await this.#join(now, member, { checkOnly: false });
+    } catch (error) {
+      throw notAdmitted(id, now.nextMemberId, error);
+    }
     return reply(now, id, true);
   }
 

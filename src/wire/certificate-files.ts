@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { experimental } from '@grpc/grpc-js';
-import { TidemarkError, isTidemarkError } from '../base/index.ts';
+import { TidemarkError, isTidemarkError, mutated } from '../base/index.ts';
 import { checkCertificate, type CertificateContents, type CertificatePaths } from './certificate-check.ts';
 
 export interface CertificateFilesOptions {
@@ -89,9 +89,11 @@ export class CertificateFiles implements experimental.CertificateProvider {
         key: await read(paths.key),
       };
       const { ca, cert, key } = this.#contents;
+      const unchanged = found.ca.equals(ca) && found.cert.equals(cert) && found.key.equals(key);
+      if (mutated('wire.complaintRepeated')) this.#problem = '';
+      if (!unchanged) this.#contents = checkCertificate(paths, found, Date.now());
       this.#problem = '';
-      if (found.ca.equals(ca) && found.cert.equals(cert) && found.key.equals(key)) return;
-      this.#contents = checkCertificate(paths, found, Date.now());
+      if (unchanged) return;
     } catch (error) {
       if (!isTidemarkError(error)) throw error;
       if (error.message !== this.#problem) onProblem(error);

@@ -1,8 +1,10 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { Metadata, Server, ServerCredentials } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
-import { askStatus } from '../../src/coordinator/ask-coordinator.ts';
+import { askStatus, sendInit } from '../../src/coordinator/ask-coordinator.ts';
 import { CHANNEL_OPTIONS, ClientClient, insecureCredentials } from '../../src/wire/index.ts';
+import { ScriptedCoordinator } from '../client/scripted-coordinator.ts';
+import { rule } from '../support/rule.ts';
 
 async function unusedAddress(): Promise<string> {
   const server = createServer();
@@ -43,3 +45,27 @@ test('who has just begun to serve is asked at once, whoever dialled in vain befo
     server.forceShutdown();
   }
 });
+
+rule(
+  'coordinator.openInitIsFailure',
+  'an init that broke off elsewhere may have been carried out',
+  async () => {
+    const other = await ScriptedCoordinator.start();
+    other.answer = () => 'cut';
+    const credentials = insecureCredentials();
+    try {
+      const request = { format: 1, clientAddresses: [other.address] };
+      await expect(sendInit(credentials, other.address, request)).rejects.toMatchObject({
+        code: 'OUTCOME_UNKNOWN',
+      });
+      // A question is none the worse for it.
+      await expect(askStatus(credentials, other.address)).rejects.toMatchObject({ code: 'NO_LEADER' });
+      other.stop();
+      await expect(sendInit(credentials, other.address, request)).rejects.toMatchObject({
+        code: 'NO_LEADER',
+      });
+    } finally {
+      other.stop();
+    }
+  },
+);

@@ -61,7 +61,7 @@ describe('the authorisation table', () => {
     const bound = await bindServer(server, { host: '127.0.0.1', port: 0 }, 'client', credentials.client);
     const client = new PeerClient(formatAddress(bound.address), credentials.peer.channel);
     const error = await new Promise<unknown>((resolve) => {
-      client.admit({ format: 1, clusterId: '', memberId: 1n, members: [] }, resolve);
+      client.admit({ format: 1, clusterId: '', memberId: 1n, members: [], checkOnly: false }, resolve);
     });
     client.close();
     await bound.close(0);

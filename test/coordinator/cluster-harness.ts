@@ -88,17 +88,12 @@ export class TestCluster {
 
   async startOne(
     position: number,
-    options: {
-      readonly peerListen?: string;
-      readonly peerAdvertise?: string;
-      readonly dataFolder?: string;
-    } = {},
+    options: { readonly dataFolder?: string } = {},
   ): Promise<RunningCoordinator> {
     const slot = must(this.slots[position], 'slot');
-    const peerListen = slot.peerAddress === '' ? '127.0.0.1:0' : slot.peerAddress;
     const running = await startCoordinator({
       dataFolder: options.dataFolder ?? slot.dataFolder,
-      peer: { listen: options.peerListen ?? peerListen, advertise: options.peerAdvertise },
+      peer: { listen: slot.peerAddress === '' ? '127.0.0.1:0' : slot.peerAddress },
       client: { listen: slot.clientAddress === '' ? '127.0.0.1:0' : slot.clientAddress },
       http: { listen: '127.0.0.1:0' },
       credentials: this.#credentials?.of(position) ?? insecureCredentials(),

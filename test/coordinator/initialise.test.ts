@@ -1,6 +1,6 @@
-import { createServer, type AddressInfo, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { must, type TidemarkError } from '../../src/base/index.ts';
+import { armFailpoint, disarmFailpoint, onFailpointHit } from '../../src/base/test-build-active.ts';
 import {
   PeerClient,
   fromServiceError,
@@ -9,7 +9,6 @@ import {
 } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { rule } from '../support/rule.ts';
-import { silentProxy } from '../support/silent-proxy.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster;
@@ -19,6 +18,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  disarmFailpoint('coordinator.beforeAdmit');
   await cluster.stop();
 });
 
@@ -64,7 +64,8 @@ async function admit(position: number, over: Partial<AdmitRequest> = {}): Promis
 function admissionOf(position: number): AdmitRequest {
   const { peerAddress, clientAddress } = cluster.at(position);
   const clusterId = 'ab'.repeat(16);
-  return { format: 1, clusterId, memberId: 1n, members: [{ memberId: 1n, peerAddress, clientAddress }] };
+  const members = [{ memberId: 1n, peerAddress, clientAddress }];
+  return { format: 1, clusterId, memberId: 1n, members, checkOnly: false };
 }
 
 describe('an admission', () => {
@@ -83,6 +84,8 @@ describe('an admission', () => {
   });
 
   test('may be repeated, but not by another cluster', async () => {
+    expect(await admit(0, { checkOnly: true })).toBe('');
+    expect(cluster.at(0).status().clusterId).toBe('');
     expect(await admit(0)).toBe('');
     expect(await admit(0)).toBe('');
     expect(await admit(0, { clusterId: 'cd'.repeat(16) })).toBe('ALREADY_INITIALIZED');
@@ -98,28 +101,26 @@ describe('before init', () => {
   });
 });
 
-/** The first two coordinators, the one with the lower peer address first: it runs every init. */
-function inOrder(): readonly [number, number] {
-  return must(cluster.slots[0], 'slot').peerAddress < must(cluster.slots[1], 'slot').peerAddress
-    ? [0, 1]
-    : [1, 0];
+/** The coordinators by peer address: the first one runs every init, and admits the others in this order. */
+function inOrder(): readonly [number, number, number] {
+  const addressOf = (position: number): string => must(cluster.slots[position], 'slot').peerAddress;
+  const [first = 0, second = 1, third = 2] = [0, 1, 2].sort((one, other) =>
+    addressOf(one) < addressOf(other) ? -1 : 1,
+  );
+  return [first, second, third];
 }
 
-/** Starts the third coordinator, which says that it is reached at `peerAddress`. */
-async function thirdBehind(peerAddress: string): Promise<void> {
-  await cluster.stopOne(2);
-  must(cluster.slots[2], 'third').peerAddress = peerAddress;
-  await cluster.startOne(2, { peerListen: '127.0.0.1:0', peerAdvertise: peerAddress });
+/** The next init of all in their usual order is held, or fails, before it admits this one. */
+function interruptBefore(position: number, action: 'error' | 'pause'): void {
+  armFailpoint({ name: 'coordinator.beforeAdmit', action, match: { member: String(position + 1) } });
 }
 
 describe('an init that was interrupted', () => {
   rule('coordinator.identityBeforeAdmission', 'is taken up again, and no one votes meanwhile', async () => {
-    const [first, second] = inOrder();
-    // The third coordinator says it is reached where nobody listens yet: it cannot be admitted.
-    const { port, free } = await reservePort();
-    await thirdBehind(`localhost:${port}`);
+    const [first, second, third] = inOrder();
+    interruptBefore(third, 'error');
     const client = cluster.client({ endpoints: [cluster.at(second).clientAddress] });
-    await expect(client.init(cluster.addresses)).rejects.toMatchObject({ code: 'NO_LEADER' });
+    await expect(client.init(cluster.addresses)).rejects.toMatchObject({ code: 'INTERNAL' });
 
     const admitted = cluster.at(second).status();
     expect(admitted.clusterId).toMatch(/^[0-9a-f]{32}$/);
@@ -128,14 +129,26 @@ describe('an init that was interrupted', () => {
     await eventually(() => cluster.at(second).status().role === 'pre-candidate', { withinMs: 5_000 });
     expect(cluster.at(second).status().term).toBe(0n);
 
-    await cluster.stopOne(2);
-    await free();
-    await cluster.startOne(2);
-    // Given again to the one that is a member already.
-    const { clusterId } = await client.init(cluster.addresses);
+    // Given again to the one that is a member already; whoever was admitted keeps its id.
+    const { clusterId, members } = await client.init([...cluster.addresses].reverse());
     expect(clusterId).toBe(admitted.clusterId);
+    expect(members.map(({ clientAddress }) => clientAddress)).toEqual(cluster.addresses);
     await cluster.leader();
   });
+
+  rule(
+    'coordinator.planOfOtherOrder',
+    'before it admitted anyone gives ids as it is given again',
+    async () => {
+      interruptBefore(inOrder()[1], 'error');
+      const client = cluster.client();
+      await expect(client.init(cluster.addresses)).rejects.toMatchObject({ code: 'INTERNAL' });
+      const reversed = [...cluster.addresses].reverse();
+      const { members } = await client.init(reversed);
+      expect(members.map(({ clientAddress }) => clientAddress)).toEqual(reversed);
+      await cluster.leader();
+    },
+  );
 });
 
 describe('two inits at once', () => {
@@ -173,36 +186,32 @@ describe('two inits at once', () => {
   });
 });
 
-/** Runs `body` while an init waits for the third coordinator, which does not answer, after the second. */
+/** Runs `body` while an init is held before it admits the last one; then the init goes on. */
 async function whileInitHangs(asked: number, body: () => Promise<void> | void): Promise<void> {
-  const proxy = await silentProxy({ host: '127.0.0.1', port: 1 });
-  proxy.fallSilent();
-  await thirdBehind(`localhost:${proxy.port}`);
-  const running = cluster.client({ endpoints: [cluster.at(asked).clientAddress] }).init(cluster.addresses);
-  running.catch(() => 'judged below');
-  try {
-    await eventually(() => [0, 1].some((position) => cluster.at(position).status().clusterId !== ''), {
-      withinMs: 5_000,
+  const [, , third] = inOrder();
+  const held = new Promise<void>((resolve) => {
+    const stop = onFailpointHit(({ name }) => {
+      if (name !== 'coordinator.beforeAdmit') return;
+      stop();
+      resolve();
     });
+  });
+  interruptBefore(third, 'pause');
+  const running = cluster.client({ endpoints: [cluster.at(asked).clientAddress] }).init(cluster.addresses);
+  let over = false;
+  const ended = (): void => {
+    over = true;
+  };
+  running.then(ended, ended);
+  try {
+    await Promise.race([held, running]);
     await body();
   } finally {
-    await proxy.close();
-    await expect(running).rejects.toMatchObject({ code: 'NO_LEADER' });
+    // It is told of the hit a moment before it is held.
+    const release = (): boolean => {
+      disarmFailpoint('coordinator.beforeAdmit');
+      return over;
+    };
+    await eventually(release, { withinMs: 5_000, what: 'the end of the init' });
   }
-}
-
-async function reservePort(): Promise<{ readonly port: number; readonly free: () => Promise<void> }> {
-  const server: Server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  return {
-    port: (server.address() as AddressInfo).port,
-    free: () =>
-      new Promise((resolve) => {
-        server.close(() => {
-          resolve();
-        });
-      }),
-  };
 }

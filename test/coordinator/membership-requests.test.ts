@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LIMITS, TidemarkError, clusterId, logIndex, memberId, must } from '../../src/base/index.ts';
 import type { ErrorCode } from '../../src/base/index.ts';
+import { readIdentity } from '../../src/coordinator/identity.ts';
 import { Membership } from '../../src/coordinator/membership.ts';
 import { createLogger } from '../../src/ops/index.ts';
 import type { Configuration, MembershipChange, RaftStatus } from '../../src/raft/index.ts';
@@ -136,6 +137,9 @@ describe('adding a member', () => {
       { expected: 5, add: [expect.objectContaining({})] },
     ]);
     expect(waiting.at(0).status()).toMatchObject({ clusterId: OWN, memberId: 5n });
+    // It hears the members that there are now, not the one that it was listed as before.
+    const identity = await readIdentity(must(waiting.slots[0], 'slot').dataFolder);
+    expect(identity?.members.map(({ id }) => id)).toEqual([1, 2, 3, 5]);
   });
 
   rule('coordinator.wipedMemberReadmitted', 'never gives a lost folder its old id back [R51]', async () => {

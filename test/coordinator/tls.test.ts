@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { must } from '../../src/base/index.ts';
+import { armFailpoint } from '../../src/base/test-build-active.ts';
 import { connect } from '../../src/client/index.ts';
 import { CertificateFolder } from '../support/certificates.ts';
 import { rule } from '../support/rule.ts';
@@ -74,14 +75,51 @@ describe('a cluster with certificates', () => {
       .client()
       .init(made.addresses)
       .catch((reason: unknown) => reason);
-    const members = inOrder.filter((position) => made.at(position).status().clusterId !== '');
-    expect(members).not.toContain(wrong);
-    expect(members).not.toContain(inOrder[0]);
+    expect(inOrder.filter((position) => made.at(position).status().clusterId !== '')).toEqual([]);
     return (error as { readonly code: string }).code;
   }
 
-  test('is not formed with a member that shows the certificate of another', async () => {
-    expect(await initWithWrong((inOrder) => must(inOrder[1], 'second'))).toBe('TLS_REFUSED');
+  rule(
+    'coordinator.admitsUnchecked',
+    'is not formed, nor begun, with a member that shows the certificate of another',
+    async () => {
+      expect(await initWithWrong((inOrder) => must(inOrder[2], 'last'))).toBe('TLS_REFUSED');
+    },
+  );
+
+  test('forms when the endpoints were named in another order than the certificates before', async () => {
+    const credentials = { of: (position: number) => certificates.credentials(position + 1) };
+    cluster = await TestCluster.start(3, { ...credentials, client: certificates.clientCredentials() });
+    const client = cluster.client();
+    await expect(client.init([...cluster.addresses].reverse())).rejects.toMatchObject({
+      code: expect.stringMatching(/TLS_REFUSED|UNAUTHORIZED/),
+      next: expect.stringContaining('in the order of the member ids'),
+    });
+    expect((await client.init(cluster.addresses)).members).toHaveLength(3);
+    await cluster.leader();
+  });
+
+  test('finishes an interrupted add under the next id, which the certificate must name', async () => {
+    let shown = 2;
+    cluster = await TestCluster.formedWithSpare(1, {
+      of: (position) => certificates.credentials(position + 1, undefined, position === 1 ? shown : undefined),
+      client: certificates.clientCredentials(),
+    });
+    const client = cluster.client({ endpoints: cluster.addresses.slice(0, 1) });
+    const add = () => client.membership.add(must(cluster, 'cluster').advertised(1), { learner: true });
+    armFailpoint({ name: 'coordinator.beforeJoin', action: 'error' });
+    await expect(add()).rejects.toMatchObject({
+      message: expect.stringContaining('member 2 is a learner now'),
+      next: expect.stringContaining('id 3'),
+    });
+    await expect(add()).rejects.toMatchObject({
+      code: 'MEMBER_UNREACHABLE',
+      next: expect.stringContaining('so that it gets id 3'),
+    });
+    await cluster.stopOne(1);
+    shown = 3;
+    await cluster.startOne(1);
+    expect(await add()).toMatchObject({ memberId: 3n });
   });
 
   rule(

@@ -13,8 +13,10 @@ import {
   type Credentials,
   type PeerServer,
 } from '../../src/wire/index.ts';
+import { CertificateFiles } from '../../src/wire/certificate-files.ts';
 import { CertificateFolder } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { rule } from '../support/rule.ts';
 
 let ours: CertificateFolder;
 let foreign: CertificateFolder;
@@ -78,7 +80,7 @@ function dial(address: string, channel: ChannelCredentials): PeerClient {
 /** The code of what came back; `ok` if it was answered. */
 function ask(client: PeerClient): Promise<string> {
   return new Promise((resolve) => {
-    client.admit({ format: 1, clusterId: '', memberId: 1n, members: [] }, (error) => {
+    client.admit({ format: 1, clusterId: '', memberId: 1n, members: [], checkOnly: false }, (error) => {
       resolve(error === null ? 'ok' : fromServiceError(error).code);
     });
   });
@@ -188,6 +190,35 @@ describe('files that cannot be used', () => {
 });
 
 describe('renewed files', () => {
+  rule('wire.complaintRepeated', 'that cannot be used are complained about once', async () => {
+    const live = await CertificateFolder.make();
+    const problems: string[] = [];
+    const { cert, key, ca } = live.client;
+    const looks = { count: 0 };
+    const paths = {
+      cert,
+      key,
+      get ca() {
+        looks.count += 1;
+        return ca;
+      },
+    };
+    const onProblem = ({ code }: TidemarkError): unknown => problems.push(code);
+    const files = new CertificateFiles({ paths, onProblem, refreshMs: 10 });
+    const listener = (): undefined => undefined;
+    files.addCaCertificateListener(listener);
+    try {
+      await copyFile(foreign.client.key, key);
+      await eventually(() => problems.length > 0, { withinMs: 5_000, what: 'a complaint' });
+      const until = looks.count + 20;
+      await eventually(() => looks.count > until, { withinMs: 5_000, what: 'further looks' });
+      expect(problems).toEqual(['CERTIFICATE_INVALID']);
+    } finally {
+      files.removeCaCertificateListener(listener);
+      await live.remove();
+    }
+  });
+
   it('are used by new connections, the open ones go on; a half-written pair changes nothing', async () => {
     const live = await CertificateFolder.make();
     const problems: TidemarkError[] = [];

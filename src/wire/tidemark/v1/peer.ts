@@ -41,6 +41,8 @@ export interface AdmitRequest {
   clusterId: string;
   memberId: bigint;
   members: Member[];
+  /** Only say whether it would be done: asked of all before anyone is admitted. */
+  checkOnly: boolean;
 }
 
 export interface AdmitReply {
@@ -208,7 +210,7 @@ export const PeerFramesEnd: MessageFns<PeerFramesEnd> = {
 };
 
 function createBaseAdmitRequest(): AdmitRequest {
-  return { format: 0, clusterId: "", memberId: 0n, members: [] };
+  return { format: 0, clusterId: "", memberId: 0n, members: [], checkOnly: false };
 }
 
 export const AdmitRequest: MessageFns<AdmitRequest> = {
@@ -227,6 +229,9 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
     }
     for (const v of message.members) {
       Member.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.checkOnly !== false) {
+      writer.uint32(40).bool(message.checkOnly);
     }
     return writer;
   },
@@ -276,6 +281,14 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
             message.members.push(Member.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.checkOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -302,6 +315,11 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
         ? BigInt(object.member_id)
         : 0n,
       members: globalThis.Array.isArray(object?.members) ? object.members.map((e: any) => Member.fromJSON(e)) : [],
+      checkOnly: isSet(object.checkOnly)
+        ? globalThis.Boolean(object.checkOnly)
+        : isSet(object.check_only)
+        ? globalThis.Boolean(object.check_only)
+        : false,
     };
   },
 
@@ -319,6 +337,9 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
     if (message.members?.length) {
       obj.members = message.members.map((e) => Member.toJSON(e));
     }
+    if (message.checkOnly !== false) {
+      obj.checkOnly = message.checkOnly;
+    }
     return obj;
   },
 
@@ -331,6 +352,7 @@ export const AdmitRequest: MessageFns<AdmitRequest> = {
     message.clusterId = object.clusterId ?? "";
     message.memberId = (object.memberId !== undefined && object.memberId !== null) ? BigInt(object.memberId) : 0n;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
+    message.checkOnly = object.checkOnly ?? false;
     return message;
   },
 };
