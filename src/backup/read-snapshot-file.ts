@@ -7,6 +7,8 @@ import type { SnapshotHeader } from './snapshot-format.ts';
 export interface CheckedSnapshot {
   readonly header: SnapshotHeader;
   readonly bytes: number;
+  /** 64 hex digits: the checksum of all of it, which its last record holds. */
+  readonly sha256: string;
 }
 
 /**
@@ -20,7 +22,8 @@ export async function checkSnapshotFile(path: string): Promise<CheckedSnapshot> 
     parser.push(piece);
     bytes += piece.length;
   }
-  return { header: parser.finish(), bytes };
+  const { header, sha256 } = parser.finish();
+  return { header, bytes, sha256 };
 }
 
 /**

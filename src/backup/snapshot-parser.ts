@@ -19,6 +19,7 @@ export class SnapshotParser {
   #rest: Buffer = Buffer.alloc(0);
   #state: 'prologue' | 'header' | 'chunks' | 'ended' = 'prologue';
   #header: SnapshotHeader | undefined;
+  #sha256 = '';
 
   /** @param what names the file in errors */
   constructor(what: string) {
@@ -45,11 +46,12 @@ export class SnapshotParser {
   }
 
   /**
-   * Says that no more bytes come, and returns what the file says about itself.
+   * Says that no more bytes come, and returns what the file says about itself, and its checksum.
    * @throws TidemarkError `SNAPSHOT_INVALID` if the file is not complete.
    */
-  finish(): SnapshotHeader {
-    if (this.#header !== undefined && this.#state === 'ended' && this.#rest.length === 0) return this.#header;
+  finish(): { readonly header: SnapshotHeader; readonly sha256: string } {
+    if (this.#header !== undefined && this.#state === 'ended' && this.#rest.length === 0)
+      return { header: this.#header, sha256: this.#sha256 };
     throw this.#invalid(this.#state === 'ended' ? 'something follows its end' : 'it is cut off');
   }
 
@@ -91,8 +93,10 @@ export class SnapshotParser {
       this.#header = this.#readHeader(content);
       this.#state = 'chunks';
     } else if (kind === KIND.end && this.#state === 'chunks') {
-      const whole = this.#hash.digest().equals(content);
-      if (!whole && !mutated('backup.checksumIgnored')) throw this.#invalid('its parts do not make a whole');
+      const sum = this.#hash.digest();
+      this.#sha256 = sum.toString('hex');
+      if (!sum.equals(content) && !mutated('backup.checksumIgnored'))
+        throw this.#invalid('its parts do not make a whole');
       this.#state = 'ended';
     } else if (kind !== KIND.chunk || this.#state !== 'chunks') {
       throw this.#invalid(`a record of kind ${kind} is out of place`);

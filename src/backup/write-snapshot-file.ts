@@ -67,7 +67,7 @@ async function copy(
     await onDisk(path, file.appendFile(piece));
     bytes += piece.length;
   }
-  return { header: parser.finish(), bytes };
+  return { header: parser.finish().header, bytes };
 }
 
 async function refuseExisting(path: string): Promise<void> {

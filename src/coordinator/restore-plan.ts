@@ -16,7 +16,7 @@ import {
   type ClusterId,
   type Term,
 } from '../base/index.ts';
-import type { SnapshotHeader } from '../backup/index.ts';
+import type { CheckedSnapshot } from '../backup/index.ts';
 import type { Member } from '../raft/index.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { CLUSTER_SIZES } from './initialise.ts';
@@ -59,7 +59,7 @@ export interface SharedPlan {
  * id is of another file or list.
  */
 export function sharedCluster(
-  header: SnapshotHeader,
+  { header, sha256 }: Pick<CheckedSnapshot, 'header' | 'sha256'>,
   {
     own,
     members: listed,
@@ -76,13 +76,22 @@ export function sharedCluster(
   if (self === undefined) {
     throw refused(`${own.peerAddress}/${own.clientAddress} is not among the members`, LIST_NEXT);
   }
-  const check = checkOf(header, listed);
+  const check = checkOf(sha256, listed);
   const cluster =
     restoreId === undefined
       ? chosen({ id: header.clusterId, usedTerm: header.term })
       : named(restoreId, check);
   const { clusterId: id, term: at } = cluster;
   return { cluster: { ...cluster, members, self }, restoreId: `${id}-${at}-${check}` };
+}
+
+/**
+ * Refuses a restore id where no list says which of its members this is: a cluster of one would be another.
+ * @throws TidemarkError `CONFIG_INVALID`.
+ */
+export function refuseLoneRestoreId(): void {
+  if (mutated('backup.restoreIdAlone')) return;
+  throw refused('a restore id was given, and no list of members', LIST_NEXT);
 }
 
 const LIST_NEXT = 'Name all members as PEER/CLIENT, this one by its own addresses among them.';
@@ -118,14 +127,15 @@ function named(restoreId: string, check: string): Chosen {
   return { clusterId: clusterId(id), term: term(Number(at)) };
 }
 
-/** Short, and enough to tell a mistake: nobody forges it. */
-function checkOf(
-  { clusterId: old, index, digest }: SnapshotHeader,
-  members: readonly ExpectedMember[],
-): string {
+/**
+ * Short, and enough to tell a mistake: nobody forges it. Two backups of one state are two files: the time at
+ * which each was saved is in the first entry.
+ */
+function checkOf(sha256: string, members: readonly ExpectedMember[]): string {
+  const file = mutated('backup.restoreIdOfAnyFile') ? '' : sha256;
   const list = members.map(({ peerAddress, clientAddress }) => [peerAddress, clientAddress]);
   return createHash('sha256')
-    .update(JSON.stringify([old, index, digest, list]))
+    .update(JSON.stringify([file, list]))
     .digest('hex')
     .slice(0, 12);
 }

@@ -20,7 +20,7 @@ import { foundRaftFolder, type OfflineEntry } from '../raft/index.ts';
 import { encodeEntry, restoreState, snapshotAs } from '../statemachine/index.ts';
 import type { ExpectedMember } from './data-folder.ts';
 import { fillFolder } from './fill-folder.ts';
-import { newCluster, sharedCluster, type NewCluster } from './restore-plan.ts';
+import { newCluster, refuseLoneRestoreId, sharedCluster, type NewCluster } from './restore-plan.ts';
 
 export interface RestoreOptions {
   /** A file that `snapshot save` made. */
@@ -57,8 +57,10 @@ export interface RestoredMember extends RestoredCluster {
  */
 export async function restoreCluster(options: RestoreOptions): Promise<RestoredMember> {
   const { file, dataFolder, own, members = [], restoreId } = options;
-  const { header } = await checkSnapshotFile(file);
-  const shared = members.length === 0 ? undefined : sharedCluster(header, { own, members, restoreId });
+  if (restoreId !== undefined && members.length === 0) refuseLoneRestoreId();
+  const checked = await checkSnapshotFile(file);
+  const { header } = checked;
+  const shared = members.length === 0 ? undefined : sharedCluster(checked, { own, members, restoreId });
   const restored = await foundCluster(dataFolder, {
     cluster: shared?.cluster ?? newCluster({ id: header.clusterId, usedTerm: header.term }, own),
     oldClusterId: header.clusterId,

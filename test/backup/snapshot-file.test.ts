@@ -60,7 +60,8 @@ describe('a snapshot file', () => {
     const single = [...whole].map((byte) => Buffer.from([byte]));
     expect(await writeSnapshotFile(path, streamed(single))).toEqual({ header: HEADER, bytes: whole.length });
     expect(await readFile(path)).toEqual(whole);
-    expect(await checkSnapshotFile(path)).toEqual({ header: HEADER, bytes: whole.length });
+    const sha256 = whole.subarray(-36, -4).toString('hex');
+    expect(await checkSnapshotFile(path)).toEqual({ header: HEADER, bytes: whole.length, sha256 });
     const chunks: Uint8Array[] = [];
     for await (const chunk of snapshotFileChunks(path)) chunks.push(chunk);
     expect(chunks.map((chunk) => Buffer.from(chunk))).toEqual(CHUNKS);

@@ -5,7 +5,12 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { clusterId, isTidemarkError, logIndex, memberId, must } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint, onFailpointHit } from '../../src/base/test-build-active.ts';
-import { writeSnapshotFile } from '../../src/backup/index.ts';
+import {
+  checkSnapshotFile,
+  snapshotBytes,
+  snapshotFileChunks,
+  writeSnapshotFile,
+} from '../../src/backup/index.ts';
 import type { TidemarkClient } from '../../src/client/index.ts';
 import {
   inspectSnapshotFile,
@@ -289,6 +294,33 @@ describe('a cluster of three restored from one file', () => {
       logs.push(entries);
     }
     expect(logs).toEqual([logs[0], logs[0], logs[0]]);
+  });
+
+  rule('backup.restoreIdOfAnyFile', 'is made of one file, not of another of the same entry', async () => {
+    const { header } = await checkSnapshotFile(file);
+    const other = inFolder('other');
+    const later = { ...header, savedMs: header.savedMs + 1 };
+    await writeSnapshotFile(other, snapshotBytes(later, snapshotFileChunks(file)));
+    const at = (from: string, n: number, restoreId?: string): Promise<RestoredMember> => {
+      const own = must(three[n], 'member');
+      return restoreCluster({
+        file: from,
+        dataFolder: inFolder(randomUUID()),
+        own,
+        members: three,
+        restoreId,
+      });
+    };
+    const { restoreId } = await at(file, 0);
+    await expect(at(other, 1, restoreId)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(await at(file, 1, restoreId)).toMatchObject({ restoreId });
+  });
+
+  rule('backup.restoreIdAlone', 'is not made without the list that the restore id was made for', async () => {
+    const { restoreId } = await restoreAt(0, randomUUID());
+    const dataFolder = inFolder(randomUUID());
+    const alone = restoreCluster({ file, dataFolder, own: must(three[1], 'member'), restoreId });
+    await expect(alone).rejects.toMatchObject({ code: 'CONFIG_INVALID', next: expect.any(String) });
   });
 
   rule('backup.restoreIdUnchecked', 'is made of one file and one list', async () => {
