@@ -64,6 +64,11 @@ export class Endpoints {
     return [...this.#given, ...this.#learned];
   }
 
+  /** True once nothing may be called any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Whether this side shows a certificate, and asks for one. */
   get secure(): boolean {
     return this.#credentials.kind === 'tls';
@@ -85,7 +90,8 @@ export class Endpoints {
 
   /**
    * Calls a method at one address.
-   * @throws TidemarkError as {@link fromServiceError} maps it.
+   * @throws TidemarkError as {@link fromServiceError} maps it, also when the client is closed under the call;
+   * `CANCELLED` once it is closed.
    */
   call<Request, Reply>(
     address: string,
@@ -107,7 +113,7 @@ export class Endpoints {
         new Metadata(),
         options,
         (error, reply) => {
-          if (error !== null) reject(this.#closed ? closedUnder(error) : fromServiceError(error));
+          if (error !== null) reject(fromServiceError(error));
           else if (reply === undefined)
             reject(new TidemarkError('INTERNAL', `${path} was answered without a message`));
           else resolve(reply);
@@ -200,10 +206,6 @@ export class Endpoints {
       this.#clients.delete(address);
     }
   }
-}
-
-function closedUnder(cause: unknown): TidemarkError {
-  return new TidemarkError('CANCELLED', 'the client was closed under the call', { cause });
 }
 
 function isAddress(text: string): boolean {

@@ -53,7 +53,8 @@ const BLIND: readonly ErrorCode[] = [
 
 /**
  * @throws TidemarkError what the leader answered; `NO_LEADER` naming each endpoint's state when none answered
- * in time; `OUTCOME_UNKNOWN` when a change may have been carried out without an answer.
+ * in time; `OUTCOME_UNKNOWN` when a change may have been carried out without an answer; `CANCELLED` when the
+ * client was closed before it was.
  */
 export async function callLeader<Request, Reply>(
   options: LeaderCallOptions,
@@ -85,6 +86,7 @@ export async function callLeader<Request, Reply>(
     }
     outsiders = 0;
     if (!mayRepeat(failure)) throw refused(call, failure, maybeDone);
+    if (endpoints.closed) throw refused(call, closedUnder(failure), maybeDone);
     if (failure.code !== 'OVERLOADED' && failure.code !== 'NO_EXECUTOR') {
       endpoints.prefer(failure.details['leader'], address);
     }
@@ -104,12 +106,19 @@ function mayRepeat(failure: TidemarkError): boolean {
   return failure.retry === 'later' && PASSING.includes(failure.code);
 }
 
-/** A numbered change that may have been carried out is not told as one that was not. */
+function closedUnder(cause: TidemarkError): TidemarkError {
+  return new TidemarkError('CANCELLED', 'the client was closed under the call', { cause });
+}
+
+/** A change that may have been carried out is not told as one that was not. */
 function refused(
   { name, kind }: { readonly name: string; readonly kind: string },
   failure: TidemarkError,
   maybeDone: boolean,
 ): TidemarkError {
+  if (failure.code === 'CANCELLED' && maybeDone && !mutated('client.closedIsFailure')) {
+    return outcomeUnknown(`${name}: the client was closed under it`, failure);
+  }
   const blind = maybeDone && kind === 'numbered' && BLIND.includes(failure.code);
   if (!blind || mutated('client.expiredSessionRetried')) return failure;
   return outcomeUnknown(`${name}: the answer was lost, and asking again found none`, failure);

@@ -241,6 +241,37 @@ describe('when the deadline passes', () => {
   });
 });
 
+describe('when the client is closed', () => {
+  rule('client.closedIsFailure', 'a change under way is in doubt, a read is not [R68]', async () => {
+    at(0).answer = (method) => (method === 'openSession' ? SESSION : 'silence');
+    const asked = at(0).asked.length;
+    const made = client(500, [at(0).address]);
+    const outcomes = Promise.allSettled([
+      made.retryTasks(),
+      made.membership.remove(3),
+      made.init([at(0).address]),
+      made.listSources(),
+    ]);
+    const methods = ['retryTasks', 'removeMember', 'init', 'listSources'];
+    await eventually(
+      () => {
+        const seen = at(0)
+          .asked.slice(asked)
+          .map(({ method }) => method);
+        return methods.every((method) => seen.includes(method));
+      },
+      { withinMs: 5_000, what: 'all four calls' },
+    );
+    made.close();
+    const codes = (await outcomes).map((one) =>
+      one.status === 'rejected' ? (one.reason as TidemarkError).code : 'done',
+    );
+    const unknown = 'OUTCOME_UNKNOWN';
+    expect(codes).toEqual([unknown, unknown, unknown, 'CANCELLED']);
+    await expect(made.retryTasks()).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+});
+
 describe('endpoints', () => {
   test.each([[[]], [['nowhere']], [['host:1', ':']]])('%j: CONFIG_INVALID', (endpoints) => {
     expect(() => connect({ endpoints })).toThrow(
