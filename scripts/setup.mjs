@@ -1,4 +1,5 @@
-// Makes a fresh clone ready: dependencies, build and, with --tests, MariaDB; with --dependencies only these.
+// Makes a fresh clone ready: dependencies, build and, with --tests, MariaDB and a C compiler; with
+// --dependencies only the first of these.
 // Needs nothing but Node and npm.
 // Tells on stderr what it does; what it cannot do ends it with exit code 1 and the command to type.
 import { spawnSync } from 'node:child_process';
@@ -12,7 +13,14 @@ const NODE_MIN = [20, 19];
 
 /** The server and what it needs, without the package that makes it a service of the system. */
 const MARIADB_PACKAGES = ['mariadb-server-core', 'mariadb-client-core'];
-export const MARIADB_COMMAND = `sudo apt-get install ${MARIADB_PACKAGES.join(' ')}`;
+/** For the library that makes a disk fail (`test/support/failing-disk.c`), on Linux. */
+const COMPILER_PACKAGES = ['gcc', 'libc6-dev'];
+export const MARIADB_COMMAND = commandFor(MARIADB_PACKAGES);
+export const COMPILER_COMMAND = commandFor(COMPILER_PACKAGES);
+
+function commandFor(packages) {
+  return `sudo apt-get install ${packages.join(' ')}`;
+}
 
 function say(text) {
   process.stderr.write(`setup: ${text}\n`);
@@ -53,6 +61,11 @@ function dependenciesInstalled() {
   });
 }
 
+/** Whether the tests that need a C compiler can run; where they do not apply, nothing is missing. */
+function compilerInstalled() {
+  return process.platform !== 'linux' || spawnSync('cc', ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
 /** Whether a server program is where `src/dev/private-mysql-program.ts` looks for it. */
 export function mariadbInstalled() {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
@@ -71,12 +84,18 @@ function isExecutable(path) {
   }
 }
 
-/**
- * Installs MariaDB from the system's packages if it is missing and this user may. Returns whether it is
- * there.
- */
+/** Installs MariaDB if it is missing and this user may. Returns whether it is there. */
 export function ensureMariadb() {
-  if (mariadbInstalled()) return true;
+  return mariadbInstalled() || (installPackages('MariaDB', MARIADB_PACKAGES) && mariadbInstalled());
+}
+
+/** Installs a C compiler where one is needed and missing, if this user may. Returns whether it is there. */
+export function ensureCompiler() {
+  return compilerInstalled() || (installPackages('a C compiler', COMPILER_PACKAGES) && compilerInstalled());
+}
+
+/** Installs packages of the system. Returns whether it could. */
+function installPackages(what, packages) {
   const prefix = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
   const apt = (args) => {
     const [program, ...rest] = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args];
@@ -84,10 +103,11 @@ export function ensureMariadb() {
   };
   if (spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status !== 0) return false;
   if (prefix.length > 0 && spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status !== 0) return false;
-  say(`installing MariaDB for the tests (apt-get install ${MARIADB_PACKAGES.join(' ')})`);
-  const install = () => apt(['install', '-y', '--no-install-recommends', ...MARIADB_PACKAGES]);
-  if (!install() && !(apt(['update']) && install())) say('apt-get could not install MariaDB');
-  return mariadbInstalled();
+  say(`installing ${what} for the tests (apt-get install ${packages.join(' ')})`);
+  const install = () => apt(['install', '-y', '--no-install-recommends', ...packages]);
+  if (install() || (apt(['update']) && install())) return true;
+  say(`apt-get could not install ${what}`);
+  return false;
 }
 
 function run(program, args, failure) {
@@ -102,6 +122,9 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
     else await setup();
     if (process.argv.includes('--tests') && !ensureMariadb()) {
       throw new Error(`MariaDB is missing and cannot be installed from here; type: ${MARIADB_COMMAND}`);
+    }
+    if (process.argv.includes('--tests') && !ensureCompiler()) {
+      throw new Error(`a C compiler is missing and cannot be installed from here; type: ${COMPILER_COMMAND}`);
     }
   } catch (error) {
     say(error.message);

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MARIADB_COMMAND, ensureMariadb, setup } from './setup.mjs';
+import { COMPILER_COMMAND, MARIADB_COMMAND, ensureCompiler, ensureMariadb, setup } from './setup.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.slice(2);
@@ -52,6 +52,7 @@ function readReport(reportFile) {
 async function main() {
   await setup();
   const mariadb = withoutMysql ? 'declined' : ensureMariadb() ? 'present' : 'missing';
+  const compiler = ensureCompiler();
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-report-'));
   try {
     const reportFile = join(folder, 'report.json');
@@ -65,6 +66,7 @@ async function main() {
         `MariaDB is missing; type: ${MARIADB_COMMAND}\n(or choose: npm test -- --without-mysql)\n`,
       );
     }
+    if (!compiler) process.stdout.write(`a C compiler is missing; type: ${COMPILER_COMMAND}\n`);
     process.stdout.write(`${passed} passed, ${failed} failed${left}\n`);
     return ok && mariadb !== 'missing' ? 0 : 1;
   } finally {

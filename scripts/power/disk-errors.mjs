@@ -143,16 +143,16 @@ async function run(folder, library, sweep, mutations = []) {
   }
 }
 
-/** A member that goes on after a failed write must be found out by the same run. */
+/** A member that goes on after a failed write must be found out by the same run, which comes to its end. */
 async function control(folder, library) {
   say('control: raft.goesOnAfterFailedWrite');
   const goesOn = ['raft.goesOnAfterFailedWrite'];
-  const wrong = await run(folder, library, CONTROL, goesOn).then(
-    (faults) => faults.wrong,
-    (error) => [error.message],
+  const { found, why } = await run(folder, library, CONTROL, goesOn).then(
+    ({ wrong }) => ({ found: wrong[0], why: 'it was not found out' }),
+    (error) => ({ why: `it did not come to its end: ${error.message}` }),
   );
-  say(wrong.length > 0 ? `as it must, this was found out: ${wrong[0]}` : 'UNKNOWN: it was not found out');
-  return wrong.length > 0;
+  say(found === undefined ? `UNKNOWN: ${why}` : `as it must, this was found out: ${found}`);
+  return found !== undefined;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-disk-errors-'));

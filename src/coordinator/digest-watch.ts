@@ -104,7 +104,7 @@ function diverged({ index, own, theirs }: Extract<Verdict, { kind: 'wrong' }>): 
     {
       next:
         'Look at memory and disk of this machine, and keep a copy of the data folder. Then empty its state ' +
-        'folder and start it again: the log is applied anew.',
+        'folder and start it again: the state is made anew of its log, or sent by the others.',
       details: { index: String(index), own, theirs },
     },
   );
