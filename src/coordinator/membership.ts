@@ -1,8 +1,8 @@
 /**
  * Changes of the members, on the leader: asked for by `cluster add`, `promote`, `replace` and `remove`. Each
  * may be given again after whatever came of it: what was done already is left as it is, what was interrupted
- * is finished, an add maybe under another id. Consensus decides whether a change is safe; this file brings the
- * new node to it.
+ * is finished, an add maybe under another id. Consensus decides whether a change is safe; this file brings
+ * the new node to it.
  */
 import {
   LIMITS,
