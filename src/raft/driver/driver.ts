@@ -14,27 +14,25 @@ import {
   type MemberId,
   type TidemarkError,
 } from '../../base/index.ts';
-import { RaftCore, type Input, type LoadRequest, type LogStart } from '../core/index.ts';
+import { RaftCore, type Input, type LoadRequest } from '../core/index.ts';
 import { initialConfiguration } from '../configuration.ts';
 import type { Entry } from '../entry.ts';
 import type { LogStore } from '../log-store/index.ts';
-import { decodeFrame, encodeFrame } from '../peer-codec.ts';
+import { decodeFrame } from '../peer-codec.ts';
 import type {
   Configuration,
   MembershipChange,
   PeerTransport,
-  PreparedState,
   ProposeResult,
   RaftNode,
   RaftOptions,
   RaftStatus,
-  SnapshotCapability,
   WriteTimes,
 } from '../types.ts';
 import { Applier } from './applier.ts';
-import { Compaction, DEFAULT_COMPACTION } from './compaction.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { Handover } from './handover.ts';
+import { makeSnapshots } from './make-snapshots.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { Outbox } from './outbox.ts';
 import { PeerList } from './peer-list.ts';
@@ -42,7 +40,7 @@ import { PendingReads } from './pending-reads.ts';
 import { Proposals } from './proposals.ts';
 import { logFull, notLeader, stopping, unknownOutcome } from './refusals.ts';
 import { Settling } from './settling.ts';
-import { Snapshots } from './snapshots.ts';
+import type { Snapshots } from './snapshots.ts';
 import { Standing } from './standing.ts';
 import { Ticker } from './ticker.ts';
 import { DEFAULT_TUNING, INFLIGHT_LIMIT, type DriverTuning } from './tuning.ts';
@@ -134,7 +132,7 @@ export class RaftDriver implements RaftNode {
         this.#fail(error);
       },
     });
-    this.#snapshots = this.#makeSnapshots(options.stateMachine.snapshots);
+    this.#snapshots = this.#makeSnapshots(take);
     const appliedIndex = (): LogIndex => this.#applier.appliedIndex;
     const snapshotsTo = (id: MemberId): number => this.#snapshots?.inARow(id) ?? 0;
     this.#standing = new Standing({ core: this.#core, options, appliedIndex, snapshotsTo });
@@ -258,65 +256,23 @@ export class RaftDriver implements RaftNode {
     this.#applier.listen();
   }
 
-  #makeSnapshots(capability: SnapshotCapability | undefined): Snapshots | undefined {
-    if (capability === undefined) return undefined;
-    const options = this.#options;
-    const onFatal = (error: unknown): void => {
-      this.#fail(error);
-    };
-    const shared = { core: this.#core, capability, log: options.log, onFatal };
-    const compaction = new Compaction({
-      ...shared,
-      policy: this.#tuning.compaction ?? DEFAULT_COMPACTION,
-      appliedIndex: () => this.#applier.appliedIndex,
-      logBytes: () => this.#store.bytes,
-      compact: (base) => {
-        const durable = this.#writes.compact(base);
-        this.#take({ type: 'compact', index: base.index });
-        return durable;
+  #makeSnapshots(take: (input: Input) => void): Snapshots | undefined {
+    return makeSnapshots({
+      options: this.#options,
+      store: this.#store,
+      core: this.#core,
+      writes: this.#writes,
+      applier: this.#applier,
+      policy: this.#tuning.compaction,
+      running: () => this.#state === 'running',
+      take,
+      planTurn: () => {
+        this.#planTurn();
+      },
+      onFatal: (error) => {
+        this.#fail(error);
       },
     });
-    return new Snapshots({
-      ...shared,
-      compaction,
-      send: (to, message) => {
-        const { transport } = options;
-        const frame = encodeFrame([message]);
-        if (transport.sendBulk === undefined) transport.send(to, frame);
-        else transport.sendBulk(to, frame);
-      },
-      install: (prepared, configuration) => this.#install(prepared, configuration),
-    });
-  }
-
-  /** The state first, durably; the log follows. A crash between the two is seen at the next start. */
-  async #install(prepared: PreparedState, configuration: Configuration): Promise<void> {
-    const at = { index: prepared.index, term: prepared.term, configuration };
-    try {
-      await this.#applier.pause();
-      if (this.#state !== 'running') return;
-      if (this.#core.needsState(at.index)) {
-        if (!(await this.#announce(at))) return;
-        await prepared.install();
-        this.#options.log.info({ index: at.index }, 'a snapshot was installed');
-        this.#take({ type: 'installed', at });
-      }
-      this.#applier.resume();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  /**
-   * Has the log remember whose members a state has, before the state says that it is installed. Resolves with
-   * false if this node stops.
-   */
-  async #announce(at: LogStart): Promise<boolean> {
-    if (mutated('raft.installUnannounced')) return true;
-    const durable = this.#writes.announce(at);
-    this.#planTurn();
-    await durable;
-    return this.#state === 'running';
   }
 
   /** Whoever is left would wait for an election otherwise. Without anybody to lead, stopping goes on. */
