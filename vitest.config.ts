@@ -14,7 +14,8 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     // A process of its own per file: a mutation, a failpoint or a crash of one file never reaches another.
     pool: 'forks',
-    maxWorkers: 2,
+    // Of two cores, too: most files wait for processes, disks and databases half of their time.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
