@@ -4,7 +4,8 @@
  */
 import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { TidemarkError, isTidemarkError } from '../base/index.ts';
+import { TidemarkError } from '../base/index.ts';
+import { damaged, within } from './damaged-file.ts';
 import { readRecords } from './record-file.ts';
 import { checkTable, type Block } from './table-file.ts';
 import { filesInUse, type TableInUse } from './version-edits.ts';
@@ -106,17 +107,4 @@ function ifThere<T>(what: string, read: () => T): T | undefined {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
     throw new TidemarkError('STORAGE_FAILED', `${what} cannot be read: ${String(cause)}`, { cause });
   }
-}
-
-function within<T>(name: string, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (!isTidemarkError(error)) throw error;
-    throw damaged(name, error.message, error);
-  }
-}
-
-function damaged(name: string, text: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('DATA_CORRUPT', `the file ${name} is damaged: ${text}`, { cause });
 }

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isTidemarkError, TidemarkError } from '../base/index.ts';
 import { filesOfFolder } from './check-folder.ts';
+import { damaged, within } from './damaged-file.ts';
 import { checkRecords } from './record-file.ts';
 import { checkTable } from './table-file.ts';
 import type { TableInUse } from './version-edits.ts';
@@ -69,17 +70,4 @@ async function contentOf(folder: string, name: string): Promise<Buffer | undefin
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
     throw new TidemarkError('STORAGE_FAILED', `${name} cannot be read: ${String(cause)}`, { cause });
   }
-}
-
-function within<T>(name: string, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (!isTidemarkError(error)) throw error;
-    throw damaged(name, error.message, error);
-  }
-}
-
-function damaged(name: string, text: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('DATA_CORRUPT', `the file ${name} is damaged: ${text}`, { cause });
 }
