@@ -7,6 +7,7 @@ import { connect, type ClientCredentials, type TidemarkClient } from '../../src/
 import { startCoordinator, type RunningCoordinator } from '../../src/coordinator/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
 import { insecureCredentials, type Credentials } from '../../src/wire/index.ts';
+import { ask } from '../support/broker.ts';
 import { eventually } from '../support/eventually.ts';
 
 interface Slot {
@@ -91,10 +92,12 @@ export class TestCluster {
     options: { readonly dataFolder?: string } = {},
   ): Promise<RunningCoordinator> {
     const slot = must(this.slots[position], 'slot');
+    if (slot.peerAddress === '') slot.peerAddress = await ask({ want: 'address' });
+    if (slot.clientAddress === '') slot.clientAddress = await ask({ want: 'address' });
     const running = await startCoordinator({
       dataFolder: options.dataFolder ?? slot.dataFolder,
-      peer: { listen: slot.peerAddress === '' ? '127.0.0.1:0' : slot.peerAddress },
-      client: { listen: slot.clientAddress === '' ? '127.0.0.1:0' : slot.clientAddress },
+      peer: { listen: slot.peerAddress },
+      client: { listen: slot.clientAddress },
       http: { listen: '127.0.0.1:0' },
       credentials: this.#credentials?.of(position) ?? insecureCredentials(),
       log: createLogger({ role: `c${position + 1}`, level: 'silent' }),
@@ -103,8 +106,6 @@ export class TestCluster {
         this.fatal.push(error);
       },
     });
-    slot.peerAddress = running.peerAddress;
-    slot.clientAddress = running.clientAddress;
     slot.running = running;
     return running;
   }

@@ -2,7 +2,9 @@
  * What test processes ask of the one process that outlives them all (vitest's global setup): a database
  * server and a build are made once for a run, and only if some test needs them.
  */
-export type BrokerRequest = { readonly want: 'mariadb' } | { readonly want: 'build' };
+export interface BrokerRequest {
+  readonly want: 'mariadb' | 'build' | 'address';
+}
 
 export type BrokerReply =
   { readonly ok: true; readonly value: string } | { readonly ok: false; readonly message: string };

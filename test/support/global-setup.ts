@@ -11,15 +11,18 @@ import type { TestProject } from 'vitest/node';
 import { findServerProgram } from '../../src/dev/private-mysql-program.ts';
 import { startPrivateServer, type PrivateServer } from '../../src/dev/private-mysql.ts';
 import type { BrokerReply, BrokerRequest } from './broker-protocol.ts';
+import { steadyAddresses } from './steady-addresses.ts';
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   project.provide('mariadb', await mariadbState());
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-test-'));
   let server: Promise<PrivateServer> | undefined;
   let build: Promise<string> | undefined;
+  const nextAddress = steadyAddresses();
 
   const answer = async (request: BrokerRequest): Promise<string> => {
     if (request.want === 'build') return (build ??= runBuild());
+    if (request.want === 'address') return nextAddress();
     server ??= startPrivateServer({ folder: join(folder, 'mariadb'), name: 'test server', durable: false });
     return (await server).url;
   };

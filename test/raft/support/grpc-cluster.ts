@@ -12,6 +12,7 @@ import {
   type RaftStatus,
 } from '../../../src/raft/index.ts';
 import { PeerService, insecureCredentials, type PeerServer } from '../../../src/wire/index.ts';
+import { ask } from '../../support/broker.ts';
 import { eventually } from '../../support/eventually.ts';
 import { EchoStateMachine } from './echo-state-machine.ts';
 
@@ -34,7 +35,7 @@ export class GrpcCluster {
   readonly members: readonly Member[];
   readonly running = new Map<MemberId, RunningMember>();
   readonly #folder: string;
-  readonly #ports = new Map<MemberId, string>();
+  readonly #addresses = new Map<MemberId, string>();
 
   private constructor(folder: string, size: number) {
     this.#folder = folder;
@@ -60,7 +61,7 @@ export class GrpcCluster {
     const transport = createGrpcPeerTransport({
       clusterId: CLUSTER,
       memberId: id,
-      addressOf: (peer) => this.#ports.get(peer),
+      addressOf: (peer) => this.#addresses.get(peer),
       credentials,
       clock: systemClock,
       log: quiet,
@@ -126,13 +127,13 @@ export class GrpcCluster {
   }
 
   async #listen(server: Server, id: MemberId): Promise<void> {
-    const address = this.#ports.get(id) ?? '127.0.0.1:0';
-    const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(address, insecureCredentials().peer.server, (error, bound) => {
-        if (error === null) resolve(bound);
+    const address = this.#addresses.get(id) ?? (await ask({ want: 'address' }));
+    await new Promise<void>((resolve, reject) => {
+      server.bindAsync(address, insecureCredentials().peer.server, (error) => {
+        if (error === null) resolve();
         else reject(error);
       });
     });
-    this.#ports.set(id, `127.0.0.1:${port}`);
+    this.#addresses.set(id, address);
   }
 }
