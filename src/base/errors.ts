@@ -276,6 +276,24 @@ export const ERRORS = {
     EXIT.badInput,
     GRPC.unimplemented,
   ),
+  TOPOLOGY_INVALID: row(
+    'The store shards of a job lose a slot, name one twice, or share a database.',
+    'never',
+    EXIT.badInput,
+    GRPC.invalidArgument,
+  ),
+  TOPOLOGY_FIXED: row(
+    'Sealed windows lie in the databases as they are declared: only replicas may change.',
+    'never',
+    EXIT.badInput,
+    GRPC.failedPrecondition,
+  ),
+  REPORT_NOT_COLOCATED: row(
+    'Rows that a report joins may lie on different store shards.',
+    'never',
+    EXIT.badInput,
+    GRPC.invalidArgument,
+  ),
   REPORT_ON_SEALED_SOURCE: row(
     'A report cannot be added or changed on a source that has sealed windows yet.',
     'never',

@@ -114,6 +114,11 @@ export const LIMITS = {
   keyValueSilenceMs: 1_000,
   nameLengthMax: 64,
 
+  // The store.
+  storeSlots: 1_024,
+  storeShardsMax: 64,
+  replicasMax: 8,
+
   // Executors.
   slotsPerExecutorMax: 64,
   tasksPerDispatchMax: 64,

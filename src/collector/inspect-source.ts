@@ -10,8 +10,8 @@ import { inspectMysqlServer, inspectMysqlTable } from './inspect-mysql.ts';
 
 export interface TableRequest {
   readonly table: string;
-  /** The column that decides the store shard. @default the first primary key column */
-  readonly shardKey?: string;
+  /** The column that decides the store shard; null: replicated. @default the first primary key column */
+  readonly shardKey?: string | null;
 }
 
 /** A table as it stands in the database. */
@@ -87,8 +87,8 @@ function capturedTable(request: TableRequest, found: InspectedTable): CapturedTa
       { next: 'Drop it, or make it an index that is not UNIQUE; or use MySQL.' },
     );
   }
-  const shardKey = request.shardKey ?? first;
-  if (!found.columns.some((column) => column.name === shardKey)) {
+  const shardKey = request.shardKey === undefined ? first : request.shardKey;
+  if (shardKey !== null && !found.columns.some((column) => column.name === shardKey)) {
     throw new TidemarkError('COLUMN_TYPE', `table ${table} has no column ${shardKey} to shard by`);
   }
   return { table, schemaVersion: 1, columns: found.columns, primaryKey: found.primaryKey, shardKey };

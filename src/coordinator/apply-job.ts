@@ -105,7 +105,9 @@ function preview(view: StateView, operation: DeclareJob): ApplyReply['items'] {
       return { kind, name, id: BigInt(record?.id ?? 0), generation: 0n, action };
     });
   };
+  const store = { id: view.topology?.version ?? 0, name: 'store', spec: view.topology?.spec ?? '' };
   return [
+    ...compare('store', [{ name: 'store', spec: operation.topology.spec }], store.id === 0 ? [] : [store]),
     ...compare('database', operation.sinks, view.sinks.values()),
     ...compare('source', operation.sources, view.sources.values()),
     ...compare('report', operation.reports, view.reports.values()),

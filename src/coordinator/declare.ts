@@ -1,6 +1,6 @@
 /** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
 import { TidemarkError, must } from '../base/index.ts';
-import { JOB_FORMAT, specHash, type CompiledJob } from '../job/index.ts';
+import { JOB_FORMAT, specHash, stableJson, type CompiledJob, type CompiledShard } from '../job/index.ts';
 import type { DeclareJob } from '../statemachine/index.ts';
 
 /**
@@ -12,8 +12,19 @@ export function declaration(compiledJson: string): DeclareJob {
   return {
     type: 'job.declare',
     v: 1,
-    topology: { spec: JSON.stringify(job.topology), shards: job.topology.shards.map(({ name }) => name) },
-    sinks: job.sinks.map((sink) => ({ name: sink.name, spec: JSON.stringify(sink) })),
+    topology: {
+      spec: JSON.stringify(job.topology),
+      shards: job.topology.shards.map((shard) => ({
+        name: shard.name,
+        slots: stableJson(shard.slots),
+        members: membersOf(shard),
+      })),
+    },
+    sinks: job.sinks.map((sink) => ({
+      name: sink.name,
+      spec: JSON.stringify(sink),
+      members: membersOf(sink),
+    })),
     sources: job.sources.map((source) => ({
       name: source.name,
       spec: JSON.stringify(source),
@@ -25,9 +36,14 @@ export function declaration(compiledJson: string): DeclareJob {
       specHash: specHash(report),
       source: report.source,
       sink: report.database,
-      parts: job.topology.shards.length,
+      parts: report.parts,
     })),
   };
+}
+
+/** A group's databases as texts that are equal for equal references, its primary first. */
+function membersOf(group: Pick<CompiledShard, 'database' | 'replicas'>): string[] {
+  return [group.database, ...group.replicas].map((member) => stableJson(member));
 }
 
 /**

@@ -2,6 +2,7 @@
  * Turns records of the replicated state into the messages that executors get, and names what they refer to.
  */
 import { must, parseToken } from '../base/index.ts';
+import type { CompiledTopology, DeclaredTopology } from '../job/index.ts';
 import { idKey, windowKey } from '../statemachine/index.ts';
 import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
 import { TaskKind } from '../wire/index.ts';
@@ -57,7 +58,8 @@ export function taskWork(
     deadlineMs: context.taskDeadlineMs,
     superseded: superseded.map(parseToken),
     prepared: parseToken(prepare.token),
-    topologyVersion: must(windows[0], 'first window').topologyVersion,
+    // Where its shards answer now: a newer version differs from the sealed one in replicas only.
+    topologyVersion: must(view.topology, 'the topology of a task').version,
     reason: task.purpose === 'merge' ? '' : task.reason,
   };
   const definitions = [
@@ -113,9 +115,11 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
   return { message, definitions };
 }
 
-function topologyDefinition(view: StateView): Definition[] {
-  if (view.topology === undefined) return [];
-  return [{ id: `topology/${view.topology.version}`, json: view.topology.spec }];
+function topologyDefinition({ topology }: StateView): Definition[] {
+  if (topology === undefined) return [];
+  const { version, spec } = topology;
+  const document: CompiledTopology = { ...(JSON.parse(spec) as DeclaredTopology), version };
+  return [{ id: `topology/${version}`, json: JSON.stringify(document) }];
 }
 
 function sealedWindows(view: StateView, task: TaskRecord): WindowRecord[] | undefined {

@@ -23,9 +23,6 @@ export interface CompileInput {
   readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
 }
 
-/** The first topology; every seal names its version. */
-const TOPOLOGY_VERSION = 1;
-
 /** @throws TidemarkError `JOB_INVALID` for a shard key that is no column. */
 export function compileJob(input: CompileInput): CompiledJob {
   const { file } = input;
@@ -34,15 +31,21 @@ export function compileJob(input: CompileInput): CompiledJob {
     name: file.name,
     topology: {
       format: JOB_FORMAT,
-      version: TOPOLOGY_VERSION,
-      shards: file.stores.map(({ name, database }) => ({ name, engine: engineOf(database), database })),
+      shards: file.stores.map(({ name, database, replicas, slots }) => ({
+        name,
+        engine: engineOf(database),
+        database,
+        replicas,
+        slots: [slots],
+      })),
     },
     sources: file.sources.map((source) => compileSource(source, input.tablesOf(source))),
-    sinks: file.databases.map(({ name, database }) => ({
+    sinks: file.databases.map(({ name, database, replicas }) => ({
       format: JOB_FORMAT,
       name,
       engine: engineOf(database),
       database,
+      replicas,
     })),
     reports: file.reports.map((report) => compileReport(report, input)),
   };
@@ -55,6 +58,7 @@ function compileSource(source: JobSource, found: readonly CapturedTable[]): Comp
       `the schema of ${table}`,
     );
     if (shardKey === undefined) return captured;
+    if (shardKey === null) return { ...captured, shardKey };
     const names = captured.columns.map((column) => column.name);
     if (names.includes(shardKey)) return { ...captured, shardKey };
     const where = `sources.${source.name}.tables.${table}.shardKey`;
@@ -75,5 +79,14 @@ function compileReport(report: JobReport, { file, dimensionColumns }: CompileInp
   });
   const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));
   const { name, database, measures, sql } = report;
-  return { format: JOB_FORMAT, name, source: source.name, database, inputs, keys, measures, sql };
+  const parts = isReplicated(report, source) ? 1 : file.stores.length;
+  return { format: JOB_FORMAT, name, source: source.name, database, inputs, keys, measures, sql, parts };
+}
+
+/** Whether every shard has all rows of the changing inputs: then one shard computes it (design 6.2). */
+function isReplicated(report: JobReport, source: JobSource): boolean {
+  return report.inputs.every(
+    ({ kind, table }) =>
+      kind !== 'changes' || source.tables.find((captured) => captured.table === table)?.shardKey === null,
+  );
 }

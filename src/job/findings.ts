@@ -7,6 +7,7 @@ import { problemsError, type Path, type Places, type Problem } from './problems.
  */
 const ORDER = [
   'JOB_INVALID',
+  'TOPOLOGY_INVALID',
   'JOB_UNSUPPORTED',
   'COLUMN_TYPE',
   'DECIMAL_EMBEDDED',
@@ -17,6 +18,8 @@ export type ProblemCode = (typeof ORDER)[number];
 
 const NEXT: Readonly<Record<ProblemCode, string>> = {
   JOB_INVALID: 'Correct the job file and apply it again; docs/reference/job-file.md describes it.',
+  TOPOLOGY_INVALID:
+    'Give each of the 1,024 slots to one store, or leave all slots out; one database a shard.',
   JOB_UNSUPPORTED: 'Leave it out, or wait for the version that is named.',
   COLUMN_TYPE: 'docs/reference/job-file.md lists the types.',
   DECIMAL_EMBEDDED: 'Use BIGINT with minor units (cents), or MySQL.',

@@ -2,19 +2,29 @@
  * A job file as parsed: what its author wrote, with defaults filled in and names checked, before any database
  * was asked. docs/reference/job-file.md describes the YAML.
  */
-import type { DatabaseRef, Measure } from './model.ts';
+import type { DatabaseRef, Measure, SlotRange } from './model.ts';
 
 export interface JobFile {
   readonly name: string;
   readonly sources: readonly JobSource[];
-  readonly stores: readonly JobDatabase[];
-  readonly databases: readonly JobDatabase[];
+  readonly stores: readonly JobStore[];
+  readonly databases: readonly JobGroup[];
   readonly reports: readonly JobReport[];
 }
 
 export interface JobDatabase {
   readonly name: string;
   readonly database: DatabaseRef;
+}
+
+/** A primary and its replicas. */
+export interface JobGroup extends JobDatabase {
+  readonly replicas: readonly DatabaseRef[];
+}
+
+/** A store shard, with the virtual slots that are its own. */
+export interface JobStore extends JobGroup {
+  readonly slots: SlotRange;
 }
 
 export interface JobSource extends JobDatabase {
@@ -24,8 +34,8 @@ export interface JobSource extends JobDatabase {
 
 export interface JobTable {
   readonly table: string;
-  /** Absent: the first column of the primary key. */
-  readonly shardKey?: string;
+  /** Absent: the first column of the primary key. Null: replicated, every shard gets all rows. */
+  readonly shardKey?: string | null;
 }
 
 /** When a window is cut, at the next end of a transaction. */

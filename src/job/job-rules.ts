@@ -2,17 +2,18 @@
  * What of a job file no single field can tell: references between its parts, types, and what is not done yet.
  */
 import { Findings } from './findings.ts';
-import type { JobDatabase, JobFile, JobReport, JobSource, JobTable } from './job-file.ts';
+import type { JobFile, JobGroup, JobReport, JobSource, JobStore, JobTable } from './job-file.ts';
 import type { RawJob } from './job-schema.ts';
 import { engineOf } from './model.ts';
 import type { Path, Places } from './problems.ts';
 import { checkReportRules } from './report-rules.ts';
+import { checkTopology, storesOf } from './topology-rules.ts';
 
 /** @throws TidemarkError as {@link Findings} orders them. */
 export function checkJob(raw: RawJob, places: Places): JobFile {
   const findings = new Findings();
-  const stores = databasesOf(raw.stores);
-  const databases = databasesOf(raw.databases);
+  const stores = storesOf(raw.stores, findings);
+  const databases = Object.entries(raw.databases).map(([name, group]): JobGroup => ({ name, ...group }));
   const sources = Object.entries(raw.sources).map(([name, source]): JobSource => {
     const tables = source.tables.map((entry): JobTable => tableOf(entry));
     checkTables(tables, ['sources', name, 'tables'], findings);
@@ -21,13 +22,7 @@ export function checkJob(raw: RawJob, places: Places): JobFile {
   for (const part of ['sources', 'stores', 'databases', 'reports'] as const) {
     if (Object.keys(raw[part]).length === 0) findings.add('JOB_INVALID', [part], 'at least one is needed');
   }
-  if (stores.length > 1) {
-    findings.add(
-      'JOB_UNSUPPORTED',
-      ['stores'],
-      'more than one store shard comes with the sharded-store version',
-    );
-  }
+  checkTopology(stores, databases, findings);
   const parts = { sources, stores, databases };
   const reports = Object.entries(raw.reports).flatMap(([name, report]): JobReport[] => {
     const checked = checkReportRules(name, report, parts, findings);
@@ -39,12 +34,9 @@ export function checkJob(raw: RawJob, places: Places): JobFile {
   return { name: raw.job, sources, stores, databases, reports };
 }
 
-function databasesOf(part: RawJob['stores']): JobDatabase[] {
-  return Object.entries(part).map(([name, database]) => ({ name, database }));
-}
-
 function tableOf(entry: RawJob['sources'][string]['tables'][number]): JobTable {
   if (typeof entry === 'string') return { table: entry };
+  if (entry.replicated === true) return { table: entry.table, shardKey: null };
   return entry.shardKey === undefined
     ? { table: entry.table }
     : { table: entry.table, shardKey: entry.shardKey };
@@ -61,11 +53,7 @@ function checkTables(tables: readonly JobTable[], path: Path, findings: Findings
 /**
  * The report's SQL runs where its change rows lie, and is checked at the source: both must speak one dialect.
  */
-function checkEngines(
-  sources: readonly JobSource[],
-  stores: readonly JobDatabase[],
-  findings: Findings,
-): void {
+function checkEngines(sources: readonly JobSource[], stores: readonly JobStore[], findings: Findings): void {
   for (const source of sources) {
     for (const store of stores) {
       if (engineOf(source.database) === engineOf(store.database)) continue;

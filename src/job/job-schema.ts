@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { LIMITS } from '../base/index.ts';
-import type { DatabaseRef, SecretRef } from './model.ts';
+import type { DatabaseRef, SecretRef, SlotRange } from './model.ts';
 import type { Path } from './problems.ts';
 
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
@@ -56,9 +56,37 @@ function databaseRef(value: EitherDatabase, context: z.RefinementCtx): DatabaseR
 
 const database = z.strictObject(databaseShape).transform(databaseRef);
 
-const table = z.union([tableName, z.strictObject({ table: tableName, shardKey: name.optional() })], {
-  error: 'a table is a name, or {table: NAME, shardKey: COLUMN}',
+/** A primary and its replicas. */
+const group = z
+  .strictObject({ ...databaseShape, replicas: z.array(database).max(LIMITS.replicasMax).default([]) })
+  .transform(({ replicas, ...either }, context) => ({ database: databaseRef(either, context), replicas }));
+
+const slots = z.string().transform((text, context): SlotRange => {
+  const [, first, last] = /^(\d{1,4})\s*-\s*(\d{1,4})$/.exec(text.trim()) ?? [];
+  const range = { first: Number(first), last: Number(last) };
+  if (range.first <= range.last && range.last < LIMITS.storeSlots) return range;
+  const message = `slots are a range FIRST-LAST of 0 to ${LIMITS.storeSlots - 1}, as 0-511`;
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
 });
+
+const store = z
+  .strictObject({
+    ...databaseShape,
+    replicas: z.array(database).max(LIMITS.replicasMax).default([]),
+    slots: slots.optional(),
+  })
+  .transform(({ replicas, slots: range, ...either }, context) => ({
+    database: databaseRef(either, context),
+    replicas,
+    ...(range === undefined ? {} : { slots: range }),
+  }));
+
+const TABLE_FORMS = 'a table is a name, {table: NAME, shardKey: COLUMN}, or {table: NAME, replicated: true}';
+const placedTable = z
+  .strictObject({ table: tableName, shardKey: name.optional(), replicated: z.boolean().optional() })
+  .refine(({ shardKey, replicated }) => shardKey === undefined || replicated !== true, TABLE_FORMS);
+const table = z.union([tableName, placedTable], { error: TABLE_FORMS });
 
 const windowSchema = z.strictObject({
   lengthMs: z.int().min(100).max(600_000).default(3_000),
@@ -100,8 +128,8 @@ export const jobSchema = z.strictObject({
   version: z.literal(1, { error: 'this program reads version: 1' }),
   job: name,
   sources: z.record(name, source),
-  stores: z.record(name, database),
-  databases: z.record(name, database),
+  stores: z.record(name, store),
+  databases: z.record(name, group),
   reports: z.record(name, report),
 });
 
@@ -118,10 +146,17 @@ const KNOWN_KEYS: readonly (readonly [readonly string[], readonly string[]])[] =
   [['sources', '*', 'window'], Object.keys(windowSchema.shape)],
   [
     ['sources', '*', 'tables', '*'],
-    ['table', 'shardKey'],
+    ['table', 'shardKey', 'replicated'],
   ],
-  [['stores', '*'], Object.keys(databaseShape)],
-  [['databases', '*'], Object.keys(databaseShape)],
+  [
+    ['stores', '*'],
+    [...Object.keys(databaseShape), 'replicas', 'slots'],
+  ],
+  [
+    ['databases', '*'],
+    [...Object.keys(databaseShape), 'replicas'],
+  ],
+  [['*', '*', 'replicas', '*'], Object.keys(databaseShape)],
   [['*', '*', 'mysql'], Object.keys(mysql.shape)],
   [['*', '*', 'embedded'], Object.keys(embedded.shape)],
   [['reports', '*'], Object.keys(report.shape)],

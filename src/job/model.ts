@@ -5,7 +5,7 @@
  */
 import type { EngineKind } from '../sql/index.ts';
 
-export const JOB_FORMAT = 1;
+export const JOB_FORMAT = 2;
 
 /** A secret by reference: resolved only where a connection is opened, by the process that opens it. */
 export type SecretRef = { readonly env: string } | { readonly file: string };
@@ -35,8 +35,8 @@ export interface CapturedTable {
   readonly schemaVersion: number;
   readonly columns: readonly ColumnSpec[];
   readonly primaryKey: readonly string[];
-  /** The column whose value decides the store shard; absent: the first primary key column. */
-  readonly shardKey: string;
+  /** The column whose value decides the store shard; null: replicated, every shard gets all of its rows. */
+  readonly shardKey: string | null;
 }
 
 export interface CompiledSource {
@@ -48,15 +48,32 @@ export interface CompiledSource {
   readonly window: { readonly lengthMs: number; readonly rowsMax: number; readonly bytesMax: number };
 }
 
-/** The store's topology. One shard until the sharded-store issue; its version is named by every seal. */
-export interface CompiledTopology {
+/** Virtual slots from `first` to `last`, both included. */
+export interface SlotRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A store shard: one group of a primary and its replicas. Part i of a task is computed on shard i. */
+export interface CompiledShard {
+  readonly name: string;
+  readonly engine: EngineKind;
+  /** The primary when the file was written; after a failover a replica may answer as the primary. */
+  readonly database: DatabaseRef;
+  readonly replicas: readonly DatabaseRef[];
+  /** The virtual slots whose rows this shard holds (decision 0011). */
+  readonly slots: readonly SlotRange[];
+}
+
+/** The store's topology as a job declares it. */
+export interface DeclaredTopology {
   readonly format: number;
+  readonly shards: readonly CompiledShard[];
+}
+
+/** The same with the version that the cluster's log gave it; every seal names the version. */
+export interface CompiledTopology extends DeclaredTopology {
   readonly version: number;
-  readonly shards: readonly {
-    readonly name: string;
-    readonly engine: EngineKind;
-    readonly database: DatabaseRef;
-  }[];
 }
 
 /** A report database. */
@@ -65,6 +82,7 @@ export interface CompiledSink {
   readonly name: string;
   readonly engine: EngineKind;
   readonly database: DatabaseRef;
+  readonly replicas: readonly DatabaseRef[];
 }
 
 export type MeasureKind = 'count' | 'sum' | 'avg' | 'min' | 'max';
@@ -94,12 +112,14 @@ export interface CompiledReport {
   readonly keys: readonly ColumnSpec[];
   readonly measures: readonly Measure[];
   readonly sql: string;
+  /** Tasks per span: one for each store shard; 1, on the first, if all changing inputs are replicated. */
+  readonly parts: number;
 }
 
 export interface CompiledJob {
   readonly format: number;
   readonly name: string;
-  readonly topology: CompiledTopology;
+  readonly topology: DeclaredTopology;
   readonly sources: readonly CompiledSource[];
   readonly sinks: readonly CompiledSink[];
   readonly reports: readonly CompiledReport[];

@@ -16,8 +16,8 @@ const NEXT = 'Correct the job file and apply it again; docs/reference/job-file.m
 /**
  * Parses and checks a job file. All problems of one kind are told together.
  * @throws TidemarkError `JOB_SYNTAX` (not YAML), `JOB_INVALID` (`line:column path: message` per line),
- * `JOB_UNSUPPORTED` (a later version will), `SQL_INVALID` (the text breaks the report contract, design 6.1),
- * `COLUMN_TYPE`, `MEASURE_TYPE`, `DECIMAL_EMBEDDED`.
+ * `TOPOLOGY_INVALID`, `JOB_UNSUPPORTED` (a later version will), `SQL_INVALID` (the text breaks the report
+ * contract, design 6.1), `COLUMN_TYPE`, `MEASURE_TYPE`, `DECIMAL_EMBEDDED`.
  */
 export function parseJobFile(text: string): JobFile {
   if (Buffer.byteLength(text) > LIMITS.jobFileBytesMax) {

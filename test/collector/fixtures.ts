@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TidemarkError, systemClock } from '../../src/base/index.ts';
+import { LIMITS, TidemarkError, systemClock } from '../../src/base/index.ts';
 import {
   createStoreTables,
   inspectSource,
@@ -143,7 +143,15 @@ export function startCollector(
     topology: {
       format: 1,
       version: 1,
-      shards: [{ name: 's0', engine: fixture.kind, database: source.database }],
+      shards: [
+        {
+          name: 's0',
+          engine: fixture.kind,
+          database: source.database,
+          replicas: [],
+          slots: [{ first: 0, last: LIMITS.storeSlots - 1 }],
+        },
+      ],
     },
     engines: {
       source: fixture.source,

@@ -139,8 +139,15 @@ export const COMPILED: CompiledJob = {
   name: 'shop',
   topology: {
     format: JOB_FORMAT,
-    version: 1,
-    shards: [{ name: 'store', engine: 'embedded', database: { embedded: { file: 'store.db' } } }],
+    shards: [
+      {
+        name: 'store',
+        engine: 'embedded',
+        database: { embedded: { file: 'store.db' } },
+        replicas: [],
+        slots: [{ first: 0, last: 1_023 }],
+      },
+    ],
   },
   sources: [
     {
@@ -166,6 +173,7 @@ export const COMPILED: CompiledJob = {
       name: 'reports',
       engine: 'embedded',
       database: { embedded: { file: 'reports.db' } },
+      replicas: [],
     },
   ],
   reports: [
@@ -178,6 +186,7 @@ export const COMPILED: CompiledJob = {
       keys: [{ name: 'merchant', type: 'BIGINT', nullable: false }],
       measures: [{ name: 'orders', kind: 'count', type: 'BIGINT' }],
       sql: 'SELECT o.merchant AS merchant, 1 AS orders, o._w AS _w FROM o',
+      parts: 1,
     },
   ],
 };

@@ -36,6 +36,7 @@ export const REPORT: CompiledReport = {
     { name: 'high', kind: 'max', type: 'TEXT(16)' },
   ],
   sql: 'SELECT 1',
+  parts: 1,
 };
 
 export interface Sink {

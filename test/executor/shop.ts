@@ -54,7 +54,8 @@ export function define(leader: FakeLeader, job: CompiledJob): void {
   const [source] = job.sources;
   const [sink] = job.sinks;
   const [report] = job.reports;
-  const documents = { 'topology/1': job.topology, 'source/1': source, 'sink/1': sink, 'report/1/1': report };
+  const topology = { ...job.topology, version: 1 };
+  const documents = { 'topology/1': topology, 'source/1': source, 'sink/1': sink, 'report/1/1': report };
   const definitions = Object.entries(documents).map(([id, document]) => ({
     id,
     json: JSON.stringify(document),

@@ -24,9 +24,16 @@ describe('a compiled job', () => {
   it('holds what the file declares and what the databases say', () => {
     const job = compileJob(input(JOB_YAML));
     expect(job.topology).toEqual({
-      format: 1,
-      version: 1,
-      shards: [{ name: 'main', engine: 'mysql', database: { mysql: { url: { file: 'secrets/store' } } } }],
+      format: 2,
+      shards: [
+        {
+          name: 'main',
+          engine: 'mysql',
+          database: { mysql: { url: { file: 'secrets/store' } } },
+          replicas: [],
+          slots: [{ first: 0, last: 1_023 }],
+        },
+      ],
     });
     expect(job.sources[0]?.tables.map(({ table, shardKey }) => [table, shardKey])).toEqual([
       ['orders', 'id'],

@@ -27,6 +27,7 @@ const REPORT: CompiledReport = {
   keys: [{ name: 'shop', type: 'TEXT(8)', nullable: false }],
   measures: [{ name: 'n', kind: 'count', type: 'BIGINT' }],
   sql: 'WITH x AS (SELECT shop, id AS n, _w FROM o) SELECT shop, n, _w FROM x -- all',
+  parts: 1,
 };
 
 async function openPlace(kind: 'embedded' | 'mysql'): Promise<{ engine: SqlEngine; drop(): Promise<void> }> {

@@ -125,6 +125,7 @@ export const STATEMENT: CompiledReport = {
     { name: 'largest', kind: 'max', type: 'BIGINT' },
   ],
   sql: STATEMENT_SQL,
+  parts: 1,
 };
 
 export interface Line {

@@ -260,7 +260,7 @@ describe('damage', () => {
 describe('a row', () => {
   rule('state.rowChecksumIgnored', 'is refused when a bit of its key or value differs', () => {
     const state = new MemoryState();
-    state.setTopology({ version: 1, spec: 'a', shards: ['s1'] });
+    state.setTopology({ version: 1, placedVersion: 1, spec: 'a', shards: [] });
     const [row] = state.takeChanges();
     const bytes = Buffer.from(row?.bytes ?? []);
     const other = new MemoryState();

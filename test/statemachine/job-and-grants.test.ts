@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
+import { idKey } from '../../src/statemachine/index.ts';
 import type { DeclaredItem, DeclareJob, Operation } from '../../src/statemachine/index.ts';
-import { finishOf, jobOf, prepared, runningWorld, sealOf, World } from './support/world.ts';
+import { finishOf, jobOf, prepared, runningWorld, sealOf, topologyOf, World } from './support/world.ts';
 
 function declare(world: World, job: DeclareJob): { changed: unknown; actions: Record<string, string> } {
   const value = world.accept(job);
@@ -87,10 +88,43 @@ describe('declaring a job', () => {
   it('is refused when the databases under a sealed source change', () => {
     const world = runningWorld(sealed);
     world.seal();
-    expect(world.refuse({ ...sealed, topology: { spec: '{}', shards: ['s1', 's2'] } })).toBe(
-      'JOB_UNSUPPORTED',
-    );
-    expect(world.refuse({ ...sealed, sinks: [{ name: 'main', spec: '{"x":1}' }] })).toBe('JOB_UNSUPPORTED');
+    expect(world.refuse({ ...sealed, topology: topologyOf('s1', 's2') })).toBe('TOPOLOGY_FIXED');
+    const sinks = [{ name: 'main', spec: '{"x":1}', members: ['another'] }];
+    expect(world.refuse({ ...sealed, sinks })).toBe('TOPOLOGY_FIXED');
+  });
+
+  it('lets replicas come and go under sealed windows, and a replica be named as the primary', () => {
+    const world = runningWorld(sealed);
+    world.seal();
+    const grants = world.source();
+    const withMembers = (...members: string[]): DeclareJob => ({
+      ...sealed,
+      topology: { spec: members.join(), shards: [{ name: 's1', slots: 's1', members }] },
+      sinks: [{ name: 'main', spec: members.join(), members: ['main', ...members] }],
+    });
+    const { actions } = declare(world, withMembers('s1', 'replica'));
+    expect(actions).toMatchObject({
+      'store store': '1/2 changed',
+      'database main': '1/1 changed',
+      'source shop': '1/1 unchanged',
+    });
+    expect(world.source()).toEqual(grants);
+    expect(world.state.sinks.get(idKey(1))).toMatchObject({ spec: 's1,replica', epoch: expect.any(String) });
+    declare(world, withMembers('replica'));
+    expect(world.state.topology).toMatchObject({ version: 3, placedVersion: 1 });
+    // A collector that was granted under an older version goes on: the rows lie where they lay.
+    world.apply(sealOf(world.source(), 2, { topologyVersion: 2 }));
+    expect(world.refuse(sealOf(world.source(), 3, { topologyVersion: 4 }))).toBe('BAD_REQUEST');
+    // The first primary has left the group: who knows what it holds by now.
+    expect(world.refuse(withMembers('s1'))).toBe('TOPOLOGY_FIXED');
+  });
+
+  it('places everything anew while nothing is sealed', () => {
+    const world = runningWorld(sealed);
+    declare(world, { ...sealed, topology: topologyOf('s1', 's2') });
+    expect(world.state.topology).toMatchObject({ version: 2, placedVersion: 2 });
+    expect(world.source()).toMatchObject({ prepare: null, collector: null });
+    expect(world.refuse(sealOf(world.source(), 1))).toBe('STALE_EPOCH');
   });
 
   it('lets other sources change beside a sealed one', () => {
@@ -111,7 +145,10 @@ describe('declaring a job', () => {
     [
       'a report has another database than its source',
       (() => {
-        const job = jobOf({ shop: ['a'] }, { sinks: ['main', 'b'].map((name) => ({ name, spec: '' })) });
+        const job = jobOf(
+          { shop: ['a'] },
+          { sinks: ['main', 'b'].map((name) => ({ name, spec: '', members: [name] })) },
+        );
         return { ...job, reports: job.reports.map((report) => ({ ...report, sink: 'b' })) };
       })(),
       'JOB_UNSUPPORTED',

@@ -9,7 +9,7 @@ import {
 } from '../../src/statemachine/index.ts';
 import { decodeReplies, encodeReplies } from '../../src/statemachine/commands/replies.ts';
 import { rule } from '../support/rule.ts';
-import { World } from './support/world.ts';
+import { topologyOf, World } from './support/world.ts';
 
 const open: Operation = { type: 'session.open', v: 1, name: 'x' };
 
@@ -63,7 +63,7 @@ describe('a session', () => {
     const declare: Operation = {
       type: 'job.declare',
       v: 1,
-      topology: { spec: '', shards: ['s'] },
+      topology: topologyOf('s'),
       sinks: [],
       sources: [{ name: 'a', spec: '', sink: name }],
       reports: [],

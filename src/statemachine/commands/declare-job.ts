@@ -4,6 +4,7 @@
  */
 import { LIMITS } from '../../base/index.ts';
 import { nextId } from './counters.ts';
+import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
 import { idKey } from './keys.ts';
 import type { DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
@@ -26,8 +27,9 @@ export function applyDeclareJob(writer: StateWriter, input: DeclareJob): Operati
   const change = compare(writer, input);
   const refusal = formRefusal(input) ?? sealedRefusal(writer, input, change);
   if (refusal !== undefined) return refusal;
-  const items = [
-    declareTopology(writer, input),
+  const topology = declareTopology(writer, input.topology);
+  const items: DeclaredItem[] = [
+    { kind: 'store', name: 'store', id: 1, generation: topology.version, action: topology.action },
     ...declareSinks(writer, input),
     ...declareSources(writer, input, change),
     ...declareReports(writer, input),
@@ -38,7 +40,8 @@ export function applyDeclareJob(writer: StateWriter, input: DeclareJob): Operati
 }
 
 interface Change {
-  readonly topology: boolean;
+  readonly topology: TopologyChange;
+  /** Report databases that are others than before, not only with other replicas. */
   readonly sinks: ReadonlySet<string>;
   /** Sources that are new, removed or different, or of which a report is. */
   readonly sources: ReadonlySet<string>;
@@ -91,25 +94,25 @@ function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): 
       const message = `source ${source.name} has sealed windows; it and its reports cannot change yet`;
       return refuse('REPORT_ON_SEALED_SOURCE', message);
     }
-    if (change.topology || change.sinks.has(next?.sink ?? '')) {
-      return refuse(
-        'JOB_UNSUPPORTED',
-        `source ${source.name} has sealed windows; its databases cannot change yet`,
-      );
-    }
+    if (change.topology === 'places') return fixed(source, 'the store');
+    if (change.sinks.has(next?.sink ?? '')) return fixed(source, `the database ${next?.sink ?? ''}`);
   }
   return undefined;
+}
+
+function fixed(source: SourceRecord, what: string): Refusal {
+  const allowed = 'only replicas may change, and a replica may be named as the primary';
+  return refuse('TOPOLOGY_FIXED', `source ${source.name} has sealed windows in ${what}: ${allowed}`);
 }
 
 function compare(writer: StateWriter, input: DeclareJob): Change {
   const sinks = new Set<string>();
   for (const sink of input.sinks) {
     const known = byName(writer.sinks.values(), sink.name);
-    if (known !== undefined && known.spec !== sink.spec) sinks.add(sink.name);
+    if (known !== undefined && !isSameGroup(known, sink)) sinks.add(sink.name);
   }
-  const { topology } = writer;
   return {
-    topology: topology !== undefined && !sameTopology(topology, input.topology),
+    topology: topologyChange(writer.topology, input.topology),
     sinks,
     sources: changedSources(writer, input),
   };
@@ -150,22 +153,15 @@ function isSameReport(
   );
 }
 
-function declareTopology(writer: StateWriter, input: DeclareJob): DeclaredItem {
-  const { topology } = writer;
-  const same = topology !== undefined && sameTopology(topology, input.topology);
-  const version = same ? topology.version : (topology?.version ?? 0) + 1;
-  if (!same) writer.setTopology({ version, spec: input.topology.spec, shards: input.topology.shards });
-  const action = same ? 'unchanged' : topology === undefined ? 'created' : 'changed';
-  return { kind: 'store', name: 'store', id: 1, generation: version, action };
-}
-
 function declareSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
   return input.sinks.map((sink) => {
     const known = byName(writer.sinks.values(), sink.name);
     const same = known?.spec === sink.spec;
     const id = known?.id ?? nextId(writer, 'sink');
     // Another database behind the same name starts under an epoch of its own.
-    if (!same) writer.sinks.put(idKey(id), { id, name: sink.name, spec: sink.spec, epoch: null });
+    const { name, spec, members } = sink;
+    const epoch = known !== undefined && isSameGroup(known, sink) ? known.epoch : null;
+    if (!same) writer.sinks.put(idKey(id), { id, name, spec, members, epoch });
     return { kind: 'database', name: sink.name, id, generation: 1, action: actionOf(known, same) };
   });
 }
@@ -177,7 +173,8 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
     const sink = byName(writer.sinks.values(), source.sink);
     const id = known?.id ?? nextId(writer, 'source');
     const same = known?.spec === source.spec && known.sinkId === sink?.id;
-    const restart = change.sources.has(source.name) || change.sinks.has(source.sink) || change.topology;
+    const moved = change.sinks.has(source.sink) || change.topology === 'places';
+    const restart = change.sources.has(source.name) || moved;
     if (known === undefined || restart) {
       const fresh = newSource({ id, name: source.name, spec: source.spec, sinkId: sink?.id ?? 0 });
       writer.sources.put(idKey(id), fresh);
@@ -256,10 +253,6 @@ function removeMissingSinks(writer: StateWriter, input: DeclareJob): DeclaredIte
 function actionOf(known: SinkRecord | SourceRecord | ReportRecord | undefined, same: boolean): Action {
   if (known === undefined) return 'created';
   return same ? 'unchanged' : 'changed';
-}
-
-function sameTopology(known: DeclareJob['topology'], next: DeclareJob['topology']): boolean {
-  return known.spec === next.spec && known.shards.join('\n') === next.shards.join('\n');
 }
 
 function byName<R extends { readonly name: string }>(rows: Iterable<R>, name: string): R | undefined {

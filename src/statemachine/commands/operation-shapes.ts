@@ -31,8 +31,10 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   },
   'executor.expire': { executorId: 'natural', reason: 'text' },
   'job.declare': {
-    topology: { objectOf: { spec: 'text', shards: 'texts' } },
-    sinks: { listOf: { name: 'text', spec: 'text' } },
+    topology: {
+      objectOf: { spec: 'text', shards: { listOf: { name: 'text', slots: 'text', members: 'texts' } } },
+    },
+    sinks: { listOf: { name: 'text', spec: 'text', members: 'texts' } },
     sources: { listOf: { name: 'text', spec: 'text', sink: 'text' } },
     reports: {
       listOf: {

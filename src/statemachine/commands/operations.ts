@@ -6,7 +6,7 @@
  * never fails half way: it answers `{ ok: false, code }` and has then changed nothing.
  */
 import type { ErrorCode } from '../../base/index.ts';
-import type { TaskState } from './records.ts';
+import type { ShardPlace, TaskState } from './records.ts';
 
 export type Operation =
   | OpenSession
@@ -55,8 +55,13 @@ export interface ExpireExecutor {
 export interface DeclareJob {
   readonly type: 'job.declare';
   readonly v: 1;
-  readonly topology: { readonly spec: string; readonly shards: readonly string[] };
-  readonly sinks: readonly { readonly name: string; readonly spec: string }[];
+  readonly topology: { readonly spec: string; readonly shards: readonly ShardPlace[] };
+  readonly sinks: readonly {
+    readonly name: string;
+    readonly spec: string;
+    /** References of its primary, first, and its replicas: opaque texts. */
+    readonly members: readonly string[];
+  }[];
   readonly sources: readonly { readonly name: string; readonly spec: string; readonly sink: string }[];
   readonly reports: readonly {
     readonly name: string;

@@ -5,7 +5,7 @@
  */
 
 /** Grows whenever the meaning of stored records changes. */
-export const STATE_FORMAT = 2;
+export const STATE_FORMAT = 3;
 
 /** One row, key '' : counters and clocks of the whole state. */
 export interface ClusterRecord {
@@ -63,16 +63,30 @@ export interface ExecutorRecord {
   readonly registeredMs: number;
 }
 
+/** A store shard, as far as the log must know it: what may not change once windows are sealed. */
+export interface ShardPlace {
+  readonly name: string;
+  /** Which virtual slots it holds: an opaque text that is equal for equal slots. */
+  readonly slots: string;
+  /** References of its primary, first, and its replicas: opaque texts. */
+  readonly members: readonly string[];
+}
+
 export interface TopologyRecord {
+  /** Grows with each accepted change; every seal names it. */
   readonly version: number;
+  /** The version since which names and slots are the same: seals from then on agree on where rows lie. */
+  readonly placedVersion: number;
   readonly spec: string;
-  readonly shards: readonly string[];
+  readonly shards: readonly ShardPlace[];
 }
 
 export interface SinkRecord {
   readonly id: number;
   readonly name: string;
   readonly spec: string;
+  /** References of its primary, first, and its replicas: opaque texts. */
+  readonly members: readonly string[];
   /** The sink epoch (design 6.12), a token; null before the first was granted. */
   readonly epoch: string | null;
 }

@@ -70,13 +70,18 @@ function sealRefusal(writer: StateWriter, source: SourceRecord, input: SealWindo
     return refuse('WINDOW_GAP', `${message}, which ended at '${source.position}'`);
   }
   if (input.to === '') return refuse('BAD_REQUEST', 'a window ends at a position');
-  if (input.topologyVersion !== writer.topology?.version) {
+  if (!isPlacedNow(writer, input.topologyVersion)) {
     return refuse('BAD_REQUEST', `topology version ${input.topologyVersion} is not the current one`);
   }
   if (source.lastWindow - source.mergedWindow >= LIMITS.windowsUnmergedMax) {
     return refuse('OVERLOADED', `${LIMITS.windowsUnmergedMax} windows of source ${source.name} wait already`);
   }
   return undefined;
+}
+
+/** Whether rows written under a topology version lie where the current one says; replicas do not matter. */
+function isPlacedNow({ topology }: StateWriter, version: number): boolean {
+  return topology !== undefined && topology.placedVersion <= version && version <= topology.version;
 }
 
 /** Reports that read a window of a source, in the order of their ids. */

@@ -168,6 +168,12 @@ export function sealOf(source: SourceRecord, window: number, change: Partial<Sea
   };
 }
 
+/** A topology of shards that hold the slots which their own name stands for, each with one database. */
+export function topologyOf(...names: readonly string[]): DeclareJob['topology'] {
+  const shards = names.map((name) => ({ name, slots: name, members: [name] }));
+  return { spec: JSON.stringify({ shards }), shards };
+}
+
 /** A job with one store shard, one report database, and one source per entry of `reports`. */
 export function jobOf(
   reports: Readonly<Record<string, readonly string[]>> = { shop: ['sales'] },
@@ -177,8 +183,8 @@ export function jobOf(
   return {
     type: 'job.declare',
     v: 1,
-    topology: { spec: '{}', shards: ['s1'] },
-    sinks: [{ name: 'main', spec: '{}' }],
+    topology: topologyOf('s1'),
+    sinks: [{ name: 'main', spec: '{}', members: ['main'] }],
     sources: sources.map((name) => ({ name, spec: '{}', sink: 'main' })),
     reports: sources.flatMap((source) =>
       (reports[source] ?? []).map((name) => ({
