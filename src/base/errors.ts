@@ -420,6 +420,24 @@ export const ERRORS = {
     EXIT.tryAgain,
     GRPC.unavailable,
   ),
+  STATE_FENCED: row(
+    'A newer grant has advanced the row states of this store shard.',
+    'never',
+    EXIT.failed,
+    GRPC.aborted,
+  ),
+  STATE_GAP: row(
+    'The row states of this store shard do not hold the window before the first one given.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
+  STATE_BEHIND: row(
+    'The row states of the store do not hold the last window of the span yet.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.unavailable,
+  ),
   KEY_NULL: row('A report key is NULL.', 'never', EXIT.failed, GRPC.failedPrecondition),
   CONTRIBUTION_TOO_LARGE: row(
     'A window adds more rows to a report than one merge may hold.',

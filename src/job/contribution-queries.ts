@@ -249,15 +249,20 @@ function storedInput(input: ContributionInput, part: ReportInput): InputText {
   const { table, schemaVersion, columns } = input.table;
   const names = [...columns.map((column) => dialect.id(column.name)), dialect.id('_w')].join(', ');
   const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
-  const runs = runsOf(input.windows);
+  const range = inWindows(sourceId, input.windows);
+  return { alias: part.alias, sql: `SELECT ${names} FROM ${from} WHERE ${range.sql}`, params: range.params };
+}
+
+/** The condition that picks the change rows of sealed windows, by the primary key of their table. */
+export function inWindows(
+  sourceId: number,
+  windows: readonly WindowRef[],
+): { readonly sql: string; readonly params: readonly SqlParam[] } {
+  const runs = runsOf(windows);
   const epoch = mutated('job.rowsOfAnyEpoch') ? '_epoch > 0 * ?' : '_epoch = ?';
   const conditions = runs.map(() => `(${epoch} AND _day = ? AND _window BETWEEN ? AND ?)`).join(' OR ');
   const params = runs.flatMap(({ epoch, day, first, last }): SqlParam[] => [epoch, day, first, last]);
-  return {
-    alias: part.alias,
-    sql: `SELECT ${names} FROM ${from} WHERE _source = ? AND (${conditions})`,
-    params: [sourceId, ...params],
-  };
+  return { sql: `_source = ? AND (${conditions})`, params: [sourceId, ...params] };
 }
 
 interface WindowRun {

@@ -3,6 +3,7 @@ export { checkReport, type CheckReportInput } from './check-report.ts';
 export { compileJob, type CompileInput } from './compile-job.ts';
 export {
   contributionQueries,
+  inWindows,
   isMultisetMeasure,
   type ContributionInput,
   type ContributionQueries,

@@ -10,6 +10,16 @@ export const changeTable = (table: { sourceId: number; table: string; schemaVers
 /** In each store shard: one row per (source, epoch, window) once all its change rows are there. */
 export const MARK_TABLE = 'tm_mark';
 
+/** In each store shard: the versions of a captured table's rows under one schema version (design 6.6). */
+export const stateTable = (table: { sourceId: number; table: string; schemaVersion: number }): string =>
+  `tm_state_${table.sourceId}_${table.table}_v${table.schemaVersion}`;
+
+/** In each store shard: by source, the last window that its row states hold, and who advanced them. */
+export const STATE_MARK_TABLE = 'tm_state_mark';
+
+/** `_to` of a row version that no window has closed: above every window's number. */
+export const STATE_OPEN = Number.MAX_SAFE_INTEGER;
+
 /** In each store shard: an immutable copy of a dimension, made under one prepare grant. */
 export const dimensionTable = (copy: { sourceId: number; table: string; prepared: bigint }): string =>
   `tm_dimension_${copy.sourceId}_${copy.table}_${copy.prepared}`;

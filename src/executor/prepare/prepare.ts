@@ -11,6 +11,7 @@ import type { Databases } from '../databases.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import { prepareReport } from '../sink/report-view.ts';
 import { prepareSink } from '../sink/sink-epoch.ts';
+import { createStateTables } from '../states/index.ts';
 import { readDimensions, writeDimension, type DimensionSpec } from './dimension-copy.ts';
 
 export interface PrepareContext {
@@ -62,6 +63,7 @@ async function prepareStore(
   for (const shard of catalog.newestTopology().shards) {
     const store = databases.engine(shard.database);
     await createStoreTables(store, work.sourceId, work.source);
+    await createStateTables(store, work.sourceId, work.source);
     for (const dimension of dimensions) {
       await writeDimension(store, { sourceId: work.sourceId, prepared: work.prepared }, dimension);
     }

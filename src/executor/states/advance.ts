@@ -1,0 +1,128 @@
+/**
+ * Advances the row states of one store shard by sealed windows (design 6.6), in one transaction on its
+ * primary that checks who may do it and that no window is left out.
+ */
+import { failpoint, mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
+import { STATE_MARK_TABLE, type CapturedTable, type CompiledSource } from '../../job/index.ts';
+import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
+import type { SealedWindow } from '../../wire/index.ts';
+import { checkComplete } from '../compute/completeness.ts';
+import { withMarker } from '../marker.ts';
+import { inTransaction } from '../sink/transaction.ts';
+import { asBigint } from '../sink/values.ts';
+import { advanceStatements } from './advance-sql.ts';
+
+export interface AdvanceInput {
+  readonly sourceId: number;
+  readonly source: CompiledSource;
+  /** The store shard's name in the topology. */
+  readonly shard: string;
+  /** Adjacent sealed windows, in their order. */
+  readonly windows: readonly SealedWindow[];
+  /** The token of the grant: an older one is fenced from here on. */
+  readonly token: FencingToken;
+  /** Makes the connection findable at the server (marker.ts). */
+  readonly marker: string;
+  readonly signal: AbortSignal;
+}
+
+/** The last window that the shard's row states hold now, and change rows read for it. */
+export interface Advanced {
+  readonly window: number;
+  readonly rows: number;
+}
+
+/**
+ * Advances the row states of a source on the shard that `engine` leads to. Windows that they hold already are
+ * passed over, so that it may be repeated after any error, `DB_OUTCOME_UNKNOWN` included.
+ *
+ * @throws TidemarkError `STATE_FENCED`; `STATE_GAP` with the last window held as detail `mark`;
+ * `WINDOW_INCOMPLETE`, and those of the engine. Nothing was changed then, except after `DB_OUTCOME_UNKNOWN`.
+ */
+export async function advanceStates(engine: SqlEngine, input: AdvanceInput): Promise<Advanced> {
+  return engine.use(
+    `states ${input.source.name}`,
+    (connection) =>
+      withMarker(engine, connection, input.marker, () =>
+        inTransaction(connection, () => advanceIn(connection, engine.dialect, input)),
+      ),
+    input.signal,
+  );
+}
+
+async function advanceIn(
+  connection: SqlConnection,
+  dialect: Dialect,
+  input: AdvanceInput,
+): Promise<Advanced> {
+  const { sourceId, token } = input;
+  const mark = await lockMark(connection, dialect, input);
+  const held = mutated('states.replayApplied') ? 0 : mark;
+  const windows = input.windows.filter(({ window }) => Number(window) > held);
+  const first = Number(windows[0]?.window ?? mark + 1);
+  if (first > mark + 1 && !mutated('states.gapIgnored')) throw gap(input, mark, first);
+  if (!mutated('states.windowNotChecked')) {
+    await checkComplete(connection, dialect, { ...input, windows });
+  }
+  let rows = 0;
+  for (const table of input.source.tables) {
+    for (const run of versionRuns(table, windows)) {
+      for (const { sql, params } of advanceStatements(dialect, sourceId, run.table, run.windows)) {
+        rows += (await connection.query(sql, params)).changes;
+      }
+    }
+  }
+  const window = Math.max(mark, Number(windows.at(-1)?.window ?? 0));
+  await failpoint('executor.beforeStatesCommit', { token: String(token), window: String(window) });
+  await connection.query(`UPDATE ${STATE_MARK_TABLE} SET _window = ?, _token = ? WHERE _source = ?`, [
+    window,
+    token,
+    sourceId,
+  ]);
+  return { window, rows };
+}
+
+/** Locks the source's mark until the transaction ends, and returns the last window held. */
+async function lockMark(connection: SqlConnection, dialect: Dialect, input: AdvanceInput): Promise<number> {
+  const { sourceId, token, source, shard } = input;
+  const columns = ['_source', '_window', '_token'];
+  const insert = { table: STATE_MARK_TABLE, columns, source: 'VALUES (?, 0, 0)', key: ['_source'] };
+  await connection.query(dialect.insertIgnore(insert), [sourceId]);
+  const { rows } = await connection.query(
+    `SELECT _window, _token FROM ${STATE_MARK_TABLE} WHERE _source = ?${dialect.forUpdate}`,
+    [sourceId],
+  );
+  const standing = asBigint(rows[0]?.[1]);
+  if (standing > token && !mutated('states.tokenIgnored')) {
+    const where = `the row states of source ${source.name} on store shard ${shard}`;
+    throw new TidemarkError('STATE_FENCED', `${where} are under token ${standing}, the grant has ${token}`, {
+      details: { standing: String(standing), granted: String(token) },
+    });
+  }
+  return Number(asBigint(rows[0]?.[0]));
+}
+
+function gap(input: AdvanceInput, mark: number, first: number): TidemarkError {
+  const where = `the row states of source ${input.source.name} on store shard ${input.shard}`;
+  return new TidemarkError('STATE_GAP', `${where} hold window ${mark}, the first one given is ${first}`, {
+    details: { mark: String(mark), first: String(first), shard: input.shard },
+  });
+}
+
+interface VersionRun {
+  readonly table: CapturedTable;
+  readonly windows: SealedWindow[];
+}
+
+/** The windows that were sealed with one and the same schema version of a table, run by run. */
+function versionRuns(table: CapturedTable, windows: readonly SealedWindow[]): VersionRun[] {
+  const runs: VersionRun[] = [];
+  for (const window of windows) {
+    const sealed = window.schemaVersions.find((version) => version.table === table.table);
+    if (sealed === undefined) continue;
+    const last = runs.at(-1);
+    if (last?.table.schemaVersion === sealed.version) last.windows.push(window);
+    else runs.push({ table: { ...table, schemaVersion: sealed.version }, windows: [window] });
+  }
+  return runs;
+}

@@ -1,0 +1,103 @@
+/**
+ * The tables of the row states (design 6.6): per captured table and schema version the versions of its rows,
+ * valid for the windows from `_from` up to, but without, `_to`; and one mark per source.
+ */
+import { must } from '../../base/index.ts';
+import { changeColumnType } from '../../collector/index.ts';
+import { STATE_MARK_TABLE, stateTable, type CapturedTable, type CompiledSource } from '../../job/index.ts';
+import type { Dialect, SqlEngine } from '../../sql/index.ts';
+
+/** A part of what tells one row of a table from another: a column of the state table, and how it is made. */
+export interface RowKey {
+  readonly column: string;
+  /** Over the columns of the captured table. */
+  readonly expression: string;
+  readonly ddl: string;
+}
+
+/** What an index holds of a row's shard key, in characters or bytes, at most. */
+const INDEXED_LENGTH_MAX = 700;
+
+/**
+ * Makes the tables of a source's row states on a store shard, unless they exist. Repeating it is harmless.
+ * @throws TidemarkError `COLUMN_TYPE`, `DECIMAL_EMBEDDED`, and those of the engine.
+ */
+export async function createStateTables(
+  engine: SqlEngine,
+  sourceId: number,
+  source: CompiledSource,
+): Promise<void> {
+  await engine.use('state tables', async (connection) => {
+    await connection.query(markTableSql(engine.dialect));
+    for (const table of source.tables) {
+      for (const sql of stateTableSql(engine.dialect, sourceId, table)) await connection.query(sql);
+    }
+  });
+}
+
+/**
+ * The columns that tell rows apart. On MySQL a text is compared with its trailing blanks left out, and so by
+ * its bytes here: both rows may be there.
+ */
+export function rowKeys(dialect: Dialect, table: CapturedTable): RowKey[] {
+  return table.primaryKey.map((name, at): RowKey => {
+    const { type } = must(
+      table.columns.find((column) => column.name === name),
+      'a column of the primary key',
+    );
+    const ddl = dialect.storedType(type);
+    if (dialect.kind === 'embedded' || ddl === changeColumnType(dialect, type)) {
+      return { column: name, expression: dialect.id(name), ddl };
+    }
+    return { column: `_key_${at}`, expression: dialect.toStored(dialect.id(name), type), ddl };
+  });
+}
+
+function stateTableSql(dialect: Dialect, sourceId: number, table: CapturedTable): string[] {
+  const name = stateTable({ sourceId, table: table.table, schemaVersion: table.schemaVersion });
+  const keys = rowKeys(dialect, table);
+  const own = new Set(table.columns.map((column) => column.name));
+  const big = `${dialect.columnType('BIGINT')} NOT NULL`;
+  const primary = [...keys.map(({ column }) => column), '_from'].map((part) => dialect.id(part));
+  const columns = [
+    ...table.columns.map(
+      ({ name: column, type }) => `${dialect.id(column)} ${changeColumnType(dialect, type)}`,
+    ),
+    ...keys.filter(({ column }) => !own.has(column)).map(({ column, ddl }) => `${dialect.id(column)} ${ddl}`),
+    `${dialect.id('_from')} ${big}`,
+    `${dialect.id('_to')} ${big}`,
+    `PRIMARY KEY (${primary.join(', ')})`,
+  ];
+  const joined = indexedShardKey(dialect, table);
+  if (dialect.kind === 'mysql') {
+    if (joined !== undefined) columns.push(`KEY ${dialect.id('_shard')} (${joined})`);
+    const options = ' ENGINE = InnoDB ROW_FORMAT = DYNAMIC';
+    return [`CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')})${options}`];
+  }
+  const create = `CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')}) WITHOUT ROWID`;
+  if (joined === undefined) return [create];
+  return [
+    create,
+    `CREATE INDEX IF NOT EXISTS ${dialect.id(`${name}_shard`)} ON ${dialect.id(name)} (${joined})`,
+  ];
+}
+
+/** Joins of changing inputs go by the shard key; undefined where the primary key leads to it already. */
+function indexedShardKey(dialect: Dialect, table: CapturedTable): string | undefined {
+  if (table.primaryKey[0] === table.shardKey) return undefined;
+  const column = must(
+    table.columns.find(({ name }) => name === table.shardKey),
+    'the column of the shard key',
+  );
+  const ddl = changeColumnType(dialect, column.type);
+  const long =
+    dialect.kind === 'mysql' &&
+    (/^LONG/.test(ddl) || Number(/\((\d+)/.exec(ddl)?.[1] ?? 0) > INDEXED_LENGTH_MAX);
+  return `${dialect.id(column.name)}${long ? `(${INDEXED_LENGTH_MAX})` : ''}`;
+}
+
+function markTableSql(dialect: Dialect): string {
+  const big = `${dialect.columnType('BIGINT')} NOT NULL`;
+  const columns = `_source ${big} PRIMARY KEY, _window ${big}, _token ${big}`;
+  return `CREATE TABLE IF NOT EXISTS ${STATE_MARK_TABLE} (${columns})`;
+}

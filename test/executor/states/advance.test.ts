@@ -1,0 +1,264 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { armFailpoint, disarmFailpoint } from '../../../src/base/test-build-active.ts';
+import { asToken } from '../../../src/base/index.ts';
+import { advanceStates } from '../../../src/executor/states/index.ts';
+import { MARK_TABLE, STATE_MARK_TABLE, stateTable, type CapturedTable } from '../../../src/job/index.ts';
+import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
+import { codeOf } from '../../sql/engine-contract.ts';
+import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
+import { rule } from '../../support/rule.ts';
+import { makeShard, seal, SOURCE, sourceOf, writeWindow, type Change, type Row } from './store-shard.ts';
+
+const TOKEN = asToken((50_000n << 40n) + 7n);
+const column = (name: string, type: string): CapturedTable['columns'][number] => ({
+  name,
+  type,
+  nullable: true,
+});
+
+const ITEMS: CapturedTable = {
+  table: 'items',
+  schemaVersion: 1,
+  columns: [column('name', 'TEXT(20)'), column('part', 'BIGINT'), column('cents', 'BIGINT')],
+  primaryKey: ['name', 'part'],
+  shardKey: 'cents',
+};
+const TAGS: CapturedTable = {
+  table: 'tags',
+  schemaVersion: 2,
+  columns: [column('id', 'BIGINT'), column('at', 'DATETIME')],
+  primaryKey: ['id'],
+  shardKey: 'id',
+};
+
+const TABLES = [
+  'tm_state_4_items_v1',
+  'tm_state_4_tags_v2',
+  'tm_change_4_items_v1',
+  'tm_change_4_tags_v2',
+  MARK_TABLE,
+  STATE_MARK_TABLE,
+];
+
+type Work = (shard: Shard) => Promise<void>;
+
+/** One shard with what it was given, and what its row states show. */
+class Shard {
+  readonly source = sourceOf([ITEMS, TAGS]);
+  readonly #windows: number[] = [];
+  readonly #engine: SqlEngine;
+
+  constructor(engine: SqlEngine) {
+    this.#engine = engine;
+  }
+
+  /** Writes the next window. */
+  async window(...changes: readonly Change[]): Promise<number> {
+    this.#windows.push(changes.length);
+    await writeWindow(this.#engine, this.source, this.#windows.length, changes);
+    return this.#windows.length;
+  }
+
+  advance(first: number, last: number, token: bigint = TOKEN): Promise<{ window: number }> {
+    const windows = Array.from({ length: last - first + 1 }, (_none, at) =>
+      seal(this.source, first + at, { main: this.#windows[first + at - 1] ?? 0 }),
+    );
+    return advanceStates(this.#engine, {
+      sourceId: SOURCE,
+      source: this.source,
+      shard: 'main',
+      windows,
+      token: asToken(token),
+      marker: 'test',
+      signal: new AbortController().signal,
+    });
+  }
+
+  /** The rows of `items` as of a window, as text. */
+  async itemsAt(window: number): Promise<string[]> {
+    const table = stateTable({ sourceId: SOURCE, table: 'items', schemaVersion: 1 });
+    const { rows } = await this.#engine.use('test', (connection) =>
+      connection.query(
+        `SELECT name, part, cents FROM ${table} WHERE _from <= ? AND _to > ? ORDER BY name, part, cents`,
+        [window, window],
+      ),
+    );
+    return rows.map((row) => row.join('/'));
+  }
+
+  async mark(): Promise<unknown> {
+    const { rows } = await this.#engine.use('test', (connection) =>
+      connection.query(`SELECT _window, _token FROM ${STATE_MARK_TABLE} WHERE _source = ?`, [SOURCE]),
+    );
+    return rows[0];
+  }
+}
+
+const item = (weight: 1 | -1, ...row: Row): Change => ({
+  table: 'items',
+  weight: weight === 1 ? 1n : -1n,
+  row,
+});
+const born = (...row: Row): Change => item(1, ...row);
+const gone = (...row: Row): Change => item(-1, ...row);
+
+function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<void> }>): void {
+  let engine: SqlEngine;
+  let close: () => Promise<void>;
+  beforeAll(async () => {
+    ({ engine, close } = await open());
+    await makeShard(engine, sourceOf([ITEMS, TAGS]));
+    await makeShard(engine, sourceOf([ITEMS, TAGS]));
+  });
+  afterAll(() => close());
+
+  const fresh = async (work: Work): Promise<void> => {
+    await engine.use('test', async (connection) => {
+      for (const name of TABLES) await connection.query(`DELETE FROM ${name}`);
+    });
+    await work(new Shard(engine));
+  };
+  const inFresh = (work: Work) => () => fresh(work);
+
+  it(
+    'keeps what a row was as of each window',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 10n), born('b', 1n, 20n));
+      await shard.window(gone('a', 1n, 10n), born('a', 1n, 11n), gone('b', 1n, 20n));
+      await shard.window();
+      await shard.window(born('b', 1n, 21n));
+      await shard.advance(1, 2);
+      expect(await shard.advance(3, 4)).toMatchObject({ window: 4 });
+      expect(await shard.itemsAt(0)).toEqual([]);
+      expect(await shard.itemsAt(1)).toEqual(['a/1/10', 'b/1/20']);
+      expect(await shard.itemsAt(2)).toEqual(['a/1/11']);
+      expect(await shard.itemsAt(3)).toEqual(['a/1/11']);
+      expect(await shard.itemsAt(4)).toEqual(['a/1/11', 'b/1/21']);
+      expect(await shard.mark()).toEqual([4n, TOKEN]);
+    }),
+  );
+
+  rule(
+    'states.firstImageCounts',
+    'counts only the last image of a row in a window',
+    inFresh(async (shard) => {
+      await shard.window(born('gone again', 1n, 1n), gone('gone again', 1n, 1n), born('kept', 1n, 1n));
+      const twice = [gone('kept', 1n, 1n), born('kept', 1n, 2n), gone('kept', 1n, 2n), born('kept', 1n, 3n)];
+      await shard.window(...twice, born('new', 1n, 1n));
+      await shard.window(
+        gone('new', 1n, 1n),
+        born('renamed', 1n, 1n),
+        gone('kept', 1n, 3n),
+        born('kept', 1n, 9n),
+      );
+      await shard.window(gone('kept', 1n, 9n), born('kept', 1n, 10n), gone('kept', 1n, 10n));
+      await shard.advance(1, 4);
+      expect(await shard.itemsAt(1)).toEqual(['kept/1/1']);
+      expect(await shard.itemsAt(2)).toEqual(['kept/1/3', 'new/1/1']);
+      expect(await shard.itemsAt(3)).toEqual(['kept/1/9', 'renamed/1/1']);
+      expect(await shard.itemsAt(4)).toEqual(['renamed/1/1']);
+    }),
+  );
+
+  it(
+    'tells apart keys that differ only in blanks or case',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n), born('a ', 1n, 2n), born('A', 1n, 3n));
+      await shard.window(gone('a ', 1n, 2n));
+      await shard.advance(1, 1);
+      await shard.advance(2, 2);
+      expect(await shard.itemsAt(1)).toHaveLength(3);
+      expect((await shard.itemsAt(2)).sort()).toEqual(['A/1/3', 'a/1/1']);
+    }),
+  );
+
+  rule(
+    'states.replayApplied',
+    'passes over windows that it holds',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n));
+      await shard.window(gone('a', 1n, 1n), born('a', 1n, 2n));
+      await shard.window(gone('a', 1n, 2n));
+      await shard.advance(1, 2);
+      expect(await shard.advance(1, 2)).toEqual({ window: 2, rows: 0 });
+      expect(await shard.advance(2, 3)).toMatchObject({ window: 3 });
+      expect(await shard.itemsAt(2)).toEqual(['a/1/2']);
+      expect(await shard.itemsAt(3)).toEqual([]);
+      expect(await shard.mark()).toEqual([3n, TOKEN]);
+    }),
+  );
+
+  rule(
+    'states.tokenIgnored',
+    'is closed to an older token, also by a replay',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n));
+      await shard.window(gone('a', 1n, 1n));
+      await shard.advance(1, 1, TOKEN);
+      await shard.advance(1, 1, TOKEN + 2n);
+      expect(await codeOf(shard.advance(2, 2, TOKEN + 1n))).toBe('STATE_FENCED');
+      expect(await shard.itemsAt(2)).toEqual(['a/1/1']);
+      expect(await shard.mark()).toEqual([1n, TOKEN + 2n]);
+    }),
+  );
+
+  rule(
+    'states.gapIgnored',
+    'leaves out no window',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n));
+      await shard.window(gone('a', 1n, 1n));
+      await shard.window();
+      await shard.advance(1, 1);
+      await expect(shard.advance(3, 3)).rejects.toMatchObject({ code: 'STATE_GAP', details: { mark: '1' } });
+      expect(await shard.mark()).toEqual([1n, TOKEN]);
+    }),
+  );
+
+  it(
+    'changes nothing when it breaks off before its end',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n));
+      armFailpoint({ name: 'executor.beforeStatesCommit', action: 'error' });
+      await expect(shard.advance(1, 1)).rejects.toThrow();
+      disarmFailpoint('executor.beforeStatesCommit');
+      expect(await shard.itemsAt(1)).toEqual([]);
+      expect(await shard.mark()).toBeUndefined();
+      await shard.advance(1, 1);
+      expect(await shard.itemsAt(1)).toEqual(['a/1/1']);
+    }),
+  );
+
+  rule(
+    'states.windowNotChecked',
+    'takes only what was sealed',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n));
+      await shard.window(born('b', 1n, 1n));
+      await engine.use('test', (connection) =>
+        connection.query(`DELETE FROM tm_change_4_items_v1 WHERE _window = 2`),
+      );
+      expect(await codeOf(shard.advance(1, 2))).toBe('WINDOW_INCOMPLETE');
+      expect(await shard.itemsAt(1)).toEqual([]);
+    }),
+  );
+}
+
+describe('row states on the embedded engine', () => {
+  suite(async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-states-'));
+    const engine = openEngine({ kind: 'embedded', file: join(folder, 'store.db') });
+    return { engine, close: () => engine.close().then(() => rm(folder, { recursive: true })) };
+  });
+});
+
+describe.skipIf(mariadbMissing())('row states on MariaDB', () => {
+  suite(async () => {
+    const database = await freshDatabase('states');
+    const engine = openEngine({ kind: 'mysql', url: database.url });
+    return { engine, close: () => engine.close().then(database.drop) };
+  });
+});
