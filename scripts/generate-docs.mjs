@@ -25,7 +25,8 @@ function grpcName(codes, number) {
 }
 
 async function errorsPage() {
-  const [{ ERRORS, GRPC }] = await loadSources(['src/base/errors.ts']);
+  const files = ['src/base/errors.ts', 'src/base/error-row.ts'];
+  const [{ ERRORS }, { GRPC }] = await loadSources(files);
   const rows = Object.entries(ERRORS).map(([code, row]) => [
     `\`${code}\``,
     row.meaning,
@@ -98,7 +99,7 @@ async function cliPage() {
   const [{ COMMANDS }, { kebab, environmentName }, { EXIT }] = await loadSources([
     'src/cli/commands.ts',
     'src/cli/option.ts',
-    'src/base/errors.ts',
+    'src/base/error-row.ts',
   ]);
   const general = ['output', 'config'];
   const optionRow = ([name, option]) => {

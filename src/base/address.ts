@@ -1,5 +1,5 @@
 /** Network addresses as text: `host:port`, `name:port`, `[v6]:port`. */
-import { TidemarkError } from './errors.ts';
+import { TidemarkError } from './tidemark-error.ts';
 
 export interface Address {
   /** Without brackets. */

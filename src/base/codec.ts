@@ -7,7 +7,7 @@
  */
 import { Packr, Unpackr } from 'msgpackr';
 import { assert } from './assert.ts';
-import { TidemarkError } from './errors.ts';
+import { TidemarkError } from './tidemark-error.ts';
 
 /** What may be encoded. BigInt is left out on purpose: 64-bit tokens travel as decimal strings. */
 export type Encodable =

@@ -5,49 +5,7 @@
  * An outcome that is not known has a code of its own (`OUTCOME_UNKNOWN`) and is never told as a failure.
  */
 
-/** What a caller may do after an error: nothing, the same again later, or the same at another node. */
-export type Retry = 'never' | 'later' | 'another-node' | 'same-request-id';
-
-/** Exit codes of the command line, after sysexits.h where it has one. */
-export const EXIT = {
-  ok: 0,
-  failed: 1,
-  usage: 2,
-  badInput: 65,
-  notFound: 66,
-  unavailable: 69,
-  internal: 70,
-  tryAgain: 75,
-  config: 78,
-} as const;
-
-/** Numbers of gRPC statuses (grpc.github.io, statuscodes), written here so that `base` imports nothing. */
-export const GRPC = {
-  unknown: 2,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  alreadyExists: 6,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  aborted: 10,
-  unimplemented: 12,
-  internal: 13,
-  unavailable: 14,
-  dataLoss: 15,
-} as const;
-
-interface ErrorRow {
-  readonly meaning: string;
-  readonly retry: Retry;
-  readonly exit: number;
-  readonly grpc: number;
-}
-
-function row(meaning: string, retry: Retry, exit: number, grpc: number): ErrorRow {
-  return { meaning, retry, exit, grpc };
-}
+import { EXIT, GRPC, row, type ErrorRow } from './error-row.ts';
 
 export const ERRORS = {
   // The command line and configuration.
@@ -456,53 +414,3 @@ export const ERRORS = {
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;
-
-export interface ErrorOptions {
-  /** What the reader should do next, as a sentence or a command. */
-  readonly next?: string;
-  readonly cause?: unknown;
-  /** Facts for a program: small, JSON-safe, never a secret. */
-  readonly details?: Readonly<Record<string, string>>;
-}
-
-/** The one error class that crosses module and process borders. */
-export class TidemarkError extends Error {
-  override readonly name = 'TidemarkError';
-  readonly code: ErrorCode;
-  readonly next: string | undefined;
-  readonly details: Readonly<Record<string, string>>;
-
-  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.next = options.next;
-    this.details = options.details ?? {};
-  }
-
-  get retry(): Retry {
-    return ERRORS[this.code].retry;
-  }
-
-  get exitCode(): number {
-    return ERRORS[this.code].exit;
-  }
-
-  get grpcStatus(): number {
-    return ERRORS[this.code].grpc;
-  }
-}
-
-export function isErrorCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && Object.hasOwn(ERRORS, code);
-}
-
-export function isTidemarkError(error: unknown, ...codes: readonly ErrorCode[]): error is TidemarkError {
-  return error instanceof TidemarkError && (codes.length === 0 || codes.includes(error.code));
-}
-
-/** Maps whatever was caught to a {@link TidemarkError}; what we did not foresee becomes `INTERNAL`. */
-export function toTidemarkError(error: unknown): TidemarkError {
-  if (error instanceof TidemarkError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new TidemarkError('INTERNAL', message, { cause: error });
-}

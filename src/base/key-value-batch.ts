@@ -4,7 +4,7 @@
  * read hundreds of times in a turn.
  */
 import { decode, encode, type Encodable } from './codec.ts';
-import { TidemarkError } from './errors.ts';
+import { TidemarkError } from './tidemark-error.ts';
 import { LIMITS } from './limits.ts';
 
 const BATCH_FORMAT = 1;
