@@ -43,7 +43,8 @@ export async function runLoad({ url, rate, seed = 1, signal, onCommit = async ()
   const transaction = async (connection) => {
     const newOrders = [orderRow(), orderRow(), orderRow()];
     const newPayments = [paymentRow(), paymentRow()];
-    const touched = Array.from({ length: 5 }, () => Math.max(1, orders - 3 - pick(Math.min(orders, RECENT))));
+    const older = () => Math.max(1, orders - 3 - pick(Math.min(orders, RECENT)));
+    const touched = Array.from({ length: 5 }, older);
     const ids = [...new Set(touched)].sort((a, b) => a - b);
     await connection.query('START TRANSACTION');
     await connection.query('INSERT INTO orders VALUES ?', [newOrders]);

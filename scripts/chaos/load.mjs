@@ -1,0 +1,123 @@
+// Small transactions without an end: inserts, updates, deletes, changed keys, several tables at once, some
+// rolled back; and, when asked for, one that is large.
+import mysql from 'mysql2/promise';
+import { SHOPS } from './job.mjs';
+
+const CONNECTIONS = 3;
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class Load {
+  #options;
+  #connections = [];
+  #workers = [];
+  #ended = false;
+  #next = 1;
+  #ballast = 0;
+  totals = { transactions: 0, rolledBack: 0, failed: 0, changes: 0, largest: 0 };
+
+  /** @param options `url` of the source, `rate` in transactions a second, `random` (below) => number */
+  constructor(options) {
+    this.#options = options;
+  }
+
+  async start() {
+    const { url, random } = this.#options;
+    this.#connections = await Promise.all(
+      Array.from({ length: CONNECTIONS }, () => mysql.createConnection({ uri: url })),
+    );
+    const [first] = this.#connections;
+    const items = Array.from({ length: 60 }, (_, n) => [n + 1, 1 + (n % SHOPS), n % 4, 100 + random(900)]);
+    await first.query('INSERT INTO items VALUES ?', [items]);
+    this.#workers = this.#connections.map((connection) => this.#work(connection));
+    // A failure of a worker is thrown by stop().
+    for (const worker of this.#workers) worker.catch(() => undefined);
+  }
+
+  async stop() {
+    this.#ended = true;
+    await Promise.all(this.#workers);
+    await Promise.all(this.#connections.map((connection) => connection.end()));
+  }
+
+  /** One transaction of so many rows. */
+  async large(rows) {
+    const connection = await mysql.createConnection({ uri: this.#options.url });
+    const from = this.#ballast + 1;
+    this.#ballast += rows;
+    await connection.query('START TRANSACTION');
+    await connection.query(
+      `INSERT INTO ballast SELECT seq, 1 + seq % ${SHOPS}, seq % 97 FROM seq_${from}_to_${this.#ballast}`,
+    );
+    await connection.query('UPDATE ballast SET v = v + 1 WHERE id % 10 = 0 AND id >= ?', [from]);
+    await connection.query('COMMIT');
+    await connection.end();
+    this.totals.largest = Math.max(this.totals.largest, rows);
+  }
+
+  async #work(connection) {
+    const { rate, random } = this.#options;
+    const everyMs = (1_000 * CONNECTIONS) / rate;
+    while (!this.#ended) {
+      const beganAt = performance.now();
+      try {
+        await connection.query('START TRANSACTION');
+        let changes = 0;
+        for (let left = 1 + random(4); left > 0; left -= 1) changes += await this.#statement(connection);
+        const undone = random(12) === 0;
+        await connection.query(undone ? 'ROLLBACK' : 'COMMIT');
+        this.totals.transactions += 1;
+        if (undone) this.totals.rolledBack += 1;
+        else this.totals.changes += changes;
+      } catch (error) {
+        if (!['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_ENTRY'].includes(error.code)) throw error;
+        await connection.query('ROLLBACK');
+        this.totals.failed += 1;
+      }
+      await pause(Math.max(0, everyMs - (performance.now() - beganAt)));
+    }
+  }
+
+  async #statement(connection) {
+    const { random } = this.#options;
+    const one = () => 1 + random(this.#next);
+    const run = async (sql, values) => (await connection.query(sql, values))[0].affectedRows;
+    switch (random(9)) {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
+        const rows = Array.from({ length: 1 + random(3) }, () => {
+          const item = 1 + random(60);
+          const discount = random(3) === 0 ? null : random(50);
+          return [
+            this.#next++,
+            1 + ((item - 1) % SHOPS),
+            item,
+            ['new', 'paid'][random(2)],
+            random(20),
+            discount,
+          ];
+        });
+        return run('INSERT INTO sales VALUES ?', [rows]);
+      }
+      case 4:
+        return run('UPDATE sales SET state = ?, quantity = quantity + 1 WHERE sale_id BETWEEN ? AND ? + 2', [
+          ['paid', 'sent', 'Paid'][random(3)],
+          ...Array(2).fill(one()),
+        ]);
+      case 5:
+        return run('UPDATE sales SET discount = IF(discount IS NULL, 7, NULL) WHERE sale_id = ?', [one()]);
+      case 6:
+        return run('DELETE FROM sales WHERE sale_id = ?', [one()]);
+      case 7:
+        return run(
+          'UPDATE sales SET shop_id = shop_id % ? + 1, item_id = item_id % 60 + 1 WHERE sale_id = ?',
+          [SHOPS, one()],
+        );
+      default:
+        return random(2) === 0
+          ? run('UPDATE items SET price = price + ? WHERE item_id = ?', [random(9), 1 + random(60)])
+          : run('UPDATE sales SET sale_id = ? WHERE sale_id = ?', [this.#next++, one()]);
+    }
+  }
+}

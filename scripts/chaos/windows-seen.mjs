@@ -1,0 +1,48 @@
+// Keeps every window that the cluster ever told of, and what is wrong with their chain: windows follow each
+// other without gap or overlap, and what was sealed once never changes.
+const LIST_MAX = 200;
+
+export class WindowsSeen {
+  #client;
+  #seen = new Map();
+  problems = [];
+
+  constructor(client) {
+    this.#client = client;
+  }
+
+  async look() {
+    let windows;
+    try {
+      windows = await this.#client.listWindows({ limit: LIST_MAX });
+    } catch (error) {
+      if (error.retry === 'never') throw error;
+      return;
+    }
+    for (const { sourceId, window, epoch, from, to, rows } of windows) {
+      const known = this.#seen.get(window);
+      const now = { sourceId, window, epoch, from, to, rows };
+      if (known === undefined) this.#seen.set(window, now);
+      else if (['from', 'to', 'rows', 'epoch'].some((field) => known[field] !== now[field])) {
+        this.problems.push(`window ${window} was sealed as ${text(known)} and is now ${text(now)}`);
+      }
+    }
+  }
+
+  /** All of them in order; a window that is missing between two is a problem. */
+  all() {
+    const windows = [...this.#seen.values()].sort((a, b) => Number(a.window - b.window));
+    for (const [at, window] of windows.entries()) {
+      const before = windows[at - 1];
+      const follows =
+        before === undefined
+          ? window.window === 1n
+          : window.window === before.window + 1n && window.from === before.to;
+      if (!follows)
+        this.problems.push(`window ${window.window} from ${window.from} does not follow the last`);
+    }
+    return windows;
+  }
+}
+
+const text = ({ epoch, from, to, rows }) => `${from} to ${to}, ${rows} rows, epoch ${epoch}`;
