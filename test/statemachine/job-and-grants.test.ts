@@ -209,7 +209,7 @@ describe('grants before tasks', () => {
     expect(world.source()).toMatchObject({ problem: '', retryAtMs: 0, prepare: { done: true } });
   });
 
-  it('give the collector that follows the position of the last sealed window', () => {
+  it('give the collector that follows the last position, and show why the last one ended until it seals', () => {
     const world = runningWorld();
     const first = world.source().collector?.epoch ?? '';
     world.seal();
@@ -230,6 +230,9 @@ describe('grants before tasks', () => {
     const granted = world.accept(grant);
     expect(granted).toMatchObject({ position: 'p1', lastWindow: 1 });
     expect(BigInt(granted['epoch'] as string)).toBeGreaterThan(BigInt(first));
+    expect(world.source()).toMatchObject({ problem: 'DB_UNREACHABLE: gone' });
+    world.seal();
+    expect(world.source()).toMatchObject({ lastWindow: 2, problem: '' });
   });
 
   it('make a new sink epoch cost every source of it a new prepare, and every task a new version', () => {

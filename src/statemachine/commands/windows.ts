@@ -46,7 +46,9 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
     tasksGranted: 0,
     holes: [],
   };
-  writer.sources.put(idKey(source.id), { ...source, lastWindow: input.window, position: input.to });
+  // What ended the collector before this one is over.
+  const { window: lastWindow, to: position } = input;
+  writer.sources.put(idKey(source.id), { ...source, lastWindow, position, problem: '' });
   writer.windows.put(windowKey(source.id, input.window), window);
   if (tasksTotal === 0) settleWindow(writer, window, meta);
   return sealAnswer(window);
