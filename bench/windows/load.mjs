@@ -16,8 +16,8 @@ function random(seed) {
 }
 
 /**
- * Writes until `signal` aborts. `onCommit(connection, at)` is called after each commit with the moment at which
- * it returned. Resolves with { changes, seconds }.
+ * Writes until `signal` aborts. `onCommit(connection, at)` is called after each commit with the moment at
+ * which it returned. Resolves with { changes, seconds }.
  */
 export async function runLoad({ url, rate, seed = 1, signal, onCommit = async () => undefined }) {
   const perTransaction = 10;

@@ -80,7 +80,7 @@ function multisets(variant, distinct) {
   };
 }
 
-/** `count` reports in the mix's proportions, by name. `joins: false` puts grouped ones in the joins' place. */
+/** `count` reports in the mix's proportions. `joins: false` puts grouped ones in the joins' place. */
 export function reportMix(count, { joins = true, distinct = true } = {}) {
   const reports = {};
   for (let n = 0; n < count; n += 1) {

@@ -24,7 +24,8 @@ export async function naiveCosts({ server, url, reports, sizes }) {
     await connection.query('CREATE TABLE naive.shops LIKE bench.shops');
     await connection.query('INSERT INTO naive.shops SELECT * FROM bench.shops');
     await connection.query(
-      `INSERT INTO naive.orders SELECT seq, 1 + seq % 200, 1 + (seq * 7919) % 5000, seq % 5, 100 + seq % 99991,
+      `INSERT INTO naive.orders SELECT seq, 1 + seq % 200, 1 + (seq * 7919) % 5000, seq % 5,
+        100 + seq % 99991,
         IF(seq % 3 = 0, NULL, seq % 500), 1790000000000 + seq * 7, 'bench' FROM seq_1_to_${rows}`,
     );
     await connection.query(

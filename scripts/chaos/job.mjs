@@ -1,5 +1,5 @@
-// The chaos run's own small business, its reports, and what each must show: plain SQL over the source's tables,
-// written by hand beside the job's text (evidence rule 2).
+// The chaos run's own small business, its reports, and what each must show: plain SQL over the source's
+// tables, written by hand beside the job's text (evidence rule 2).
 
 export const SHOPS = 12;
 export const TABLES = ['items', 'sales'];

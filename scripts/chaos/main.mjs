@@ -1,7 +1,7 @@
 // npm run chaos [-- --minutes M --seed S --only NAME]
 // Every fault by its name, then their random mixture, on real MariaDB with real processes; then every cell is
-// compared with the source, and every change row must lie in exactly one sealed window. Exit codes: 0 all held,
-// 1 something is wrong, 2 unknown (a fault never came about).
+// compared with the source, and every change row must lie in exactly one sealed window. Exit codes: 0 all
+// held, 1 something is wrong, 2 unknown (a fault never came about).
 import { parseArgs } from 'node:util';
 import mysql from 'mysql2/promise';
 import { settle } from '../../dist/dev/settle.js';

@@ -87,8 +87,8 @@ const taskAt = (name, action) => async (world) => {
 };
 
 /**
- * An executor is stopped at a place and sleeps past its session; others do its work; it wakes and goes on with
- * what it held.
+ * An executor is stopped at a place and sleeps past its session; others do its work; it wakes and goes on
+ * with what it held.
  */
 const stoppedAt = (name, forMs) => async (world) => {
   const { records } = world;

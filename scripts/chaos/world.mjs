@@ -1,5 +1,5 @@
-// What a chaos run happens in: MariaDB processes for the source, the store and the reports, three coordinators
-// and two executors of the test build, and what they tell.
+// What a chaos run happens in: MariaDB processes for the source, the store and the reports, three
+// coordinators and two executors of the test build, and what they tell.
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -209,7 +209,7 @@ describe('grants before tasks', () => {
     expect(world.source()).toMatchObject({ problem: '', retryAtMs: 0, prepare: { done: true } });
   });
 
-  it('give the collector that follows the last position, and show why the last one ended until it seals', () => {
+  it('give the next collector the last position, and show why the last one ended until it seals', () => {
     const world = runningWorld();
     const first = world.source().collector?.epoch ?? '';
     world.seal();
