@@ -122,6 +122,11 @@ export const LIMITS = {
   // Executors.
   slotsPerExecutorMax: 64,
   tasksPerDispatchMax: 64,
+  /** Row states that one executor advances at once, beside its tasks; and what one grant of them holds. */
+  statesSlotsPerExecutor: 4,
+  statesWindowsPerGrantMax: 64,
+  /** A single window may hold more. */
+  statesRowsPerGrantMax: 100_000,
   contributionRowsMax: 200_000,
   mergeRetriesMax: 8,
   computeRetriesMax: 3,

@@ -1,6 +1,13 @@
 /** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
 import { TidemarkError, must } from '../base/index.ts';
-import { JOB_FORMAT, specHash, stableJson, type CompiledJob, type CompiledShard } from '../job/index.ts';
+import {
+  JOB_FORMAT,
+  readsStates,
+  specHash,
+  stableJson,
+  type CompiledJob,
+  type CompiledShard,
+} from '../job/index.ts';
 import type { DeclareJob } from '../statemachine/index.ts';
 
 /**
@@ -37,6 +44,7 @@ export function declaration(compiledJson: string): DeclareJob {
       source: report.source,
       sink: report.database,
       parts: report.parts,
+      readsStates: readsStates(report),
     })),
   };
 }

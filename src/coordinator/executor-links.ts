@@ -2,10 +2,16 @@
 import { LIMITS, TidemarkError, parseToken, type Clock } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { ExecutorObservation, ExecutorPort } from '../scheduler/index.ts';
-import { idKey, type SourceRecord, type StateView, type TaskRecord } from '../statemachine/index.ts';
+import {
+  idKey,
+  type ShardStates,
+  type SourceRecord,
+  type StateView,
+  type TaskRecord,
+} from '../statemachine/index.ts';
 import type { Definition, Task } from '../wire/index.ts';
 import type { ExecutorLink, Send } from './executor-link.ts';
-import { collectorWork, prepareWork, taskWork, type WorkContext } from './work-messages.ts';
+import { collectorWork, prepareWork, statesWork, taskWork, type WorkContext } from './work-messages.ts';
 
 export interface ExecutorLinksOptions {
   readonly view: () => StateView;
@@ -98,6 +104,24 @@ export class ExecutorLinks implements ExecutorPort {
   cancelTask(executorId: number, task: { readonly key: string; readonly token: string }): void {
     const value = { task: task.key, token: parseToken(task.token) };
     this.#links.get(executorId)?.send({ $case: 'cancel', value });
+  }
+
+  dispatchStates(executorId: number, source: SourceRecord, states: ShardStates): void {
+    const link = this.#links.get(executorId);
+    if (link === undefined) return;
+    const work = statesWork(this.#context(link), source, states);
+    if (work === undefined) return;
+    link.define(work.definitions);
+    link.send({ $case: 'advanceStates', value: work.message });
+  }
+
+  cancelStates(
+    executorId: number,
+    states: { readonly sourceId: number; readonly shard: string; readonly token: string },
+  ): void {
+    const { sourceId, shard, token } = states;
+    const value = { sourceId: BigInt(sourceId), shard, token: parseToken(token) };
+    this.#links.get(executorId)?.send({ $case: 'cancelStates', value });
   }
 
   prepare(executorId: number, source: SourceRecord): void {

@@ -210,6 +210,19 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       options.onEvent({ type: 'prepare-outcome', ...outcome });
       return;
     }
+    case 'states': {
+      const { sourceId, shard, token, window, errorCode, errorMessage } = body.value;
+      const outcome = {
+        sourceId: safeNumber(sourceId, 'source id'),
+        shard,
+        token: token.toString(),
+        window: safeNumber(window, 'window'),
+        code: readCode(errorCode),
+        message: boundedText(errorMessage),
+      };
+      options.onEvent({ type: 'states-outcome', ...outcome });
+      return;
+    }
     case 'seal':
       void seal(options, link, body.value);
       return;

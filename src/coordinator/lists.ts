@@ -1,7 +1,14 @@
 /** The lists that people read, made from one view of the replicated state. Every list has a bound. */
 import { LIMITS, TidemarkError, parseToken } from '../base/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
-import { idKey, taskKey, taskRowKey, taskWindowPrefix, windowKey } from '../statemachine/index.ts';
+import {
+  idKey,
+  statesWindow,
+  taskKey,
+  taskRowKey,
+  taskWindowPrefix,
+  windowKey,
+} from '../statemachine/index.ts';
 import type {
   ReportRecord,
   SourceRecord,
@@ -36,8 +43,17 @@ export function listSources(view: StateView): SourceInfo[] {
     collectorExecutorId: BigInt(source.collector?.executorId ?? 0),
     collectorEpoch: source.collector === null ? 0n : parseToken(source.collector.epoch),
     coversMs: BigInt(view.windows.get(windowKey(source.id, source.lastWindow))?.coversMs ?? 0),
-    problem: source.problem,
+    problem: source.problem === '' ? statesProblem(source) : source.problem,
+    keepsStates: source.states !== null,
+    statesWindow: BigInt(statesWindow(source) ?? 0),
   }));
+}
+
+/** The problem of the shard whose row states are furthest behind. */
+function statesProblem(source: SourceRecord): string {
+  const troubled = (source.states ?? []).filter(({ problem }) => problem !== '');
+  const [worst] = troubled.sort((one, other) => one.window - other.window);
+  return worst === undefined ? '' : `row states of ${worst.shard}: ${worst.problem}`;
 }
 
 function sourceState(source: SourceRecord): string {

@@ -4,9 +4,22 @@
 import { must, parseToken } from '../base/index.ts';
 import type { CompiledTopology, DeclaredTopology } from '../job/index.ts';
 import { idKey, windowKey } from '../statemachine/index.ts';
-import type { SourceRecord, StateView, TaskRecord, WindowRecord } from '../statemachine/index.ts';
+import type {
+  ShardStates,
+  SourceRecord,
+  StateView,
+  TaskRecord,
+  WindowRecord,
+} from '../statemachine/index.ts';
 import { TaskKind } from '../wire/index.ts';
-import type { Definition, Prepare, SealedWindow, StartCollector, Task } from '../wire/index.ts';
+import type {
+  AdvanceStates,
+  Definition,
+  Prepare,
+  SealedWindow,
+  StartCollector,
+  Task,
+} from '../wire/index.ts';
 
 /** A message together with the documents that the executor must know to understand it. */
 export interface Work<Message> {
@@ -115,6 +128,30 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
   return { message, definitions };
 }
 
+/** Makes the message that lets an executor advance row states; undefined without a current grant. */
+export function statesWork(
+  context: WorkContext,
+  source: SourceRecord,
+  states: ShardStates,
+): Work<AdvanceStates> | undefined {
+  const { view } = context;
+  const { grant, shard } = states;
+  if (grant === null || view.topology === undefined) return undefined;
+  const windows = sealedWindows(view, { sourceId: source.id, ...grant });
+  if (windows === undefined) return undefined;
+  const message: AdvanceStates = {
+    sourceId: BigInt(source.id),
+    shard,
+    token: parseToken(grant.token),
+    leaderTerm: BigInt(context.leaderTerm),
+    topologyVersion: view.topology.version,
+    windows: windows.map(sealedWindow),
+    superseded: states.superseded.map(parseToken),
+  };
+  const definitions = [...topologyDefinition(view), { id: `source/${source.id}`, json: source.spec }];
+  return { message, definitions };
+}
+
 function topologyDefinition({ topology }: StateView): Definition[] {
   if (topology === undefined) return [];
   const { version, spec } = topology;
@@ -122,7 +159,10 @@ function topologyDefinition({ topology }: StateView): Definition[] {
   return [{ id: `topology/${version}`, json: JSON.stringify(document) }];
 }
 
-function sealedWindows(view: StateView, task: TaskRecord): WindowRecord[] | undefined {
+function sealedWindows(
+  view: StateView,
+  task: Pick<TaskRecord, 'sourceId' | 'firstWindow' | 'lastWindow'>,
+): WindowRecord[] | undefined {
   const windows: WindowRecord[] = [];
   for (let number = task.firstWindow; number <= task.lastWindow; number += 1) {
     const window = view.windows.get(windowKey(task.sourceId, number));

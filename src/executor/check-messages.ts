@@ -3,7 +3,14 @@
  * are the ones named. A message that fails here ends the stream with a code and changes nothing.
  */
 import { TidemarkError, TOKEN_MAX } from '../base/index.ts';
-import { TaskKind, type Prepare, type StartCollector, type Task } from '../wire/index.ts';
+import {
+  TaskKind,
+  type AdvanceStates,
+  type Prepare,
+  type SealedWindow,
+  type StartCollector,
+  type Task,
+} from '../wire/index.ts';
 
 /** @throws TidemarkError `BAD_REQUEST`. */
 export function checkTask(task: Task): void {
@@ -25,10 +32,22 @@ export function checkTask(task: Task): void {
   }
   if (task.part >= task.parts) throw refused(what, `is part ${task.part} of ${task.parts}`);
   const { firstWindow, lastWindow, windows } = task;
-  const named = BigInt(windows.length) === lastWindow - firstWindow + 1n;
-  if (!named || windows.some((window, at) => window.window !== firstWindow + BigInt(at))) {
+  if (BigInt(windows.length) !== lastWindow - firstWindow + 1n || !isRun(windows, firstWindow)) {
     throw refused(what, `lists other windows than ${firstWindow} to ${lastWindow}`);
   }
+}
+
+/** @throws TidemarkError `BAD_REQUEST`. */
+export function checkStates(order: AdvanceStates): void {
+  const what = `row states of source ${order.sourceId}`;
+  checkToken(order.token, what);
+  const first = order.windows[0]?.window ?? 0n;
+  checkIds(what, order.sourceId, first);
+  if (!isRun(order.windows, first)) throw refused(what, 'lists windows that do not follow one another');
+}
+
+function isRun(windows: readonly SealedWindow[], firstWindow: bigint): boolean {
+  return windows.every((window, at) => window.window === firstWindow + BigInt(at));
 }
 
 /** @throws TidemarkError `BAD_REQUEST`. */

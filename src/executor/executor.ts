@@ -12,9 +12,17 @@ import {
   toTidemarkError,
   type Clock,
 } from '../base/index.ts';
-import type { Prepare, PrepareOutcome, TaskOutcome, Validate } from '../wire/index.ts';
+import type {
+  AdvanceStates,
+  Prepare,
+  PrepareOutcome,
+  StatesOutcome,
+  TaskOutcome,
+  TaskProgress,
+  Validate,
+} from '../wire/index.ts';
 import { Catalog } from './catalog.ts';
-import { checkCollector, checkPrepare, checkTask } from './check-messages.ts';
+import { checkCollector, checkPrepare, checkStates, checkTask } from './check-messages.ts';
 import { CollectorHost } from './collector-host.ts';
 import { Databases, type DatabasesOptions } from './databases.ts';
 import { carryOutPrepare } from './prepare/prepare.ts';
@@ -22,6 +30,8 @@ import { Outbox } from './session/outbox.ts';
 import type { Incoming, SessionLog } from './session/protocol.ts';
 import { SealDesk } from './session/seal-desk.ts';
 import { Session } from './session/session.ts';
+import { StatesHost, statesName } from './states-host.ts';
+import { statesSteps } from './states-steps.ts';
 import { TaskRunner } from './task-runner.ts';
 import { databaseSteps } from './task-steps.ts';
 import { validateJob } from './validate-job.ts';
@@ -38,6 +48,7 @@ export interface ExecutorParts {
   readonly log: SessionLog;
   /** Called with every outcome, before the leader is told. */
   readonly onOutcome?: (outcome: TaskOutcome) => void;
+  readonly onStates?: (outcome: StatesOutcome) => void;
 }
 
 const taskKey = (task: string): string => `task ${task}`;
@@ -51,6 +62,7 @@ export class Executor {
   readonly #outbox: Outbox;
   readonly #seals: SealDesk;
   readonly #runner: TaskRunner;
+  readonly #states: StatesHost;
   readonly #host: CollectorHost;
   readonly #session: Session;
   /** Tokens of prepare grants that are being carried out. */
@@ -87,6 +99,21 @@ export class Executor {
       random,
       report: (outcome) => {
         this.#onOutcome(outcome);
+      },
+      log,
+    });
+    this.#states = new StatesHost({
+      steps: statesSteps({
+        catalog: this.#catalog,
+        databases: this.#databases,
+        clusterId: () => this.#session.clusterId,
+        log,
+      }),
+      clock,
+      random,
+      report: (value) => {
+        parts.onStates?.(value);
+        this.#tell(statesName(value), { $case: 'states', value });
       },
       log,
     });
@@ -127,7 +154,7 @@ export class Executor {
     // attempts.
     this.#stop.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
     await this.#running;
-    await Promise.all([this.#host.stopAll(), this.#runner.stop()]);
+    await Promise.all([this.#host.stopAll(), this.#runner.stop(), this.#states.stop()]);
     await this.#databases.close();
   }
 
@@ -146,10 +173,10 @@ export class Executor {
       log,
       handlers: {
         hello: () => ({
-          runningTasks: this.#runner.progress().map((task) => String(task.token)),
+          runningTasks: this.#progress().map((task) => String(task.token)),
           collectors: this.#host.hosted(),
         }),
-        progress: () => this.#runner.progress(),
+        progress: () => this.#progress(),
         onWelcome: () => {
           for (const body of this.#outbox.all()) this.#session.send(body);
           this.#seals.resend();
@@ -159,6 +186,10 @@ export class Executor {
         },
       },
     });
+  }
+
+  #progress(): TaskProgress[] {
+    return [...this.#runner.progress(), ...this.#states.progress()];
   }
 
   #onMessage(message: Incoming): void {
@@ -171,6 +202,12 @@ export class Executor {
         return;
       case 'cancel':
         void this.#runner.cancel(message.value.task, message.value.token);
+        return;
+      case 'advanceStates':
+        this.#onStates(message.value);
+        return;
+      case 'cancelStates':
+        this.#states.cancel(message.value);
         return;
       case 'prepare':
         checkPrepare(message.value);
@@ -207,6 +244,17 @@ export class Executor {
     }
     this.#outbox.drop(taskKey(task.task));
     this.#runner.dispatch(task);
+  }
+
+  /** As with tasks: an outcome that is known already is told again. */
+  #onStates(order: AdvanceStates): void {
+    checkStates(order);
+    const kept = this.#outbox.get(statesName(order));
+    if (kept?.$case === 'states' && kept.value.token === order.token) {
+      this.#session.send(kept);
+      return;
+    }
+    this.#states.dispatch(order);
   }
 
   #onOutcome(outcome: TaskOutcome): void {

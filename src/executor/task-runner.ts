@@ -46,6 +46,9 @@ export interface TaskRunnerOptions {
 /** A task that took this long is worth a line, in milliseconds. */
 const SLOW_MS = 2_000;
 
+/** Failures that may pass by themselves. */
+const PASSING = ['DB_BUSY', 'DB_UNREACHABLE', 'WINDOW_INCOMPLETE', 'STATE_BEHIND'] as const;
+
 type Ended = Partial<TaskOutcome> & Pick<TaskOutcome, 'result'>;
 
 export class TaskRunner {
@@ -218,7 +221,7 @@ export class TaskRunner {
       try {
         return await step();
       } catch (error) {
-        const passing = isTidemarkError(error, 'DB_BUSY', 'DB_UNREACHABLE', 'WINDOW_INCOMPLETE');
+        const passing = isTidemarkError(error, ...PASSING);
         if (!passing || run.cancelled || attempt >= LIMITS.computeRetriesMax) throw error;
         this.#options.log.info(
           this.#fields(run, { code: error.code, attempt }),

@@ -15,6 +15,7 @@ export { checkFirstWindow, FIRST_WINDOW_NEXT } from './first-window.ts';
 export * from './job-file.ts';
 export * from './model.ts';
 export { parseJobFile } from './parse-job-file.ts';
+export { readsStates } from './reads-states.ts';
 export { readRows } from './read-rows.ts';
 export { specHash, stableJson } from './report-hash.ts';
 export { resolveDatabase, type ResolveOptions } from './resolve-database.ts';

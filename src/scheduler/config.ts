@@ -16,6 +16,7 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   sessionMs: LIMITS.executorSessionMs,
   taskDeadlineMs: LIMITS.taskDeadlineMs,
   prepareDeadlineMs: 60_000,
+  statesThousandRowsMs: 100,
   resendAfterMs: 3 * LIMITS.executorHeartbeatMs,
   attemptsMax: 3,
   parkBaseMs: 15_000,

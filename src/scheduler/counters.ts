@@ -20,6 +20,12 @@ export interface SchedulerCounters {
   outcomesStale: number;
   collectorGrants: number;
   collectorTakeovers: number;
+  /** Grants of row states, and those of them that took over from one that was late or whose executor left. */
+  statesGrants: number;
+  statesTakeovers: number;
+  statesFailed: number;
+  /** Times that a failover had taken a shard's row states back. */
+  statesResets: number;
   executorsExpired: number;
   brakes: number;
   dispatches: number;
@@ -41,6 +47,10 @@ export function newCounters(): SchedulerCounters {
     outcomesStale: 0,
     collectorGrants: 0,
     collectorTakeovers: 0,
+    statesGrants: 0,
+    statesTakeovers: 0,
+    statesFailed: 0,
+    statesResets: 0,
     executorsExpired: 0,
     brakes: 0,
     dispatches: 0,
@@ -91,6 +101,20 @@ export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
       counters.collectorGrants += 1;
       counters.collectorTakeovers += 1;
       return;
+    case 'states-granted':
+      counters.statesGrants += 1;
+      return;
+    case 'states-taken-over':
+      counters.statesGrants += 1;
+      counters.statesTakeovers += 1;
+      return;
+    case 'states-failed':
+      counters.statesFailed += 1;
+      return;
+    case 'states-reset':
+      counters.statesResets += 1;
+      return;
+    case 'states-finished':
     case 'executor-left':
     case 'sink-granted':
     case 'prepare-granted':

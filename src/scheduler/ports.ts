@@ -7,6 +7,7 @@ import type { ErrorCode } from '../base/index.ts';
 import type {
   Operation,
   OperationResult,
+  ShardStates,
   SourceRecord,
   StateView,
   TaskRecord,
@@ -20,7 +21,7 @@ export interface ExecutorObservation {
   readonly connectedSinceMs: number;
   /** Monotonic time of the last heartbeat that reached this leader. */
   readonly lastHeartbeatMs: number;
-  /** Tokens (decimal) of the tasks that it says it holds, waiting ones included. */
+  /** Tokens (decimal) of the tasks and row states that it says it holds, waiting ones included. */
   readonly running: ReadonlySet<string>;
   /**
    * Epochs (decimal) of the collectors that it hosts: those of its hello, and those started on this stream.
@@ -41,6 +42,13 @@ export interface ExecutorPort {
   ): void;
   /** Stops work on the task under this token or a lower one, and kills its connections. */
   cancelTask(executorId: number, task: { readonly key: string; readonly token: string }): void;
+  /** Sends the current grant of a source's row states on one shard. */
+  dispatchStates(executorId: number, source: SourceRecord, states: ShardStates): void;
+  /** Stops work on these row states under this token or a lower one, and kills its connections. */
+  cancelStates(
+    executorId: number,
+    states: { readonly sourceId: number; readonly shard: string; readonly token: string },
+  ): void;
   prepare(executorId: number, source: SourceRecord): void;
   startCollector(executorId: number, source: SourceRecord): void;
   stopCollector(executorId: number, collector: { readonly sourceId: number; readonly epoch: string }): void;
@@ -57,6 +65,16 @@ export type SchedulerEvent =
       readonly version: number;
       readonly token: string;
       readonly result: 'DONE' | 'FENCED' | 'FOLDED' | 'FAILED' | 'RETRACTED';
+      readonly code: ErrorCode | '';
+      readonly message: string;
+    }
+  | {
+      readonly type: 'states-outcome';
+      readonly sourceId: number;
+      readonly shard: string;
+      readonly token: string;
+      /** Where the shard's mark is now. */
+      readonly window: number;
       readonly code: ErrorCode | '';
       readonly message: string;
     }

@@ -19,7 +19,7 @@ import { SCHEDULER_DEFAULTS, type SchedulerConfig } from './config.ts';
 import { countAccepted, newCounters, type SchedulerCounters } from './counters.ts';
 import { Leadership } from './leadership.ts';
 import { plan } from './planner/plan.ts';
-import type { Dispatch, Outcome, Plan, PlannedOperation } from './planner/types.ts';
+import type { Cause, Dispatch, Outcome, Plan, PlannedOperation } from './planner/types.ts';
 import type { ExecutorPort, ProposePort, SchedulerEvent } from './ports.ts';
 
 export interface SchedulerLogger {
@@ -60,6 +60,14 @@ const TRY_AGAIN: readonly ErrorCode[] = [
   'LOG_FULL',
   'STOPPING',
 ];
+
+/** What happens all the time, and is not worth a line each. */
+const USUAL: ReadonlySet<Cause> = new Set<Cause>([
+  'first-grant',
+  'finished',
+  'states-granted',
+  'states-finished',
+]);
 
 export function createScheduler(options: SchedulerOptions): Scheduler {
   return new LeaderScheduler(options);
@@ -238,7 +246,7 @@ class LeaderScheduler implements Scheduler {
 
   #follow(leadership: Leadership, planned: PlannedOperation): void {
     const { executors } = this.#options.ports;
-    const { replaces, replacesCollector, sourceFailure } = planned;
+    const { replaces, replacesCollector, replacesStates, sourceFailure } = planned;
     if (sourceFailure !== undefined) {
       leadership.sourceFailures.set(sourceFailure.sourceId, sourceFailure.failures);
     }
@@ -246,10 +254,13 @@ class LeaderScheduler implements Scheduler {
     if (replaces !== undefined && observed.get(replaces.executorId)?.connected === true) {
       executors.cancelTask(replaces.executorId, replaces);
     }
+    if (replacesStates !== undefined && observed.get(replacesStates.executorId)?.connected === true) {
+      executors.cancelStates(replacesStates.executorId, replacesStates);
+    }
     if (replacesCollector !== undefined && observed.get(replacesCollector.executorId)?.connected === true) {
       executors.stopCollector(replacesCollector.executorId, replacesCollector);
     }
-    if (planned.cause !== 'first-grant' && planned.cause !== 'finished') {
+    if (!USUAL.has(planned.cause)) {
       this.#options.log.info({ cause: planned.cause, ...subjectOf(planned) }, 'scheduled');
     }
   }
@@ -266,9 +277,12 @@ class LeaderScheduler implements Scheduler {
       this.counters.dispatches += 1;
       this.#markSent(leadership, dispatch);
       const { executors } = this.#options.ports;
-      if (dispatch.kind === 'prepare') executors.prepare(dispatch.executorId, dispatch.source);
-      else if (dispatch.kind === 'collector') executors.startCollector(dispatch.executorId, dispatch.source);
-      else tasks.set(dispatch.executorId, [...(tasks.get(dispatch.executorId) ?? []), dispatch.task]);
+      const { executorId } = dispatch;
+      if (dispatch.kind === 'prepare') executors.prepare(executorId, dispatch.source);
+      else if (dispatch.kind === 'collector') executors.startCollector(executorId, dispatch.source);
+      else if (dispatch.kind === 'states')
+        executors.dispatchStates(executorId, dispatch.source, dispatch.states);
+      else tasks.set(executorId, [...(tasks.get(executorId) ?? []), dispatch.task]);
     }
     for (const [executorId, granted] of tasks) this.#dispatchTasks(executorId, granted);
   }
@@ -299,6 +313,11 @@ class LeaderScheduler implements Scheduler {
       return view.openTasks.get(taskRowKey(dispatch.task))?.token === dispatch.task.token;
     }
     const source = view.sources.get(idKey(dispatch.source.id));
+    if (dispatch.kind === 'states') {
+      const { shard } = dispatch.states;
+      const current = source?.states?.find((states) => states.shard === shard);
+      return current?.grant?.token === tokenOf(dispatch);
+    }
     const token = dispatch.kind === 'prepare' ? source?.prepare?.token : source?.collector?.epoch;
     return token === tokenOf(dispatch);
   }
@@ -311,6 +330,7 @@ class LeaderScheduler implements Scheduler {
 
 function tokenOf(dispatch: Dispatch): string {
   if (dispatch.kind === 'task') return dispatch.task.token;
+  if (dispatch.kind === 'states') return must(dispatch.states.grant?.token, 'token of a dispatched grant');
   const { prepare, collector } = dispatch.source;
   return must(dispatch.kind === 'prepare' ? prepare?.token : collector?.epoch, 'token of a dispatched grant');
 }

@@ -19,6 +19,7 @@ export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
 export type * from './commands/records.ts';
 export { decodeReplies } from './commands/replies.ts';
+export { statesWindow } from './commands/states.ts';
 export { reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';
 export { inspectSnapshot, snapshotAs, type SnapshotContents } from './foreign-snapshot.ts';

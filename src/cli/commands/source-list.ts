@@ -11,6 +11,7 @@ export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
       { title: 'STATE', value: (source) => source.state },
       { title: 'SEALED TO', value: (source) => source.lastWindow },
       { title: 'MERGED TO', value: (source) => source.mergedWindow },
+      { title: 'STATES TO', value: (source) => (source.keepsStates ? source.statesWindow : '-') },
       { title: 'COLLECTOR', value: (source) => source.collectorExecutorId },
       { title: 'EPOCH', value: (source) => source.collectorEpoch },
       { title: 'POSITION', value: (source) => source.position || '-' },

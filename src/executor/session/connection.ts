@@ -119,6 +119,8 @@ export class Connection {
       case 'definitions':
       case 'dispatch':
       case 'cancel':
+      case 'advanceStates':
+      case 'cancelStates':
       case 'prepare':
       case 'startCollector':
       case 'stopCollector':

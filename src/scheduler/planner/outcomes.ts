@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../../base/index.ts';
 import { idKey, taskRowKeyOf, type SourceRecord, type TaskRecord } from '../../statemachine/index.ts';
 import { backoff, type Round } from './round.ts';
+import { planStatesOutcome } from './states.ts';
 import type { Outcome, PlannedOperation, TaskOutcome } from './types.ts';
 
 /** Failures that the same SQL over the same rows gives again: trying elsewhere is no use, a hole is left. */
@@ -28,6 +29,9 @@ function planOutcome(round: Round, outcome: Outcome): void {
   switch (outcome.type) {
     case 'task-outcome':
       planTaskOutcome(round, outcome);
+      return;
+    case 'states-outcome':
+      planStatesOutcome(round, outcome);
       return;
     case 'prepare-outcome':
       planPrepareOutcome(round, outcome);

@@ -1,6 +1,7 @@
 /**
  * Where the next task goes: to the executor with the smallest share of its room taken, among those that live.
  */
+import { LIMITS } from '../../base/index.ts';
 import type { StateView } from '../../statemachine/index.ts';
 import type { Liveness } from './liveness.ts';
 
@@ -12,6 +13,7 @@ interface Room {
   readonly tasksMax: number;
   tasks: number;
   collectors: number;
+  states: number;
 }
 
 export class Placement {
@@ -22,14 +24,18 @@ export class Placement {
     const rooms: Room[] = [];
     for (const { id, slots } of view.executors.values()) {
       if (liveness.get(id) !== 'live') continue;
-      rooms.push({ executorId: id, tasksMax: slots * tasksPerSlot, tasks: 0, collectors: 0 });
+      rooms.push({ executorId: id, tasksMax: slots * tasksPerSlot, tasks: 0, collectors: 0, states: 0 });
     }
     this.#rooms = rooms;
     for (const room of rooms) this.#byId.set(room.executorId, room);
     for (const task of view.openTasks.values()) if (task.state === 'ASSIGNED') this.add(task.executorId, 1);
-    for (const { collector } of view.sources.values()) {
+    for (const { collector, states } of view.sources.values()) {
       const room = collector === null ? undefined : this.#byId.get(collector.executorId);
       if (room !== undefined) room.collectors += 1;
+      for (const { grant } of states ?? []) {
+        const holder = grant === null ? undefined : this.#byId.get(grant.executorId);
+        if (holder !== undefined) holder.states += 1;
+      }
     }
   }
 
@@ -61,6 +67,14 @@ export class Placement {
     const free = this.#rooms.filter((room) => room.tasks < room.tasksMax * stretch);
     const room = least(free, avoid, (candidate) => candidate.tasks / candidate.tasksMax);
     if (room !== undefined) room.tasks += 1;
+    return room?.executorId;
+  }
+
+  /** Takes one of the slots that row states have to themselves; undefined if all are taken. */
+  takeForStates(avoid?: number): number | undefined {
+    const free = this.#rooms.filter((room) => room.states < LIMITS.statesSlotsPerExecutor);
+    const room = least(free, avoid, (candidate) => candidate.states);
+    if (room !== undefined) room.states += 1;
     return room?.executorId;
   }
 

@@ -7,6 +7,7 @@ import { judge } from './liveness.ts';
 import { planOutcomes } from './outcomes.ts';
 import { Round } from './round.ts';
 import { planSources } from './sources.ts';
+import { planStates } from './states.ts';
 import { planDeadTasks, planOpenTasks, planPendingTasks } from './tasks.ts';
 import type { Plan, PlanInput } from './types.ts';
 
@@ -22,6 +23,7 @@ export function plan(input: PlanInput): Plan {
   }
   planOutcomes(round);
   planSources(round);
+  planStates(round);
   planOpenTasks(round);
   planDeadTasks(round);
   planPendingTasks(round);

@@ -15,6 +15,8 @@ export class Round {
   /** Keys of tasks, and ids of sources, that need no second decision in this round. */
   readonly decidedTasks = new Set<string>();
   readonly decidedSources = new Set<number>();
+  /** Shards whose row states need no second decision, by {@link statesKey}. */
+  readonly decidedStates = new Set<string>();
 
   constructor(input: PlanInput, judgement: Judgement) {
     this.input = input;
@@ -33,6 +35,14 @@ export class Round {
     if (holds || seen === undefined || !this.placement.isLive(executorId)) return false;
     const sent = memory.sent.get(token);
     return sent?.executorId !== executorId || sent.atMs < seen.connectedSinceMs;
+  }
+
+  /** Sent on the present stream, but its heartbeats do not list it: sent again, under the same token. */
+  isLost(executorId: number, token: string, held: boolean): boolean {
+    const sent = this.input.memory.sent.get(token);
+    const seen = this.input.executors.get(executorId);
+    if (held || sent === undefined || seen === undefined || !this.placement.isLive(executorId)) return false;
+    return seen.lastHeartbeatMs - sent.atMs >= this.input.config.resendAfterMs;
   }
 
   /** Grants the next version of a task, or does nothing and answers false if no executor has room. */

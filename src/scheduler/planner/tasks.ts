@@ -11,6 +11,7 @@ import {
   type WindowRecord,
 } from '../../statemachine/index.ts';
 import type { Round } from './round.ts';
+import { statesReach } from './states.ts';
 
 export function planOpenTasks(round: Round): void {
   // Due tasks of the delay queue take at most half of the free room while new windows wait.
@@ -20,10 +21,18 @@ export function planOpenTasks(round: Round): void {
     if (round.full) return;
     if (round.decidedTasks.has(task.key)) continue;
     if (task.state === 'ASSIGNED') planAssigned(round, task);
-    else if (wakesLeft > 0 && task.wakeAtMs <= round.input.now.logTimeMs) {
+    else if (wakesLeft > 0 && isDue(round, task)) {
       if (wake(round, task)) wakesLeft -= 1;
     }
   }
+}
+
+function isDue(round: Round, task: TaskRecord): boolean {
+  const { view, now } = round.input;
+  if (task.wakeAtMs > now.logTimeMs) return false;
+  const report = view.reports.get(idKey(task.reportId));
+  if (report === undefined || task.purpose !== 'merge' || isPastRetention(round, task)) return true;
+  return statesReach(view, report, task.lastWindow);
 }
 
 /** Another try, or, past the retention, a retraction that ends in a permanent hole. */
@@ -70,7 +79,7 @@ function planAssigned(round: Round, task: TaskRecord): void {
     planHung(round, task);
     return;
   }
-  if (round.needsDispatch(executorId, token, held) || isLost(round, task, held)) {
+  if (round.needsDispatch(executorId, token, held) || round.isLost(executorId, token, held)) {
     round.dispatches.push({ kind: 'task', executorId, task });
   }
 }
@@ -85,15 +94,6 @@ function planHung(round: Round, task: TaskRecord): void {
     return;
   }
   round.grantAgain(task, { cause: 'hung', failedAttempt: true, avoid: task.executorId });
-}
-
-/** Sent on the present stream, but its heartbeats do not list it: sent again, under the same token. */
-function isLost(round: Round, task: TaskRecord, held: boolean): boolean {
-  const sent = round.input.memory.sent.get(task.token);
-  const seen = round.input.executors.get(task.executorId);
-  if (held || sent === undefined || seen === undefined || !round.placement.isLive(task.executorId))
-    return false;
-  return seen.lastHeartbeatMs - sent.atMs >= round.input.config.resendAfterMs;
 }
 
 /** First grants: the oldest windows first, the sources taking turns. */
@@ -154,7 +154,7 @@ function* pendingTasksOf(
 ): IterableIterator<Pick<TaskRecord, 'reportId' | 'generation' | 'firstWindow' | 'part'>> {
   const { view } = round.input;
   for (const report of reportsOf(view, { id: window.sourceId }, window.window)) {
-    if (!hasSinkEpoch(round, report)) continue;
+    if (!hasSinkEpoch(round, report) || !statesReach(view, report, window.window)) continue;
     for (let part = 0; part < report.parts; part++) {
       const identity = {
         reportId: report.id,

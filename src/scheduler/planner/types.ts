@@ -2,7 +2,13 @@
  * What the planner is given and what it answers. All of it is data: the planner has no clock and sends
  * nothing.
  */
-import type { Operation, SourceRecord, StateView, TaskRecord } from '../../statemachine/index.ts';
+import type {
+  Operation,
+  ShardStates,
+  SourceRecord,
+  StateView,
+  TaskRecord,
+} from '../../statemachine/index.ts';
 import type { ExecutorObservation, SchedulerEvent } from '../ports.ts';
 
 export interface PlannerConfig {
@@ -12,6 +18,8 @@ export interface PlannerConfig {
   /** How long a version may run; each failed attempt of the task adds as much again. */
   readonly taskDeadlineMs: number;
   readonly prepareDeadlineMs: number;
+  /** How long a grant of row states may take more than a task, for each thousand change rows. */
+  readonly statesThousandRowsMs: number;
   /** What a heartbeat does not list this long after it was sent is sent again. */
   readonly resendAfterMs: number;
   /** So many failed versions, and the task is parked instead of granted again. */
@@ -38,9 +46,13 @@ export interface PlannerConfig {
 /** Events that the planner turns into operations. */
 export type Outcome = Extract<
   SchedulerEvent,
-  { readonly type: 'task-outcome' | 'prepare-outcome' | 'collector-stopped' | 'executor-goodbye' }
+  {
+    readonly type:
+      'task-outcome' | 'states-outcome' | 'prepare-outcome' | 'collector-stopped' | 'executor-goodbye';
+  }
 >;
 export type TaskOutcome = Extract<SchedulerEvent, { readonly type: 'task-outcome' }>;
+export type StatesOutcome = Extract<SchedulerEvent, { readonly type: 'states-outcome' }>;
 
 /** When and to whom something was sent under a token by this leader. */
 export interface Sent {
@@ -65,7 +77,7 @@ export interface SourceFailures {
 export interface PlannerMemory {
   readonly term: number;
   readonly leaderSinceMs: number;
-  /** By token: task versions, prepare grants and collector epochs that this leader has sent. */
+  /** By token: task versions, grants of row states, prepare grants and collector epochs that this leader has sent. */
   readonly sent: ReadonlyMap<string, Sent>;
   readonly sourceFailures: ReadonlyMap<number, SourceFailures>;
   /** When an executor without a stream was first met by this leader. */
@@ -103,13 +115,25 @@ export type Cause =
   | 'prepare-finished'
   | 'collector-granted'
   | 'collector-takeover'
-  | 'collector-stopped';
+  | 'collector-stopped'
+  | 'states-granted'
+  | 'states-taken-over'
+  | 'states-finished'
+  | 'states-failed'
+  | 'states-reset';
 
 export interface PlannedOperation {
   readonly operation: Operation;
   readonly cause: Cause;
   /** The version that this one replaces: its executor is told to stop it. */
   readonly replaces?: { readonly executorId: number; readonly key: string; readonly token: string };
+  /** The grant of row states that this one replaces: its executor is told to stop it. */
+  readonly replacesStates?: {
+    readonly executorId: number;
+    readonly sourceId: number;
+    readonly shard: string;
+    readonly token: string;
+  };
   /** What this operation, once committed, adds to the source's failures. */
   readonly sourceFailure?: { readonly sourceId: number; readonly failures: SourceFailures };
   /** The collector that this grant replaces. */
@@ -123,6 +147,12 @@ export interface PlannedOperation {
 /** Work that is granted and committed already, to be sent to its executor now. */
 export type Dispatch =
   | { readonly kind: 'task'; readonly executorId: number; readonly task: TaskRecord }
+  | {
+      readonly kind: 'states';
+      readonly executorId: number;
+      readonly source: SourceRecord;
+      readonly states: ShardStates;
+    }
   | { readonly kind: 'prepare'; readonly executorId: number; readonly source: SourceRecord }
   | { readonly kind: 'collector'; readonly executorId: number; readonly source: SourceRecord };
 

@@ -14,6 +14,7 @@ import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './
 import { encodeItemReply } from './replies.ts';
 import { applyRestoreCluster } from './restore.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
+import { applyFinishStates, applyGrantStates, applyResetStates } from './states.ts';
 import { applyFinishTask, applyGrantTask, applyParkTask, applyWakeTasks } from './tasks.ts';
 import { applySealWindow } from './windows.ts';
 import type { StateWriter } from './writer.ts';
@@ -77,6 +78,12 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyParkTask(writer, operation, meta);
     case 'task.wake':
       return applyWakeTasks(writer, operation, meta);
+    case 'state.grant':
+      return applyGrantStates(writer, operation, meta);
+    case 'state.finish':
+      return applyFinishStates(writer, operation, meta);
+    case 'state.reset':
+      return applyResetStates(writer, operation);
     case 'kv.write':
       return applyWriteKeyValues(writer, operation);
     case 'cluster.restore':

@@ -9,6 +9,7 @@ import { idKey } from './keys.ts';
 import type { DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
+import { newShardStates } from './states.ts';
 import type { StateWriter } from './writer.ts';
 
 type Action = 'created' | 'changed' | 'unchanged' | 'removed';
@@ -148,6 +149,7 @@ function isSameReport(
   return (
     known.specHash === next.specHash &&
     known.parts === next.parts &&
+    known.readsStates === next.readsStates &&
     writer.sources.get(idKey(known.sourceId))?.name === next.source &&
     writer.sinks.get(idKey(known.sinkId))?.name === next.sink
   );
@@ -177,7 +179,7 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
     const restart = change.sources.has(source.name) || moved;
     if (known === undefined || restart) {
       const fresh = newSource({ id, name: source.name, spec: source.spec, sinkId: sink?.id ?? 0 });
-      writer.sources.put(idKey(id), fresh);
+      writer.sources.put(idKey(id), { ...fresh, states: statesOf(input, source.name) });
     }
     return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
   });
@@ -198,9 +200,16 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     position: '',
     mergedWindow: 0,
     windowsFinal: 0,
+    states: null,
     problem: '',
     retryAtMs: 0,
   };
+}
+
+/** Row states are kept from the first window on where a report reads them (design 6.6). */
+function statesOf(input: DeclareJob, source: string): SourceRecord['states'] {
+  const read = input.reports.some((report) => report.source === source && report.readsStates);
+  return read ? input.topology.shards.map(newShardStates) : null;
 }
 
 function declareReports(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
@@ -237,6 +246,7 @@ function putReport(
     firstWindow: (source?.lastWindow ?? 0) + 1,
     parts: report.parts,
     holes: 0,
+    readsStates: report.readsStates,
   });
 }
 

@@ -23,6 +23,9 @@ export type Operation =
   | FinishTask
   | ParkTask
   | WakeTasks
+  | GrantStates
+  | FinishStates
+  | ResetStates
   | WriteKeyValues
   | RestoreCluster;
 
@@ -70,6 +73,7 @@ export interface DeclareJob {
     readonly source: string;
     readonly sink: string;
     readonly parts: number;
+    readonly readsStates: boolean;
   }[];
 }
 
@@ -190,6 +194,43 @@ export interface WakeTasks {
   readonly type: 'task.wake';
   readonly v: 1;
   readonly keys: readonly string[];
+}
+
+/** Grants the next windows of a source's row states on one store shard (design 6.6). */
+export interface GrantStates {
+  readonly type: 'state.grant';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly shard: string;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly executorId: number;
+  /** Whether the grant that this one replaces counts as a failed attempt. */
+  readonly failedAttempt: boolean;
+}
+
+/** Ends the grant of that token: the shard's mark is at `window`; with a code, without being done. */
+export interface FinishStates {
+  readonly type: 'state.finish';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly shard: string;
+  readonly token: string;
+  readonly window: number;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  /** After a failure: no new grant before this long. */
+  readonly retryAfterMs: number;
+}
+
+/** The shard's mark was found further back than it has been: a failover has lost what came after it. */
+export interface ResetStates {
+  readonly type: 'state.reset';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly shard: string;
+  readonly token: string;
+  readonly window: number;
 }
 
 /** A client's batch of key-value writes, as the client made it (base/key-value-batch.ts). */

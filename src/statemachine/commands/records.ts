@@ -111,10 +111,38 @@ export interface SourceRecord {
   readonly mergedWindow: number;
   /** How many of its windows that are still kept are FINAL. */
   readonly windowsFinal: number;
+  /** Row states, by store shard; null if no report of the source has ever needed them. */
+  readonly states: readonly ShardStates[] | null;
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */
   readonly retryAtMs: number;
+}
+
+/** How far the row states of one source are on one store shard, and who takes them further. */
+export interface ShardStates {
+  readonly shard: string;
+  /** Up to here every window is in, as far as an executor has said. */
+  readonly window: number;
+  /** At most one at a time. */
+  readonly grant: StatesGrant | null;
+  /** Tokens of grants before it that ended without success, newest first; bounded. */
+  readonly superseded: readonly string[];
+  /** Grants in a row that ended without a step forward, and whose the last one was (0: none was). */
+  readonly attempts: number;
+  readonly failedExecutorId: number;
+  /** No new grant before this log time (after a failure). */
+  readonly retryAtMs: number;
+  /** Why the last grant failed; '' if it did not. */
+  readonly problem: string;
+}
+
+export interface StatesGrant {
+  readonly token: string;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly executorId: number;
+  readonly grantedMs: number;
 }
 
 export interface ReportRecord {
@@ -129,6 +157,8 @@ export interface ReportRecord {
   readonly firstWindow: number;
   readonly parts: number;
   readonly holes: number;
+  /** Its tasks read row states: a span waits until its store shards have them. */
+  readonly readsStates: boolean;
 }
 
 export type WindowState = 'SEALED' | 'MERGED' | 'FINAL';

@@ -23,7 +23,8 @@ export function applyRestoreCluster(writer: StateWriter): OperationResult {
   for (const source of [...writer.sources.values()]) {
     // Change rows under the old epoch may go beyond the last window that is known here.
     const collector = mutated('state.restoreKeepsCollectors') ? source.collector : null;
-    writer.sources.put(idKey(source.id), { ...source, prepare: null, collector });
+    const states = source.states?.map((shard) => ({ ...shard, grant: null, superseded: [] })) ?? null;
+    writer.sources.put(idKey(source.id), { ...source, prepare: null, collector, states });
   }
   return accept();
 }

@@ -8,6 +8,7 @@ import { idKey, taskRowKeyOf, taskWindowPrefix, windowKey, windowPrefix } from '
 import type { ApplyMeta, OperationResult, SealWindow } from './operations.ts';
 import type { ReportRecord, SourceRecord, TaskRecord, WindowRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
+import { statesWindow } from './states.ts';
 import type { StateWriter } from './writer.ts';
 
 /** Dropping is spread out: a long jam that ends must not drop thousands of windows within one operation. */
@@ -75,7 +76,8 @@ function sealRefusal(writer: StateWriter, source: SourceRecord, input: SealWindo
   if (!isPlacedNow(writer, input.topologyVersion)) {
     return refuse('BAD_REQUEST', `topology version ${input.topologyVersion} is not the current one`);
   }
-  if (source.lastWindow - source.mergedWindow >= LIMITS.windowsUnmergedMax) {
+  const reached = Math.min(source.mergedWindow, statesWindow(source) ?? source.mergedWindow);
+  if (source.lastWindow - reached >= LIMITS.windowsUnmergedMax) {
     return refuse('OVERLOADED', `${LIMITS.windowsUnmergedMax} windows of source ${source.name} wait already`);
   }
   return undefined;
@@ -174,6 +176,8 @@ function dropOldWindows(writer: StateWriter, source: SourceRecord): SourceRecord
   const old: WindowRecord[] = [];
   for (const window of writer.windows.withPrefix(windowPrefix(source.id))) {
     if (window.state !== 'FINAL' || !isTooOld({ windowsFinal, tasks })) break;
+    // Row states are made from it yet.
+    if (window.window > (statesWindow(source) ?? window.window)) break;
     if (old.length === DROPPED_PER_OPERATION_MAX) break;
     old.push(window);
     windowsFinal -= 1;

@@ -15,6 +15,7 @@ import {
   encodeEntry,
   type Operation,
   type OperationResult,
+  type ShardStates,
   type SourceRecord,
   type StateView,
   type TaskRecord,
@@ -177,6 +178,26 @@ export class FakeCluster implements ExecutorPort, ProposePort {
     const executor = this.executors.get(executorId);
     executor?.cancelled.push(task.token);
     if (executor?.running.get(task.key)?.token === task.token) executor.running.delete(task.key);
+  }
+
+  dispatchStates(executorId: number, source: SourceRecord, { shard, grant }: ShardStates): void {
+    const { token = '', lastWindow = 0 } = grant ?? {};
+    this.sent.push({ kind: 'states', executorId, token });
+    this.#answer(executorId, () => {
+      const outcome = {
+        sourceId: source.id,
+        shard,
+        token,
+        window: lastWindow,
+        code: '',
+        message: '',
+      } as const;
+      this.scheduler.event({ type: 'states-outcome', ...outcome });
+    });
+  }
+
+  cancelStates(executorId: number, { token }: { readonly token: string }): void {
+    this.executors.get(executorId)?.cancelled.push(token);
   }
 
   prepare(executorId: number, source: SourceRecord): void {

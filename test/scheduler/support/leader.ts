@@ -99,6 +99,10 @@ export class Leader {
       if (dispatch.kind === 'task') {
         this.#send(executorId, dispatch.task.token);
         this.hear(executorId, { running: new Set([...(seen?.running ?? []), dispatch.task.token]) });
+      } else if (dispatch.kind === 'states') {
+        const token = dispatch.states.grant?.token ?? '';
+        this.#send(executorId, token);
+        this.hear(executorId, { running: new Set([...(seen?.running ?? []), token]) });
       } else if (dispatch.kind === 'collector') {
         const epoch = dispatch.source.collector?.epoch ?? '';
         this.#send(executorId, epoch);

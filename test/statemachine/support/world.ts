@@ -194,10 +194,17 @@ export function jobOf(
         source,
         sink: 'main',
         parts: 1,
+        readsStates: false,
       })),
     ),
     ...change,
   };
+}
+
+/** A job on two store shards, whose report reads row states. */
+export function jobWithStates(): DeclareJob {
+  const job = jobOf({ shop: ['sales'] }, { topology: { spec: '{}', shards: ['s1', 's2'] } });
+  return { ...job, reports: job.reports.map((report) => ({ ...report, readsStates: true })) };
 }
 
 /** A world with a job, one executor (id 1) and a collector of source 1 on it. */

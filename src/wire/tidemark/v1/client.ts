@@ -214,6 +214,9 @@ export interface SourceInfo {
   collectorEpoch: bigint;
   coversMs: bigint;
   problem: string;
+  /** Up to here every store shard has the row states; 0 also where none are kept. */
+  statesWindow: bigint;
+  keepsStates: boolean;
 }
 
 export interface ListReportsReply {
@@ -3114,6 +3117,8 @@ function createBaseSourceInfo(): SourceInfo {
     collectorEpoch: 0n,
     coversMs: 0n,
     problem: "",
+    statesWindow: 0n,
+    keepsStates: false,
   };
 }
 
@@ -3166,6 +3171,15 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     }
     if (message.problem !== "") {
       writer.uint32(82).string(message.problem);
+    }
+    if (message.statesWindow !== 0n) {
+      if (BigInt.asUintN(64, message.statesWindow) !== message.statesWindow) {
+        throw new globalThis.Error("value provided for field message.statesWindow of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.statesWindow);
+    }
+    if (message.keepsStates !== false) {
+      writer.uint32(96).bool(message.keepsStates);
     }
     return writer;
   },
@@ -3263,6 +3277,22 @@ export const SourceInfo: MessageFns<SourceInfo> = {
             message.problem = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.statesWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.keepsStates = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3311,6 +3341,16 @@ export const SourceInfo: MessageFns<SourceInfo> = {
         ? BigInt(object.covers_ms)
         : 0n,
       problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+      statesWindow: isSet(object.statesWindow)
+        ? BigInt(object.statesWindow)
+        : isSet(object.states_window)
+        ? BigInt(object.states_window)
+        : 0n,
+      keepsStates: isSet(object.keepsStates)
+        ? globalThis.Boolean(object.keepsStates)
+        : isSet(object.keeps_states)
+        ? globalThis.Boolean(object.keeps_states)
+        : false,
     };
   },
 
@@ -3346,6 +3386,12 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     if (message.problem !== "") {
       obj.problem = message.problem;
     }
+    if (message.statesWindow !== 0n) {
+      obj.statesWindow = message.statesWindow.toString();
+    }
+    if (message.keepsStates !== false) {
+      obj.keepsStates = message.keepsStates;
+    }
     return obj;
   },
 
@@ -3372,6 +3418,10 @@ export const SourceInfo: MessageFns<SourceInfo> = {
       : 0n;
     message.coversMs = (object.coversMs !== undefined && object.coversMs !== null) ? BigInt(object.coversMs) : 0n;
     message.problem = object.problem ?? "";
+    message.statesWindow = (object.statesWindow !== undefined && object.statesWindow !== null)
+      ? BigInt(object.statesWindow)
+      : 0n;
+    message.keepsStates = object.keepsStates ?? false;
     return message;
   },
 };

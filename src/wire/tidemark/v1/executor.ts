@@ -151,6 +151,7 @@ export interface FromExecutor {
     | //
     /** An orderly stop: its tasks are given to others at once. */
     { $case: "goodbye"; value: ExecutorGoodbye }
+    | { $case: "states"; value: StatesOutcome }
     | undefined;
 }
 
@@ -169,6 +170,8 @@ export interface ToExecutor {
     | //
     /** Answers each heartbeat: the session is confirmed by a leader that leads now. */
     { $case: "heartbeatReply"; value: HeartbeatReply }
+    | { $case: "advanceStates"; value: AdvanceStates }
+    | { $case: "cancelStates"; value: CancelStates }
     | undefined;
 }
 
@@ -186,7 +189,7 @@ export interface ExecutorHello {
   clusterId: string;
   /** The highest leader term this process has obeyed; a leader below it must not be obeyed. */
   leaderTerm: bigint;
-  /** What it still works on or hosts, so that a new leader can adopt it. */
+  /** What it still works on (tasks and row states) or hosts, so that a new leader can adopt it. */
   runningTasks: string[];
   collectors: HostedCollector[];
 }
@@ -221,10 +224,11 @@ export interface HeartbeatReply {
   sequence: bigint;
 }
 
+/** A task or a grant of row states that an executor holds. */
 export interface TaskProgress {
   task: string;
   token: bigint;
-  /** "computing", "merging" */
+  /** "waiting", "computing", "merging", "advancing" */
   phase: string;
 }
 
@@ -330,6 +334,39 @@ export interface CancelTask {
   task: string;
   /** Work under this token or a lower one stops; its connections are killed. */
   token: bigint;
+}
+
+/** Advances the row states of one source on one store shard by the given windows (design 6.6). */
+export interface AdvanceStates {
+  sourceId: bigint;
+  shard: string;
+  token: bigint;
+  leaderTerm: bigint;
+  topologyVersion: number;
+  windows: SealedWindow[];
+  /** Earlier grants whose database connections must be killed first. */
+  superseded: bigint[];
+}
+
+export interface CancelStates {
+  sourceId: bigint;
+  shard: string;
+  /** Work under this token or a lower one stops; its connections are killed. */
+  token: bigint;
+}
+
+export interface StatesOutcome {
+  sourceId: bigint;
+  shard: string;
+  token: bigint;
+  leaderTerm: bigint;
+  /** Where the shard's mark is, as far as it was seen; 0 after an error that says nothing of it. */
+  window: bigint;
+  /** Empty: all windows are in. STATE_GAP: the mark is before the first window. */
+  errorCode: string;
+  errorMessage: string;
+  advanceMs: number;
+  rows: bigint;
 }
 
 /**
@@ -445,6 +482,9 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       case "goodbye":
         ExecutorGoodbye.encode(message.body.value, writer.uint32(66).fork()).join();
         break;
+      case "states":
+        StatesOutcome.encode(message.body.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -526,6 +566,14 @@ export const FromExecutor: MessageFns<FromExecutor> = {
             message.body = { $case: "goodbye", value: ExecutorGoodbye.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.body = { $case: "states", value: StatesOutcome.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -558,6 +606,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         ? { $case: "validate", value: ValidateOutcome.fromJSON(object.validate) }
         : isSet(object.goodbye)
         ? { $case: "goodbye", value: ExecutorGoodbye.fromJSON(object.goodbye) }
+        : isSet(object.states)
+        ? { $case: "states", value: StatesOutcome.fromJSON(object.states) }
         : undefined,
     };
   },
@@ -580,6 +630,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       obj.validate = ValidateOutcome.toJSON(message.body.value);
     } else if (message.body?.$case === "goodbye") {
       obj.goodbye = ExecutorGoodbye.toJSON(message.body.value);
+    } else if (message.body?.$case === "states") {
+      obj.states = StatesOutcome.toJSON(message.body.value);
     }
     return obj;
   },
@@ -638,6 +690,12 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         }
         break;
       }
+      case "states": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "states", value: StatesOutcome.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -682,6 +740,12 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         break;
       case "heartbeatReply":
         HeartbeatReply.encode(message.body.value, writer.uint32(90).fork()).join();
+        break;
+      case "advanceStates":
+        AdvanceStates.encode(message.body.value, writer.uint32(98).fork()).join();
+        break;
+      case "cancelStates":
+        CancelStates.encode(message.body.value, writer.uint32(106).fork()).join();
         break;
     }
     return writer;
@@ -788,6 +852,22 @@ export const ToExecutor: MessageFns<ToExecutor> = {
             message.body = { $case: "heartbeatReply", value: HeartbeatReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.body = { $case: "advanceStates", value: AdvanceStates.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.body = { $case: "cancelStates", value: CancelStates.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -832,6 +912,14 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         ? { $case: "heartbeatReply", value: HeartbeatReply.fromJSON(object.heartbeatReply) }
         : isSet(object.heartbeat_reply)
         ? { $case: "heartbeatReply", value: HeartbeatReply.fromJSON(object.heartbeat_reply) }
+        : isSet(object.advanceStates)
+        ? { $case: "advanceStates", value: AdvanceStates.fromJSON(object.advanceStates) }
+        : isSet(object.advance_states)
+        ? { $case: "advanceStates", value: AdvanceStates.fromJSON(object.advance_states) }
+        : isSet(object.cancelStates)
+        ? { $case: "cancelStates", value: CancelStates.fromJSON(object.cancelStates) }
+        : isSet(object.cancel_states)
+        ? { $case: "cancelStates", value: CancelStates.fromJSON(object.cancel_states) }
         : undefined,
     };
   },
@@ -860,6 +948,10 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       obj.validate = Validate.toJSON(message.body.value);
     } else if (message.body?.$case === "heartbeatReply") {
       obj.heartbeatReply = HeartbeatReply.toJSON(message.body.value);
+    } else if (message.body?.$case === "advanceStates") {
+      obj.advanceStates = AdvanceStates.toJSON(message.body.value);
+    } else if (message.body?.$case === "cancelStates") {
+      obj.cancelStates = CancelStates.toJSON(message.body.value);
     }
     return obj;
   },
@@ -933,6 +1025,18 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       case "heartbeatReply": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "heartbeatReply", value: HeartbeatReply.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "advanceStates": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "advanceStates", value: AdvanceStates.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "cancelStates": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "cancelStates", value: CancelStates.fromPartial(object.body.value) };
         }
         break;
       }
@@ -3410,6 +3514,568 @@ export const CancelTask: MessageFns<CancelTask> = {
     const message = createBaseCancelTask();
     message.task = object.task ?? "";
     message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    return message;
+  },
+};
+
+function createBaseAdvanceStates(): AdvanceStates {
+  return { sourceId: 0n, shard: "", token: 0n, leaderTerm: 0n, topologyVersion: 0, windows: [], superseded: [] };
+}
+
+export const AdvanceStates: MessageFns<AdvanceStates> = {
+  encode(message: AdvanceStates, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sourceId);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(24).int64(message.token);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.leaderTerm);
+    }
+    if (message.topologyVersion !== 0) {
+      writer.uint32(40).uint32(message.topologyVersion);
+    }
+    for (const v of message.windows) {
+      SealedWindow.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.superseded.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.superseded) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field superseded of type int64 is too large");
+        }
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdvanceStates {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdvanceStates();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.topologyVersion = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.windows.push(SealedWindow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.superseded.push(reader.int64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.superseded.push(reader.int64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdvanceStates {
+    return {
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+      topologyVersion: isSet(object.topologyVersion)
+        ? globalThis.Number(object.topologyVersion)
+        : isSet(object.topology_version)
+        ? globalThis.Number(object.topology_version)
+        : 0,
+      windows: globalThis.Array.isArray(object?.windows)
+        ? object.windows.map((e: any) => SealedWindow.fromJSON(e))
+        : [],
+      superseded: globalThis.Array.isArray(object?.superseded) ? object.superseded.map((e: any) => BigInt(e)) : [],
+    };
+  },
+
+  toJSON(message: AdvanceStates): unknown {
+    const obj: any = {};
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.topologyVersion !== 0) {
+      obj.topologyVersion = Math.round(message.topologyVersion);
+    }
+    if (message.windows?.length) {
+      obj.windows = message.windows.map((e) => SealedWindow.toJSON(e));
+    }
+    if (message.superseded?.length) {
+      obj.superseded = message.superseded.map((e) => e.toString());
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AdvanceStates>): AdvanceStates {
+    return AdvanceStates.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AdvanceStates>): AdvanceStates {
+    const message = createBaseAdvanceStates();
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.shard = object.shard ?? "";
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    message.topologyVersion = object.topologyVersion ?? 0;
+    message.windows = object.windows?.map((e) => SealedWindow.fromPartial(e)) || [];
+    message.superseded = object.superseded?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCancelStates(): CancelStates {
+  return { sourceId: 0n, shard: "", token: 0n };
+}
+
+export const CancelStates: MessageFns<CancelStates> = {
+  encode(message: CancelStates, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sourceId);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(24).int64(message.token);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelStates {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelStates();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelStates {
+    return {
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+    };
+  },
+
+  toJSON(message: CancelStates): unknown {
+    const obj: any = {};
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelStates>): CancelStates {
+    return CancelStates.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelStates>): CancelStates {
+    const message = createBaseCancelStates();
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.shard = object.shard ?? "";
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    return message;
+  },
+};
+
+function createBaseStatesOutcome(): StatesOutcome {
+  return {
+    sourceId: 0n,
+    shard: "",
+    token: 0n,
+    leaderTerm: 0n,
+    window: 0n,
+    errorCode: "",
+    errorMessage: "",
+    advanceMs: 0,
+    rows: 0n,
+  };
+}
+
+export const StatesOutcome: MessageFns<StatesOutcome> = {
+  encode(message: StatesOutcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sourceId);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(24).int64(message.token);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.leaderTerm);
+    }
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.window);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(50).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(58).string(message.errorMessage);
+    }
+    if (message.advanceMs !== 0) {
+      writer.uint32(64).uint32(message.advanceMs);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asUintN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.rows);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatesOutcome {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatesOutcome();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.advanceMs = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.rows = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StatesOutcome {
+    return {
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+      advanceMs: isSet(object.advanceMs)
+        ? globalThis.Number(object.advanceMs)
+        : isSet(object.advance_ms)
+        ? globalThis.Number(object.advance_ms)
+        : 0,
+      rows: isSet(object.rows) ? BigInt(object.rows) : 0n,
+    };
+  },
+
+  toJSON(message: StatesOutcome): unknown {
+    const obj: any = {};
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    if (message.advanceMs !== 0) {
+      obj.advanceMs = Math.round(message.advanceMs);
+    }
+    if (message.rows !== 0n) {
+      obj.rows = message.rows.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<StatesOutcome>): StatesOutcome {
+    return StatesOutcome.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StatesOutcome>): StatesOutcome {
+    const message = createBaseStatesOutcome();
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.shard = object.shard ?? "";
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    message.advanceMs = object.advanceMs ?? 0;
+    message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
     return message;
   },
 };
