@@ -77,7 +77,7 @@ export interface SourceFailures {
 export interface PlannerMemory {
   readonly term: number;
   readonly leaderSinceMs: number;
-  /** By token: task versions, grants of row states, prepare grants and collector epochs that this leader has sent. */
+  /** By token, what this leader has sent: task versions, prepare grants, collector epochs, row states. */
   readonly sent: ReadonlyMap<string, Sent>;
   readonly sourceFailures: ReadonlyMap<number, SourceFailures>;
   /** When an executor without a stream was first met by this leader. */

@@ -209,7 +209,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
 /** Row states are kept from the first window on where a report reads them (design 6.6). */
 function statesOf(input: DeclareJob, source: string): SourceRecord['states'] {
   const read = input.reports.some((report) => report.source === source && report.readsStates);
-  return read ? input.topology.shards.map(newShardStates) : null;
+  return read ? input.topology.shards.map(({ name }) => newShardStates(name)) : null;
 }
 
 function declareReports(writer: StateWriter, input: DeclareJob): DeclaredItem[] {

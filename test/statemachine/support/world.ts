@@ -203,7 +203,7 @@ export function jobOf(
 
 /** A job on two store shards, whose report reads row states. */
 export function jobWithStates(): DeclareJob {
-  const job = jobOf({ shop: ['sales'] }, { topology: { spec: '{}', shards: ['s1', 's2'] } });
+  const job = jobOf({ shop: ['sales'] }, { topology: topologyOf('s1', 's2') });
   return { ...job, reports: job.reports.map((report) => ({ ...report, readsStates: true })) };
 }
 
