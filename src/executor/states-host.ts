@@ -144,7 +144,7 @@ export class StatesHost {
         ? (work.abort.signal.reason as TidemarkError)
         : toTidemarkError(error);
       this.#options.log.warn(fields(work, { code, error: message }), 'row states were not advanced');
-      const mark = code === 'STATE_GAP' ? (details?.['mark'] ?? '0') : '0';
+      const mark = code === 'STATE_GAP' ? (details['mark'] ?? '0') : '0';
       return {
         window: BigInt(mark),
         rows: 0n,
