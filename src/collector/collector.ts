@@ -12,7 +12,6 @@ import {
   TidemarkError,
   failpoint,
   isTidemarkError,
-  must,
   sleep,
   toTidemarkError,
   type Clock,
@@ -25,7 +24,7 @@ import type { ChangeReader, ChangeSource, RowValues, SourceEvent } from './chang
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
 import { openChangeSource } from './open-change-source.ts';
-import { StoreWriter, type ShardWindow } from './store-writer.ts';
+import { ShardedStore, type StoreWindow } from './sharded-store.ts';
 
 export interface CollectorEngines {
   readonly source: SqlEngine;
@@ -81,18 +80,17 @@ const STORE_ANSWER_MS = 30_000;
  */
 export async function runCollector(options: CollectorOptions): Promise<void> {
   const { engines, topology, signal, source, clock } = options;
-  const [shard] = topology.shards;
-  if (shard === undefined || topology.shards.length > 1) {
-    throw new TidemarkError('JOB_UNSUPPORTED', 'the store has one shard until the sharded store exists');
-  }
-  const store = must(engines.shards.get(shard.name), `engine of store shard ${shard.name}`);
   const changes = openChangeSource({
     source,
     engines: { ...engines, source: boundedEngine(engines.source, clock, SOURCE_ANSWER_MS) },
     clock,
   });
-  const writer = new StoreWriter({
-    engine: boundedEngine(store, clock, STORE_ANSWER_MS),
+  const shards = [...engines.shards].map(
+    ([name, engine]) => [name, boundedEngine(engine, clock, STORE_ANSWER_MS)] as const,
+  );
+  const store = new ShardedStore({
+    topology,
+    engines: new Map(shards),
     sourceId: options.sourceId,
     epoch: options.epoch,
     tables: source.tables,
@@ -100,20 +98,20 @@ export async function runCollector(options: CollectorOptions): Promise<void> {
     signal,
   });
   const drop = (): void => {
-    writer.destroy();
+    store.destroy();
     void changes.close();
   };
   signal.addEventListener('abort', drop, { once: true });
   try {
     signal.throwIfAborted();
-    await new Collector(options, shard.name, changes, writer).run();
+    await new Collector(options, changes, store).run();
   } catch (error) {
     if (error instanceof AssertionError) throw error;
     // Whatever else fails after the abort fails because of it: connections were dropped.
     if (!signal.aborted) throw toTidemarkError(error);
   } finally {
     signal.removeEventListener('abort', drop);
-    writer.destroy();
+    store.destroy();
     await changes.close();
   }
 }
@@ -122,16 +120,15 @@ interface OpenWindow {
   readonly window: number;
   readonly from: string;
   readonly openedMs: number;
-  readonly shard: ShardWindow;
+  readonly stored: StoreWindow;
   to: string;
   insideTransaction: boolean;
 }
 
 class Collector {
   readonly #options: CollectorOptions;
-  readonly #shardName: string;
   readonly #changes: ChangeSource;
-  readonly #writer: StoreWriter;
+  readonly #store: ShardedStore;
   readonly #rule: CutRule;
   readonly #covers: Covers;
   #window: OpenWindow;
@@ -141,12 +138,11 @@ class Collector {
   #sealsInFlight = 0;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(options: CollectorOptions, shardName: string, changes: ChangeSource, writer: StoreWriter) {
+  constructor(options: CollectorOptions, changes: ChangeSource, store: ShardedStore) {
     const { lengthMs, rowsMax, bytesMax } = options.source.window;
     this.#options = options;
-    this.#shardName = shardName;
     this.#changes = changes;
-    this.#writer = writer;
+    this.#store = store;
     this.#rule = {
       lengthMs,
       rowsMax: Math.min(rowsMax, LIMITS.windowRowsMax),
@@ -176,8 +172,8 @@ class Collector {
   async #snapshot(): Promise<void> {
     const window = this.#window;
     const moment = await this.#changes.snapshot(async (table: number, rows: readonly RowValues[]) => {
-      for (const row of rows) this.#writer.add(window.shard, table, 1, row);
-      await this.#writer.ready();
+      for (const row of rows) this.#store.add(window.stored, table, 1, row);
+      await this.#store.ready();
       this.#options.signal.throwIfAborted();
     });
     window.to = moment.position;
@@ -194,17 +190,17 @@ class Collector {
       // A backlog comes in large reads: a window ends inside of one as soon as it is full.
       if (this.#decide(this.#window.openedMs) === 'full') await this.#cut();
     }
-    await this.#writer.ready();
+    await this.#store.ready();
     const decision = this.#decide(this.#options.clock.monotonicMs());
     // A slow seal makes the next window longer, unless that is full.
     if (decision === 'due' && this.#sealsInFlight === 0) await this.#cut();
   }
 
   #decide(nowMs: number): ReturnType<typeof cutDecision> {
-    const { shard, openedMs, insideTransaction } = this.#window;
+    const { stored, openedMs, insideTransaction } = this.#window;
     return cutDecision(this.#rule, {
-      rows: shard.rows,
-      bytes: shard.bytes,
+      rows: stored.rows,
+      bytes: stored.bytes,
       openMs: nowMs - openedMs,
       insideTransaction,
     });
@@ -221,7 +217,7 @@ class Collector {
   #take(event: SourceEvent): void {
     const window = this.#window;
     if (event.type === 'change') {
-      this.#writer.add(window.shard, event.table, event.weight, event.row);
+      this.#store.add(window.stored, event.table, event.weight, event.row);
       window.insideTransaction = true;
     } else {
       window.to = event.position;
@@ -257,7 +253,7 @@ class Collector {
       window,
       from,
       openedMs: clock.monotonicMs(),
-      shard: this.#writer.open(window, day),
+      stored: this.#store.open(window, day),
       to: from,
       insideTransaction: false,
     };
@@ -270,28 +266,22 @@ class Collector {
       source: String(sourceId),
       window: String(ended.window),
       epoch: String(epoch),
-      rows: String(ended.shard.rows),
+      rows: String(ended.stored.rows),
     };
     const coversMs = this.#covers.upTo(ended.to);
-    await this.#writer.acknowledged();
+    await this.#store.acknowledged();
     await failpoint('collector.beforeMark', detail);
-    await this.#writer.mark(ended.shard);
+    await this.#store.mark(ended.stored);
     await failpoint('collector.beforeSeal', detail);
     await this.#seal({
       window: BigInt(ended.window),
       epoch,
       from: ended.from,
       to: ended.to,
-      day: ended.shard.day,
+      day: ended.stored.day,
       coversMs: BigInt(coversMs),
       topologyVersion: this.#options.topology.version,
-      shards: [
-        {
-          shard: this.#shardName,
-          rows: BigInt(ended.shard.rows),
-          checksum: ended.shard.checksum.toString(),
-        },
-      ],
+      shards: this.#store.sealed(ended.stored),
       schemaVersions: this.#options.source.tables.map(({ table, schemaVersion }) => ({
         table,
         version: schemaVersion,

@@ -25,12 +25,15 @@ export class RowChecksum {
 /** One text per row, different for different rows: each value with its type and its length. */
 function canonical(head: string, row: readonly SqlValue[]): string {
   let text = head;
-  for (const value of row) {
-    if (value === null) text += '|n';
-    else if (typeof value === 'bigint') text += `|i${value}`;
-    else if (typeof value === 'number') text += `|f${value}`;
-    else if (typeof value === 'string') text += `|t${value.length}:${value}`;
-    else text += `|b${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`;
-  }
+  for (const value of row) text += valueText(value);
   return text;
+}
+
+/** One text per value, different for different values and for values of different types. */
+export function valueText(value: SqlValue): string {
+  if (value === null) return '|n';
+  if (typeof value === 'bigint') return `|i${value}`;
+  if (typeof value === 'number') return `|f${value}`;
+  if (typeof value === 'string') return `|t${value.length}:${value}`;
+  return `|b${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`;
 }

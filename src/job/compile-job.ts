@@ -2,6 +2,7 @@
  * Puts what a job file declares and what its databases say together into the documents that are replicated.
  */
 import { must, TidemarkError } from '../base/index.ts';
+import { parseColumnType } from '../sql/index.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobFile, JobReport, JobSource } from './job-file.ts';
 import {
@@ -23,7 +24,7 @@ export interface CompileInput {
   readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
 }
 
-/** @throws TidemarkError `JOB_INVALID` for a shard key that is no column. */
+/** @throws TidemarkError `JOB_INVALID` for a shard key that is no column, or none to compare exactly. */
 export function compileJob(input: CompileInput): CompiledJob {
   const { file } = input;
   return {
@@ -57,15 +58,28 @@ function compileSource(source: JobSource, found: readonly CapturedTable[]): Comp
       found.find((candidate) => candidate.table === table),
       `the schema of ${table}`,
     );
-    if (shardKey === undefined) return captured;
-    if (shardKey === null) return { ...captured, shardKey };
-    const names = captured.columns.map((column) => column.name);
-    if (names.includes(shardKey)) return { ...captured, shardKey };
-    const where = `sources.${source.name}.tables.${table}.shardKey`;
-    throw new TidemarkError('JOB_INVALID', `${where}: no column ${shardKey}; ${suggestion(shardKey, names)}`);
+    const placed = shardKey === undefined ? captured : { ...captured, shardKey };
+    checkShardKey(source, placed);
+    return placed;
   });
   const { name, database, window } = source;
   return { format: JOB_FORMAT, name, engine: engineOf(database), database, tables, window };
+}
+
+/** Equal values of the key must have equal bytes: a row would have two shards else. */
+function checkShardKey(source: JobSource, { table, shardKey, columns }: CapturedTable): void {
+  if (shardKey === null) return;
+  const where = `sources.${source.name}.tables.${table}.shardKey`;
+  const column = columns.find(({ name }) => name === shardKey);
+  if (column === undefined) {
+    const names = columns.map(({ name }) => name);
+    throw new TidemarkError('JOB_INVALID', `${where}: no column ${shardKey}; ${suggestion(shardKey, names)}`);
+  }
+  const { kind } = parseColumnType(column.type);
+  if (kind !== 'DOUBLE' && kind !== 'JSON') return;
+  throw new TidemarkError('JOB_INVALID', `${where}: ${shardKey} is ${kind}, which is not compared exactly`, {
+    next: 'Name another column as its shardKey, or write replicated: true.',
+  });
 }
 
 function compileReport(report: JobReport, { file, dimensionColumns }: CompileInput): CompiledReport {

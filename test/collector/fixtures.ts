@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LIMITS, TidemarkError, systemClock } from '../../src/base/index.ts';
+import { LIMITS, TidemarkError, must, systemClock } from '../../src/base/index.ts';
 import {
   createStoreTables,
   inspectSource,
@@ -30,6 +30,8 @@ export interface Fixture {
   readonly storeAddress: DatabaseAddress;
   readonly source: SqlEngine;
   readonly store: SqlEngine;
+  /** All store shards; the first is `store`. */
+  readonly stores: readonly SqlEngine[];
   /** Runs statements on the source, each by itself. */
   exec(...statements: readonly string[]): Promise<void>;
   /** Runs statements on the source as one transaction. */
@@ -37,12 +39,13 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-/** Opens an empty source and an empty store; on MariaDB both are on one server. */
-export async function openFixture(kind: EngineKind): Promise<Fixture> {
+/** Opens an empty source and empty store shards; on MariaDB all are on one server. */
+export async function openFixture(kind: EngineKind, shards = 1): Promise<Fixture> {
+  const names = ['source', 'store', ...Array.from({ length: shards - 1 }, (_, at) => `store${at + 2}`)];
   const cleanUp: (() => Promise<void>)[] = [];
   const addresses: DatabaseAddress[] = [];
   if (kind === 'mysql') {
-    for (const name of ['source', 'store']) {
+    for (const name of names) {
       const database = await freshDatabase(`collector_${name}`);
       cleanUp.push(() => database.drop());
       addresses.push({ kind, url: database.url });
@@ -50,11 +53,12 @@ export async function openFixture(kind: EngineKind): Promise<Fixture> {
   } else {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-collector-'));
     cleanUp.push(() => rm(folder, { recursive: true, force: true }));
-    for (const name of ['source', 'store']) addresses.push({ kind, file: join(folder, `${name}.db`) });
+    for (const name of names) addresses.push({ kind, file: join(folder, `${name}.db`) });
   }
   const [address, storeAddress] = addresses as [DatabaseAddress, DatabaseAddress];
   const source = openEngine(address);
-  const store = openEngine(storeAddress);
+  const stores = addresses.slice(1).map((one) => openEngine(one));
+  const store = must(stores[0], 'a store shard');
   const transaction: Fixture['transaction'] = (statements, end = 'commit') =>
     source.use('test', async (connection) => {
       await connection.begin('write');
@@ -67,6 +71,7 @@ export async function openFixture(kind: EngineKind): Promise<Fixture> {
     storeAddress,
     source,
     store,
+    stores,
     exec: (...statements) =>
       source.use('test', async (connection) => {
         for (const statement of statements) await connection.query(statement);
@@ -74,7 +79,7 @@ export async function openFixture(kind: EngineKind): Promise<Fixture> {
     transaction,
     close: async () => {
       await source.close();
-      await store.close();
+      await Promise.all(stores.map((one) => one.close()));
       for (const step of cleanUp) await step();
     },
   };
@@ -94,7 +99,7 @@ export async function compile(
     tables: await inspectSource(fixture.source, { tables: tables.map((table) => ({ table })) }),
     window: { lengthMs: 50, rowsMax: 10_000, bytesMax: 8_000_000, ...window },
   };
-  await createStoreTables(fixture.store, SOURCE_ID, compiled);
+  for (const store of fixture.stores) await createStoreTables(store, SOURCE_ID, compiled);
   return compiled;
 }
 
@@ -143,20 +148,18 @@ export function startCollector(
     topology: {
       format: 1,
       version: 1,
-      shards: [
-        {
-          name: 's0',
-          engine: fixture.kind,
-          database: source.database,
-          replicas: [],
-          slots: [{ first: 0, last: LIMITS.storeSlots - 1 }],
-        },
-      ],
+      shards: fixture.stores.map((_, at) => ({
+        name: `s${at}`,
+        engine: fixture.kind,
+        database: source.database,
+        replicas: [],
+        slots: [shareOf(at, fixture.stores.length)],
+      })),
     },
     engines: {
       source: fixture.source,
       sourceAddress: fixture.address,
-      shards: new Map([['s0', fixture.store]]),
+      shards: new Map(fixture.stores.map((store, at) => [`s${at}`, store])),
     },
     seal: (window) =>
       Promise.resolve().then(() => {
@@ -176,6 +179,11 @@ export function startCollector(
       await ended;
     },
   };
+}
+
+function shareOf(at: number, count: number): { first: number; last: number } {
+  const width = LIMITS.storeSlots / count;
+  return { first: Math.ceil(at * width), last: Math.ceil((at + 1) * width) - 1 };
 }
 
 /** The rows of every sealed window of one table, summed by weight: text of the row to its net weight. */
@@ -203,6 +211,7 @@ export async function windowRows(
   source: CompiledSource,
   table: string,
   window: SealedWindow,
+  store = fixture.store,
 ): Promise<readonly (readonly SqlValue[])[]> {
   const captured = source.tables.find((one) => one.table === table);
   if (captured === undefined) throw new Error(`${table} is not captured`);
@@ -210,7 +219,7 @@ export async function windowRows(
   const name = changeTable({ sourceId: SOURCE_ID, table, schemaVersion: 1 });
   const columns = ['_w', ...captured.columns.map((column) => column.name)].map(id).join(', ');
   const key: SqlParam[] = [SOURCE_ID, window.epoch, window.day, window.window];
-  return await fixture.store.use('test', async (connection) => {
+  return await store.use('test', async (connection) => {
     const { rows } = await connection.query(
       `SELECT ${columns} FROM ${id(name)} WHERE ${id('_source')} = ? AND ${id('_epoch')} = ? ` +
         `AND ${id('_day')} = ? AND ${id('_window')} = ? ORDER BY ${id('_n')}`,
@@ -239,9 +248,10 @@ export async function tableRows(
 export async function markOf(
   fixture: Fixture,
   window: SealedWindow,
+  store = fixture.store,
 ): Promise<readonly SqlValue[] | undefined> {
   const { id } = fixture.store.dialect;
-  return await fixture.store.use('test', async (connection) => {
+  return await store.use('test', async (connection) => {
     const { rows } = await connection.query(
       `SELECT ${id('_rows')}, ${id('_checksum')} FROM ${id(MARK_TABLE)} WHERE ${id('_source')} = ? ` +
         `AND ${id('_epoch')} = ? AND ${id('_window')} = ?`,

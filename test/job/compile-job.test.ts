@@ -54,6 +54,16 @@ describe('a compiled job', () => {
     expect(JSON.parse(JSON.stringify(job))).toEqual(job);
   });
 
+  it('refuses a shard key whose equal values may have different bytes', () => {
+    const bent: CompileInput = {
+      ...input(JOB_YAML),
+      tablesOf: (source) =>
+        source.tables.map(({ table }) => ({ ...captured(table), columns: [...doubles, column('id')] })),
+    };
+    const doubles = [{ ...column('merchant_id'), type: 'DOUBLE' }];
+    expect(() => compileJob(bent)).toThrow('sources.shop.tables.lines.shardKey: merchant_id is DOUBLE');
+  });
+
   it('refuses a shard key that is no column', () => {
     const yaml = JOB_YAML.replace('shardKey: merchant_id', 'shardKey: merchantid');
     expect(() => compileJob(input(yaml))).toThrow(
