@@ -1,6 +1,6 @@
 /**
- * The clauses of design 6.7-6.12 that the model can leave out. With each goes the first seed whose world shows
- * that it is needed: a search begins there, so that the tests are quick; a changed model makes it longer, not
+ * The clauses of design 6.7-6.12 that the model can leave out. With each goes the first seed whose world
+ * shows that it is needed: a search begins there, so that the tests are quick; a changed model makes it longer, not
  * wrong.
  */
 export const SEEN_FROM = {

@@ -51,7 +51,7 @@ export interface Database {
 export interface SinkGrant {
   readonly cluster: string;
   readonly epoch: Token;
-  /** Where the epoch was set. A promoted replica has the epoch's row too, but maybe not all that came after. */
+  /** Where the epoch was set. A promoted replica has its row too, but maybe not all that came after. */
   readonly server: number;
 }
 

@@ -13,7 +13,7 @@ export function judge(world: World): void {
   if (owner?.ready === true && stands) judgeCells(owner, primary);
 }
 
-/** When all work is done: every event that was sealed is counted once, or lies in a hole that both sides know. */
+/** When all work is done: every sealed event is counted once, or lies in a hole that both sides know. */
 export function judgeEnd(world: World): void {
   const { cluster, primary } = world;
   for (const [id, generation] of cluster.generations) {
@@ -59,7 +59,7 @@ function judgeCells(cluster: Cluster, database: Database): void {
   }
 }
 
-/** What the ledger and the fold mark vouch for must be what the windows hold, as this cluster has cut them. */
+/** What ledger and fold mark vouch for must be what the windows hold, as this cluster has cut them. */
 function expectOf(cluster: Cluster, rows: ReportRows, source: number, expected: Map<string, number>): void {
   const { window: folded, seal } = rows.folded.get(source) ?? NOT_FOLDED;
   if (folded > 0 && cluster.windows[source]?.[folded - 1]?.seal !== seal) {

@@ -13,7 +13,7 @@ export interface Played {
   readonly violation?: { readonly seed: number; readonly message: string };
 }
 
-/** Plays `steps` steps from `seed` on, in worlds of a few hundred steps each; ends with the first violation. */
+/** Plays `steps` steps from `seed` on, in worlds of a few hundred each; ends with the first violation. */
 export function play(seed: number, steps: number, rules: Rules = ALL_RULES): Played {
   const happened = new Map<string, number>();
   let played = 0;
