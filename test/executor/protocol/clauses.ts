@@ -1,7 +1,7 @@
 /**
  * The clauses of design 6.7-6.12 that the model can leave out. With each goes the first seed whose world
- * shows that it is needed: a search begins there, so that the tests are quick; a changed model makes it longer, not
- * wrong.
+ * shows that it is needed: a search begins there, so that the tests are quick. After a change of the model it
+ * takes longer, and is not wrong.
  */
 export const SEEN_FROM = {
   // The merge transaction.
