@@ -95,6 +95,7 @@ export function createCoordinatorMetrics(
 ): CoordinatorMetrics {
   for (const reading of [...RAFT, ...STATE]) addGauge(registry, reading, node);
   addRole(registry, node);
+  addStatesLag(registry, node);
   addWriteTimes(registry, node);
   addCounters(registry, node);
   const outcomes = new Counter({
@@ -155,6 +156,21 @@ function addRole(registry: Registry, node: () => ClusterNode | undefined): void 
     collect: () => {
       const role = node()?.raft.status().role;
       for (const name of ROLES) gauge.set({ raft_role: name }, name === role ? 1 : 0);
+    },
+  });
+}
+
+function addStatesLag(registry: Registry, node: () => ClusterNode | undefined): void {
+  const gauge = new Gauge({
+    name: 'tidemark_states_lag_windows',
+    help: 'Sealed windows that the row states of a source on a store shard do not hold yet.',
+    labelNames: ['source', 'shard'],
+    registers: [registry],
+    collect: () => {
+      gauge.reset();
+      for (const { name: source, lastWindow, states } of node()?.view().sources.values() ?? []) {
+        for (const { shard, window } of states ?? []) gauge.set({ source, shard }, lastWindow - window);
+      }
     },
   });
 }
