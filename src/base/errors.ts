@@ -329,6 +329,30 @@ export const ERRORS = {
     EXIT.tryAgain,
     GRPC.unknown,
   ),
+  DB_READ_ONLY: row(
+    'A database server takes no writes: it is a replica, or it is not the primary any more.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.unavailable,
+  ),
+  PRIMARY_AMBIGUOUS: row(
+    'Two servers of a group take writes, and nothing tells which of them is the primary.',
+    'later',
+    EXIT.unavailable,
+    GRPC.failedPrecondition,
+  ),
+  REPLICA_UNORDERED: row(
+    'A replica does not commit in the order of its primary: it is used for nothing.',
+    'never',
+    EXIT.config,
+    GRPC.failedPrecondition,
+  ),
+  SQL_TOO_SLOW: row(
+    'A SELECT took longer than a database server may work on one.',
+    'later',
+    EXIT.failed,
+    GRPC.deadlineExceeded,
+  ),
   DB_NOT_STARTED: row('A private database server did not start.', 'never', EXIT.failed, GRPC.internal),
   BINLOG_NOT_ROW: row(
     'The source does not write its binlog in full row format.',

@@ -20,6 +20,8 @@ export function boundedEngine(engine: SqlEngine, clock: Clock, answerMs: number)
     dialect: engine.dialect,
     connect: async (options) => bounded(await engine.connect(options)),
     use: (purpose, work, signal) => engine.use(purpose, (connection) => work(bounded(connection)), signal),
+    read: (purpose, work, signal) => engine.read(purpose, (connection) => work(bounded(connection)), signal),
+    endpoints: engine.endpoints,
     kill: (connectionId) => engine.kill(connectionId),
     close: () => engine.close(),
   };

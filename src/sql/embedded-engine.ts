@@ -25,6 +25,7 @@ export function openEmbedded(
 class EmbeddedEngine implements SqlEngine {
   readonly kind = 'embedded';
   readonly dialect = embeddedDialect;
+  readonly endpoints = [this];
   readonly #file: string;
   readonly #lockWaitMs: number;
   readonly #pool: Pool<EmbeddedConnection>;
@@ -54,6 +55,15 @@ class EmbeddedEngine implements SqlEngine {
 
   use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.#pool.use(purpose, work, signal, (connection) => this.kill(connection.id));
+  }
+
+  /** Nothing ends a statement inside the library's thread: reads are as other work. */
+  read<T>(
+    purpose: string,
+    work: (connection: SqlConnection) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    return this.use(purpose, work, signal);
   }
 
   /**

@@ -39,6 +39,8 @@ export interface ConnectOptions {
   readonly idleSeconds?: number;
   /** Aborting destroys the connection and ends its statement at the server. */
   readonly signal?: AbortSignal;
+  /** Milliseconds after which the server ends a SELECT with `SQL_TOO_SLOW` (MySQL; default never). */
+  readonly selectMs?: number;
 }
 
 /**
@@ -46,8 +48,8 @@ export interface ConnectOptions {
  *
  * Errors are {@link TidemarkError}s: `DB_UNREACHABLE` (no effect is known to have happened outside a
  * transaction; inside one it is rolled back), `DB_BUSY` (deadlock or lock wait; the transaction is rolled
- * back), `DB_OUTCOME_UNKNOWN` (only from `commit`, or from a write outside a transaction),
- * `SQL_INVALID` (parse or name errors), `VALUE_RANGE`, `TABLE_MISSING`, `DB_ACCESS`, else `DB_FAILED`.
+ * back), `DB_OUTCOME_UNKNOWN` (only from `commit`, or from a write outside a transaction), `DB_READ_ONLY`
+ * (the server takes no writes, any more or yet), `SQL_TOO_SLOW`, `SQL_INVALID` (parse or name errors), `VALUE_RANGE`, `TABLE_MISSING`, `DB_ACCESS`, else `DB_FAILED`.
  * After any but a statement's own error the connection is closed.
  */
 export interface SqlConnection {
@@ -76,6 +78,14 @@ export interface SqlEngine {
   connect(options: ConnectOptions): Promise<SqlConnection>;
   /** Runs `work` on a pooled connection. The pool is bounded and drops connections that failed. */
   use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /**
+   * Runs `work`, which only reads and may be heavy, on connections of their own whose statements the server
+   * itself ends after a while (`SQL_TOO_SLOW`). Of several servers each is tried until one has what `work`
+   * looks for (router/, design 6.4, 6.7), so `work` may run more than once.
+   */
+  read<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** The servers behind it, one by one: itself, or the primary and replicas that it chooses from. */
+  readonly endpoints: readonly SqlEngine[];
   /** Ends another connection's statement and the connection; resolves when the process list shows neither. */
   kill(connectionId: string): Promise<void>;
   close(): Promise<void>;

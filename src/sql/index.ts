@@ -11,4 +11,6 @@ export { mysqlDialect } from './mysql-dialect.ts';
 export { openMysql } from './mysql-engine.ts';
 export { mysqlError } from './mysql-errors.ts';
 export { openEngine } from './open-engine.ts';
+export { GroupEngine, type GroupLog } from './router/group.ts';
+export type { NamedEngine, ServerState } from './router/server.ts';
 export { textPosition, tokenize, type Token, type TokenKind } from './tokens.ts';

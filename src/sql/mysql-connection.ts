@@ -67,8 +67,9 @@ export class MysqlConnection implements SqlConnection {
       for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
       const lockWait = Math.max(1, Math.ceil(options.lockWaitMs / 1_000));
       const idle = options.idleSeconds ?? IDLE_SECONDS;
+      const limit = selectLimit(options.selectMs);
       await connection.query(
-        `SET SESSION wait_timeout = ${idle}, SESSION innodb_lock_wait_timeout = ${lockWait}`,
+        `SET SESSION wait_timeout = ${idle}, SESSION innodb_lock_wait_timeout = ${lockWait}${limit}`,
       );
       if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');
       return connection;
@@ -217,6 +218,16 @@ export class MysqlConnection implements SqlConnection {
       });
     });
   }
+}
+
+/**
+ * More for a SET statement. MariaDB and MySQL count in different units under different names; each takes the
+ * other's for a comment.
+ */
+function selectLimit(ms: number | undefined): string {
+  if (ms === undefined) return '';
+  const mariadb = `/*M! , SESSION max_statement_time = ${ms / 1_000} */`;
+  return ` ${mariadb} /*!50700 , SESSION max_execution_time = ${ms} */`;
 }
 
 function connectNative(target: MysqlTarget, options: MysqlConnectOptions): Promise<mysql.Connection> {

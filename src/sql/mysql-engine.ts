@@ -33,7 +33,9 @@ class MysqlEngine implements SqlEngine {
   readonly dialect = mysqlDialect;
   readonly #target: MysqlTarget;
   readonly #waits: MysqlWaits;
+  readonly endpoints = [this];
   readonly #pool: Pool<MysqlConnection>;
+  readonly #readers: Pool<MysqlConnection>;
 
   constructor(target: MysqlTarget, options: EngineOptions) {
     this.#target = target;
@@ -42,12 +44,16 @@ class MysqlEngine implements SqlEngine {
       connectMs: options.connectMs ?? CONNECT_MS,
       statementMs: options.statementMs ?? STATEMENT_MS,
     };
-    this.#pool = new Pool({
-      label: target.label,
-      max: options.poolMax ?? LIMITS.sqlPoolMax,
-      idleMs: POOL_IDLE_MS,
-      connect: (how) => this.#open({ ...how, idleSeconds: POOLED_IDLE_SECONDS }),
-    });
+    const pool = (more: Partial<ConnectOptions>): Pool<MysqlConnection> =>
+      new Pool({
+        label: target.label,
+        max: options.poolMax ?? LIMITS.sqlPoolMax,
+        idleMs: POOL_IDLE_MS,
+        connect: (how) => this.#open({ ...how, idleSeconds: POOLED_IDLE_SECONDS, ...more }),
+      });
+    this.#pool = pool({});
+    // What is given up here must not go on there.
+    this.#readers = pool({ selectMs: this.#waits.statementMs });
   }
 
   async connect(options: ConnectOptions): Promise<SqlConnection> {
@@ -64,10 +70,15 @@ class MysqlEngine implements SqlEngine {
   }
 
   use<T>(purpose: string, work: (connection: SqlConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return this.#pool.use(purpose, work, signal, async (connection) => {
-      connection.destroy();
-      await this.kill(connection.id);
-    });
+    return this.#pool.use(purpose, work, signal, (connection) => this.#cut(connection));
+  }
+
+  read<T>(
+    purpose: string,
+    work: (connection: SqlConnection) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    return this.#readers.use(purpose, work, signal, (connection) => this.#cut(connection));
   }
 
   /**
@@ -95,8 +106,13 @@ class MysqlEngine implements SqlEngine {
     return MysqlConnection.open(this.#target, { ...options, ...this.#waits });
   }
 
-  close(): Promise<void> {
-    return this.#pool.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.close(), this.#readers.close()]);
+  }
+
+  async #cut(connection: MysqlConnection): Promise<void> {
+    connection.destroy();
+    await this.kill(connection.id);
   }
 
   async #killFrom(side: MysqlConnection, connectionId: string): Promise<void> {

@@ -23,6 +23,10 @@ const BY_NUMBER: Readonly<Record<number, ErrorCode>> = {
   1614: 'DB_BUSY', // XA deadlock
   3572: 'DB_BUSY', // NOWAIT
   1020: 'DB_BUSY', // record has changed since the snapshot (MariaDB, innodb_snapshot_isolation)
+  1290: 'DB_READ_ONLY', // read_only
+  1836: 'DB_READ_ONLY', // super_read_only
+  1969: 'SQL_TOO_SLOW', // max_statement_time (MariaDB)
+  3024: 'SQL_TOO_SLOW', // max_execution_time (MySQL)
   1044: 'DB_ACCESS',
   1045: 'DB_ACCESS',
   1130: 'DB_ACCESS',

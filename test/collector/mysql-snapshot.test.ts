@@ -51,6 +51,8 @@ function play(failing: string): Played {
     dialect: mysqlDialect,
     connect,
     use: async (_, work) => work(await connect()),
+    read: async (_, work) => work(await connect()),
+    endpoints: [],
     kill: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };

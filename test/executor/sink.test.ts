@@ -68,6 +68,8 @@ function losingCommit(engine: SqlEngine, carriedOut: boolean): { engine: SqlEngi
     connect: (options) => engine.connect(options),
     kill: (id) => engine.kill(id),
     close: () => engine.close(),
+    read: (purpose, work, signal) => engine.read(purpose, work, signal),
+    endpoints: engine.endpoints,
     use: (purpose, work, signal) =>
       engine.use(
         purpose,

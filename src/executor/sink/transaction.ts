@@ -93,7 +93,7 @@ export async function repeatable<T>(
 }
 
 function mayRepeat(error: unknown): boolean {
-  return isTidemarkError(error, 'DB_BUSY', 'DB_OUTCOME_UNKNOWN', 'DB_UNREACHABLE');
+  return isTidemarkError(error, 'DB_BUSY', 'DB_OUTCOME_UNKNOWN', 'DB_UNREACHABLE', 'DB_READ_ONLY');
 }
 
 /**

@@ -1,0 +1,66 @@
+import type { ResultSet, SqlConnection, SqlParam } from '../engine.ts';
+
+/** What the group is told of a connection that it has handed out. */
+export interface ConnectionWatch {
+  failed(error: unknown): void;
+  ended(): void;
+}
+
+/** A connection whose id names its server too, and whose errors the group hears of. */
+export class RoutedConnection implements SqlConnection {
+  readonly id: string;
+  readonly #connection: SqlConnection;
+  readonly #watch: ConnectionWatch;
+  #destroyed = false;
+
+  constructor(connection: SqlConnection, server: number, watch: ConnectionWatch) {
+    this.id = `${server}:${connection.id}`;
+    this.#connection = connection;
+    this.#watch = watch;
+  }
+
+  query(sql: string, params?: readonly SqlParam[]): Promise<ResultSet> {
+    return this.#watched(this.#connection.query(sql, params));
+  }
+
+  insertRows(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlParam[])[],
+  ): Promise<void> {
+    return this.#watched(this.#connection.insertRows(table, columns, rows));
+  }
+
+  begin(mode: 'write' | 'snapshot'): Promise<void> {
+    return this.#watched(this.#connection.begin(mode));
+  }
+
+  commit(): Promise<void> {
+    return this.#watched(this.#connection.commit());
+  }
+
+  rollback(): Promise<void> {
+    return this.#watched(this.#connection.rollback());
+  }
+
+  close(): Promise<void> {
+    this.#watch.ended();
+    return this.#connection.close();
+  }
+
+  destroy(): void {
+    this.#destroyed = true;
+    this.#watch.ended();
+    this.#connection.destroy();
+  }
+
+  async #watched<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      // What its holder dropped says nothing of the server.
+      if (!this.#destroyed) this.#watch.failed(error);
+      throw error;
+    }
+  }
+}
