@@ -115,7 +115,7 @@ export class CollectorHost {
       engines: {
         source: databases.engine(source.database),
         sourceAddress: databases.address(source.database),
-        shards: new Map(topology.shards.map((shard) => [shard.name, databases.engine(shard.database)])),
+        shards: new Map(topology.shards.map((shard) => [shard.name, databases.group(shard)])),
       },
       seal: (window) =>
         seals.seal({

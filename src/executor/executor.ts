@@ -12,6 +12,7 @@ import {
   toTidemarkError,
   type Clock,
 } from '../base/index.ts';
+import type { ServerState } from '../sql/index.ts';
 import type {
   AdvanceStates,
   Prepare,
@@ -24,7 +25,7 @@ import type {
 import { Catalog } from './catalog.ts';
 import { checkCollector, checkPrepare, checkStates, checkTask } from './check-messages.ts';
 import { CollectorHost } from './collector-host.ts';
-import { Databases, type DatabasesOptions } from './databases.ts';
+import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
 import { carryOutPrepare } from './prepare/prepare.ts';
 import { Outbox } from './session/outbox.ts';
 import type { Incoming, SessionLog } from './session/protocol.ts';
@@ -58,6 +59,7 @@ const collectorKey = (sourceId: bigint): string => `collector ${sourceId}`;
 export class Executor {
   readonly #parts: ExecutorParts;
   readonly #catalog = new Catalog();
+  readonly #watch: GroupWatch;
   readonly #databases: Databases;
   readonly #outbox: Outbox;
   readonly #seals: SealDesk;
@@ -80,7 +82,8 @@ export class Executor {
     const clock = parts.clock ?? systemClock;
     const { log } = parts;
     const random = Math.random;
-    this.#databases = new Databases(parts.databases);
+    this.#watch = { clock, log };
+    this.#databases = new Databases(parts.databases, this.#watch);
     this.#outbox = new Outbox(clock);
     this.#seals = new SealDesk(clock, (value) => {
       this.#session.send({ $case: 'seal', value });
@@ -146,6 +149,11 @@ export class Executor {
 
   get hostedCollectors(): number {
     return this.#host.hosted().length;
+  }
+
+  /** The servers of groups with replicas, as this executor sees them. */
+  get servers(): ServerState[] {
+    return this.#databases.servers();
   }
 
   /** Says goodbye, ends all work, and closes every connection. */
@@ -292,7 +300,7 @@ export class Executor {
   async #onValidate({ request, jobYaml }: Validate): Promise<void> {
     const answer = { request, errorCode: '', errorMessage: '', errorNext: '', compiledJson: '' };
     try {
-      const compiledJson = JSON.stringify(await validateJob(this.#parts.databases, jobYaml));
+      const compiledJson = JSON.stringify(await validateJob(this.#parts.databases, this.#watch, jobYaml));
       this.#session.send({ $case: 'validate', value: { ...answer, compiledJson } });
     } catch (error) {
       const known = coded(error);

@@ -46,16 +46,22 @@ export async function releaseLock(connection: SqlConnection, name: string): Prom
 }
 
 /**
- * Kills the connections that carry one of the marks; resolves when the server shows them no more.
+ * Kills the connections that carry one of the marks; resolves when no server behind the engine that answers
+ * shows them any more.
  * @throws TidemarkError those of the engine.
  */
 export async function killMarked(engine: SqlEngine, markers: readonly string[]): Promise<number> {
   if (engine.kind !== 'mysql' || markers.length === 0) return 0;
-  const ids = await engine.use('kill superseded', async (connection) => {
+  const killed = await Promise.all(engine.endpoints.map((server) => killMarkedAt(server, markers)));
+  return killed.reduce((sum, count) => sum + count, 0);
+}
+
+async function killMarkedAt(server: SqlEngine, markers: readonly string[]): Promise<number> {
+  const ids = await server.use('kill superseded', async (connection) => {
     const columns = markers.map(() => 'IS_USED_LOCK(?)').join(', ');
     const { rows } = await connection.query(`SELECT ${columns}`, markers);
     return (rows[0] ?? []).filter((id) => id !== null).map(String);
   });
-  for (const id of ids) await engine.kill(id);
+  for (const id of ids) await server.kill(id);
   return ids.length;
 }

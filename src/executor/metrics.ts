@@ -1,5 +1,6 @@
 /** What an executor counts. Gauges are read when they are scraped. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { ServerState } from '../sql/index.ts';
 import { TaskResult, type TaskOutcome } from '../wire/index.ts';
 import { resultName } from './result-name.ts';
 
@@ -8,6 +9,7 @@ export interface ExecutorReading {
   readonly connected: boolean;
   readonly runningTasks: number;
   readonly hostedCollectors: number;
+  readonly servers: readonly ServerState[];
 }
 
 export interface ExecutorMetrics {
@@ -36,6 +38,7 @@ export function createExecutorMetrics(registry: Registry, reading: () => Executo
     'Collectors that it hosts.',
     () => reading().hostedCollectors,
   );
+  serverGauges(registry, () => reading().servers);
   const outcomes = new Counter({
     name: 'tidemark_executor_task_outcomes_total',
     help: 'Tasks that ended here, by result and error code.',
@@ -79,6 +82,41 @@ function gauge(registry: Registry, name: string, help: string, read: () => numbe
     registers: [registry],
     collect() {
       made.set(read());
+    },
+  });
+}
+
+/** Servers of groups with replicas; what else there is to know of a database its own metrics tell. */
+function serverGauges(registry: Registry, servers: () => readonly ServerState[]): void {
+  const registers = [registry];
+  const roles = new Gauge({
+    name: 'tidemark_sql_server',
+    help: 'Servers of groups with replicas, by the role that they were last found in and their breaker: 1.',
+    labelNames: ['server', 'role', 'breaker'],
+    registers,
+    collect() {
+      roles.reset();
+      for (const { server, role, breaker } of servers()) roles.set({ server, role, breaker }, 1);
+    },
+  });
+  const lag = new Gauge({
+    name: 'tidemark_sql_server_lag_seconds',
+    help: 'How far a replica was behind when it was last asked; +Inf when it does not follow.',
+    labelNames: ['server'],
+    registers,
+    collect() {
+      lag.reset();
+      for (const { server, lagMs } of servers()) if (lagMs !== undefined) lag.set({ server }, lagMs / 1_000);
+    },
+  });
+  const inFlight = new Gauge({
+    name: 'tidemark_sql_server_in_flight',
+    help: 'Connections of this executor that work on a server of a group with replicas.',
+    labelNames: ['server'],
+    registers,
+    collect() {
+      inFlight.reset();
+      for (const state of servers()) inFlight.set({ server: state.server }, state.inFlight);
     },
   });
 }

@@ -43,9 +43,9 @@ async function killSuperseded(options: TaskStepsOptions, run: Run): Promise<void
   if (markers.length === 0) return;
   const shard = catalog.topology(run.task.topologyVersion).shards[run.task.part];
   const sink = catalog.sink(Number(run.task.sinkId));
-  for (const database of [shard?.database, sink.database]) {
-    if (database === undefined) continue;
-    const killed = await killMarked(databases.engine(database), markers);
+  for (const group of [shard, sink]) {
+    if (group === undefined) continue;
+    const killed = await killMarked(databases.group(group), markers);
     if (killed > 0) options.log.info({ task: run.task.task, killed }, 'connections of earlier grants killed');
   }
 }
@@ -57,7 +57,7 @@ async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run:
     throw new TidemarkError('BAD_REQUEST', `there is no store shard for part ${task.part}`);
   const sourceId = Number(task.sourceId);
   return computeContribution({
-    store: databases.engine(shard.database),
+    store: databases.group(shard),
     shard: shard.name,
     layout: layoutOfTask(catalog, task),
     source: catalog.source(sourceId),
@@ -90,7 +90,7 @@ function retract(options: TaskStepsOptions, run: Run): Promise<RetractResult> {
 }
 
 function sinkContext(options: TaskStepsOptions, run: Run): SinkContext {
-  const engine = options.databases.engine(options.catalog.sink(Number(run.task.sinkId)).database);
+  const engine = options.databases.group(options.catalog.sink(Number(run.task.sinkId)));
   return {
     engine,
     clock: options.clock,

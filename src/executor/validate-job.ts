@@ -15,7 +15,7 @@ import {
 import type { CompiledJob, JobFile, JobSource } from '../job/index.ts';
 import { inspectDimension, inspectSource } from '../collector/index.ts';
 import { must, TidemarkError } from '../base/index.ts';
-import { Databases, type DatabasesOptions } from './databases.ts';
+import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
 
 /**
  * Validates the text of a job file and returns its compiled form.
@@ -24,10 +24,14 @@ import { Databases, type DatabasesOptions } from './databases.ts';
  * `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean that the file,
  * or what it names, must be changed.
  */
-export async function validateJob(options: DatabasesOptions, jobYaml: string): Promise<CompiledJob> {
+export async function validateJob(
+  options: DatabasesOptions,
+  watch: GroupWatch,
+  jobYaml: string,
+): Promise<CompiledJob> {
   const file = parseJobFile(jobYaml);
   // Connections of its own, closed at the end: a job that is refused leaves nothing open.
-  const databases = new Databases(options);
+  const databases = new Databases(options, watch);
   try {
     const schemas = await readSchemas(databases, file);
     const job = compileJob({ file, ...schemas });
@@ -99,8 +103,8 @@ function checkExists(databases: Databases, source: JobSource): void {
  * Embedded ones are made when they are prepared, so that a refused job leaves no file behind.
  */
 async function reachAll(databases: Databases, job: CompiledJob): Promise<void> {
-  for (const { database, engine } of [...job.topology.shards, ...job.sinks]) {
-    if (engine === 'embedded') continue;
-    await databases.engine(database).use('validate', (connection) => connection.query('SELECT 1'));
+  for (const group of [...job.topology.shards, ...job.sinks]) {
+    if (group.engine === 'embedded') continue;
+    await databases.group(group).use('validate', (connection) => connection.query('SELECT 1'));
   }
 }

@@ -49,7 +49,8 @@ export interface ConnectOptions {
  * Errors are {@link TidemarkError}s: `DB_UNREACHABLE` (no effect is known to have happened outside a
  * transaction; inside one it is rolled back), `DB_BUSY` (deadlock or lock wait; the transaction is rolled
  * back), `DB_OUTCOME_UNKNOWN` (only from `commit`, or from a write outside a transaction), `DB_READ_ONLY`
- * (the server takes no writes, any more or yet), `SQL_TOO_SLOW`, `SQL_INVALID` (parse or name errors), `VALUE_RANGE`, `TABLE_MISSING`, `DB_ACCESS`, else `DB_FAILED`.
+ * (the server takes no writes, any more or yet), `SQL_TOO_SLOW`, `SQL_INVALID` (parse or name errors),
+ * `VALUE_RANGE`, `TABLE_MISSING`, `DB_ACCESS`, else `DB_FAILED`.
  * After any but a statement's own error the connection is closed.
  */
 export interface SqlConnection {

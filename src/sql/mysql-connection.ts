@@ -67,10 +67,10 @@ export class MysqlConnection implements SqlConnection {
       for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
       const lockWait = Math.max(1, Math.ceil(options.lockWaitMs / 1_000));
       const idle = options.idleSeconds ?? IDLE_SECONDS;
-      const limit = selectLimit(options.selectMs);
       await connection.query(
-        `SET SESSION wait_timeout = ${idle}, SESSION innodb_lock_wait_timeout = ${lockWait}${limit}`,
+        `SET SESSION wait_timeout = ${idle}, SESSION innodb_lock_wait_timeout = ${lockWait}`,
       );
+      if (options.selectMs !== undefined) await connection.#limitSelects(options.selectMs);
       if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');
       return connection;
     } catch (error) {
@@ -155,6 +155,13 @@ export class MysqlConnection implements SqlConnection {
     for (const fail of [...this.#pending]) fail(new Error('the connection was dropped'));
   }
 
+  /** MariaDB and MySQL count in different units under different names; each takes the other's for a comment. */
+  async #limitSelects(ms: number): Promise<void> {
+    const mariadb = `/*M! , SESSION max_statement_time = ${ms / 1_000} */`;
+    const mysqlOnly = `/*!50700 , SESSION max_execution_time = ${ms} */`;
+    await this.#run(`SET SESSION sql_auto_is_null = 0 ${mariadb} ${mysqlOnly}`, 'none');
+  }
+
   #effectOf(sql: string): Effect {
     return this.#inTransaction || statementShape(sql, 'mysql').reads ? 'none' : 'write';
   }
@@ -218,16 +225,6 @@ export class MysqlConnection implements SqlConnection {
       });
     });
   }
-}
-
-/**
- * More for a SET statement. MariaDB and MySQL count in different units under different names; each takes the
- * other's for a comment.
- */
-function selectLimit(ms: number | undefined): string {
-  if (ms === undefined) return '';
-  const mariadb = `/*M! , SESSION max_statement_time = ${ms / 1_000} */`;
-  return ` ${mariadb} /*!50700 , SESSION max_execution_time = ${ms} */`;
 }
 
 function connectNative(target: MysqlTarget, options: MysqlConnectOptions): Promise<mysql.Connection> {

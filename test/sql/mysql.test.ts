@@ -42,6 +42,17 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     return rows.map(([id]) => id as bigint);
   };
 
+  it('has the server end a SELECT that takes too long, and only where it reads', async () => {
+    const hurried = openMysql({ kind: 'mysql', url: database.url }, { statementMs: 1_000 });
+    const slow = hurried.read('test', (connection) =>
+      connection.query(`SELECT ${'SLEEP(0.2) + '.repeat(9)} 0`),
+    );
+    await expect(slow).rejects.toMatchObject({ code: 'SQL_TOO_SLOW' });
+    const limit = await hurried.use('test', (connection) => connection.query('SELECT @@max_statement_time'));
+    expect(limit.rows).toEqual([[0]]);
+    await hurried.close();
+  });
+
   it('keeps decimals, dates and times as text, exactly', async () => {
     const { columns, rows } = await run(
       `SELECT CAST('12345678901234567890.123456789' AS DECIMAL(38,9)), CAST('2026-02-28' AS DATE),

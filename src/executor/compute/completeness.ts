@@ -3,7 +3,7 @@
  * after them, and their number. A shard that lags, or that lost something, is an error with a code, never a
  * smaller result.
  */
-import { TidemarkError } from '../../base/index.ts';
+import { isTidemarkError, TidemarkError } from '../../base/index.ts';
 import { changeTable, MARK_TABLE, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
 import type { SealedShard, SealedWindow } from '../../wire/index.ts';
@@ -26,7 +26,7 @@ export async function checkComplete(
 ): Promise<void> {
   for (const window of input.windows) {
     const sealed = sealedShard(window, input.shard);
-    const [rows, checksum, found] = (await readMark(connection, dialect, input, window)) ?? [];
+    const [rows, checksum, found] = (await readExisting(connection, dialect, input, window)) ?? [];
     if (rows === undefined) throw incomplete(input, window, 'has no mark');
     if (rows !== sealed.rows || checksum !== sealed.checksum) {
       throw incomplete(input, window, `is marked with ${show(rows)} rows, checksum ${show(checksum)}`);
@@ -42,6 +42,16 @@ export function sealedShard(window: SealedWindow, shard: string): SealedShard {
   const sealed = window.shards.find((candidate) => candidate.shard === shard);
   if (sealed !== undefined) return sealed;
   throw new TidemarkError('BAD_REQUEST', `window ${window.window} was sealed without store shard ${shard}`);
+}
+
+/** A server that lags behind the making of a table, or has lost it, has nothing of the window. */
+async function readExisting(...asked: Parameters<typeof readMark>): Promise<readonly SqlValue[] | undefined> {
+  try {
+    return await readMark(...asked);
+  } catch (error) {
+    if (isTidemarkError(error, 'TABLE_MISSING')) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -50,7 +50,7 @@ export interface Computed {
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
   const { store, windows, shard } = input;
-  const contribution = await store.use(
+  const contribution = await store.read(
     `compute ${input.layout.report.name}`,
     (connection) => withMarker(store, connection, input.marker, () => computeOn(connection, input)),
     input.signal,

@@ -41,7 +41,7 @@ async function prepareReports(
   prepare: Prepare,
   layouts: readonly ReportLayout[],
 ): Promise<void> {
-  const engine = databases.engine(catalog.sink(Number(prepare.sinkId)).database);
+  const engine = databases.group(catalog.sink(Number(prepare.sinkId)));
   const sink = { clusterId: prepare.clusterId, epoch: asToken(prepare.sinkEpoch) };
   await prepareSink(engine, sink);
   const grant = { ...sink, prepared: asToken(prepare.token), sourceId: Number(prepare.sourceId) };
@@ -61,7 +61,7 @@ async function prepareStore(
 ): Promise<DimensionCopy[]> {
   const dimensions = await readDimensions(databases.engine(work.source.database), dimensionsOf(work.layouts));
   for (const shard of catalog.newestTopology().shards) {
-    const store = databases.engine(shard.database);
+    const store = databases.group(shard);
     await createStoreTables(store, work.sourceId, work.source);
     await createStateTables(store, work.sourceId, work.source);
     for (const dimension of dimensions) {

@@ -259,8 +259,8 @@ export class GroupEngine implements SqlEngine {
   }
 
   /**
-   * The one that takes writes. Of two, the one that was seen to begin to: the other has been replaced and does
-   * not know it yet. Without having seen that nobody can tell, and none is used.
+   * The one that takes writes. Of two, the one that was seen to begin to: the other has been replaced and
+   * does not know it yet. Without having seen that nobody can tell, and none is used.
    */
   #decide(): void {
     const writable = this.#servers.filter(({ answer }) => answer?.writable === true);

@@ -98,7 +98,7 @@ export class GroupServer {
     this.#question = undefined;
   }
 
-  /** Notes an error of a connection attempt or of a question. Refusals of a server that lives are no failures. */
+  /** Notes an error of an attempt to connect or of a question; what a living server refuses is none. */
   noteFailure(error: TidemarkError): void {
     if (!isTidemarkError(error, 'DB_UNREACHABLE', 'CANCELLED') || !this.breaker.failed()) return;
     // What it last said is not true any more, and what hangs on it must go elsewhere.
