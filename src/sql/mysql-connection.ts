@@ -155,7 +155,7 @@ export class MysqlConnection implements SqlConnection {
     for (const fail of [...this.#pending]) fail(new Error('the connection was dropped'));
   }
 
-  /** MariaDB and MySQL count in different units under different names; each takes the other's for a comment. */
+  /** MariaDB and MySQL have different names and units for it; each takes the other's for a comment. */
   async #limitSelects(ms: number): Promise<void> {
     const mariadb = `/*M! , SESSION max_statement_time = ${ms / 1_000} */`;
     const mysqlOnly = `/*!50700 , SESSION max_execution_time = ${ms} */`;

@@ -61,7 +61,7 @@ describe('a group of servers', () => {
     expect([await where('use'), await where('read')]).toEqual(['a', 'b']);
   });
 
-  it('reads where the window is: replicas, then the primary, whose word that it is missing counts', async () => {
+  it('reads where the window is: replicas, then the primary, whose word counts', async () => {
     const { group } = scene();
     await expect(group.read('test', missingOn('b'))).resolves.toBe('a');
     const nowhere = group.read('test', async (connection) => {
