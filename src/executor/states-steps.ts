@@ -24,7 +24,7 @@ export function statesSteps(options: StatesStepsOptions): StatesSteps {
       shards.find(({ name }) => name === shard),
       `store shard ${shard} in topology ${topologyVersion}`,
     );
-    return databases.engine(found.database);
+    return databases.group(found);
   };
   return {
     advance: async (order, signal) => {

@@ -80,6 +80,8 @@ class FakeShard {
       dialect: EMBEDDED.dialect,
       connect: () => Promise.resolve(connection as SqlConnection),
       use: () => Promise.reject(new Error('not used')),
+      read: () => Promise.reject(new Error('not used')),
+      endpoints: [],
       kill: () => Promise.resolve(),
       close: () => Promise.resolve(),
     };

@@ -81,7 +81,7 @@ export class GroupEngine implements SqlEngine {
         return await this.#run(server, 'read', { purpose, work, signal });
       } catch (error) {
         if (signal?.aborted === true || !mayDoElsewhere(error)) throw error;
-        if (isTidemarkError(error, 'WINDOW_INCOMPLETE', 'TABLE_MISSING')) server.missed();
+        if (isTidemarkError(error, 'WINDOW_INCOMPLETE', 'STATE_BEHIND', 'TABLE_MISSING')) server.missed();
         last = error;
         if (server === this.#primary) ofPrimary = error;
       }
@@ -304,6 +304,7 @@ function mayDoElsewhere(error: unknown): error is TidemarkError {
   return isTidemarkError(
     error,
     'WINDOW_INCOMPLETE',
+    'STATE_BEHIND',
     'TABLE_MISSING',
     'DB_UNREACHABLE',
     'DB_BUSY',
