@@ -211,6 +211,18 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.failedPrecondition,
   ),
+  SPAN_REFUSED: row(
+    'A span does not begin where the last one of its report ended, or its windows are not alike.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
+  HISTORY_DROPPED: row(
+    'Change rows of that window are dropped already; the report has to be rebuilt.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
   UNKNOWN_EXECUTOR: row('No such executor.', 'never', EXIT.notFound, GRPC.notFound),
   UNKNOWN_SINK: row('No such report database.', 'never', EXIT.notFound, GRPC.notFound),
   UNKNOWN_SOURCE: row('No such source.', 'never', EXIT.notFound, GRPC.notFound),

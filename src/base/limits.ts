@@ -68,6 +68,9 @@ export const LIMITS = {
   windowsUnmergedMax: 100_000,
   windowsKeptMax: 1_000,
   tasksKeptMax: 200_000,
+  /** A span has so many windows at most, and gets no further one once it has so many change rows. */
+  spanWindowsMax: 32,
+  spanRowsMax: 100_000,
   tasksWokenPerOperationMax: 1_000,
   tasksOpenMax: 20_000,
   /** Entries between two states whose digests members compare, and how many of these are remembered. */

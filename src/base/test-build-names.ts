@@ -102,6 +102,8 @@ export const MUTATIONS = [
   'state.doneOfOldVersion',
   'state.statesGrantedOutOfOrder',
   'state.statesFinishedByOldToken',
+  'state.spanOverGranted',
+  'state.spanOfUnlikeWindows',
   'state.digestIgnoresDeletes',
   'state.rowChecksumIgnored',
   'state.digestNotComparedAtOpen',

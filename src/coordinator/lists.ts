@@ -4,6 +4,10 @@ import type { ExecutorObservation } from '../scheduler/index.ts';
 import {
   idKey,
   statesWindow,
+  marksOf,
+  reportsOf,
+  spanKey,
+  spanPrefix,
   taskKey,
   taskRowKey,
   taskWindowPrefix,
@@ -12,6 +16,7 @@ import {
 import type {
   ReportRecord,
   SourceRecord,
+  SpanRecord,
   StateView,
   TaskIdentity,
   TaskRecord,
@@ -73,7 +78,7 @@ export function listReports(view: StateView): ReportInfo[] {
       source: source?.name ?? '',
       class: 'contribution',
       view: report.name,
-      mergedWindow: BigInt(source?.mergedWindow ?? 0),
+      mergedWindow: BigInt(report.mergedWindow),
       holes: BigInt(report.holes),
     };
   });
@@ -94,7 +99,7 @@ export function listWindows(view: StateView, request: ListWindowsRequest): Windo
     .flatMap((source) => newestWindows(view, source, limit))
     .sort((one, other) => other.record.sealedMs - one.record.sealedMs)
     .slice(0, limit)
-    .map(({ source, record }) => windowInfo(source, record));
+    .map(({ source, record }) => windowInfo(view, source, record));
 }
 
 interface SourceWindow {
@@ -113,22 +118,52 @@ function newestWindows(view: StateView, source: SourceRecord, limit: number): So
   return found;
 }
 
-function windowInfo(source: SourceRecord, record: WindowRecord): WindowInfo {
+function windowInfo(view: StateView, source: SourceRecord, record: WindowRecord): WindowInfo {
+  const { merged, final } = marksOf(view, source);
+  const { window } = record;
   return {
     sourceId: BigInt(source.id),
     source: source.name,
     window: BigInt(record.window),
-    state: record.state,
+    state: window <= final ? 'FINAL' : window <= merged ? 'MERGED' : 'SEALED',
     rows: BigInt(record.shards.reduce((sum, shard) => sum + shard.rows, 0)),
     epoch: parseToken(record.epoch),
     from: record.from,
     to: record.to,
     sealedMs: BigInt(record.sealedMs),
     mergedMs: BigInt(record.mergedMs),
-    tasks: record.tasksTotal,
-    tasksDone: record.tasksTotal - record.tasksOpen,
-    holes: record.holes.length,
+    ...tasksOf(view, source, window),
   };
+}
+
+/** Tasks of a window: parts of the spans that cover it, or will. */
+function tasksOf(
+  view: StateView,
+  source: SourceRecord,
+  window: number,
+): Pick<WindowInfo, 'tasks' | 'tasksDone' | 'holes'> {
+  let tasks = 0;
+  let tasksDone = 0;
+  for (const report of reportsOf(view, source.id)) {
+    if (window <= report.baseWindow) continue;
+    tasks += report.parts;
+    if (window <= report.mergedWindow) tasksDone += report.parts;
+    else if (window < report.nextWindow)
+      tasksDone += report.parts - (openSpanAt(view, report, window)?.open ?? 0);
+  }
+  let holes = 0;
+  for (const task of view.holeTasks.values()) {
+    if (task.sourceId === source.id && task.firstWindow <= window && window <= task.lastWindow) holes += 1;
+  }
+  return { tasks, tasksDone, holes };
+}
+
+function openSpanAt(view: StateView, report: ReportRecord, window: number): SpanRecord | undefined {
+  for (const span of view.openSpans.withPrefix(spanPrefix(report.id))) {
+    if (span.generation === report.generation && span.firstWindow <= window && window <= span.lastWindow)
+      return span;
+  }
+  return undefined;
 }
 
 /** Newest windows first; at most a bounded number of tasks is looked at. */
@@ -181,12 +216,16 @@ function taskInfo(view: StateView, task: TaskRecord): TaskInfo {
   };
 }
 
-/** A task is pending when its window is sealed and no version of it was ever granted. */
+/** A task is pending when its window is sealed and no version of it was ever granted. Windows that no span covers
+ * yet are listed each for itself. */
 function* pendingTasks(view: StateView, window: number): Generator<TaskInfo> {
   for (const report of view.reports.values()) {
     const source = view.sources.get(idKey(report.sourceId));
     if (source === undefined || window <= source.mergedWindow || window > source.lastWindow) continue;
-    if (window < report.firstWindow) continue;
+    const span = view.pendingSpans.get(
+      spanKey({ reportId: report.id, generation: report.generation, firstWindow: window }),
+    );
+    if (window < report.nextWindow && span === undefined) continue;
     for (let part = 0; part < report.parts; part += 1) {
       const identity = { reportId: report.id, generation: report.generation, firstWindow: window, part };
       if (view.tasks.get(taskRowKey(identity)) === undefined) yield pendingTask(report, identity);

@@ -3,6 +3,8 @@ import { assertNever } from '../base/index.ts';
 import type { Cause } from './planner/types.ts';
 
 export interface SchedulerCounters {
+  /** Spans opened: steps of one report over one or more windows. */
+  spans: number;
   /** Task versions granted, the first ones included. */
   grants: number;
   /** Versions beyond the first, by what replaced the one before. */
@@ -35,6 +37,7 @@ export interface SchedulerCounters {
 
 export function newCounters(): SchedulerCounters {
   return {
+    spans: 0,
     grants: 0,
     versionsBumped: 0,
     versionsAfterHang: 0,
@@ -61,6 +64,9 @@ export function newCounters(): SchedulerCounters {
 /** Counts an operation that was accepted. */
 export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
   switch (cause) {
+    case 'span-opened':
+      counters.spans += 1;
+      return;
     case 'first-grant':
       counters.grants += 1;
       return;

@@ -63,6 +63,7 @@ const TRY_AGAIN: readonly ErrorCode[] = [
 
 /** What happens all the time, and is not worth a line each. */
 const USUAL: ReadonlySet<Cause> = new Set<Cause>([
+  'span-opened',
   'first-grant',
   'finished',
   'states-granted',

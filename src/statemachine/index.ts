@@ -8,6 +8,8 @@ export { decodeEntry, encodeEntry, ENTRY_FORMAT } from './commands/entry.ts';
 export {
   idKey,
   parseTaskKey,
+  spanKey,
+  spanPrefix,
   taskRowKey,
   taskRowKeyOf,
   taskWindowPrefix,
@@ -20,7 +22,8 @@ export { taskKey, STATE_FORMAT } from './commands/records.ts';
 export type * from './commands/records.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { statesWindow } from './commands/states.ts';
-export { reportsOf } from './commands/windows.ts';
+export { mayJoin } from './commands/spans.ts';
+export { marksOf, reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';
 export { inspectSnapshot, snapshotAs, type SnapshotContents } from './foreign-snapshot.ts';
 export { LogClock } from './log-time.ts';

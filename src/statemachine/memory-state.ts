@@ -11,6 +11,7 @@ import type {
   SessionRecord,
   SinkRecord,
   SourceRecord,
+  SpanRecord,
   TaskRecord,
   TopologyRecord,
   WindowRecord,
@@ -37,7 +38,9 @@ export class MemoryState implements StateWriter, StateView {
 
   readonly #openTasks = new SortedTable<TaskRecord>();
   readonly #deadTasks = new SortedTable<TaskRecord>();
-  readonly #pendingWindows = new SortedTable<WindowRecord>();
+  readonly #holeTasks = new SortedTable<TaskRecord>();
+  readonly #openSpans = new SortedTable<SpanRecord>();
+  readonly #pendingSpans = new SortedTable<SpanRecord>();
   readonly #cluster = new TrackedTable<ClusterRecord>('cluster');
   readonly #topology = new TrackedTable<TopologyRecord>('topology');
   readonly sessions = new TrackedTable<SessionRecord>('session');
@@ -45,16 +48,15 @@ export class MemoryState implements StateWriter, StateView {
   readonly sinks = new TrackedTable<SinkRecord>('sink');
   readonly sources = new TrackedTable<SourceRecord>('source');
   readonly reports = new TrackedTable<ReportRecord>('report');
-  readonly windows = new TrackedTable<WindowRecord>('window', (key, window) => {
-    const pending = window !== undefined && window.tasksGranted < window.tasksTotal;
-    if (pending) this.#pendingWindows.set(key, window);
-    else this.#pendingWindows.delete(key);
+  readonly windows = new TrackedTable<WindowRecord>('window');
+  readonly spans = new TrackedTable<SpanRecord>('span', (key, span) => {
+    keepIf(this.#openSpans, key, span, (row) => row.open > 0);
+    keepIf(this.#pendingSpans, key, span, (row) => row.granted < row.parts);
   });
   readonly tasks = new TrackedTable<TaskRecord>('task', (key, task) => {
-    if (task?.state === 'ASSIGNED' || task?.state === 'PARKED') this.#openTasks.set(key, task);
-    else this.#openTasks.delete(key);
-    if (task?.state === 'DEAD') this.#deadTasks.set(key, task);
-    else this.#deadTasks.delete(key);
+    keepIf(this.#openTasks, key, task, ({ state }) => state === 'ASSIGNED' || state === 'PARKED');
+    keepIf(this.#deadTasks, key, task, ({ state }) => state === 'DEAD');
+    keepIf(this.#holeTasks, key, task, ({ hole }) => hole);
   });
 
   readonly keyValues: KeyValueTable;
@@ -68,6 +70,7 @@ export class MemoryState implements StateWriter, StateView {
     this.sources,
     this.reports,
     this.windows,
+    this.spans,
     this.tasks,
   ] as unknown as readonly TrackedTable<object>[];
 
@@ -97,8 +100,16 @@ export class MemoryState implements StateWriter, StateView {
     return this.#deadTasks;
   }
 
-  get pendingWindows(): TableView<WindowRecord> {
-    return this.#pendingWindows;
+  get holeTasks(): TableView<TaskRecord> {
+    return this.#holeTasks;
+  }
+
+  get openSpans(): TableView<SpanRecord> {
+    return this.#openSpans;
+  }
+
+  get pendingSpans(): TableView<SpanRecord> {
+    return this.#pendingSpans;
   }
 
   get keyValueBytes(): number {
@@ -207,4 +218,15 @@ export class MemoryState implements StateWriter, StateView {
     this.#digest = this.sum.text;
     return this.#digest;
   }
+}
+
+/** Keeps a derived table in step with one row of the table that it is derived from. */
+function keepIf<R>(
+  derived: SortedTable<R>,
+  key: string,
+  row: R | undefined,
+  belongs: (row: R) => boolean,
+): void {
+  if (row !== undefined && belongs(row)) derived.set(key, row);
+  else derived.delete(key);
 }

@@ -11,6 +11,7 @@ import type {
   SessionRecord,
   SinkRecord,
   SourceRecord,
+  SpanRecord,
   TaskRecord,
   TopologyRecord,
   WindowRecord,
@@ -34,9 +35,9 @@ export interface KeyValueView extends TableView<KeyValueRecord> {
 
 /**
  * Tables and their keys. Numbers in keys are written so that byte order is number order (see keys.ts).
- * Tasks, also finished ones, are kept as long as their window. Windows are dropped in order once they are
- * FINAL and more than `LIMITS.windowsKeptMax` newer ones are FINAL too, or more than `LIMITS.tasksKeptMax`
- * tasks are kept.
+ * Tasks, also finished ones, are kept as long as their span: until it was folded away and a later fold is
+ * done (`ReportRecord.droppedWindow`). Windows are kept as long as a report may read them
+ * (`SourceRecord.horizon`).
  */
 export interface StateView {
   readonly appliedIndex: number;
@@ -49,6 +50,8 @@ export interface StateView {
   readonly sources: TableView<SourceRecord>;
   readonly reports: TableView<ReportRecord>;
   readonly windows: TableView<WindowRecord>;
+  /** By report, generation and first window. */
+  readonly spans: TableView<SpanRecord>;
   readonly tasks: TableView<TaskRecord>;
   /** Keys of clients, by `namespace/key`. */
   readonly keyValues: KeyValueView;
@@ -56,8 +59,11 @@ export interface StateView {
   readonly openTasks: TableView<TaskRecord>;
   /** Derived: tasks that are DEAD, oldest window first. */
   readonly deadTasks: TableView<TaskRecord>;
-  /** Derived: windows with tasks that were never granted, by source and number. */
-  readonly pendingWindows: TableView<WindowRecord>;
+  /** Derived: tasks whose ledger holds a hole, oldest window first. */
+  readonly holeTasks: TableView<TaskRecord>;
+  /** Derived: spans with unfinished parts, and those with parts that were never granted. */
+  readonly openSpans: TableView<SpanRecord>;
+  readonly pendingSpans: TableView<SpanRecord>;
   /**
    * 16 hex digits: the order-free sum of a hash of every live key and value; a function of the applied index
    * alone.

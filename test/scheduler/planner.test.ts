@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Plan } from '../../src/scheduler/planner/types.ts';
-import { jobOf, World } from '../statemachine/support/world.ts';
+import { jobOf, sealOf, World } from '../statemachine/support/world.ts';
 import { Leader, outcomeOf, startedLeader } from './support/leader.ts';
 
 const causes = (planned: Plan): string[] => planned.operations.map(({ cause }) => cause);
@@ -23,10 +23,10 @@ describe('a source', () => {
     expect(leader.world.source().collector?.executorId).toBe(1);
     expect(leader.round().dispatches).toMatchObject([{ kind: 'collector', executorId: 1 }]);
     leader.world.seal();
-    expect(causes(leader.round())).toEqual(['first-grant']);
+    expect(causes(leader.round())).toEqual(['span-opened', 'first-grant']);
     expect(leader.round().dispatches).toMatchObject([{ kind: 'task', executorId: 1 }]);
     expect(causes(leader.round(outcomeOf(leader.world.task('1/1/1/0'))))).toEqual(['finished']);
-    expect(leader.world.window(1)?.state).toBe('FINAL');
+    expect(leader.world.windowState(1)).toBe('FINAL');
     leader.settle();
   });
 
@@ -75,7 +75,7 @@ describe('a source', () => {
 
 describe('first grants', () => {
   it('go to the least loaded, the oldest windows first, up to the room there is', () => {
-    const leader = startedLeader(jobOf(), 2, { slots: 2 });
+    const leader = startedLeader(jobOf(), 2, { slots: 2, config: { spanWindowsMax: 1 } });
     for (let i = 0; i < 20; i++) leader.world.seal();
     const granted = grants(leader.round());
     expect(granted.map(({ firstWindow }) => firstWindow)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -109,7 +109,7 @@ describe('first grants', () => {
   });
 
   it('stop at the bound of open tasks and at the bound of a round', () => {
-    const bounds = { tasksOpenMax: 5, operationsPerRoundMax: 3 };
+    const bounds = { tasksOpenMax: 5, operationsPerRoundMax: 3, spanWindowsMax: 1 };
     const leader = startedLeader(jobOf(), 1, { slots: 64, config: bounds });
     for (let i = 0; i < 20; i++) leader.world.seal();
     expect(leader.round().operations).toHaveLength(3);
@@ -180,7 +180,8 @@ describe('the ladder', () => {
     leader.settle();
     expect(causes(leader.round(outcomeOf(task(), { result: 'RETRACTED' })))).toEqual(['finished']);
     expect(task().state).toBe('DEAD');
-    expect(leader.world.window(1)).toMatchObject({ state: 'MERGED', holes: [task().key] });
+    expect(leader.world.windowState(1)).toBe('MERGED');
+    expect(task().hole).toBe(true);
     leader.settle();
   });
 
@@ -201,7 +202,7 @@ describe('the ladder', () => {
     leader.settle();
     leader.round(outcomeOf(task(), { result: 'FOLDED' }));
     expect(task().state).toBe('CANCELLED');
-    expect(leader.world.window(1)?.holes).toEqual([task().key]);
+    expect(task().hole).toBe(true);
   });
 
   it('drops outcomes of earlier versions, and doubles', () => {
@@ -229,7 +230,7 @@ describe('the ladder', () => {
   });
 
   it('leaves half of the free room to new windows when many parked tasks are due', () => {
-    const leader = startedLeader(jobOf(), 1, { slots: 4 });
+    const leader = startedLeader(jobOf(), 1, { slots: 4, config: { spanWindowsMax: 1 } });
     for (let i = 0; i < 8; i++) leader.world.seal();
     leader.settle();
     for (const task of [...leader.world.state.openTasks.values()]) {
@@ -260,7 +261,7 @@ describe('the ladder', () => {
   });
 
   it("takes a gone executor's tasks over although the others are full: those may wait for its locks", () => {
-    const leader = startedLeader(jobOf(), 2, { slots: 2 });
+    const leader = startedLeader(jobOf(), 2, { slots: 2, config: { spanWindowsMax: 1 } });
     for (let i = 0; i < 20; i++) leader.world.seal();
     leader.settle();
     const left = [...leader.world.state.openTasks.values()].filter(({ executorId }) => executorId === 2);
@@ -296,16 +297,17 @@ describe('the ladder', () => {
     });
     leader.pass(leader.config.holeRetentionMs - 1);
     leader.settle();
-    expect(leader.world.window(1)?.state).toBe('MERGED');
+    expect(leader.world.windowState(1)).toBe('MERGED');
     leader.pass(1);
     expect(causes(leader.round())).toEqual(['woken', 'skipped']);
-    expect(task().state).toBe('SKIPPED');
-    expect(leader.world.window(1)).toMatchObject({ state: 'FINAL', holes: ['1/1/1/0'] });
+    expect(task()).toMatchObject({ state: 'SKIPPED', hole: true });
+    expect(leader.world.windowState(1)).toBe('FINAL');
     leader.settle();
     const parked = leader.world.task('1/1/2/0');
     expect(parked).toMatchObject({ purpose: 'SKIPPED', version: 2 });
     leader.round(outcomeOf(parked, { result: 'RETRACTED' }));
-    expect(leader.world.window(2)).toMatchObject({ state: 'FINAL', holes: ['1/1/2/0'] });
+    expect(leader.world.windowState(2)).toBe('FINAL');
+    expect(leader.world.report()).toMatchObject({ finalWindow: 2, holes: 2 });
   });
 
   it('skips an old dead task though a young one of another source has an earlier window', () => {
@@ -340,6 +342,71 @@ describe('the ladder', () => {
     expect(planned.operations).toHaveLength(2);
     expect(planned.waiting).toEqual(outcomes.slice(2));
     leader.round(...planned.waiting);
-    expect(leader.world.window(1)?.state).toBe('FINAL');
+    expect(leader.world.windowState(1)).toBe('FINAL');
+  });
+});
+
+describe('spans', () => {
+  const spans = (planned: Plan) =>
+    planned.operations.flatMap(({ operation }) =>
+      operation.type === 'span.open'
+        ? [[operation.reportId, operation.firstWindow, operation.lastWindow]]
+        : [],
+    );
+
+  it('are one window each while a report keeps up', () => {
+    const leader = startedLeader(jobOf(), 1);
+    for (let window = 1; window <= 3; window++) {
+      leader.world.seal();
+      expect(spans(leader.round())).toEqual([[1, window, window]]);
+      leader.settle();
+      leader.round(outcomeOf(leader.world.task(`1/1/${window}/0`)));
+    }
+  });
+
+  it('grow with what waits, after the snapshot alone, up to the bound', () => {
+    const leader = startedLeader(jobOf(), 1, { slots: 1 });
+    for (let i = 0; i < 100; i++) leader.world.seal();
+    expect(spans(leader.round())).toEqual([
+      [1, 1, 1],
+      [1, 2, 33],
+    ]);
+    for (let window = 1; window <= 50; window++) leader.settle();
+    leader.round(outcomeOf(leader.world.task('1/1/1/0')), outcomeOf(leader.world.task('1/1/2/0')));
+    leader.settle();
+    expect([...leader.world.state.spans.values()].slice(2)).toMatchObject([
+      { firstWindow: 34, lastWindow: 65 },
+      { firstWindow: 66, lastWindow: 97 },
+    ]);
+  });
+
+  it('end where their rows are many, and where windows are not alike', () => {
+    const leader = startedLeader(jobOf(), 4, { slots: 4 });
+    const { world } = leader;
+    const many = [{ shard: 's1', rows: 40_000, checksum: '00' }];
+    for (let window = 1; window <= 6; window++) {
+      world.accept(sealOf(world.source(), window, window > 1 ? { shards: many } : {}));
+    }
+    const schemaVersions = [{ table: 'orders', version: 2 }];
+    for (let window = 7; window <= 9; window++) {
+      world.accept(sealOf(world.source(), window, { schemaVersions }));
+    }
+    expect(spans(leader.round())).toEqual([
+      [1, 1, 1],
+      [1, 2, 3],
+      [1, 4, 5],
+      [1, 6, 6],
+      [1, 7, 8],
+      [1, 9, 9],
+    ]);
+  });
+
+  it('of a report with work under way come after those of the others', () => {
+    const leader = startedLeader(jobOf({ shop: ['slow', 'quick'] }), 1, { slots: 1 });
+    leader.world.seal();
+    leader.settle();
+    leader.round(outcomeOf(leader.world.task('2/1/1/0')));
+    for (let i = 0; i < 4; i++) leader.world.seal();
+    expect(spans(leader.round())).toEqual([[2, 2, 5]]);
   });
 });

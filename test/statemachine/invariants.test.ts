@@ -4,8 +4,8 @@ import {
   decodeEntry,
   MemoryState,
   type ReportRecord,
+  type SpanRecord,
   type TaskRecord,
-  type WindowRecord,
 } from '../../src/statemachine/index.ts';
 import { randomHistory } from './support/history.ts';
 
@@ -14,44 +14,59 @@ const isOpen = (task: TaskRecord): boolean => task.state === 'ASSIGNED' || task.
 /** What must hold of any state, computed from the rows alone: no counter is believed. */
 function check(state: MemoryState): void {
   const tasks = [...state.tasks.values()];
-  for (const window of state.windows.values()) checkWindow(state, window, tasks);
   expect([...state.openTasks.values()]).toEqual(tasks.filter(isOpen));
   expect([...state.deadTasks.values()]).toEqual(tasks.filter((task) => task.state === 'DEAD'));
-  expect([...state.pendingWindows.values()]).toEqual(
-    [...state.windows.values()].filter((window) => window.tasksGranted < window.tasksTotal),
-  );
-  for (const report of state.reports.values()) checkReport(state, report);
+  expect([...state.holeTasks.values()]).toEqual(tasks.filter((task) => task.hole));
+  const spans = [...state.spans.values()];
+  for (const span of spans) checkSpan(span, tasks);
+  expect([...state.openSpans.values()]).toEqual(spans.filter((span) => span.open > 0));
+  expect([...state.pendingSpans.values()]).toEqual(spans.filter((span) => span.granted < span.parts));
+  for (const report of state.reports.values()) checkReport(state, report, spans);
   for (const source of state.sources.values()) {
     const windows = [...state.windows.values()].filter((window) => window.sourceId === source.id);
-    expect(windows.filter((window) => window.state === 'FINAL')).toHaveLength(source.windowsFinal);
-    const followed = windows.find((window) => window.window === source.mergedWindow + 1);
-    expect(followed?.state ?? 'SEALED').toBe('SEALED');
-    expect(source.mergedWindow).toBeLessThanOrEqual(source.lastWindow);
+    const reports = [...state.reports.values()].filter((report) => report.sourceId === source.id);
+    const merged = reports.map((report) => Math.max(report.mergedWindow, report.baseWindow));
+    expect(source.mergedWindow).toBe(Math.min(source.lastWindow, ...merged));
     expect(windows.at(-1)?.to ?? '').toBe(source.position);
+    for (const window of windows)
+      if (window.window <= source.mergedWindow) expect(window.mergedMs).toBeGreaterThan(0);
   }
   checkTokens(state, tasks);
 }
 
-function checkWindow(state: MemoryState, window: WindowRecord, all: readonly TaskRecord[]): void {
-  const tasks = all.filter((task) => task.sourceId === window.sourceId && task.firstWindow === window.window);
-  const reports = [...state.reports.values()].filter((report) => report.sourceId === window.sourceId);
-  expect(window.tasksTotal).toBe(reports.reduce((sum, report) => sum + report.parts, 0));
-  expect(window.tasksGranted).toBe(tasks.length);
-  const open = tasks.filter(isOpen).length + window.tasksTotal - tasks.length;
-  expect(window.tasksOpen).toBe(open);
-  const ended = (...states: TaskRecord['state'][]) => tasks.filter((task) => states.includes(task.state));
-  const isFinal = open === 0 && ended('DEAD').length === 0;
-  expect(window.state).toBe(open > 0 ? 'SEALED' : isFinal ? 'FINAL' : 'MERGED');
-  const holes = ended('DEAD', 'SKIPPED', 'CANCELLED').map((task) => task.key);
-  // A dead task that is tried again keeps its hole until it is done.
-  for (const key of holes) expect(window.holes).toContain(key);
-  for (const key of ended('DONE').map((task) => task.key)) expect(window.holes).not.toContain(key);
-  expect(new Set(window.holes).size).toBe(window.holes.length);
+function checkSpan(span: SpanRecord, all: readonly TaskRecord[]): void {
+  const tasks = all.filter(
+    (task) =>
+      task.reportId === span.reportId &&
+      task.generation === span.generation &&
+      task.firstWindow === span.firstWindow,
+  );
+  for (const task of tasks) expect(task.lastWindow).toBe(span.lastWindow);
+  expect(span.granted).toBe(tasks.length);
+  expect(span.open).toBe(tasks.filter(isOpen).length + span.parts - tasks.length);
+  expect(span.dead).toBe(tasks.filter((task) => task.state === 'DEAD').length);
+  for (const task of tasks) {
+    if (task.state === 'DONE') expect(task.hole).toBe(false);
+    if (['DEAD', 'SKIPPED', 'CANCELLED'].includes(task.state)) expect(task.hole).toBe(true);
+  }
 }
 
-function checkReport(state: MemoryState, report: ReportRecord): void {
-  const holes = [...state.windows.values()].flatMap((window) => window.holes);
-  const own = holes.filter((key) => key.startsWith(`${report.id}/${report.generation}/`));
+/** Spans follow on each other without gap or overlap, and the marks are where the settled ones end. */
+function checkReport(state: MemoryState, report: ReportRecord, all: readonly SpanRecord[]): void {
+  const spans = all.filter((span) => span.reportId === report.id && span.generation === report.generation);
+  let next = report.droppedWindow + 1;
+  let mergedWindow = report.droppedWindow;
+  let finalWindow = report.droppedWindow;
+  for (const span of spans) {
+    expect(span.firstWindow).toBe(next);
+    next = span.lastWindow + 1;
+    if (mergedWindow === span.firstWindow - 1 && span.open === 0) mergedWindow = span.lastWindow;
+    if (finalWindow === span.firstWindow - 1 && span.open + span.dead === 0) finalWindow = span.lastWindow;
+  }
+  expect(report).toMatchObject({ nextWindow: next, mergedWindow, finalWindow });
+  const own = [...state.holeTasks.values()].filter(
+    (task) => task.reportId === report.id && task.generation === report.generation,
+  );
   expect(report.holes).toBe(own.length);
 }
 
@@ -81,11 +96,16 @@ describe('invariants of the state', () => {
         if (index % 5 !== 0) continue;
         check(state);
         for (const task of state.tasks.values()) seen.add(`task ${task.state}`);
-        for (const window of state.windows.values()) seen.add(`window ${window.state}`);
+        for (const span of state.spans.values())
+          seen.add(`span of ${span.lastWindow - span.firstWindow + 1}`);
+        for (const { mergedWindow, finalWindow } of state.reports.values()) {
+          if (finalWindow > 0) seen.add('FINAL');
+          if (mergedWindow > finalWindow) seen.add('MERGED');
+        }
       }
     }
     const states = ['ASSIGNED', 'PARKED', 'DONE', 'DEAD', 'SKIPPED'].map((state) => `task ${state}`);
-    states.push(...['SEALED', 'MERGED', 'FINAL'].map((state) => `window ${state}`));
+    states.push('MERGED', 'FINAL', 'span of 1', 'span of 2', 'span of 3');
     expect([...seen]).toEqual(expect.arrayContaining(states));
   });
 });

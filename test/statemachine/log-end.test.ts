@@ -9,7 +9,7 @@ import { rule } from '../support/rule.ts';
 import { applyRest, CLUSTER, temporaryFolder, written } from './support/folder.ts';
 import { randomHistory } from './support/history.ts';
 
-const history = randomHistory(37, 30);
+const history = randomHistory(37, 26);
 
 interface Written {
   readonly folder: string;

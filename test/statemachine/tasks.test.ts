@@ -66,6 +66,7 @@ describe('granting', () => {
 
   it('refuses another version than the next, and a finished task', () => {
     const world = sealedWorld();
+    world.openTo(1);
     expect(world.refuse(grantOf({ window: 1, executorId: 1, version: 2 }))).toBe('STALE_VERSION');
     const task = world.grant({ window: 1, executorId: 1 });
     expect(world.refuse(grantOf({ window: 1, executorId: 1 }))).toBe('STALE_VERSION');
@@ -76,7 +77,8 @@ describe('granting', () => {
 
   it('refuses what is no task, and an executor that is not registered', () => {
     const world = sealedWorld();
-    expect(world.refuse(grantOf({ window: 3, executorId: 1 }))).toBe('UNKNOWN_TASK');
+    world.openTo(1);
+    expect(world.refuse(grantOf({ window: 2, executorId: 1 }))).toBe('UNKNOWN_TASK');
     expect(world.refuse(grantOf({ window: 1, part: 1, executorId: 1 }))).toBe('UNKNOWN_TASK');
     expect(world.refuse({ ...grantOf({ window: 1, executorId: 1 }), lastWindow: 2 })).toBe('UNKNOWN_TASK');
     expect(world.refuse(grantOf({ window: 1, report: 2, executorId: 1 }))).toBe('UNKNOWN_REPORT');
@@ -137,7 +139,7 @@ describe('the delay queue', () => {
     });
     expect(world.state.openTasks.size).toBe(1);
     world.accept(finishOf(task));
-    expect(world.window(1)?.state).toBe('FINAL');
+    expect(world.windowState(1)).toBe('FINAL');
     expect(world.refuse(parkOf(task.key, 1))).toBe('TASK_FINISHED');
   });
 

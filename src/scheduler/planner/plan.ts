@@ -8,7 +8,8 @@ import { planOutcomes } from './outcomes.ts';
 import { Round } from './round.ts';
 import { planSources } from './sources.ts';
 import { planStates } from './states.ts';
-import { planDeadTasks, planOpenTasks, planPendingTasks } from './tasks.ts';
+import { planSpans } from './spans.ts';
+import { planDeadTasks, planOpenTasks } from './tasks.ts';
 import type { Plan, PlanInput } from './types.ts';
 
 export function plan(input: PlanInput): Plan {
@@ -26,7 +27,7 @@ export function plan(input: PlanInput): Plan {
   planStates(round);
   planOpenTasks(round);
   planDeadTasks(round);
-  planPendingTasks(round);
+  planSpans(round);
   return {
     operations: round.operations,
     dispatches: round.dispatches,

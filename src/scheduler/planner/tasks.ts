@@ -1,22 +1,13 @@
-/** Tasks that were granted before (followed, sent again, given a new version), and tasks that never were. */
-import {
-  idKey,
-  reportsOf,
-  taskRowKey,
-  windowKey,
-  windowPrefix,
-  type ReportRecord,
-  type StateView,
-  type TaskRecord,
-  type WindowRecord,
-} from '../../statemachine/index.ts';
+/** Tasks that were granted before: followed, sent again, given a new version. */
+import { idKey, windowKey, type TaskRecord } from '../../statemachine/index.ts';
 import type { Round } from './round.ts';
+import { workWaits } from './spans.ts';
 import { statesReach } from './states.ts';
 
 export function planOpenTasks(round: Round): void {
   // Due tasks of the delay queue take at most half of the free room while new windows wait.
   const free = round.placement.freeTasks();
-  let wakesLeft = round.input.view.pendingWindows.size === 0 ? free : Math.ceil(free / 2);
+  let wakesLeft = workWaits(round.input.view) ? Math.ceil(free / 2) : free;
   for (const task of round.input.view.openTasks.values()) {
     if (round.full) return;
     if (round.decidedTasks.has(task.key)) continue;
@@ -94,79 +85,4 @@ function planHung(round: Round, task: TaskRecord): void {
     return;
   }
   round.grantAgain(task, { cause: 'hung', failedAttempt: true, avoid: task.executorId });
-}
-
-/** First grants: the oldest windows first, the sources taking turns. */
-export function planPendingTasks(round: Round): void {
-  const { view, config } = round.input;
-  let room = Math.min(round.placement.freeTasks(), config.tasksOpenMax - view.openTasks.size);
-  if (room <= 0) return;
-  for (const window of pendingInTurns(view)) {
-    for (const identity of pendingTasksOf(round, window)) {
-      if (round.full || room <= 0) return;
-      const executorId = round.placement.takeForTask();
-      if (executorId === undefined) return;
-      room -= 1;
-      round.operations.push({
-        cause: 'first-grant',
-        operation: {
-          type: 'task.grant',
-          v: 1,
-          ...identity,
-          lastWindow: identity.firstWindow,
-          version: 1,
-          executorId,
-          purpose: 'merge',
-          reason: '',
-          failedAttempt: false,
-        },
-      });
-    }
-  }
-}
-
-/** How many windows with pending tasks are looked at per source and round. */
-const WINDOWS_PER_SOURCE_MAX = 256;
-
-/**
- * The oldest window of each source, then the second oldest of each, and so on: one source never starves
- * another.
- */
-function* pendingInTurns(view: StateView): IterableIterator<WindowRecord> {
-  let queues = [...view.sources.values()].map((source) =>
-    view.pendingWindows.withPrefix(windowPrefix(source.id)),
-  );
-  for (let turn = 0; turn < WINDOWS_PER_SOURCE_MAX && queues.length > 0; turn++) {
-    const left: typeof queues = [];
-    for (const queue of queues) {
-      const next = queue.next();
-      if (next.done === true) continue;
-      yield next.value;
-      left.push(queue);
-    }
-    queues = left;
-  }
-}
-
-function* pendingTasksOf(
-  round: Round,
-  window: WindowRecord,
-): IterableIterator<Pick<TaskRecord, 'reportId' | 'generation' | 'firstWindow' | 'part'>> {
-  const { view } = round.input;
-  for (const report of reportsOf(view, { id: window.sourceId }, window.window)) {
-    if (!hasSinkEpoch(round, report) || !statesReach(view, report, window.window)) continue;
-    for (let part = 0; part < report.parts; part++) {
-      const identity = {
-        reportId: report.id,
-        generation: report.generation,
-        firstWindow: window.window,
-        part,
-      };
-      if (view.tasks.get(taskRowKey(identity)) === undefined) yield identity;
-    }
-  }
-}
-
-function hasSinkEpoch(round: Round, report: ReportRecord): boolean {
-  return (round.input.view.sinks.get(idKey(report.sinkId))?.epoch ?? null) !== null;
 }

@@ -38,6 +38,8 @@ export interface PlannerConfig {
    * A task that is DEAD or PARKED this long after its window was sealed is skipped: the hole is permanent.
    */
   readonly holeRetentionMs: number;
+  /** How many windows a span has at most. */
+  readonly spanWindowsMax: number;
   readonly operationsPerRoundMax: number;
   /** No first grants while this many tasks are assigned or parked. */
   readonly tasksOpenMax: number;
@@ -97,6 +99,7 @@ export interface PlanInput {
 
 /** Why an operation is proposed; counted. */
 export type Cause =
+  | 'span-opened'
   | 'first-grant'
   | 'woken'
   | 'failed'

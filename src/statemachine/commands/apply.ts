@@ -15,6 +15,7 @@ import { encodeItemReply } from './replies.ts';
 import { applyRestoreCluster } from './restore.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
 import { applyFinishStates, applyGrantStates, applyResetStates } from './states.ts';
+import { applyOpenSpan } from './spans.ts';
 import { applyFinishTask, applyGrantTask, applyParkTask, applyWakeTasks } from './tasks.ts';
 import { applySealWindow } from './windows.ts';
 import type { StateWriter } from './writer.ts';
@@ -70,6 +71,8 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyStopCollector(writer, operation, meta);
     case 'window.seal':
       return applySealWindow(writer, operation, meta);
+    case 'span.open':
+      return applyOpenSpan(writer, operation);
     case 'task.grant':
       return applyGrantTask(writer, operation, meta);
     case 'task.finish':

@@ -199,8 +199,8 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     lastWindow: 0,
     position: '',
     mergedWindow: 0,
-    windowsFinal: 0,
     states: null,
+    horizon: 0,
     problem: '',
     retryAtMs: 0,
   };
@@ -243,8 +243,12 @@ function putReport(
     specHash: report.specHash,
     sourceId: source?.id ?? 0,
     sinkId: source?.sinkId ?? 0,
-    firstWindow: (source?.lastWindow ?? 0) + 1,
+    baseWindow: source?.lastWindow ?? 0,
     parts: report.parts,
+    nextWindow: 1,
+    mergedWindow: 0,
+    finalWindow: 0,
+    droppedWindow: 0,
     holes: 0,
     readsStates: report.readsStates,
   });

@@ -30,6 +30,12 @@ export const windowKey = (sourceId: number, window: number): string =>
 /** Prefix of all tasks whose first window has this number, of all sources. */
 export const taskWindowPrefix = (firstWindow: number): string => orderedNumber(firstWindow) + SEPARATOR;
 
+/** Prefix of all spans of a report, of all of its generations. */
+export const spanPrefix = (reportId: number): string => orderedNumber(reportId) + SEPARATOR;
+
+export const spanKey = (span: Pick<TaskIdentity, 'reportId' | 'generation' | 'firstWindow'>): string =>
+  spanPrefix(span.reportId) + [span.generation, span.firstWindow].map(orderedNumber).join(SEPARATOR);
+
 /** What identifies a task. */
 export interface TaskIdentity {
   readonly reportId: number;

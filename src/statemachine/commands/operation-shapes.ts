@@ -65,6 +65,12 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     schemaVersions: { listOf: { table: 'text', version: 'natural' } },
     shards: { listOf: { shard: 'text', rows: 'natural', checksum: 'text' } },
   },
+  'span.open': {
+    reportId: 'natural',
+    generation: 'natural',
+    firstWindow: 'natural',
+    lastWindow: 'natural',
+  },
   'task.grant': {
     reportId: 'natural',
     generation: 'natural',

@@ -19,6 +19,7 @@ export type Operation =
   | GrantCollector
   | StopCollector
   | SealWindow
+  | OpenSpan
   | GrantTask
   | FinishTask
   | ParkTask
@@ -140,6 +141,19 @@ export interface SealWindow {
   readonly topologyVersion: number;
   readonly schemaVersions: readonly { readonly table: string; readonly version: number }[];
   readonly shards: readonly { readonly shard: string; readonly rows: number; readonly checksum: string }[];
+}
+
+/**
+ * Decides which windows a report takes as its next step; it cannot be taken back (design 6.7). The windows
+ * are the next ones of the report, sealed, and alike. Repeating it answers as at first.
+ */
+export interface OpenSpan {
+  readonly type: 'span.open';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
 }
 
 /**

@@ -107,12 +107,12 @@ export interface SourceRecord {
   /** Number and `to` of the last sealed window; 0 and '' before the snapshot is sealed. */
   readonly lastWindow: number;
   readonly position: string;
-  /** Highest window up to which every window is MERGED. */
+  /** Up to where every window is MERGED for every report that reads it: the least of theirs. */
   readonly mergedWindow: number;
-  /** How many of its windows that are still kept are FINAL. */
-  readonly windowsFinal: number;
   /** Row states, by store shard; null if no report of the source has ever needed them. */
   readonly states: readonly ShardStates[] | null;
+  /** Windows up to this one may be dropped, here and in the store (design 6.10). It only grows. */
+  readonly horizon: number;
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */
@@ -153,20 +153,46 @@ export interface ReportRecord {
   readonly specHash: string;
   readonly sourceId: number;
   readonly sinkId: number;
-  /** First window that this generation reads. */
-  readonly firstWindow: number;
+  /** The first span is 1 to this window, computed from the row states as of it; 0: it reads every window. */
+  readonly baseWindow: number;
   readonly parts: number;
+  /** The first window that no span covers yet. */
+  readonly nextWindow: number;
+  /** Up to where every span is MERGED, and up to where every span is FINAL. */
+  readonly mergedWindow: number;
+  readonly finalWindow: number;
+  /** Spans up to this window have no records any more. */
+  readonly droppedWindow: number;
   readonly holes: number;
   /** Its tasks read row states: a span waits until its store shards have them. */
   readonly readsStates: boolean;
 }
 
+/**
+ * One or more adjacent windows that one report takes as one step, decided once and for all (design 6.7). Its
+ * tasks, one per part, are keyed by its first window.
+ */
+export interface SpanRecord {
+  readonly reportId: number;
+  readonly generation: number;
+  readonly sourceId: number;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly parts: number;
+  /** Parts that were granted at least once; the rest are pending. */
+  readonly granted: number;
+  /** Parts that are not finished, pending ones included; 0 makes the span MERGED. */
+  readonly open: number;
+  /** Parts that are DEAD; without any, a MERGED span is FINAL. */
+  readonly dead: number;
+}
+
 export type WindowState = 'SEALED' | 'MERGED' | 'FINAL';
 
+/** A window as it was sealed. What its reports made of it is in their spans. */
 export interface WindowRecord {
   readonly sourceId: number;
   readonly window: number;
-  readonly state: WindowState;
   readonly epoch: string;
   readonly from: string;
   readonly to: string;
@@ -176,14 +202,8 @@ export interface WindowRecord {
   readonly schemaVersions: readonly { readonly table: string; readonly version: number }[];
   readonly shards: readonly { readonly shard: string; readonly rows: number; readonly checksum: string }[];
   readonly sealedMs: number;
+  /** When the source's mergedWindow first reached it; 0 before. */
   readonly mergedMs: number;
-  /** Tasks that are not finished yet; 0 makes the window MERGED. */
-  readonly tasksOpen: number;
-  readonly tasksTotal: number;
-  /** Tasks that were granted at least once; the rest are pending. */
-  readonly tasksGranted: number;
-  /** Keys of tasks that left a hole. */
-  readonly holes: readonly string[];
 }
 
 export type TaskState = 'ASSIGNED' | 'PARKED' | 'DONE' | 'DEAD' | 'SKIPPED' | 'CANCELLED';
@@ -216,6 +236,8 @@ export interface TaskRecord {
   /** Grants that ended without success; decides between another executor, parking and giving up. */
   readonly attempts: number;
   readonly wakeAtMs: number;
+  /** The ledger holds a hole for it; one that is tried again keeps it until it is DONE. */
+  readonly hole: boolean;
   readonly reason: string;
 }
 

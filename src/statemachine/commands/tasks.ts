@@ -3,17 +3,15 @@
  */
 import { LIMITS, mutated } from '../../base/index.ts';
 import { nextToken } from './counters.ts';
-import { idKey, taskRowKey, taskRowKeyOf, windowKey } from './keys.ts';
+import { idKey, spanKey, taskRowKey, taskRowKeyOf } from './keys.ts';
 import type { ApplyMeta, FinishTask, GrantTask, OperationResult, ParkTask, WakeTasks } from './operations.ts';
 import { taskKey, type ReportRecord, type SinkRecord, type TaskRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
-import { followTask } from './windows.ts';
+import { isOpenTask, putTask } from './spans.ts';
 import type { StateWriter } from './writer.ts';
 
 /** Tokens of replaced versions that a task remembers, so that their database connections can be killed. */
 const SUPERSEDED_MAX = 4;
-
-const isOpen = (task: TaskRecord): boolean => task.state === 'ASSIGNED' || task.state === 'PARKED';
 
 export function applyGrantTask(writer: StateWriter, input: GrantTask, meta: ApplyMeta): OperationResult {
   const report = writer.reports.get(idKey(input.reportId));
@@ -45,10 +43,10 @@ export function applyGrantTask(writer: StateWriter, input: GrantTask, meta: Appl
     assignedMs: meta.logTimeMs,
     attempts: (current?.attempts ?? 0) + (input.failedAttempt ? 1 : 0),
     wakeAtMs: 0,
+    hole: current?.hole ?? false,
     reason: input.reason,
   };
-  writer.tasks.put(taskRowKey(task), task);
-  if (current === undefined) followTask(writer, { task, open: 0, granted: true, hole: 'keep' }, meta);
+  putTask(writer, task, meta);
   return accept({ key: task.key, version: task.version, token });
 }
 
@@ -58,12 +56,10 @@ function grantRefusal(
   report: ReportRecord,
   sink: SinkRecord | undefined,
 ): Refusal | undefined {
-  const spanKnown =
-    input.lastWindow === input.firstWindow &&
-    input.part < report.parts &&
-    input.firstWindow >= report.firstWindow &&
-    writer.windows.get(windowKey(report.sourceId, input.firstWindow)) !== undefined;
-  if (!spanKnown) return refuse('UNKNOWN_TASK', `${taskKey(input)} is no task of a sealed window`);
+  const span = writer.spans.get(spanKey(input));
+  if (span?.lastWindow !== input.lastWindow || input.part >= span.parts) {
+    return refuse('UNKNOWN_TASK', `${taskKey(input)} is no task of an open span`);
+  }
   if (writer.executors.get(idKey(input.executorId)) === undefined) {
     return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
   }
@@ -74,7 +70,7 @@ function grantRefusal(
 }
 
 function versionRefusal(input: GrantTask, current: TaskRecord | undefined): Refusal | undefined {
-  if (current !== undefined && !isOpen(current)) {
+  if (current !== undefined && !isOpenTask(current)) {
     return refuse('TASK_FINISHED', `task ${current.key} is ${current.state}`);
   }
   const version = (current?.version ?? 0) + 1;
@@ -86,7 +82,7 @@ function versionRefusal(input: GrantTask, current: TaskRecord | undefined): Refu
 
 /**
  * Ends a task. Only its current version may, under its token; repeating it answers as at first. A task that
- * is DEAD may still become SKIPPED (design 6.10): its hole is permanent then, and its window can be FINAL.
+ * is DEAD may still become SKIPPED (design 6.10): its hole is permanent then, and its span can be FINAL.
  */
 export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: ApplyMeta): OperationResult {
   const task = writer.tasks.get(taskRowKeyOf(input.key));
@@ -95,28 +91,19 @@ export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: Ap
   if (!isCurrent && !mutated('state.doneOfOldVersion')) {
     return refuse('STALE_VERSION', `the current version of task ${task.key} is ${task.version}`);
   }
-  if (!isOpen(task)) {
+  if (!isOpenTask(task)) {
     if (task.state === input.state) return accept({ key: task.key });
-    if (task.state === 'DEAD' && input.state === 'SKIPPED') return skipDead(writer, task, meta);
+    if (task.state === 'DEAD' && input.state === 'SKIPPED') {
+      // Its contribution is removed and its hole recorded already: this makes that final, no more.
+      putTask(writer, { ...task, state: 'SKIPPED' }, meta);
+      return accept({ key: task.key });
+    }
     return refuse('TASK_FINISHED', `task ${task.key} is ${task.state}`);
   }
   if (!mayBecome(task, input.state)) {
     return refuse('BAD_REQUEST', `a version granted for ${task.purpose} does not end as ${input.state}`);
   }
-  const finished: TaskRecord = { ...task, state: input.state, wakeAtMs: 0 };
-  writer.tasks.put(taskRowKey(finished), finished);
-  const hole = input.state === 'DONE' ? 'remove' : 'add';
-  followTask(writer, { task: finished, open: -1, granted: false, hole }, meta);
-  return accept({ key: task.key });
-}
-
-/**
- * A dead task's contribution is removed and its hole recorded already: skipping it makes that final, no more.
- */
-function skipDead(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): OperationResult {
-  const skipped: TaskRecord = { ...task, state: 'SKIPPED' };
-  writer.tasks.put(taskRowKey(skipped), skipped);
-  followTask(writer, { task: skipped, open: 0, granted: false, hole: 'keep' }, meta);
+  putTask(writer, { ...task, state: input.state, wakeAtMs: 0, hole: input.state !== 'DONE' }, meta);
   return accept({ key: task.key });
 }
 
@@ -137,13 +124,9 @@ export function applyParkTask(writer: StateWriter, input: ParkTask, meta: ApplyM
   }
   if (task.state === 'PARKED') return accept({ key: task.key });
   if (task.state !== 'ASSIGNED') return refuse('TASK_FINISHED', `task ${task.key} is ${task.state}`);
-  writer.tasks.put(taskRowKey(task), {
-    ...task,
-    state: 'PARKED',
-    attempts: task.attempts + 1,
-    wakeAtMs: meta.logTimeMs + input.delayMs,
-    reason: input.reason,
-  });
+  const attempts = task.attempts + 1;
+  const wakeAtMs = meta.logTimeMs + input.delayMs;
+  putTask(writer, { ...task, state: 'PARKED', attempts, wakeAtMs, reason: input.reason }, meta);
   return accept({ key: task.key });
 }
 
@@ -169,16 +152,9 @@ function* namedTasks(writer: StateWriter, keys: readonly string[]): IterableIter
   }
 }
 
-/** A dead task's hole closes only when the new try is done; until then its window is SEALED again. */
+/** A dead task's hole closes only when the new try is done; until then its span is not MERGED any more. */
 function wake(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): void {
   const wasDead = task.state === 'DEAD';
-  const woken: TaskRecord = {
-    ...task,
-    state: 'PARKED',
-    wakeAtMs: meta.logTimeMs,
-    purpose: wasDead ? 'merge' : task.purpose,
-    attempts: wasDead ? 0 : task.attempts,
-  };
-  writer.tasks.put(taskRowKey(woken), woken);
-  if (wasDead) followTask(writer, { task: woken, open: 1, granted: false, hole: 'keep' }, meta);
+  const again = wasDead ? ({ purpose: 'merge', attempts: 0 } as const) : {};
+  putTask(writer, { ...task, ...again, state: 'PARKED', wakeAtMs: meta.logTimeMs }, meta);
 }

@@ -1,18 +1,15 @@
-/**
- * Windows: sealing them, following their tasks to MERGED and FINAL, and dropping the oldest (design 6.4,
- * 6.10).
- */
+/** Windows: sealing them, up to where they are merged, and dropping the oldest (design 6.4, 6.10). */
 import { LIMITS, must, mutated } from '../../base/index.ts';
 import type { TableView } from '../view.ts';
-import { idKey, taskRowKeyOf, taskWindowPrefix, windowKey, windowPrefix } from './keys.ts';
+import { idKey, windowKey, windowPrefix } from './keys.ts';
 import type { ApplyMeta, OperationResult, SealWindow } from './operations.ts';
-import type { ReportRecord, SourceRecord, TaskRecord, WindowRecord } from './records.ts';
+import type { ReportRecord, SourceRecord, WindowRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
 import { statesWindow } from './states.ts';
 import type { StateWriter } from './writer.ts';
 
-/** Dropping is spread out: a long jam that ends must not drop thousands of windows within one operation. */
-const DROPPED_PER_OPERATION_MAX = 4;
+/** Dropping is spread out: after a long jam no operation drops thousands of windows. */
+const DROPPED_PER_OPERATION_MAX = 16;
 
 /**
  * Seals a window. Accepted only under the source's current epoch, with the next number, and from where the
@@ -22,16 +19,13 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
   const source = writer.sources.get(idKey(input.sourceId));
   if (source === undefined) return refuse('UNKNOWN_SOURCE', `source ${input.sourceId} is not known`);
   const sealed = writer.windows.get(windowKey(source.id, input.window));
-  if (sealed !== undefined && isSameSeal(sealed, input)) return sealAnswer(sealed);
+  if (sealed !== undefined && isSameSeal(sealed, input)) return accept({ window: input.window });
   const refusal = sealRefusal(writer, source, input);
   if (refusal !== undefined) return refusal;
 
-  let tasksTotal = 0;
-  for (const report of reportsOf(writer, source, input.window)) tasksTotal += report.parts;
   const window: WindowRecord = {
     sourceId: source.id,
     window: input.window,
-    state: 'SEALED',
     epoch: input.epoch,
     from: input.from,
     to: input.to,
@@ -42,21 +36,14 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
     shards: input.shards,
     sealedMs: meta.logTimeMs,
     mergedMs: 0,
-    tasksOpen: tasksTotal,
-    tasksTotal,
-    tasksGranted: 0,
-    holes: [],
   };
   // What ended the collector before this one is over.
   const { window: lastWindow, to: position } = input;
   writer.sources.put(idKey(source.id), { ...source, lastWindow, position, problem: '' });
   writer.windows.put(windowKey(source.id, input.window), window);
-  if (tasksTotal === 0) settleWindow(writer, window, meta);
-  return sealAnswer(window);
-}
-
-function sealAnswer(window: WindowRecord): OperationResult {
-  return accept({ window: window.window, tasks: window.tasksTotal });
+  settleSource(writer, source.id, meta);
+  dropWindows(writer, source.id);
+  return accept({ window: input.window });
 }
 
 function isSameSeal(sealed: WindowRecord, input: SealWindow): boolean {
@@ -88,110 +75,52 @@ function isPlacedNow({ topology }: StateWriter, version: number): boolean {
   return topology !== undefined && topology.placedVersion <= version && version <= topology.version;
 }
 
-/** Reports that read a window of a source, in the order of their ids. */
+/** Reports of a source, in the order of their ids. */
 export function* reportsOf(
   view: { readonly reports: TableView<ReportRecord> },
-  source: { readonly id: number },
-  window: number,
+  sourceId: number,
 ): IterableIterator<ReportRecord> {
-  for (const report of view.reports.values()) {
-    if (report.sourceId === source.id && report.firstWindow <= window) yield report;
-  }
+  for (const report of view.reports.values()) if (report.sourceId === sourceId) yield report;
 }
 
-/** What became of one task of a window. */
-export interface WindowChange {
-  readonly task: TaskRecord;
-  /** 1: reopened, -1: finished, 0: still open. */
-  readonly open: -1 | 0 | 1;
-  readonly granted: boolean;
-  readonly hole: 'add' | 'remove' | 'keep';
+/** How far all reports of a source are: up to where its windows are MERGED, and up to where they are FINAL. */
+export function marksOf(
+  view: { readonly reports: TableView<ReportRecord> },
+  source: SourceRecord,
+): { readonly merged: number; readonly final: number } {
+  let final = source.lastWindow;
+  for (const report of reportsOf(view, source.id)) {
+    final = Math.min(final, Math.max(report.finalWindow, report.baseWindow));
+  }
+  return { merged: source.mergedWindow, final };
 }
 
 /**
- * Follows a task's change in its window: counts, holes, and the window's state. The task's row is written
- * already.
+ * Brings a source's mergedWindow to the least of its reports: a window is as far as the report that is least
+ * far. What lies before a report's base it never reads.
  */
-export function followTask(writer: StateWriter, change: WindowChange, meta: ApplyMeta): void {
-  const { task } = change;
-  const key = windowKey(task.sourceId, task.firstWindow);
-  const window = must(writer.windows.get(key), `window of task ${task.key}`);
-  const holes = window.holes.filter((hole) => hole !== task.key);
-  if (change.hole === 'add' || (change.hole === 'keep' && holes.length < window.holes.length)) {
-    holes.push(task.key);
+export function settleSource(writer: StateWriter, sourceId: number, meta: ApplyMeta): void {
+  const source = must(writer.sources.get(idKey(sourceId)), 'source of a report');
+  let mergedWindow = source.lastWindow;
+  for (const report of reportsOf(writer, sourceId)) {
+    mergedWindow = Math.min(mergedWindow, Math.max(report.mergedWindow, report.baseWindow));
   }
-  if (holes.length !== window.holes.length) countHoles(writer, task, holes.length - window.holes.length);
-  const next: WindowRecord = {
-    ...window,
-    state: change.open === 1 ? 'SEALED' : window.state,
-    tasksOpen: window.tasksOpen + change.open,
-    tasksGranted: window.tasksGranted + (change.granted ? 1 : 0),
-    holes,
-  };
-  // A window that is MERGED comes by again when a dead task of it is skipped: it may be FINAL then.
-  const settles = next.tasksOpen === 0 && (change.open === -1 || window.state === 'MERGED');
-  if (settles) settleWindow(writer, next, meta);
-  else writer.windows.put(key, next);
-}
-
-function countHoles(writer: StateWriter, task: TaskRecord, by: number): void {
-  const report = writer.reports.get(idKey(task.reportId));
-  if (report?.generation !== task.generation) return;
-  writer.reports.put(idKey(report.id), { ...report, holes: report.holes + by });
-}
-
-/**
- * Makes a window without open tasks MERGED, or FINAL when none of them is DEAD; then drops what is too old.
- */
-function settleWindow(writer: StateWriter, window: WindowRecord, meta: ApplyMeta): void {
-  const dead = window.holes.some((key) => writer.tasks.get(taskRowKeyOf(key))?.state === 'DEAD');
-  writer.windows.put(windowKey(window.sourceId, window.window), {
-    ...window,
-    state: dead ? 'MERGED' : 'FINAL',
-    mergedMs: window.state === 'MERGED' ? window.mergedMs : meta.logTimeMs,
-  });
-  let source = must(writer.sources.get(idKey(window.sourceId)), 'source of a window');
-  let mergedWindow = source.mergedWindow;
-  for (;;) {
-    const following = writer.windows.get(windowKey(source.id, mergedWindow + 1));
-    if (following === undefined || following.state === 'SEALED') break;
-    mergedWindow += 1;
+  if (mergedWindow === source.mergedWindow) return;
+  for (let number = source.mergedWindow + 1; number <= mergedWindow; number++) {
+    const window = writer.windows.get(windowKey(sourceId, number));
+    if (window === undefined || window.mergedMs > 0) continue;
+    writer.windows.put(windowKey(sourceId, number), { ...window, mergedMs: meta.logTimeMs });
   }
-  source = { ...source, mergedWindow, windowsFinal: source.windowsFinal + (dead ? 0 : 1) };
-  writer.sources.put(idKey(source.id), dropOldWindows(writer, source));
+  writer.sources.put(idKey(sourceId), { ...source, mergedWindow });
 }
 
-/**
- * Whether the oldest window of a source goes, once it is FINAL: when enough newer ones of it are FINAL, or
- * when the finished tasks of all sources together are too many to keep.
- */
-export function isTooOld(kept: { readonly windowsFinal: number; readonly tasks: number }): boolean {
-  if (kept.windowsFinal <= 1) return false;
-  return kept.windowsFinal - 1 > LIMITS.windowsKeptMax || kept.tasks > LIMITS.tasksKeptMax;
-}
-
-function dropOldWindows(writer: StateWriter, source: SourceRecord): SourceRecord {
-  let { windowsFinal } = source;
-  let tasks = writer.tasks.size;
-  const old: WindowRecord[] = [];
-  for (const window of writer.windows.withPrefix(windowPrefix(source.id))) {
-    if (window.state !== 'FINAL' || !isTooOld({ windowsFinal, tasks })) break;
-    // Row states are made from it yet.
-    if (window.window > (statesWindow(source) ?? window.window)) break;
-    if (old.length === DROPPED_PER_OPERATION_MAX) break;
-    old.push(window);
-    windowsFinal -= 1;
-    tasks -= window.tasksTotal;
+/** Drops windows up to the source's horizon, the oldest first. */
+export function dropWindows(writer: StateWriter, sourceId: number): void {
+  const source = must(writer.sources.get(idKey(sourceId)), 'source of a window');
+  const old: string[] = [];
+  for (const { window } of writer.windows.withPrefix(windowPrefix(sourceId))) {
+    if (window > source.horizon || old.length === DROPPED_PER_OPERATION_MAX) break;
+    old.push(windowKey(sourceId, window));
   }
-  for (const window of old) dropWindow(writer, window);
-  return { ...source, windowsFinal };
-}
-
-function dropWindow(writer: StateWriter, window: WindowRecord): void {
-  const keys: string[] = [];
-  for (const task of writer.tasks.withPrefix(taskWindowPrefix(window.window))) {
-    if (task.sourceId === window.sourceId) keys.push(taskRowKeyOf(task.key));
-  }
-  for (const key of keys) writer.tasks.delete(key);
-  writer.windows.delete(windowKey(window.sourceId, window.window));
+  for (const key of old) writer.windows.delete(key);
 }

@@ -11,6 +11,7 @@ import type {
   SessionRecord,
   SinkRecord,
   SourceRecord,
+  SpanRecord,
   TaskRecord,
   TopologyRecord,
   WindowRecord,
@@ -32,6 +33,7 @@ export interface StateWriter {
   readonly sources: TableWriter<SourceRecord>;
   readonly reports: TableWriter<ReportRecord>;
   readonly windows: TableWriter<WindowRecord>;
+  readonly spans: TableWriter<SpanRecord>;
   readonly tasks: TableWriter<TaskRecord>;
   readonly keyValues: KeyValueWriter;
   /** Bytes of all keys and values of `keyValues`. */

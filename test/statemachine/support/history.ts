@@ -6,7 +6,7 @@ import {
   type EntryItem,
   type Operation,
 } from '../../../src/statemachine/index.ts';
-import { finishOf, grantOf, jobOf, prepared, sealOf } from './world.ts';
+import { finishOf, grantOf, jobOf, prepared, sealOf, spanOf } from './world.ts';
 
 /** A small generator of numbers: the same seed gives the same history everywhere. */
 export class Random {
@@ -126,19 +126,32 @@ function randomSourceOperation(random: Random, state: MemoryState): Operation {
 function randomTaskOperation(random: Random, state: MemoryState): Operation {
   const executorId = random.pick([...state.executors.values()])?.id ?? 1;
   const task = random.pick([...state.openTasks.values()]);
-  const window = random.pick([...state.pendingWindows.values()])?.window ?? 1;
-  const report = random.pick([...state.reports.values()])?.id ?? 1;
+  const report = random.pick([...state.reports.values()]);
+  const span = random.pick([...state.pendingSpans.values()]);
   const draw = random.below(12);
   const dead = random.pick([...state.deadTasks.values()]);
   if (dead !== undefined && random.below(6) === 0) {
     return random.below(2) === 0 ? finishOf(dead, 'SKIPPED') : { type: 'task.wake', v: 1, keys: [dead.key] };
   }
-  if (task === undefined || draw < 4) return grantOf({ window, report, executorId });
+  if (report !== undefined && (span === undefined || random.below(4) === 0)) {
+    // Mostly the next windows; at times those that a span has already.
+    const { id, generation, nextWindow } = report;
+    const window = Math.max(1, nextWindow - (random.below(8) === 0 ? 1 : 0));
+    return spanOf({ report: id, generation, window, last: window + random.below(3) });
+  }
+  if (span !== undefined && (task === undefined || draw < 4)) {
+    const { reportId, generation, firstWindow: window, lastWindow: last } = span;
+    return grantOf({ window, last, report: reportId, generation, executorId });
+  }
+  if (task === undefined || random.below(12) === 0)
+    return grantOf({ window: 1 + draw, last: 99, executorId });
   const version = task.version + (random.below(10) === 0 ? 2 : 1);
-  if (draw === 4) return grantOf({ window: task.firstWindow, report: task.reportId, executorId, version });
+  const { firstWindow: window, lastWindow: last, generation } = task;
+  const again = { window, last, generation, report: task.reportId, executorId, version };
+  if (draw === 4) return grantOf(again);
   if (draw === 5) {
     const purpose = random.pick(['DEAD', 'SKIPPED', 'merge'] as const) ?? 'merge';
-    return grantOf({ window: task.firstWindow, report: task.reportId, executorId, version, purpose });
+    return grantOf({ ...again, purpose });
   }
   if (draw === 6) {
     return { type: 'task.park', v: 1, key: task.key, version: task.version, delayMs: 20, reason: 'test' };

@@ -1,16 +1,19 @@
 import {
   applyOperation,
   idKey,
+  marksOf,
   MemoryState,
   taskRowKeyOf,
   windowKey,
   type DeclareJob,
   type Operation,
   type OperationResult,
+  type ReportRecord,
   type SealWindow,
   type SourceRecord,
   type TaskRecord,
   type WindowRecord,
+  type WindowState,
 } from '../../../src/statemachine/index.ts';
 
 type Value = Readonly<Record<string, string | number | boolean | Uint8Array>>;
@@ -96,11 +99,50 @@ export class World {
     return window;
   }
 
-  /** Grants version `version` of a task of source 1's report. */
+  report(id = 1): ReportRecord {
+    const report = this.state.reports.get(idKey(id));
+    if (report === undefined) throw new Error(`no report ${id}`);
+    return report;
+  }
+
+  /** SEALED, MERGED or FINAL, as it is shown. */
+  windowState(window: number, source = 1): WindowState {
+    const { merged, final } = marksOf(this.state, this.source(source));
+    return window <= final ? 'FINAL' : window <= merged ? 'MERGED' : 'SEALED';
+  }
+
+  /** Opens the next spans of a report, one window each, up to this window. */
+  openTo(window: number, report = 1): void {
+    for (let next = this.report(report).nextWindow; next <= window; next++) {
+      this.accept(spanOf({ report, window: next }));
+    }
+  }
+
+  /**
+   * Grants version `version` of a task of source 1's report; the first version opens the span of that window
+   * alone, and those before it.
+   */
   grant(input: GrantInput): TaskRecord {
+    this.openTo(input.window, input.report);
     const value = this.accept(grantOf(input));
     return this.task(value['key'] as string);
   }
+}
+
+export function spanOf(input: {
+  readonly window: number;
+  readonly last?: number;
+  readonly report?: number;
+  readonly generation?: number;
+}): Extract<Operation, { type: 'span.open' }> {
+  return {
+    type: 'span.open',
+    v: 1,
+    reportId: input.report ?? 1,
+    generation: input.generation ?? 1,
+    firstWindow: input.window,
+    lastWindow: input.last ?? input.window,
+  };
 }
 
 export interface GrantInput {
@@ -112,6 +154,7 @@ export interface GrantInput {
   readonly purpose?: TaskRecord['purpose'];
   readonly failedAttempt?: boolean;
   readonly generation?: number;
+  readonly last?: number;
 }
 
 export function grantOf(input: GrantInput): Extract<Operation, { type: 'task.grant' }> {
@@ -121,7 +164,7 @@ export function grantOf(input: GrantInput): Extract<Operation, { type: 'task.gra
     reportId: input.report ?? 1,
     generation: input.generation ?? 1,
     firstWindow: input.window,
-    lastWindow: input.window,
+    lastWindow: input.last ?? input.window,
     part: input.part ?? 0,
     version: input.version ?? 1,
     executorId: input.executorId,

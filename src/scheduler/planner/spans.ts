@@ -1,0 +1,174 @@
+/**
+ * First grants. Each report takes its windows in order, one span at a time; how many windows a span gets is
+ * decided when there is room to grant its tasks, so that a report that is behind takes larger steps.
+ */
+import { LIMITS } from '../../base/index.ts';
+import {
+  idKey,
+  mayJoin,
+  statesWindow,
+  taskRowKey,
+  windowKey,
+  type ReportRecord,
+  type SpanRecord,
+  type StateView,
+  type WindowRecord,
+} from '../../statemachine/index.ts';
+import type { Round } from './round.ts';
+import { statesReach } from './states.ts';
+
+/** Whether sealed windows wait for a first grant. */
+export function workWaits(view: StateView): boolean {
+  if (view.pendingSpans.size > 0) return true;
+  for (const report of view.reports.values()) {
+    if (report.nextWindow <= reachOf(view, report)) return true;
+  }
+  return false;
+}
+
+/** The last window that a report may read now: the last sealed one, or the last that is in the row states. */
+function reachOf(view: StateView, report: ReportRecord): number {
+  const source = view.sources.get(idKey(report.sourceId));
+  if (source === undefined) return 0;
+  return statesReach(view, report, source.lastWindow) ? source.lastWindow : (statesWindow(source) ?? 0);
+}
+
+export function planSpans(round: Round): void {
+  const room = new Room(round);
+  for (const span of round.input.view.pendingSpans.values()) {
+    if (room.full()) return;
+    const report = round.input.view.reports.get(idKey(span.reportId));
+    if (report?.generation !== span.generation || !hasSinkEpoch(round, report)) continue;
+    // Row states may have gone back since it was opened.
+    if (!statesReach(round.input.view, report, span.lastWindow)) continue;
+    grantParts(room, span);
+  }
+  let turn = reportsBehind(round);
+  while (turn.length > 0 && !room.full()) {
+    for (const behind of turn) {
+      if (room.full()) return;
+      openNext(round, room, behind);
+    }
+    turn = turn.filter(({ next, reach }) => next <= reach);
+  }
+}
+
+/** What may still be granted in this round. */
+class Room {
+  readonly round: Round;
+  #tasks: number;
+
+  constructor(round: Round) {
+    const { config, view } = round.input;
+    this.round = round;
+    this.#tasks = Math.min(round.placement.freeTasks(), config.tasksOpenMax - view.openTasks.size);
+  }
+
+  full(): boolean {
+    return this.#tasks <= 0 || this.round.full;
+  }
+
+  take(): number | undefined {
+    if (this.full()) return undefined;
+    this.#tasks -= 1;
+    return this.round.placement.takeForTask();
+  }
+}
+
+interface Behind {
+  readonly report: ReportRecord;
+  next: number;
+  /** The last window that it may read now. */
+  readonly reach: number;
+}
+
+/**
+ * Reports with windows that no span covers yet. First those with the fewest tasks under way, so that one
+ * with slow SQL does not take every slot; of these, those whose next window waits longest.
+ */
+function reportsBehind(round: Round): Behind[] {
+  const { view } = round.input;
+  const running = new Map<number, number>();
+  for (const { reportId } of view.openTasks.values()) running.set(reportId, (running.get(reportId) ?? 0) + 1);
+  const found: { behind: Behind; running: number; sinceMs: number }[] = [];
+  for (const report of view.reports.values()) {
+    const reach = reachOf(view, report);
+    if (report.nextWindow > reach || !hasSinkEpoch(round, report)) continue;
+    found.push({
+      behind: { report, reach, next: report.nextWindow },
+      running: running.get(report.id) ?? 0,
+      sinceMs: view.windows.get(windowKey(report.sourceId, report.nextWindow))?.sealedMs ?? 0,
+    });
+  }
+  found.sort(
+    (one, other) =>
+      one.running - other.running ||
+      one.sinceMs - other.sinceMs ||
+      one.behind.report.id - other.behind.report.id,
+  );
+  return found.map(({ behind }) => behind);
+}
+
+function openNext(round: Round, room: Room, behind: Behind): void {
+  const { report, next } = behind;
+  const { id: reportId, generation, parts } = report;
+  const lastWindow = next <= report.baseWindow ? report.baseWindow : lastOfSpan(round, behind);
+  behind.next = lastWindow + 1;
+  const windows = { reportId, generation, firstWindow: next, lastWindow };
+  round.operations.push({ cause: 'span-opened', operation: { type: 'span.open', v: 1, ...windows } });
+  grantParts(room, { ...windows, parts });
+}
+
+/**
+ * One window when the report keeps up; else the largest power of two of the windows that wait, as far as they
+ * are alike and their rows are not too many.
+ */
+function lastOfSpan({ input }: Round, { report, next, reach }: Behind): number {
+  const { view, config } = input;
+  const waiting = reach - next + 1;
+  const wanted = Math.min(config.spanWindowsMax, 2 ** Math.floor(Math.log2(waiting)));
+  const first = view.windows.get(windowKey(report.sourceId, next));
+  if (first === undefined) return next;
+  let rows = rowsOf(first);
+  let last = next;
+  while (last - next + 1 < wanted) {
+    const window = view.windows.get(windowKey(report.sourceId, last + 1));
+    if (window === undefined || !mayJoin(first, window)) break;
+    rows += rowsOf(window);
+    if (rows > LIMITS.spanRowsMax) break;
+    last += 1;
+  }
+  return last;
+}
+
+const rowsOf = (window: WindowRecord): number => window.shards.reduce((sum, { rows }) => sum + rows, 0);
+
+type NewSpan = Pick<SpanRecord, 'reportId' | 'generation' | 'firstWindow' | 'lastWindow' | 'parts'>;
+
+function grantParts(room: Room, span: NewSpan): void {
+  const { reportId, generation, firstWindow, lastWindow } = span;
+  for (let part = 0; part < span.parts; part++) {
+    const identity = { reportId, generation, firstWindow, part };
+    if (room.round.input.view.tasks.get(taskRowKey(identity)) !== undefined) continue;
+    const executorId = room.take();
+    if (executorId === undefined) return;
+    room.round.operations.push({
+      cause: 'first-grant',
+      operation: {
+        type: 'task.grant',
+        v: 1,
+        ...identity,
+        lastWindow,
+        version: 1,
+        executorId,
+        purpose: 'merge',
+        reason: '',
+        failedAttempt: false,
+      },
+    });
+  }
+}
+
+function hasSinkEpoch(round: Round, report: ReportRecord): boolean {
+  return (round.input.view.sinks.get(idKey(report.sinkId))?.epoch ?? null) !== null;
+}
