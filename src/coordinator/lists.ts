@@ -216,8 +216,10 @@ function taskInfo(view: StateView, task: TaskRecord): TaskInfo {
   };
 }
 
-/** A task is pending when its window is sealed and no version of it was ever granted. Windows that no span covers
- * yet are listed each for itself. */
+/**
+ * A task is pending when its window is sealed and no version of it was ever granted. Windows that no span
+ * covers yet are listed each for itself.
+ */
 function* pendingTasks(view: StateView, window: number): Generator<TaskInfo> {
   for (const report of view.reports.values()) {
     const source = view.sources.get(idKey(report.sourceId));

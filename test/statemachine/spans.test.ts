@@ -39,8 +39,9 @@ describe('opening a span', () => {
     world.openTo(1);
     expect(world.refuse(spanOf({ window: 2, last: 3 }))).toBe('SPAN_REFUSED');
     world.accept(spanOf({ window: 2 }));
-    const topology = { spec: 'replicas', shards: ['s1'] };
-    world.state.setTopology({ version: 2, ...topology });
+    const { topology } = world.state;
+    if (topology === undefined) throw new Error('no topology');
+    world.state.setTopology({ ...topology, version: 2 });
     world.accept(sealOf(world.source(), 4, { ...alike(2), topologyVersion: 2 }));
     expect(world.refuse(spanOf({ window: 3, last: 4 }))).toBe('SPAN_REFUSED');
   });

@@ -40,7 +40,7 @@ export function applyOpenSpan(writer: StateWriter, input: OpenSpan): OperationRe
 function orderRefusal(report: ReportRecord, { firstWindow, lastWindow }: OpenSpan): Refusal | undefined {
   const isNext = firstWindow === report.nextWindow || mutated('state.spanOverGranted');
   if (!isNext || lastWindow < firstWindow) {
-    const message = `${firstWindow} to ${lastWindow} is no next span: the next window is ${report.nextWindow}`;
+    const message = `${firstWindow} to ${lastWindow} is not next, window ${report.nextWindow} is`;
     return refuse('SPAN_REFUSED', `report ${report.name}: ${message}`);
   }
   if (firstWindow <= report.baseWindow && lastWindow !== report.baseWindow) {

@@ -83,7 +83,7 @@ export function* reportsOf(
   for (const report of view.reports.values()) if (report.sourceId === sourceId) yield report;
 }
 
-/** How far all reports of a source are: up to where its windows are MERGED, and up to where they are FINAL. */
+/** Up to where the windows of a source are MERGED, and up to where they are FINAL, for all its reports. */
 export function marksOf(
   view: { readonly reports: TableView<ReportRecord> },
   source: SourceRecord,
