@@ -117,9 +117,11 @@ export function settleSource(writer: StateWriter, sourceId: number, meta: ApplyM
 /** Drops windows up to the source's horizon, the oldest first. */
 export function dropWindows(writer: StateWriter, sourceId: number): void {
   const source = must(writer.sources.get(idKey(sourceId)), 'source of a window');
+  // Row states are made from those behind their mark yet.
+  const upTo = Math.min(source.horizon, statesWindow(source) ?? source.horizon);
   const old: string[] = [];
   for (const { window } of writer.windows.withPrefix(windowPrefix(sourceId))) {
-    if (window > source.horizon || old.length === DROPPED_PER_OPERATION_MAX) break;
+    if (window > upTo || old.length === DROPPED_PER_OPERATION_MAX) break;
     old.push(windowKey(sourceId, window));
   }
   for (const key of old) writer.windows.delete(key);
