@@ -116,7 +116,7 @@ describe('a grant of row states at an executor', () => {
     },
   );
 
-  it('gives way to a newer one, after connections of earlier ones were killed; an older one is ignored', async () => {
+  it('gives way to a newer one, after earlier connections were killed; an older one is ignored', async () => {
     const killed: bigint[] = [];
     const { host, started, outcome } = bench({
       advance: (order, signal) =>
