@@ -1,41 +1,24 @@
 /**
- * Checks and decodes row events. A row event has no column names of its own: it is trusted only after its
- * table map has been compared with the captured columns, and only with full row images.
+ * Checks row events, and makes the reader of a table's row images. A row event has no column names of its
+ * own: it is trusted only after its table map has been compared with the captured columns, and only with
+ * full row images.
  */
 import { TidemarkError } from '../base/index.ts';
-import { parseColumnType, type DeclaredType } from '../sql/index.ts';
+import { parseColumnType, type DeclaredType, type SqlValue } from '../sql/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { RowValues } from './change-source.ts';
-import { columnCodec } from './column-codec.ts';
+import { LOGGED_TYPE, type LoggedColumn } from './logged-column.ts';
+import { fieldReader, type ImageCursor } from './row-fields.ts';
 
-/** A column as a table map event shows it; type codes are those of the MySQL protocol. */
-export interface LoggedColumn {
-  readonly name: string;
-  readonly charset: string | null;
-  readonly type: number;
-  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
-}
-
-const TYPE = {
-  tiny: 1,
-  short: 2,
-  long: 3,
-  longlong: 8,
-  int24: 9,
-  date: 10,
-  datetime: 12,
-  timestamp: 7,
-  varchar: 15,
-  timestamp2: 17,
-  datetime2: 18,
-  newDecimal: 246,
-  enumeration: 247,
-  blob: 252,
-  string: 254,
+const INTEGERS = {
+  1: LOGGED_TYPE.tiny,
+  2: LOGGED_TYPE.short,
+  3: LOGGED_TYPE.int24,
+  4: LOGGED_TYPE.long,
+  8: LOGGED_TYPE.longlong,
 } as const;
-const INTEGERS: readonly number[] = [TYPE.tiny, TYPE.short, TYPE.int24, TYPE.long, TYPE.longlong];
-const STRINGS: readonly number[] = [TYPE.varchar, TYPE.string, TYPE.blob];
-const DATETIMES: readonly number[] = [TYPE.datetime, TYPE.datetime2, TYPE.timestamp, TYPE.timestamp2];
+const STRINGS: readonly number[] = [LOGGED_TYPE.varchar, LOGGED_TYPE.string, LOGGED_TYPE.blob];
+const MOMENTS: readonly number[] = [LOGGED_TYPE.datetime2, LOGGED_TYPE.timestamp2];
 
 /**
  * Compares a table map with what is captured.
@@ -63,23 +46,39 @@ export function schemaChanged(table: string, detail: string): TidemarkError {
 }
 
 function fits(type: DeclaredType, logged: LoggedColumn): boolean {
+  const says = (name: string, wanted: number): boolean => logged.metadata?.[name] === wanted;
   switch (type.kind) {
     case 'BIGINT':
-    case 'BOOL':
-      return INTEGERS.includes(logged.type);
+      return logged.type === INTEGERS[type.bytes] && (logged.unsigned ?? type.unsigned) === type.unsigned;
     case 'DECIMAL':
       return (
-        logged.type === TYPE.newDecimal &&
-        logged.metadata?.['precision'] === type.precision &&
-        logged.metadata['decimals'] === type.scale
+        logged.type === LOGGED_TYPE.newDecimal &&
+        says('precision', type.precision) &&
+        says('decimals', type.scale)
       );
+    case 'FLOAT':
+      return logged.type === LOGGED_TYPE.float;
+    case 'DOUBLE':
+      return logged.type === LOGGED_TYPE.double;
+    case 'YEAR':
+      return logged.type === LOGGED_TYPE.year;
+    case 'BIT':
+      return logged.type === LOGGED_TYPE.bit && says('bits', type.bits);
     case 'DATE':
-      return logged.type === TYPE.date;
+      return logged.type === LOGGED_TYPE.date;
     case 'DATETIME':
     case 'TIMESTAMP':
-      return DATETIMES.includes(logged.type);
+      return MOMENTS.includes(logged.type) && says('decimals', type.digits);
+    case 'TIME':
+      return logged.type === LOGGED_TYPE.time2 && says('decimals', type.digits);
+    case 'ENUM':
+    case 'SET':
+      return (
+        logged.type === LOGGED_TYPE[type.kind === 'ENUM' ? 'enumeration' : 'set'] &&
+        JSON.stringify(logged.members ?? type.members) === JSON.stringify(type.members)
+      );
     case 'TEXT':
-      return logged.type === TYPE.enumeration || (STRINGS.includes(logged.type) && logged.charset !== null);
+      return STRINGS.includes(logged.type) && logged.charset !== null;
     case 'BYTES':
       return STRINGS.includes(logged.type) && logged.charset === null;
     default:
@@ -87,34 +86,26 @@ function fits(type: DeclaredType, logged: LoggedColumn): boolean {
   }
 }
 
-/** Stands where bytes had no character in the column's character set. */
-const REPLACEMENT_CHARACTER = '\ufffd';
-const EXACT_CHARSETS = new Set(['utf8', 'utf8mb3', 'utf8mb4']);
+/** Reads one row image, whose null bits come first. */
+export type ImageReader = (cursor: ImageCursor) => RowValues;
 
-/** Makes the decoder of one table's row images, as an object by column name. */
-export function imageDecoder(
-  table: CapturedTable,
-  logged: readonly LoggedColumn[],
-): (image: Readonly<Record<string, unknown>>) => RowValues {
-  const columns = table.columns.map((column, at) => {
-    const charset = logged[at]?.charset ?? null;
-    return {
-      name: column.name,
-      codec: columnCodec(table.table, column),
-      lossy: charset !== null && !EXACT_CHARSETS.has(charset),
-    };
-  });
-  return (image) =>
-    columns.map(({ name, codec, lossy }) => {
-      const value = image[name];
-      if (lossy && typeof value === 'string' && value.includes(REPLACEMENT_CHARACTER)) {
-        throw new TidemarkError(
-          'VALUE_RANGE',
-          `${table.table}.${name}: a text that its character set cannot say`,
-        );
-      }
-      return codec(value);
-    });
+/** Makes the reader of one table's full row images, which {@link checkTableMap} has let pass. */
+export function imageReader(table: CapturedTable, logged: readonly LoggedColumn[]): ImageReader {
+  const readers = table.columns.map((column, at) =>
+    fieldReader(table.table, column, logged[at] ?? { name: column.name, charset: null, type: -1 }),
+  );
+  const nullBytes = Math.ceil(readers.length / 8);
+  return (cursor) => {
+    const nulls = cursor.at;
+    cursor.at += nullBytes;
+    const { bytes } = cursor;
+    const row: SqlValue[] = [];
+    for (const [at, read] of readers.entries()) {
+      const isNull = ((bytes[nulls + (at >> 3)] ?? 0) & (1 << (at & 7))) !== 0;
+      row.push(isNull ? null : read(cursor));
+    }
+    return row;
+  };
 }
 
 /**

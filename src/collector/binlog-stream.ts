@@ -4,22 +4,18 @@
  * may have changed) goes into the queue for {@link BinlogReader} to judge in its turn.
  */
 import { randomInt } from 'node:crypto';
-import ZongJi, {
-  type AnyBinlogEvent,
-  type WriteRowsEvent,
-  type UpdateRowsEvent,
-  type DeleteRowsEvent,
-  type TableMapEvent,
-} from '@vlasky/zongji';
+import ZongJi, { type AnyBinlogEvent, type TableMapEvent } from '@vlasky/zongji';
 import type { Connection } from 'mysql2';
 import { LIMITS, TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { MysqlTarget } from '../sql/index.ts';
 import { binlogError } from './binlog-errors.ts';
-import { checkFullImage, checkTableMap, imageDecoder, type LoggedColumn } from './binlog-rows.ts';
+import { checkFullImage, checkTableMap, imageReader, type ImageReader } from './binlog-rows.ts';
 import { judgeStatement } from './binlog-statements.ts';
-import type { RowValues, SourceEvent } from './change-source.ts';
+import type { SourceEvent } from './change-source.ts';
 import { gtidTracker, type Flavour, type GtidTracker } from './gtid-position.ts';
+import type { LoggedColumn } from './logged-column.ts';
+import { takeRowEvents, type RowEvent } from './row-events.ts';
 
 /** A definition of a captured table may have changed here. */
 export interface DefinitionEvent {
@@ -47,13 +43,14 @@ const SERVER_ID_MIN = 2 ** 31;
 const SERVER_ID_MAX = 2 ** 32 - 1;
 const EVENTS = [
   ...['mariadbgtid', 'gtid', 'anonymousgtid', 'query', 'xid', 'xaprepare', 'heartbeat'],
+  // Row events are taken before they come to it; one that comes all the same is not passed over.
   ...['tablemap', 'writerows', 'updaterows', 'deleterows'],
 ];
 
 interface LoggedTable {
   readonly at: number;
   readonly table: CapturedTable;
-  readonly decode: (image: Readonly<Record<string, unknown>>) => RowValues;
+  readonly read: ImageReader;
 }
 
 interface Group {
@@ -102,6 +99,20 @@ export class BinlogStream {
       this.#fail(binlogError(error, this.#options.target.label));
     });
     this.#zongji.on('ready', () => {
+      takeRowEvents(this.#zongji, {
+        // Numbers of tables begin anew when the server is started again.
+        tableMap: (tableId) => {
+          this.#logged.delete(tableId);
+        },
+        wants: (tableId) => this.#failure === undefined && this.#logged.has(tableId),
+        rows: (event) => {
+          this.#heardMs = this.#options.clock.monotonicMs();
+          this.#rows(event);
+        },
+        fail: (error) => {
+          this.#failWith(error);
+        },
+      });
       // The older name, and MySQL's since 8.0.26.
       for (const side of ['master', 'source']) {
         this.#set(this.#zongji.connection, `@${side}_heartbeat_period = ${HEARTBEAT_NS}`);
@@ -114,7 +125,7 @@ export class BinlogStream {
       try {
         this.#hear(event);
       } catch (error) {
-        this.#fail(isTidemarkError(error) ? error : binlogError(error, this.#options.target.label));
+        this.#failWith(error);
       }
     });
     this.#zongji.start({
@@ -197,6 +208,10 @@ export class BinlogStream {
     this.#wake?.();
   }
 
+  #failWith(error: unknown): void {
+    this.#fail(isTidemarkError(error) ? error : binlogError(error, this.#options.target.label));
+  }
+
   #hear(event: AnyBinlogEvent): void {
     if (this.#failure !== undefined) return;
     switch (event.getTypeName()) {
@@ -225,8 +240,7 @@ export class BinlogStream {
       case 'WriteRows':
       case 'UpdateRows':
       case 'DeleteRows':
-        this.#rows(event as LoggedRows);
-        return;
+        throw untellable('rows came in a way that is not known');
       default:
     }
   }
@@ -285,44 +299,34 @@ export class BinlogStream {
     const at = this.#options.tables.findIndex(({ table }) => table === event.tableName);
     const table = this.#options.tables[at];
     if (table === undefined) return;
-    const logged: readonly LoggedColumn[] = this.#zongji.tableMap[event.tableId]?.columns ?? [];
+    const logged = this.#loggedColumns(event.tableId);
     checkTableMap(table, logged);
-    this.#logged.set(event.tableId, { at, table, decode: imageDecoder(table, logged) });
+    this.#logged.set(event.tableId, { at, table, read: imageReader(table, logged) });
   }
 
-  #rows(event: LoggedRows): void {
+  #loggedColumns(tableId: number): readonly LoggedColumn[] {
+    const { columns = [], columnSchemas = [] } = this.#zongji.tableMap[tableId] ?? {};
+    return columns.map((column, at) => {
+      const said = columnSchemas[at];
+      return { ...column, unsigned: said?.UNSIGNED, members: said?.ENUM_VALUES ?? said?.SET_VALUES };
+    });
+  }
+
+  #rows(event: RowEvent): void {
     const logged = this.#logged.get(event.tableId);
     if (logged === undefined) throw untellable('rows were logged before their table map');
     if (this.#group.prepared) throw untellable('an XA transaction changed a captured table');
-    const { at, table, decode } = logged;
-    const { columns_present_bitmap: before, columns_present_bitmap2: after } = event;
-    checkFullImage(table, event.numberOfColumns, after === undefined ? [before] : [before, after]);
+    const { at, table, read } = logged;
+    checkFullImage(table, event.columns, event.present);
     this.#group.rows = true;
-    const kind = event.getTypeName();
-    for (const row of event.rows) {
-      if (kind === 'UpdateRows') {
-        const { before, after } = row as { before: Image; after: Image };
-        this.#push({ type: 'change', table: at, weight: -1, row: decode(before) });
-        this.#push({ type: 'change', table: at, weight: 1, row: decode(after) });
-      } else {
-        this.#push({
-          type: 'change',
-          table: at,
-          weight: kind === 'WriteRows' ? 1 : -1,
-          row: decode(row as Image),
-        });
-      }
+    const cursor = { bytes: event.bytes, at: event.from };
+    while (cursor.at < event.to) {
+      if (event.kind !== 'insert') this.#push({ type: 'change', table: at, weight: -1, row: read(cursor) });
+      if (event.kind !== 'delete') this.#push({ type: 'change', table: at, weight: 1, row: read(cursor) });
     }
+    if (cursor.at !== event.to) throw untellable(`rows of ${table.table} are not as long as they say`);
   }
 }
-
-type Image = Readonly<Record<string, unknown>>;
-
-/** zongji does not declare the bitmaps: one bit per column and image. */
-type LoggedRows = (WriteRowsEvent | UpdateRowsEvent | DeleteRowsEvent) & {
-  readonly columns_present_bitmap: Uint8Array;
-  readonly columns_present_bitmap2?: Uint8Array;
-};
 
 function untellable(detail: string): TidemarkError {
   return new TidemarkError('SOURCE_UNTELLABLE', detail, {

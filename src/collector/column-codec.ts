@@ -2,15 +2,13 @@
  * Brings what a source delivers for a captured column into the one form that the store gets. Snapshot and
  * log go through the same codec: a row that was read and the same row that was logged must cancel out.
  */
-import { TidemarkError, assertNever } from '../base/index.ts';
+import { TidemarkError, assertNever, mutated } from '../base/index.ts';
 import type { CapturedTable, ColumnSpec } from '../job/index.ts';
-import { parseColumnType, type SqlValue } from '../sql/index.ts';
+import { parseColumnType, type Dialect, type SqlValue } from '../sql/index.ts';
 import type { RowValues } from './change-source.ts';
 
 export type ColumnCodec = (value: unknown) => SqlValue;
 
-const BIGINT_MIN = -(2n ** 63n);
-const BIGINT_MAX = 2n ** 63n - 1n;
 const INTEGER_TEXT = /^-?\d{1,20}$/;
 
 /**
@@ -31,6 +29,18 @@ export function columnCodec(table: string, column: ColumnSpec): ColumnCodec {
   };
 }
 
+/**
+ * The expression that reads a column exactly: MySQL shows a FLOAT with six digits, and a driver may read a
+ * number's digits inexactly.
+ */
+export function exactSelect(dialect: Dialect, column: ColumnSpec): string {
+  const name = dialect.id(column.name);
+  const { kind } = parseColumnType(column.type);
+  if (dialect.kind === 'embedded' || (kind !== 'FLOAT' && kind !== 'DOUBLE')) return name;
+  if (mutated('collector.floatAsShown')) return name;
+  return `CAST(CAST(${name} AS DOUBLE) AS CHAR) AS ${name}`;
+}
+
 /** Makes the codec of a whole row whose values come in column order. */
 export function rowCodec(table: CapturedTable): (values: readonly unknown[]) => RowValues {
   const codecs = table.columns.map((column) => columnCodec(table.table, column));
@@ -38,25 +48,33 @@ export function rowCodec(table: CapturedTable): (values: readonly unknown[]) => 
 }
 
 function converter(column: ColumnSpec): (value: unknown) => SqlValue | undefined {
-  const { kind } = parseColumnType(column.type);
-  switch (kind) {
+  const type = parseColumnType(column.type);
+  switch (type.kind) {
     case 'BIGINT':
+      return type.unsigned ? integerWithin(0n, 2n ** 64n - 1n) : integerWithin(-(2n ** 63n), 2n ** 63n - 1n);
     case 'BOOL':
-      return integer;
+    case 'YEAR':
+      return integerWithin(-(2n ** 63n), 2n ** 63n - 1n);
     case 'DECIMAL':
     case 'DATE':
     case 'DATETIME':
     case 'TIMESTAMP':
-      return (value) => (typeof value === 'string' ? value : undefined);
+    case 'TIME':
     case 'TEXT':
     case 'JSON':
+    case 'SET':
       return text;
+    case 'ENUM':
+      // '' stands for a value that was refused once; no table takes it again, unless it is a member.
+      return (value) => (value === '' && !type.members.includes('') ? undefined : text(value));
     case 'BYTES':
+    case 'BIT':
       return (value) => (value instanceof Uint8Array ? value : undefined);
     case 'DOUBLE':
-      return (value) => (typeof value === 'number' && Number.isFinite(value) ? value : undefined);
+    case 'FLOAT':
+      return real;
     default:
-      return assertNever(kind, 'column type');
+      return assertNever(type, 'column type');
   }
 }
 
@@ -64,9 +82,17 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function integer(value: unknown): bigint | undefined {
-  const exact = exactInteger(value);
-  return exact !== undefined && exact >= BIGINT_MIN && exact <= BIGINT_MAX ? exact : undefined;
+/** Text comes from a snapshot: see {@link exactSelect}. */
+function real(value: unknown): number | undefined {
+  const number = typeof value === 'string' ? Number(value) : value;
+  return typeof number === 'number' && Number.isFinite(number) ? number : undefined;
+}
+
+function integerWithin(min: bigint, max: bigint): (value: unknown) => bigint | undefined {
+  return (value) => {
+    const exact = exactInteger(value);
+    return exact !== undefined && exact >= min && exact <= max ? exact : undefined;
+  };
 }
 
 function exactInteger(value: unknown): bigint | undefined {

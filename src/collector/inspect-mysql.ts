@@ -89,7 +89,7 @@ export async function inspectMysqlTable(connection: SqlConnection, table: string
 async function columnsOf(connection: SqlConnection, table: string): Promise<readonly ColumnSpec[]> {
   const result = await connection.query(
     `SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, ` +
-      `NUMERIC_SCALE, CHARACTER_SET_NAME, COLUMN_TYPE, EXTRA FROM information_schema.COLUMNS ` +
+      `NUMERIC_SCALE, DATETIME_PRECISION, CHARACTER_SET_NAME, COLUMN_TYPE FROM information_schema.COLUMNS ` +
       `WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ? ORDER BY ORDINAL_POSITION`,
     [table],
   );
@@ -106,54 +106,93 @@ const CHARSETS: readonly string[] = ['utf8', 'utf8mb3', 'utf8mb4', 'ascii', 'lat
 const TEXT_LENGTH_MAX = 16_000;
 const BYTES_LENGTH_MAX = 65_000;
 
+/** A definition is part of the replicated state, so a list of members is bounded. */
+const MEMBERS_TEXT_MAX = 8_000;
+/** Formats of MariaDB that its binlog tells in another way, or not at all. */
+const FOREIGN_FORMAT = /COMPRESSED|mariadb-5\.3/i;
+
+/** Generated and invisible columns are columns like others: a full row image has their values. */
 function typeOf(table: string, column: ReadonlyMap<string, string>): string {
   const name = column.get('COLUMN_NAME') ?? '';
   const declared = column.get('COLUMN_TYPE') ?? '';
-  const length = Number(column.get('CHARACTER_MAXIMUM_LENGTH') ?? 0);
-  const charset = column.get('CHARACTER_SET_NAME') ?? '';
-  if (/GENERATED/i.test(column.get('EXTRA') ?? '')) throw columnType(table, name, `${declared} (generated)`);
-  switch (column.get('DATA_TYPE')?.toLowerCase()) {
+  if (FOREIGN_FORMAT.test(declared)) throw columnType(table, name, declared);
+  const type = column.get('DATA_TYPE')?.toLowerCase() ?? '';
+  const found = numberType(type, declared, column) ?? textType(type, column) ?? memberType(type, declared);
+  const charset = column.get('CHARACTER_SET_NAME');
+  if (found === undefined) throw columnType(table, name, declared);
+  if (charset !== undefined && !CHARSETS.includes(charset)) {
+    throw columnType(table, name, `${declared} in character set ${charset}`);
+  }
+  return found;
+}
+
+function numberType(type: string, declared: string, column: ReadonlyMap<string, string>): string | undefined {
+  switch (type) {
     case 'tinyint':
     case 'smallint':
     case 'mediumint':
     case 'int':
     case 'bigint':
-      return 'BIGINT';
+      return `${type.toUpperCase()}${/\bunsigned\b/i.test(declared) ? ' UNSIGNED' : ''}`;
     case 'decimal':
       return `DECIMAL(${column.get('NUMERIC_PRECISION') ?? ''},${column.get('NUMERIC_SCALE') ?? '0'})`;
+    case 'float':
+    case 'double':
+      return type.toUpperCase();
+    case 'bit':
+      return `BIT(${column.get('NUMERIC_PRECISION') ?? ''})`;
+    case 'year':
+      // YEAR(2) shows two digits only.
+      return declared === 'year(2)' ? undefined : 'YEAR';
     case 'date':
       return 'DATE';
+    case 'time':
+      return `TIME(${column.get('DATETIME_PRECISION') ?? '0'})`;
     // A TIMESTAMP is captured under UTC, where it is a DATETIME.
     case 'datetime':
     case 'timestamp':
-      return 'DATETIME(6)';
+      return `DATETIME(${column.get('DATETIME_PRECISION') ?? '0'})`;
+    default:
+      return undefined;
+  }
+}
+
+function textType(type: string, column: ReadonlyMap<string, string>): string | undefined {
+  const length = Math.max(1, Number(column.get('CHARACTER_MAXIMUM_LENGTH') ?? 0));
+  switch (type) {
     case 'char':
     case 'varchar':
     case 'tinytext':
     case 'text':
     case 'mediumtext':
     case 'longtext':
-      if (!CHARSETS.includes(charset))
-        throw columnType(table, name, `${declared} in character set ${charset}`);
-      return `TEXT(${Math.max(1, Math.min(length, TEXT_LENGTH_MAX))})`;
+      return `TEXT(${Math.min(length, TEXT_LENGTH_MAX)})`;
     case 'binary':
+      return `BINARY(${length})`;
     case 'varbinary':
     case 'tinyblob':
     case 'blob':
     case 'mediumblob':
     case 'longblob':
-      return `BYTES(${Math.max(1, Math.min(length, BYTES_LENGTH_MAX))})`;
+      return `BYTES(${Math.min(length, BYTES_LENGTH_MAX)})`;
     default:
-      throw columnType(table, name, declared);
+      return undefined;
   }
+}
+
+function memberType(type: string, declared: string): string | undefined {
+  if ((type !== 'enum' && type !== 'set') || declared.length > MEMBERS_TEXT_MAX) return undefined;
+  return type.toUpperCase() + declared.slice(type.length);
 }
 
 function columnType(table: string, column: string, declared: string): TidemarkError {
   return new TidemarkError(
     'COLUMN_TYPE',
-    `${table}.${column} has type ${declared}, which cannot be captured yet`,
+    `${table}.${column} has type ${declared}, which cannot be captured`,
     {
-      next: 'Integers, DECIMAL, CHAR, VARCHAR, TEXT, BINARY, BLOB, DATE, DATETIME and TIMESTAMP can.',
+      next:
+        'Numbers, BIT, ENUM, SET, dates and times, binary columns, and text in utf8mb3, utf8mb4, ascii or ' +
+        'latin1 can, if not COMPRESSED.',
     },
   );
 }

@@ -1,9 +1,9 @@
 /** Reads a whole table in bounded batches by its primary key, inside a snapshot that the caller has begun. */
-import { LIMITS, must } from '../base/index.ts';
+import { LIMITS, must, mutated } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
-import type { Dialect, SqlConnection, SqlValue } from '../sql/index.ts';
+import { parseColumnType, type Dialect, type SqlConnection, type SqlValue } from '../sql/index.ts';
 import type { RowValues } from './change-source.ts';
-import { rowCodec } from './column-codec.ts';
+import { exactSelect, rowCodec } from './column-codec.ts';
 
 export async function readAllRows(
   connection: SqlConnection,
@@ -12,39 +12,55 @@ export async function readAllRows(
   onRows: (rows: readonly RowValues[]) => Promise<void>,
 ): Promise<void> {
   const convert = rowCodec(table);
-  const keyAt = table.primaryKey.map((name) => table.columns.findIndex((column) => column.name === name));
-  const columns = table.columns.map((column) => dialect.id(column.name)).join(', ');
-  const order = table.primaryKey.map((name) => dialect.id(name)).join(', ');
+  const key = keyOf(dialect, table);
+  const columns = [
+    ...table.columns.map((column) => exactSelect(dialect, column)),
+    ...key.map(({ compared }, at) => `${compared} AS ${dialect.id(`_key_${at}`)}`),
+  ];
+  const order = key.map(({ name }) => name).join(', ');
   let last: readonly SqlValue[] | undefined;
   for (;;) {
-    const after = last === undefined ? undefined : keyAfter(dialect, table.primaryKey, last);
+    const after = last === undefined ? undefined : keyAfter(key, last);
     const where = after === undefined ? '' : `WHERE ${after.sql}`;
     const { rows } = await connection.query(
-      `SELECT ${columns} FROM ${dialect.id(table.table)} ${where} ` +
+      `SELECT ${columns.join(', ')} FROM ${dialect.id(table.table)} ${where} ` +
         `ORDER BY ${order} LIMIT ${LIMITS.sourceReadRowsMax}`,
       after?.params ?? [],
     );
     if (rows.length > 0) await onRows(rows.map(convert));
     if (rows.length < LIMITS.sourceReadRowsMax) return;
-    const end = must(rows.at(-1), 'the last row of a full batch');
-    last = keyAt.map((at) => end[at] ?? null);
+    last = must(rows.at(-1), 'the last row of a full batch').slice(table.columns.length);
   }
 }
 
+interface KeyColumn {
+  readonly name: string;
+  /** What is compared: in the same order as the column, whatever its value looks like. */
+  readonly compared: string;
+}
+
+/** MySQL orders ENUM, SET and BIT by number, but compares the first two with a text as texts. */
+function keyOf(dialect: Dialect, table: CapturedTable): KeyColumn[] {
+  return table.primaryKey.map((column) => {
+    const type = table.columns.find(({ name }) => name === column)?.type ?? 'BIGINT';
+    const name = dialect.id(column);
+    const byNumber =
+      ['ENUM', 'SET', 'BIT', 'FLOAT'].includes(parseColumnType(type).kind) &&
+      !mutated('collector.keyOrderAsText');
+    return { name, compared: byNumber && dialect.kind === 'mysql' ? `${name} + 0` : name };
+  });
+}
+
 /** `(a, b) > (x, y)`, written out: MySQL uses an index for this form only. */
-function keyAfter(
-  dialect: Dialect,
-  key: readonly string[],
-  last: readonly SqlValue[],
-): { sql: string; params: SqlValue[] } {
+function keyAfter(key: readonly KeyColumn[], last: readonly SqlValue[]): { sql: string; params: SqlValue[] } {
   const params: SqlValue[] = [];
-  const terms = key.map((name, at) => {
+  const terms = key.map(({ compared }, at) => {
     const parts = key.slice(0, at).map((before, index) => {
       params.push(last[index] ?? null);
-      return `${dialect.id(before)} = ?`;
+      return `${before.compared} = ?`;
     });
     params.push(last[at] ?? null);
-    return [...parts, `${dialect.id(name)} > ?`].join(' AND ');
+    return [...parts, `${compared} > ?`].join(' AND ');
   });
   return { sql: `(${terms.map((term) => `(${term})`).join(' OR ')})`, params };
 }

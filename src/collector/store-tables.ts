@@ -36,7 +36,7 @@ export function changeColumnType(dialect: Dialect, type: string): string {
     return parsed.kind === 'TEXT' ? 'LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin' : 'LONGBLOB';
   }
   // A TIMESTAMP is captured under UTC; as a DATETIME it has neither a range of its own nor a time zone.
-  return dialect.columnType(parsed.kind === 'TIMESTAMP' ? 'DATETIME' : type);
+  return dialect.columnType(parsed.kind === 'TIMESTAMP' ? `DATETIME(${parsed.digits})` : type);
 }
 
 function changeTableSql(dialect: Dialect, name: string, columns: readonly string[]): string {

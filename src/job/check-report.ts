@@ -116,6 +116,7 @@ function checkTypes(report: CompiledReport, columns: readonly ResultColumn[]): v
   ];
   for (const { name, type } of declared) {
     const found = columns.find((column) => column.name === name);
+    if (found !== undefined) checkSign(report.name, name, type, found);
     if (found === undefined || mayBecome(parseColumnType(type), found.type)) continue;
     throw new TidemarkError(
       'MEASURE_TYPE',
@@ -123,6 +124,17 @@ function checkTypes(report: CompiledReport, columns: readonly ResultColumn[]): v
       { next: `Declare another type, or CAST ${name} in the SQL.` },
     );
   }
+}
+
+/** A value above 2^63 would become a negative one, and MySQL refuses its product with a weight of -1. */
+function checkSign(report: string, name: string, type: string, found: ResultColumn): void {
+  const declared = parseColumnType(type);
+  if (found.unsigned64 !== true || declared.kind !== 'BIGINT' || declared.unsigned) return;
+  throw new TidemarkError(
+    'MEASURE_TYPE',
+    `report ${report}: ${name} is declared ${type}, the SQL gives an unsigned integer of 64 bits`,
+    { next: `Declare it BIGINT UNSIGNED, or write CAST(... AS SIGNED) in the SQL.` },
+  );
 }
 
 /** Whether a value of the found type is kept as the declared one without being changed unseen. */
@@ -142,8 +154,14 @@ function mayBecome(declared: DeclaredType, found: ResultColumn['type']): boolean
     case 'DATE':
     case 'DATETIME':
     case 'TIMESTAMP':
+    case 'TIME':
       return found === 'temporal' || found === 'text';
     case 'DOUBLE':
+    case 'FLOAT':
+    case 'YEAR':
+    case 'BIT':
+    case 'ENUM':
+    case 'SET':
       return false;
     default:
       return assertNever(declared, 'column type');

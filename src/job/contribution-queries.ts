@@ -226,11 +226,16 @@ function storedKey(dialect: Dialect, name: string, type: string): string {
 
 /**
  * A DECIMAL is brought to its declared scale before it is summed: rounding sums would depend on how windows
- * were cut.
+ * were cut. An unsigned integer becomes a DECIMAL: MySQL refuses its product with a weight of -1.
  */
 function summand(dialect: Dialect, measure: Measure): string {
   const name = dialect.id(measure.name);
-  const isDecimal = parseColumnType(measure.type).kind === 'DECIMAL';
+  const type = parseColumnType(measure.type);
+  const isUnsigned = type.kind === 'BIGINT' && type.unsigned && dialect.kind === 'mysql';
+  if (isUnsigned && !mutated('job.unsignedTimesWeight')) {
+    return `CAST(${name} AS DECIMAL(20,0))`;
+  }
+  const isDecimal = type.kind === 'DECIMAL';
   return isDecimal && !mutated('job.roundSumsNotValues') ? dialect.toStored(name, measure.type) : name;
 }
 

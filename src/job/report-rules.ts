@@ -10,6 +10,10 @@ import { checkReportSql } from './sql-contract.ts';
 
 const MEASURE_KINDS: readonly MeasureKind[] = ['count', 'sum', 'avg', 'min', 'max'];
 const KEYS_MAX = 16;
+/** Leaves room for the digits that a sum adds, within the 65 of MySQL: see `sumType`. */
+const SUM_PRECISION_MAX = 43;
+/** Types of captured columns that a report cannot declare: its SQL makes text or a number of them. */
+const CAPTURED_ONLY: readonly DeclaredType['kind'][] = ['FLOAT', 'YEAR', 'BIT', 'ENUM', 'SET'];
 const MEASURES_MAX = 64;
 /** InnoDB's longest key is 3,072 bytes; a contribution's also holds source, window, part and token. */
 const KEY_BYTES_MAX = 3_000;
@@ -165,12 +169,20 @@ function typeOf(type: string, embedded: boolean, path: Path, findings: Findings)
   if (declared?.kind === 'DECIMAL' && embedded) {
     findings.add('DECIMAL_EMBEDDED', path, 'DECIMAL is not exact on the embedded engine');
   }
+  if (declared?.kind === 'BIGINT' && declared.unsigned && declared.bytes === 8 && embedded) {
+    findings.add('COLUMN_TYPE', path, 'BIGINT UNSIGNED is not exact on the embedded engine');
+  }
+  if (declared !== undefined && CAPTURED_ONLY.includes(declared.kind)) {
+    findings.add('COLUMN_TYPE', path, `${declared.kind} is a type of captured columns only: CAST in the SQL`);
+  }
   return declared;
 }
 
 function mayMeasure(kind: MeasureKind, type: DeclaredType): boolean {
   if (kind === 'count') return type.kind === 'BIGINT';
-  if (kind === 'sum' || kind === 'avg') return type.kind === 'BIGINT' || type.kind === 'DECIMAL';
+  if (kind === 'sum' || kind === 'avg') {
+    return type.kind === 'BIGINT' || (type.kind === 'DECIMAL' && type.precision <= SUM_PRECISION_MAX);
+  }
   return type.kind !== 'DOUBLE' && type.kind !== 'JSON' && type.kind !== 'BOOL';
 }
 

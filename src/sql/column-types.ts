@@ -1,34 +1,63 @@
 /**
- * The types that a job may declare for columns, keys and measures. They are Tidemark's own names; each
- * dialect maps them (design 6.1: column types are declared, and Tidemark makes the tables).
+ * The types of captured columns, and those that a job may declare for keys and measures. They are Tidemark's
+ * own names; each dialect maps them (design 6.1: column types are declared, and Tidemark makes the tables).
  */
 import { TidemarkError } from '../base/index.ts';
 
-/** A parsed {@link parseColumnType} name. `length` counts characters (TEXT) or bytes (BYTES). */
+/**
+ * A parsed {@link parseColumnType} name. `length` counts characters (TEXT) or bytes (BYTES), `digits` those
+ * of a second's fraction. `fixed` bytes are always as many as `length`.
+ */
 export type DeclaredType =
-  | { readonly kind: 'BIGINT' | 'DATE' | 'DATETIME' | 'TIMESTAMP' | 'BOOL' | 'DOUBLE' | 'JSON' }
+  | { readonly kind: 'BIGINT'; readonly bytes: IntegerBytes; readonly unsigned: boolean }
+  | { readonly kind: 'DATE' | 'BOOL' | 'DOUBLE' | 'FLOAT' | 'YEAR' | 'JSON' }
+  | { readonly kind: 'DATETIME' | 'TIMESTAMP' | 'TIME'; readonly digits: number }
   | { readonly kind: 'DECIMAL'; readonly precision: number; readonly scale: number }
-  | { readonly kind: 'TEXT' | 'BYTES'; readonly length: number };
+  | { readonly kind: 'TEXT'; readonly length: number }
+  | { readonly kind: 'BYTES'; readonly length: number; readonly fixed: boolean }
+  | { readonly kind: 'BIT'; readonly bits: number }
+  | { readonly kind: 'ENUM' | 'SET'; readonly members: readonly string[] };
+
+export type IntegerBytes = 1 | 2 | 3 | 4 | 8;
 
 /** The longest text in characters, such that its bytes still fit one VARBINARY. */
 const TEXT_MAX = 16_000;
 const BYTES_MAX = 65_000;
-/** What both MySQL (65,30) and MariaDB (65,38) hold, with room for sums: see `sumType`. */
-const DECIMAL_PRECISION_MAX = 43;
-const DECIMAL_SCALE_MAX = 30;
+/** A whole BINARY column. */
+const FIXED_BYTES_MAX = 255;
+/** What MariaDB holds; MySQL has at most 30 digits behind the point. */
+const DECIMAL_PRECISION_MAX = 65;
+const DECIMAL_SCALE_MAX = 38;
+const FRACTION_DIGITS_MAX = 6;
+const BITS_MAX = 64;
 
 export const COLUMN_TYPE_NAMES =
-  'BIGINT, INT, DECIMAL(p,s), TEXT(n), BYTES(n), DATE, DATETIME(6), TIMESTAMP(6), BOOL, DOUBLE, JSON';
+  'BIGINT, INT (and the other integers, UNSIGNED too), DECIMAL(p,s), TEXT(n), BYTES(n), DATE, DATETIME(6), ' +
+  'TIMESTAMP(6), TIME(6), BOOL, DOUBLE, JSON';
 
-const PATTERN = /^([A-Z]+)(?:\(\s*(\d{1,5})\s*(?:,\s*(\d{1,5})\s*)?\))?$/;
+const INTEGERS: ReadonlyMap<string, IntegerBytes> = new Map([
+  ['TINYINT', 1],
+  ['SMALLINT', 2],
+  ['MEDIUMINT', 3],
+  ['INT', 4],
+  ['BIGINT', 8],
+]);
+
+const PATTERN = /^([A-Z]+)(?:\(\s*(\d{1,5})\s*(?:,\s*(\d{1,5})\s*)?\))?( UNSIGNED)?$/;
+const MEMBERS = /^(ENUM|SET)\(((?:'(?:[^']|'')*')(?:,'(?:[^']|'')*')*)\)$/i;
 
 /**
- * Parses a type's name; letter case and spaces do not matter, INT is BIGINT.
- * @throws TidemarkError `COLUMN_TYPE` for anything else than {@link COLUMN_TYPE_NAMES}.
+ * Parses a type's name; letter case and spaces do not matter, but in the members of ENUM and SET.
+ * @throws TidemarkError `COLUMN_TYPE` for anything that is not a type.
  */
 export function parseColumnType(type: string): DeclaredType {
+  const members = MEMBERS.exec(type.trim());
+  if (members !== null) {
+    const kind = members[1]?.toUpperCase() === 'ENUM' ? 'ENUM' : 'SET';
+    return { kind, members: membersOf(members[2] ?? '') };
+  }
   const match = PATTERN.exec(type.trim().toUpperCase());
-  const parsed = match === null ? undefined : interpret(match[1] ?? '', number(match[2]), number(match[3]));
+  const parsed = match === null ? undefined : interpret(match);
   if (parsed === undefined) {
     throw new TidemarkError('COLUMN_TYPE', `unknown or impossible column type ${type}`, {
       next: `Use one of ${COLUMN_TYPE_NAMES}.`,
@@ -37,27 +66,42 @@ export function parseColumnType(type: string): DeclaredType {
   return parsed;
 }
 
-function interpret(
-  name: string,
-  first: number | undefined,
-  second: number | undefined,
-): DeclaredType | undefined {
+/** The members as information_schema shows them: a quote is doubled, a backslash escapes. */
+function membersOf(list: string): string[] {
+  return [...list.matchAll(/'((?:[^']|'')*)'/g)].map(([, member = '']) =>
+    member.replaceAll("''", "'").replace(/\\([\s\S])/g, (_, char: string) => UNESCAPED[char] ?? char),
+  );
+}
+
+const UNESCAPED: Readonly<Record<string, string>> = { 0: '\0', n: '\n', r: '\r' };
+
+function interpret(match: RegExpExecArray): DeclaredType | undefined {
+  const [, name = '', one, two, sign] = match;
+  const [first, second] = [number(one), number(two)];
+  const bytes = INTEGERS.get(name);
+  if (bytes !== undefined) {
+    return first === undefined ? { kind: 'BIGINT', bytes, unsigned: sign !== undefined } : undefined;
+  }
+  if (sign !== undefined) return undefined;
   switch (name) {
-    case 'INT':
-    case 'BIGINT':
-      return first === undefined ? { kind: 'BIGINT' } : undefined;
     case 'DATE':
     case 'BOOL':
     case 'DOUBLE':
+    case 'FLOAT':
+    case 'YEAR':
     case 'JSON':
       return first === undefined ? { kind: name } : undefined;
     case 'DATETIME':
     case 'TIMESTAMP':
-      return (first ?? 6) === 6 && second === undefined ? { kind: name } : undefined;
+    case 'TIME': {
+      const digits = first ?? FRACTION_DIGITS_MAX;
+      return digits <= FRACTION_DIGITS_MAX && second === undefined ? { kind: name, digits } : undefined;
+    }
     case 'TEXT':
-      return withLength('TEXT', first, second, TEXT_MAX);
     case 'BYTES':
-      return withLength('BYTES', first, second, BYTES_MAX);
+    case 'BINARY':
+    case 'BIT':
+      return second === undefined && first !== undefined && first > 0 ? sized(name, first) : undefined;
     case 'DECIMAL':
       return decimal(first, second ?? 0);
     default:
@@ -65,14 +109,17 @@ function interpret(
   }
 }
 
-function withLength(
-  kind: 'TEXT' | 'BYTES',
-  length: number | undefined,
-  excess: number | undefined,
-  max: number,
-): DeclaredType | undefined {
-  if (length === undefined || excess !== undefined || length < 1 || length > max) return undefined;
-  return { kind, length };
+function sized(name: 'TEXT' | 'BYTES' | 'BINARY' | 'BIT', size: number): DeclaredType | undefined {
+  switch (name) {
+    case 'TEXT':
+      return size <= TEXT_MAX ? { kind: 'TEXT', length: size } : undefined;
+    case 'BYTES':
+      return size <= BYTES_MAX ? { kind: 'BYTES', length: size, fixed: false } : undefined;
+    case 'BINARY':
+      return size <= FIXED_BYTES_MAX ? { kind: 'BYTES', length: size, fixed: true } : undefined;
+    default:
+      return size <= BITS_MAX ? { kind: 'BIT', bits: size } : undefined;
+  }
 }
 
 function decimal(precision: number | undefined, scale: number): DeclaredType | undefined {

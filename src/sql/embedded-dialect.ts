@@ -10,6 +10,11 @@ const bytesToText = (expression: string): string => `CAST(${expression} AS TEXT)
 
 function declared(type: string): DeclaredType {
   const parsed = parseColumnType(type);
+  if (parsed.kind === 'BIGINT' && parsed.bytes === 8 && parsed.unsigned) {
+    throw new TidemarkError('COLUMN_TYPE', `${type} is not exact on the embedded engine`, {
+      next: 'Use BIGINT, or MySQL.',
+    });
+  }
   if (parsed.kind !== 'DECIMAL') return parsed;
   throw new TidemarkError('DECIMAL_EMBEDDED', `${type} is not exact on the embedded engine`, {
     next: 'Use BIGINT with minor units (cents), or MySQL.',
@@ -20,17 +25,23 @@ function columnType(type: DeclaredType): string {
   switch (type.kind) {
     case 'BIGINT':
     case 'BOOL':
+    case 'YEAR':
       return 'INTEGER';
     case 'DOUBLE':
+    case 'FLOAT':
       return 'REAL';
     case 'BYTES':
+    case 'BIT':
       return 'BLOB';
     // Texts of these forms sort as the moments do.
     case 'DATE':
     case 'DATETIME':
     case 'TIMESTAMP':
+    case 'TIME':
     case 'TEXT':
     case 'JSON':
+    case 'ENUM':
+    case 'SET':
       return 'TEXT';
     default:
       return refuseDecimal(type);
@@ -41,17 +52,23 @@ function toStored(expression: string, type: DeclaredType): string {
   switch (type.kind) {
     // A cast would cut a fraction off without a word; who reads the result refuses what is no integer.
     case 'BIGINT':
+    case 'YEAR':
       return expression;
     case 'BOOL':
       return `((${expression}) <> 0)`;
     case 'DOUBLE':
+    case 'FLOAT':
       return `CAST(${expression} AS REAL)`;
     case 'DATE':
     case 'DATETIME':
     case 'TIMESTAMP':
+    case 'TIME':
       return bytesToText(expression);
     case 'TEXT':
     case 'JSON':
+    case 'ENUM':
+    case 'SET':
+    case 'BIT':
     case 'BYTES':
       return textToBytes(expression);
     default:

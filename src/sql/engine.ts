@@ -25,6 +25,8 @@ export interface ResultColumn {
   readonly name: string;
   /** What the database says of the column's type; `unknown` where it does not (embedded expressions). */
   readonly type: 'integer' | 'decimal' | 'float' | 'text' | 'binary' | 'temporal' | 'json' | 'unknown';
+  /** Whether it is an integer of 64 bits without a sign, whose values may exceed a BIGINT. */
+  readonly unsigned64?: boolean;
 }
 
 /** Where to connect, after secrets were resolved. Never logged, never stored. */

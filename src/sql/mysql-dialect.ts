@@ -1,6 +1,6 @@
 /** MySQL and MariaDB: one dialect, written in what both understand. */
-import { assert, assertNever } from '../base/index.ts';
-import { parseColumnType, type DeclaredType } from './column-types.ts';
+import { TidemarkError, assert, assertNever } from '../base/index.ts';
+import { COLUMN_TYPE_NAMES, parseColumnType, type DeclaredType } from './column-types.ts';
 import type { Dialect } from './engine.ts';
 
 /** A key must be comparable byte by byte, so the collation is the binary one of the character set. */
@@ -27,14 +27,18 @@ const bytesToText = (expression: string): string => `CONVERT(${expression} USING
 function columnType(type: DeclaredType): string {
   switch (type.kind) {
     case 'BIGINT':
+      return integerType(type);
     case 'DATE':
     case 'DOUBLE':
+    case 'FLOAT':
+    case 'YEAR':
       return type.kind;
     case 'DATETIME':
-      return 'DATETIME(6)';
+    case 'TIME':
+      return `${type.kind}(${type.digits})`;
     case 'TIMESTAMP':
       // NULL said explicitly: without it the first TIMESTAMP column of a table updates itself.
-      return 'TIMESTAMP(6) NULL';
+      return `TIMESTAMP(${type.digits}) NULL`;
     case 'BOOL':
       return 'TINYINT';
     case 'JSON':
@@ -44,23 +48,56 @@ function columnType(type: DeclaredType): string {
     case 'TEXT':
       return `VARCHAR(${type.length}) ${TEXT_ATTRIBUTES}`;
     case 'BYTES':
-      return `VARBINARY(${type.length})`;
+      return `${type.fixed ? 'BINARY' : 'VARBINARY'}(${type.length})`;
+    case 'BIT':
+      return `BIT(${type.bits})`;
+    case 'ENUM':
+    case 'SET':
+      return `${type.kind}(${type.members.map(member).join(',')}) ${TEXT_ATTRIBUTES}`;
     default:
       return assertNever(type, 'column type');
   }
 }
 
+/**
+ * An UNSIGNED integer below 64 bits is kept in the next larger signed one, which holds the same values:
+ * MySQL refuses the product of an unsigned value and a weight of -1.
+ */
+function integerType({ bytes, unsigned }: Extract<DeclaredType, { kind: 'BIGINT' }>): string {
+  const names = { 1: 'TINYINT', 2: 'SMALLINT', 3: 'MEDIUMINT', 4: 'INT', 8: 'BIGINT' } as const;
+  const wider = { 1: 2, 2: 3, 3: 4, 4: 8 } as const;
+  if (!unsigned) return names[bytes];
+  return bytes === 8 ? 'BIGINT UNSIGNED' : names[wider[bytes]];
+}
+
+const member = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+
 function storedType(type: DeclaredType): string {
-  if (type.kind === 'TEXT') return `VARBINARY(${type.length * UTF8_BYTES_MAX})`;
-  if (type.kind === 'JSON') return 'LONGBLOB';
-  // A TIMESTAMP moves with the session's time zone; what is stored was computed under UTC.
-  return type.kind === 'TIMESTAMP' ? 'DATETIME(6)' : columnType(type);
+  switch (type.kind) {
+    case 'BIGINT':
+      return type.unsigned ? 'BIGINT UNSIGNED' : 'BIGINT';
+    case 'TEXT':
+      return `VARBINARY(${type.length * UTF8_BYTES_MAX})`;
+    case 'JSON':
+      return 'LONGBLOB';
+    // A TIMESTAMP moves with the session's time zone; what is stored was computed under UTC.
+    case 'TIMESTAMP':
+    case 'DATETIME':
+      return 'DATETIME(6)';
+    case 'TIME':
+      return 'TIME(6)';
+    default:
+      return columnType(type);
+  }
 }
 
 function toStored(expression: string, type: DeclaredType): string {
   switch (type.kind) {
     case 'BIGINT':
-      return `CAST(${expression} AS SIGNED)`;
+      // A cast would make a negative value a huge one without a word; this product of it is an error.
+      return type.unsigned
+        ? `IF(${expression} < 0, ${expression} * CAST(1 AS UNSIGNED), CAST(${expression} AS UNSIGNED))`
+        : `CAST(${expression} AS SIGNED)`;
     case 'BOOL':
       return `CAST((${expression}) <> 0 AS SIGNED)`;
     case 'DATE':
@@ -68,6 +105,8 @@ function toStored(expression: string, type: DeclaredType): string {
     case 'DATETIME':
     case 'TIMESTAMP':
       return `CAST(${expression} AS DATETIME(6))`;
+    case 'TIME':
+      return `CAST(${expression} AS TIME(6))`;
     case 'DECIMAL':
       return `CAST(${expression} AS DECIMAL(${type.precision},${type.scale}))`;
     case 'TEXT':
@@ -77,6 +116,14 @@ function toStored(expression: string, type: DeclaredType): string {
       return `CAST(${expression} AS BINARY)`;
     case 'DOUBLE':
       return expression;
+    case 'FLOAT':
+    case 'YEAR':
+    case 'BIT':
+    case 'ENUM':
+    case 'SET':
+      throw new TidemarkError('COLUMN_TYPE', `${type.kind} is a type of captured columns only`, {
+        next: `Declare one of ${COLUMN_TYPE_NAMES}, and CAST in the SQL.`,
+      });
     default:
       return assertNever(type, 'column type');
   }

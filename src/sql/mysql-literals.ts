@@ -48,7 +48,7 @@ export function literal(value: SqlParam): string {
 }
 
 function numberLiteral(value: number): string {
-  if (Number.isSafeInteger(value)) return value.toString();
+  if (Number.isSafeInteger(value)) return Object.is(value, -0) ? '-0e0' : value.toString();
   if (!Number.isFinite(value)) throw new TidemarkError('VALUE_RANGE', `${value} is not a number in SQL`);
   // The exponent makes it a DOUBLE; without one MySQL reads a DECIMAL.
   return value.toExponential();

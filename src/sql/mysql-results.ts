@@ -9,12 +9,17 @@ const { Types } = mysql;
 /** Character set number of binary strings (information_schema.collations, id of `binary`). */
 const BINARY = 63;
 
+/** UNSIGNED_FLAG of the protocol's column definition. */
+const UNSIGNED_FLAG = 32;
+
 /** MariaDB tells JSON columns apart by metadata of its own, which mysql2 hands on. */
 interface Field {
   readonly name: string;
   readonly columnType?: number;
   readonly characterSet?: number;
   readonly extendedFormat?: string;
+  /** A number, or the flags' names for results of some statements. */
+  readonly flags?: unknown;
 }
 
 /** @throws TidemarkError `DB_FAILED` for more than `rowsMax` rows. */
@@ -39,7 +44,10 @@ function exact(row: readonly unknown[], columns: readonly ResultColumn[]): SqlVa
 }
 
 function resultColumn(field: Field): ResultColumn {
-  return { name: field.name, type: typeOf(field) };
+  const type = typeOf(field);
+  const unsigned64 =
+    field.columnType === Types.LONGLONG && ((Number(field.flags) || 0) & UNSIGNED_FLAG) !== 0;
+  return unsigned64 ? { name: field.name, type, unsigned64 } : { name: field.name, type };
 }
 
 function typeOf(field: Field): ResultColumn['type'] {

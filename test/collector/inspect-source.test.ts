@@ -33,9 +33,9 @@ function suite(kind: EngineKind): void {
       columns: [
         { name: 'shop', type: 'BIGINT', nullable: false },
         { name: 'code', type: 'TEXT(20)', nullable: false },
-        { name: 'n', type: 'BIGINT', nullable: true },
+        { name: 'n', type: kind === 'mysql' ? 'SMALLINT' : 'BIGINT', nullable: true },
         { name: 'note', type: 'TEXT(300)', nullable: true },
-        { name: 'at', type: 'DATETIME(6)', nullable: true },
+        { name: 'at', type: kind === 'mysql' ? 'DATETIME(0)' : 'DATETIME(6)', nullable: true },
       ],
       primaryKey: ['shop', 'code'],
       shardKey: 'shop',
@@ -55,12 +55,7 @@ function suite(kind: EngineKind): void {
     ['TABLE_MISSING', `SELECT 1`],
     ['TABLE_MISSING', `CREATE VIEW t AS SELECT 1 AS id`],
     ['TABLE_NO_PRIMARY_KEY', `CREATE TABLE t (id BIGINT NOT NULL)`],
-    ['COLUMN_TYPE', `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, x DOUBLE)`],
     ['COLUMN_TYPE', `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, _w BIGINT)`],
-    [
-      'COLUMN_TYPE',
-      `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL)`,
-    ],
     [
       'TABLE_CASCADES',
       `CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, p BIGINT,
@@ -109,6 +104,17 @@ describe('inspection, embedded', () => {
     await fixture.close();
   });
 
+  it.each([`x DOUBLE`, `twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL`])(
+    'refuses with COLUMN_TYPE: %s',
+    async (column) => {
+      const fixture = await openFixture('embedded');
+      await fixture.exec(`CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, ${column})`);
+      const inspect = inspectSource(fixture.source, { tables: [{ table: 't' }] });
+      await expect(inspect).rejects.toMatchObject({ code: 'COLUMN_TYPE' });
+      await fixture.close();
+    },
+  );
+
   it('refuses DECIMAL, and a key that may be NULL', async () => {
     const fixture = await openFixture('embedded');
     await fixture.exec(
@@ -126,24 +132,47 @@ describe('inspection, embedded', () => {
 describe.skipIf(mariadbMissing())('inspection, MariaDB', () => {
   suite('mysql');
 
-  it('reads DECIMAL, text and binary types; refuses what could not be exact', async () => {
+  it('reads each type by its name', async () => {
     const fixture = await openFixture('mysql');
     await fixture.exec(
       `CREATE TABLE a (id BIGINT UNSIGNED NOT NULL PRIMARY KEY, price DECIMAL(12,4), text_ TEXT,
-        raw VARBINARY(9), day DATE, at TIMESTAMP NULL) CHARSET = latin1`,
-      `CREATE TABLE b (id BIGINT NOT NULL PRIMARY KEY, kind ENUM('x', 'y'))`,
-      `CREATE TABLE c (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(9)) CHARSET = sjis`,
-      `CREATE TABLE d (id BIGINT NOT NULL PRIMARY KEY) ENGINE = Aria`,
+        raw VARBINARY(9), day DATE, at TIMESTAMP NULL, flag BIT(3), fixed BINARY(4),
+        kind ENUM('x', 'it''s') CHARACTER SET utf8mb4, n INT(5) UNSIGNED ZEROFILL, took TIME(3), born YEAR,
+        ratio FLOAT, twice BIGINT AS (n * 2) VIRTUAL, thrice BIGINT AS (n * 3) STORED,
+        hidden INT INVISIBLE) CHARSET = latin1`,
     );
     const [a] = await inspectSource(fixture.source, { tables: [{ table: 'a' }] });
     expect(a?.columns.map((column) => column.type)).toEqual([
-      ...['BIGINT', 'DECIMAL(12,4)', 'TEXT(16000)', 'BYTES(9)', 'DATE', 'DATETIME(6)'],
+      ...['BIGINT UNSIGNED', 'DECIMAL(12,4)', 'TEXT(16000)', 'BYTES(9)', 'DATE', 'DATETIME(0)', 'BIT(3)'],
+      ...['BINARY(4)', `ENUM('x','it''s')`, 'INT UNSIGNED', 'TIME(3)', 'YEAR', 'FLOAT', 'BIGINT', 'BIGINT'],
+      'INT',
     ]);
-    const inspect = (table: string): Promise<unknown> =>
-      inspectSource(fixture.source, { tables: [{ table }] });
-    await expect(inspect('b')).rejects.toMatchObject({ code: 'COLUMN_TYPE' });
-    await expect(inspect('c')).rejects.toMatchObject({ code: 'COLUMN_TYPE' });
-    await expect(inspect('d')).rejects.toMatchObject({ code: 'SOURCE_UNTELLABLE' });
+    await fixture.close();
+  });
+
+  it.each([
+    ['u', 'UUID'],
+    ['p', 'POINT'],
+    ['y', 'YEAR(2)'],
+    ['z', 'VARCHAR(60) COMPRESSED'],
+    ['s', 'VARCHAR(9) CHARACTER SET sjis'],
+    ['g', 'ENUM("x") CHARACTER SET gbk'],
+    ['i', 'INET6'],
+  ])('refuses a column whose values it could not tell: %s %s', async (name, type) => {
+    const fixture = await openFixture('mysql');
+    await fixture.exec(`CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, ${name} ${type})`);
+    await expect(inspectSource(fixture.source, { tables: [{ table: 't' }] })).rejects.toMatchObject({
+      code: 'COLUMN_TYPE',
+      message: expect.stringContaining(`t.${name} `) as string,
+    });
+    await fixture.close();
+  });
+
+  it('refuses a table of another engine', async () => {
+    const fixture = await openFixture('mysql');
+    await fixture.exec(`CREATE TABLE d (id BIGINT NOT NULL PRIMARY KEY) ENGINE = Aria`);
+    const inspect = inspectSource(fixture.source, { tables: [{ table: 'd' }] });
+    await expect(inspect).rejects.toMatchObject({ code: 'SOURCE_UNTELLABLE' });
     await fixture.close();
   });
 

@@ -4,7 +4,7 @@
  * while copying and wakes later can only fill a table that nobody reads.
  */
 import { LIMITS, TidemarkError } from '../../base/index.ts';
-import { RowChecksum } from '../../collector/index.ts';
+import { RowChecksum, exactSelect } from '../../collector/index.ts';
 import { dimensionTable, type ColumnSpec } from '../../job/index.ts';
 import { parseColumnType, type SqlConnection, type SqlEngine, type SqlValue } from '../../sql/index.ts';
 
@@ -46,10 +46,9 @@ async function readDimension(
   source: SqlEngine,
   dimension: DimensionSpec,
 ): Promise<DimensionData> {
-  const id = (name: string): string => source.dialect.id(name);
-  const columns = dimension.columns.map((column) => id(column.name)).join(', ');
+  const columns = dimension.columns.map((column) => exactSelect(source.dialect, column)).join(', ');
   const { rows } = await connection.query(
-    `SELECT ${columns} FROM ${id(dimension.table)} LIMIT ${LIMITS.dimensionRowsMax}`,
+    `SELECT ${columns} FROM ${source.dialect.id(dimension.table)} LIMIT ${LIMITS.dimensionRowsMax}`,
   );
   if (rows.length >= LIMITS.dimensionRowsMax) {
     throw new TidemarkError(
@@ -60,7 +59,20 @@ async function readDimension(
       },
     );
   }
-  return { ...dimension, rows, checksum: checksumOf(dimension.columns, rows) };
+  const exact = withReals(dimension.columns, rows);
+  return { ...dimension, rows: exact, checksum: checksumOf(dimension.columns, exact) };
+}
+
+/** Real numbers are read as text on some engines: see {@link exactSelect}. */
+function withReals(
+  columns: readonly ColumnSpec[],
+  rows: readonly (readonly SqlValue[])[],
+): readonly (readonly SqlValue[])[] {
+  const isReal = columns.map(({ type }) => /^(?:FLOAT|DOUBLE)$/.test(parseColumnType(type).kind));
+  if (!isReal.includes(true)) return rows;
+  return rows.map((row) =>
+    row.map((value, at) => (isReal[at] === true && typeof value === 'string' ? Number(value) : value)),
+  );
 }
 
 /**
@@ -105,9 +117,9 @@ async function checkCopy(
   name: string,
   data: DimensionData,
 ): Promise<void> {
-  const columns = data.columns.map((column) => store.dialect.id(column.name)).join(', ');
+  const columns = data.columns.map((column) => exactSelect(store.dialect, column)).join(', ');
   const { rows } = await connection.query(`SELECT ${columns} FROM ${store.dialect.id(name)}`);
-  const found = checksumOf(data.columns, rows);
+  const found = checksumOf(data.columns, withReals(data.columns, rows));
   if (rows.length === data.rows.length && found === data.checksum) return;
   throw new TidemarkError(
     'DB_FAILED',
