@@ -79,21 +79,17 @@ export class MergeModel {
     return this.#mark;
   }
 
-  /**
-   * The last window of the next span that may be folded, if there is one: folding stays behind the
-   * watermark.
-   */
-  nextFold(): Span | undefined {
-    return this.spans.find((span) => span.first === this.#folded + 1 && span.last <= this.#mark.window);
-  }
-
-  /** Folded contributions become part of the report for good. */
-  fold(span: Span): void {
-    for (let part = 0; part < this.parts; part += 1) {
-      this.#foldedRows = [...this.#foldedRows, ...this.#row(span, part).rows];
-      this.#ledger.delete(`${span.first}/${part}`);
+  /** Folded contributions become part of the report for good; holes stay what they are. */
+  fold(upTo: number): number {
+    for (const span of this.spans) {
+      if (span.first !== this.#folded + 1 || span.last > Math.min(upTo, this.#mark.window)) continue;
+      for (let part = 0; part < this.parts; part += 1) {
+        this.#foldedRows = [...this.#foldedRows, ...this.#row(span, part).rows];
+        if (!this.#row(span, part).hole) this.#ledger.delete(`${span.first}/${part}`);
+      }
+      this.#folded = span.last;
     }
-    this.#folded = span.last;
+    return this.#folded;
   }
 
   cells(): ModelCell[] {

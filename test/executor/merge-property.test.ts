@@ -27,6 +27,9 @@ const RULES: readonly MutationName[] = [
   'merge.skipKeepsContribution',
   'merge.floorNotRaised',
   'merge.watermarkSkipsHoles',
+  'fold.pastUnsettled',
+  'fold.removesEmptyRows',
+  'fold.removesNegatives',
 ];
 
 /** A bounded search: a mutation that survives this many cases is a rule without a test. */

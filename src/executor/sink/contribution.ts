@@ -17,7 +17,7 @@ export interface ContributionOwner {
 }
 
 /** A table of a report beside the one that holds the contributions to it. */
-interface Pair {
+export interface Pair {
   readonly table: string;
   readonly contributions: string;
   readonly keys: readonly string[];
@@ -46,7 +46,7 @@ function multisetPairs(layout: ReportLayout): Pair[] {
 }
 
 /** The order in which every merge takes its locks: the report's own rows, then the multisets. */
-function pairsOf(layout: ReportLayout): Pair[] {
+export function pairsOf(layout: ReportLayout): Pair[] {
   return [additivePair(layout), ...multisetPairs(layout)];
 }
 

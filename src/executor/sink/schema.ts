@@ -7,7 +7,7 @@ import { FOLD_TABLE, LEDGER_TABLE, PREPARED_TABLE, SINK_TABLE, WATERMARK_TABLE }
 import { CONTRIBUTION_KEY, type ReportLayout } from './layout.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
-export const SINK_FORMAT = 1n;
+export const SINK_FORMAT = 2n;
 
 interface Column {
   readonly name: string;
@@ -68,7 +68,12 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
     ],
     key: [...SCOPE],
   },
-  { name: FOLD_TABLE, columns: bigints(dialect, ...SCOPE, 'folded_window'), key: [...SCOPE] },
+  {
+    name: FOLD_TABLE,
+    // Up to where spans are folded away, and the epoch that this window was sealed under; 0 at first.
+    columns: bigints(dialect, ...SCOPE, 'folded_window', 'folded_seal'),
+    key: [...SCOPE],
+  },
   {
     name: PREPARED_TABLE,
     columns: [text(dialect, 'report', 64), ...bigints(dialect, 'token')],

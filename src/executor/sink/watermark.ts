@@ -33,8 +33,8 @@ export async function registerReport(
   const key = ['report_id', 'generation', 'source_id'];
   const fold = dialect.insertIgnore({
     table: FOLD_TABLE,
-    columns: [...key, 'folded_window'],
-    source: 'VALUES (?, ?, ?, 0)',
+    columns: [...key, 'folded_window', 'folded_seal'],
+    source: 'VALUES (?, ?, ?, 0, 0)',
     key,
   });
   const watermark = dialect.insertIgnore({
@@ -90,7 +90,8 @@ function toMark(row: readonly SqlValue[]): Watermark {
   };
 }
 
-interface WalkRow {
+/** A ledger row, as far as walking over spans needs it. */
+export interface WalkRow {
   readonly firstWindow: number;
   readonly lastWindow: number;
   readonly parts: number;
@@ -126,7 +127,8 @@ async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promis
   }
 }
 
-async function readAfter(connection: SqlConnection, scope: Scope, window: number): Promise<WalkRow[]> {
+/** Ledger rows of spans behind a window, in order; a bounded number of them. */
+export async function readAfter(connection: SqlConnection, scope: Scope, window: number): Promise<WalkRow[]> {
   const { rows } = await connection.query(
     `SELECT first_window, last_window, parts, applied, hole, covers_ms, position_text FROM ${LEDGER_TABLE} ` +
       `WHERE ${SCOPE_WHERE} AND first_window > ? ORDER BY first_window, part LIMIT ${LEDGER_ROWS_PER_READ}`,
@@ -143,7 +145,7 @@ async function readAfter(connection: SqlConnection, scope: Scope, window: number
 }
 
 /** Groups rows, which come in span order, by their first window. */
-function bySpan(rows: readonly WalkRow[]): WalkRow[][] {
+export function bySpan(rows: readonly WalkRow[]): WalkRow[][] {
   const spans: WalkRow[][] = [];
   for (const row of rows) {
     const last = spans.at(-1);

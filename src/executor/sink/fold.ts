@@ -1,0 +1,134 @@
+/**
+ * Folding (design 6.8, 6.10): what spans added becomes part of the report for good. Their contributions and
+ * ledger rows go, so that neither grows with time; rows that say nothing any more go with them. Holes stay in
+ * the ledger: they are what a reader has to know.
+ */
+import { mutated } from '../../base/index.ts';
+import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
+import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import { pairsOf, type Pair } from './contribution.ts';
+import type { ReportLayout } from './layout.ts';
+import { checkGrant, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
+import { repeatable, type SinkContext } from './transaction.ts';
+import { asBigint } from './values.ts';
+import { bySpan, raiseWatermark, readAfter, type WalkRow } from './watermark.ts';
+
+export interface FoldInput {
+  readonly grant: SinkGrant;
+  readonly layout: ReportLayout;
+  readonly scope: Scope;
+  /** Where folding may stop: last windows of spans, in order, with the epochs that they were sealed under. */
+  readonly spanEnds: readonly { readonly window: number; readonly seal: bigint }[];
+}
+
+/** Merges of the report wait for as long as these take. */
+const SPANS_PER_TRANSACTION = 8;
+
+/**
+ * Folds spans, some at a time, as far as they are settled. A span that is neither applied nor a hole, and all
+ * behind it, stay as they are. Repeating it is harmless.
+ *
+ * @returns where the fold mark stands.
+ * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, and those of the engine.
+ */
+export async function foldSpans(context: SinkContext, input: FoldInput): Promise<number> {
+  const purpose = `fold ${input.scope.reportId}`;
+  for (;;) {
+    const step = await repeatable(context, purpose, (connection) =>
+      foldSome(connection, context.engine.dialect, input),
+    );
+    if (!step.more || context.cancelled()) return step.mark;
+  }
+}
+
+async function foldSome(
+  connection: SqlConnection,
+  dialect: Dialect,
+  input: FoldInput,
+): Promise<{ readonly mark: number; readonly more: boolean }> {
+  const { scope, layout } = input;
+  await checkGrant(connection, dialect, input.grant);
+  const from = await lockMark(connection, dialect, scope);
+  const end = await settledEnd(connection, input, from);
+  if (end === undefined) return { mark: from, more: false };
+  // The ledger rows that it would read are about to go.
+  await raiseWatermark(connection, dialect, scope, from);
+  const range: SqlParam[] = [scope.sourceId, from + 1, end.window];
+  for (const pair of pairsOf(layout)) {
+    await sweepZeros(connection, dialect, pair, range);
+    await connection.query(`DELETE FROM ${dialect.id(pair.contributions)} WHERE ${RANGE}`, range);
+  }
+  await connection.query(
+    `DELETE FROM ${LEDGER_TABLE} WHERE ${SCOPE_WHERE} AND hole = 0 AND first_window BETWEEN ? AND ?`,
+    [...scopeParams(scope), from + 1, end.window],
+  );
+  await connection.query(`UPDATE ${FOLD_TABLE} SET folded_window = ?, folded_seal = ? WHERE ${SCOPE_WHERE}`, [
+    end.window,
+    end.seal,
+    ...scopeParams(scope),
+  ]);
+  return { mark: end.window, more: true };
+}
+
+const RANGE = 'source_id = ? AND first_window BETWEEN ? AND ?';
+
+/** Every merge and retraction reads this row under a shared lock first: none runs beside this transaction. */
+async function lockMark(connection: SqlConnection, dialect: Dialect, scope: Scope): Promise<number> {
+  const { rows } = await connection.query(
+    `SELECT folded_window FROM ${FOLD_TABLE} WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
+    scopeParams(scope),
+  );
+  return Number(asBigint(rows[0]?.[0] ?? 0n));
+}
+
+/** The last of the next spans that are settled without a gap; undefined if the next one is not. */
+async function settledEnd(
+  connection: SqlConnection,
+  { scope, spanEnds }: FoldInput,
+  from: number,
+): Promise<FoldInput['spanEnds'][number] | undefined> {
+  const ends = new Map(spanEnds.map((end) => [end.window, end]));
+  let found: FoldInput['spanEnds'][number] | undefined;
+  let mark = from;
+  for (const span of bySpan(await readAfter(connection, scope, from)).slice(0, SPANS_PER_TRANSACTION)) {
+    const [first] = span;
+    const end = first === undefined ? undefined : ends.get(first.lastWindow);
+    if (first?.firstWindow !== mark + 1 || end === undefined) break;
+    if (!isSettled(span, first.parts) && !mutated('fold.pastUnsettled')) break;
+    found = end;
+    mark = end.window;
+  }
+  return found;
+}
+
+const isSettled = (span: readonly WalkRow[], parts: number): boolean =>
+  span.length === parts && span.every(({ settled }) => settled);
+
+/**
+ * Removes rows of which every stored cell is zero: what says nothing may be missing. A negative count or
+ * weight, or a count of zero with sums that are not, waits for what another window will still add. Only keys of
+ * the spans that are folded are looked at: a row becomes zero by the contribution of some span.
+ */
+async function sweepZeros(
+  connection: SqlConnection,
+  dialect: Dialect,
+  pair: Pair,
+  range: readonly SqlParam[],
+): Promise<void> {
+  const zero = pair.sums.slice(0, mutated('fold.removesEmptyRows') ? 1 : undefined);
+  const isZero = zero
+    .map((sum) => `r.${sum} ${mutated('fold.removesNegatives') ? '<=' : '='} 0`)
+    .join(' AND ');
+  const table = dialect.id(pair.table);
+  const keys = pair.keys.join(', ');
+  const folded = `SELECT DISTINCT ${keys} FROM ${dialect.id(pair.contributions)} WHERE ${RANGE}`;
+  if (dialect.kind === 'mysql') {
+    const same = pair.keys.map((key) => `r.${key} = f.${key}`).join(' AND ');
+    await connection.query(
+      `DELETE r FROM (${folded}) AS f STRAIGHT_JOIN ${table} AS r ON ${same} WHERE ${isZero}`,
+      range,
+    );
+    return;
+  }
+  await connection.query(`DELETE FROM ${table} AS r WHERE (${keys}) IN (${folded}) AND ${isZero}`, range);
+}
