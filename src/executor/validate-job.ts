@@ -20,9 +20,9 @@ import { Databases, type DatabasesOptions, type GroupWatch } from './databases.t
 /**
  * Validates the text of a job file and returns its compiled form.
  *
- * @throws TidemarkError `JOB_*`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`,
- * `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean that the file,
- * or what it names, must be changed.
+ * @throws TidemarkError `JOB_*`, `TOPOLOGY_INVALID`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`,
+ * `MEASURE_TYPE`, `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean
+ * that the file, or what it names, must be changed.
  */
 export async function validateJob(
   options: DatabasesOptions,
@@ -33,6 +33,7 @@ export async function validateJob(
   // Connections of its own, closed at the end: a job that is refused leaves nothing open.
   const databases = new Databases(options, watch);
   try {
+    checkDistinct(databases, file);
     const schemas = await readSchemas(databases, file);
     const job = compileJob({ file, ...schemas });
     await checkReports(databases, job);
@@ -40,6 +41,25 @@ export async function validateJob(
     return job;
   } finally {
     await databases.close();
+  }
+}
+
+/** References that differ may still lead to one database, which then held the rows of several shards. */
+function checkDistinct(databases: Databases, file: JobFile): void {
+  const seen = new Map<string, string>();
+  for (const { name, database, replicas } of file.stores) {
+    for (const [at, member] of [database, ...replicas].entries()) {
+      const place = at === 0 ? `stores.${name}` : `stores.${name}.replicas.${at - 1}`;
+      const address = JSON.stringify(databases.address(member));
+      const first = seen.get(address);
+      if (first !== undefined) {
+        const next = 'Give each shard and each replica a database of its own.';
+        throw new TidemarkError('TOPOLOGY_INVALID', `${place} leads to the same database as ${first}`, {
+          next,
+        });
+      }
+      seen.set(address, place);
+    }
   }
 }
 

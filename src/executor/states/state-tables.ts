@@ -84,7 +84,7 @@ function stateTableSql(dialect: Dialect, sourceId: number, table: CapturedTable)
 
 /** Joins of changing inputs go by the shard key; undefined where the primary key leads to it already. */
 function indexedShardKey(dialect: Dialect, table: CapturedTable): string | undefined {
-  if (table.primaryKey[0] === table.shardKey) return undefined;
+  if (table.shardKey === null || table.primaryKey[0] === table.shardKey) return undefined;
   const column = must(
     table.columns.find(({ name }) => name === table.shardKey),
     'the column of the shard key',
