@@ -386,6 +386,12 @@ export const ERRORS = {
     GRPC.dataLoss,
   ),
   SCHEMA_CHANGED: row('A captured table was altered.', 'never', EXIT.failed, GRPC.failedPrecondition),
+  REPORT_COLUMN_CHANGED: row(
+    'A column that a report reads is not the same any more; the report has stopped.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
   ENGINE_MISSING: row(
     'The library for a database engine is not installed.',
     'never',

@@ -39,10 +39,15 @@ export function checkTableMap(table: CapturedTable, logged: readonly LoggedColum
   }
 }
 
-export function schemaChanged(table: string, detail: string): TidemarkError {
-  return new TidemarkError('SCHEMA_CHANGED', `captured table ${table} was altered: ${detail}`, {
-    next: 'Declare the source anew, so that it begins with a new snapshot.',
-  });
+/** What leads out of a log without column names. */
+export const NAME_COLUMNS = 'SET GLOBAL binlog_row_metadata = FULL, then declare the source anew.';
+
+export function schemaChanged(
+  table: string,
+  detail: string,
+  next = 'Declare the source anew, so that it begins with a new snapshot.',
+): TidemarkError {
+  return new TidemarkError('SCHEMA_CHANGED', `captured table ${table} was altered: ${detail}`, { next });
 }
 
 function fits(type: DeclaredType, logged: LoggedColumn): boolean {

@@ -7,11 +7,14 @@
 import { TidemarkError, isTidemarkError, must, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import { parseMysqlUrl, type MysqlTarget, type SqlConnection, type SqlEngine } from '../sql/index.ts';
-import { schemaChanged } from './binlog-rows.ts';
+import { alteredTable } from './binlog-statements.ts';
+import { NAME_COLUMNS, schemaChanged } from './binlog-rows.ts';
 import { BinlogStream } from './binlog-stream.ts';
 import type { ChangeReader, ChangeSource, RowValues, SourceEvent, SourceMoment } from './change-source.ts';
 import { gtidIncludes, type Flavour } from './gtid-position.ts';
 import { inspectSource } from './inspect-source.ts';
+import { redefine, type SchemaChange } from './schema-change.ts';
+import { touchedColumns } from './alter-clauses.ts';
 import { readAllRows } from './snapshot-rows.ts';
 
 export interface BinlogSourceOptions {
@@ -24,10 +27,17 @@ export interface BinlogSourceOptions {
 /** Long enough for a store that makes the snapshot wait. */
 const SNAPSHOT_IDLE_SECONDS = 3_600;
 
+/** What inspection finds wrong with a table that was captured before. */
+const UNCAPTURABLE = [
+  ...(['TABLE_MISSING', 'TABLE_NO_PRIMARY_KEY', 'TABLE_CASCADES', 'COLUMN_TYPE'] as const),
+  'SOURCE_UNTELLABLE' as const,
+];
+
 export class BinlogSource implements ChangeSource {
   readonly #options: BinlogSourceOptions;
   readonly #target: MysqlTarget;
   readonly #schema: string;
+  #tables: readonly CapturedTable[];
   readonly #connections = new Set<SqlConnection>();
   readonly #streams = new Set<BinlogStream>();
   #control: Promise<SqlConnection> | undefined;
@@ -36,6 +46,7 @@ export class BinlogSource implements ChangeSource {
   /** @throws TidemarkError `CONFIG_INVALID` for a URL that names no database. */
   constructor(options: BinlogSourceOptions) {
     this.#options = options;
+    this.#tables = options.tables;
     this.#target = parseMysqlUrl(options.url);
     const { database, label } = this.#target;
     if (database === undefined) {
@@ -49,7 +60,7 @@ export class BinlogSource implements ChangeSource {
   async snapshot(
     onRows: (table: number, rows: readonly RowValues[]) => Promise<void>,
   ): Promise<SourceMoment> {
-    const { engine, tables } = this.#options;
+    const { engine } = this.#options;
     const { timeMs } = await this.head();
     const connection = await this.#connect('snapshot', SNAPSHOT_IDLE_SECONDS);
     const position =
@@ -66,7 +77,7 @@ export class BinlogSource implements ChangeSource {
         },
       );
     }
-    for (const [at, table] of tables.entries()) {
+    for (const [at, table] of this.#tables.entries()) {
       await readAllRows(connection, engine.dialect, table, (rows) => onRows(at, rows));
     }
     await connection.commit();
@@ -74,15 +85,14 @@ export class BinlogSource implements ChangeSource {
     return { timeMs, position };
   }
 
-  /** Compares the tables with what is captured before it reads on: an ALTER may lie behind `position`. */
+  /** What lies behind `position` may be of older definitions than the source's present ones. */
   async read(position: string): Promise<ChangeReader> {
     const flavour = await this.#flavourOf(await this.#controlConnection());
-    await this.#compare();
-    const { tables, clock } = this.#options;
+    const { clock } = this.#options;
     const stream = new BinlogStream({
       target: this.#target,
       schema: this.#schema,
-      tables,
+      tables: this.#tables,
       flavour,
       position,
       clock,
@@ -126,20 +136,47 @@ export class BinlogSource implements ChangeSource {
     await Promise.all(streams.map((stream) => stream.stop()));
   }
 
-  async #compare(): Promise<void> {
-    const { engine, tables } = this.#options;
-    for (const table of tables) {
-      const [now] = await inspectSource(engine, { tables: [table] }).catch((error: unknown) => {
-        if (!isTidemarkError(error, 'TABLE_MISSING', 'TABLE_NO_PRIMARY_KEY', 'COLUMN_TYPE')) throw error;
-        throw schemaChanged(table.table, error.message);
-      });
-      if (JSON.stringify(now?.columns) !== JSON.stringify(table.columns)) {
-        throw schemaChanged(table.table, 'its columns are not those that are captured');
-      }
-      if (now?.primaryKey.join() !== table.primaryKey.join()) {
-        throw schemaChanged(table.table, 'its primary key is another');
-      }
+  async redefined(statement: string): Promise<readonly SchemaChange[]> {
+    const names = { schema: this.#schema, tables: new Set(this.#tables.map(({ table }) => table)) };
+    const altered = statement === '' ? undefined : alteredTable(statement, this.#schema, names);
+    const nothing = touchedColumns('');
+    const changes: SchemaChange[] = [];
+    for (const table of this.#tables) {
+      const touched = table.table === altered ? touchedColumns(statement) : nothing;
+      const change = redefine(table, await this.#inspect(table), touched);
+      if (change !== undefined) changes.push(change);
     }
+    if (changes.length > 0) await this.#checkNamed(must(changes[0], 'a change').before.table);
+    return changes;
+  }
+
+  adopt(changes: readonly SchemaChange[]): void {
+    this.#tables = this.#tables.map(
+      (table) => changes.find(({ before }) => before.table === table.table)?.after ?? table,
+    );
+  }
+
+  async #inspect(table: CapturedTable): Promise<CapturedTable> {
+    const [now] = await inspectSource(this.#options.engine, { tables: [table] }).catch((error: unknown) => {
+      if (!isTidemarkError(error, ...UNCAPTURABLE)) throw error;
+      throw schemaChanged(table.table, error.message);
+    });
+    return must(now, `the definition of ${table.table}`);
+  }
+
+  /** Without names in the log, rows between two definitions would be read under the wrong one, unseen. */
+  async #checkNamed(table: string): Promise<void> {
+    const connection = await this.#controlConnection();
+    const { rows } = await connection.query('SELECT @@GLOBAL.binlog_row_metadata');
+    if (rows[0]?.[0] === 'FULL') return;
+    throw schemaChanged(table, 'and the log does not name columns', NAME_COLUMNS);
+  }
+
+  async #compare(): Promise<void> {
+    const changes = await this.redefined('');
+    const [change] = changes;
+    if (change === undefined) return;
+    throw schemaChanged(change.before.table, 'its columns are not those that are captured', NAME_COLUMNS);
   }
 
   async #flavourOf(connection: SqlConnection): Promise<Flavour> {
@@ -198,7 +235,7 @@ async function beginMariadbSnapshot(connection: SqlConnection): Promise<string> 
   throw new TidemarkError('BINLOG_NO_GTID', `the server has no GTID position for ${file}:${offset}`);
 }
 
-/** Hands out the stream's events in order, and judges a definition before what follows it. */
+/** Hands out the stream's events in order, and judges names that the log left out before what they name. */
 class BinlogReader {
   readonly #stream: BinlogStream;
   readonly #compare: () => Promise<void>;
@@ -210,7 +247,7 @@ class BinlogReader {
 
   async next(waitMs: number): Promise<readonly SourceEvent[]> {
     const arrived = await this.#stream.take(waitMs);
-    const events = arrived.filter((event) => event.type !== 'definition');
+    const events = arrived.filter((event) => event.type !== 'unnamed');
     // If a table was altered, nothing of this batch is delivered: a new epoch would read it again anyway.
     if (events.length < arrived.length) await this.#compare();
     return events;

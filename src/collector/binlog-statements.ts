@@ -3,13 +3,17 @@
  * not tell. It errs on the side of stopping: a statement that might have changed a captured table counts as
  * one that has.
  */
+import { touchedColumns, touchesColumns } from './alter-clauses.ts';
+import { wordsOf, type Word } from './statement-words.ts';
 
 export type Verdict =
   /** No captured table is concerned. */
   | 'harmless'
   /** The definition of a captured table may have changed; its rows are the same. */
   | 'definition'
-  /** A captured name is another table now, or columns were made anew: comparing definitions shows nothing. */
+  /** Columns of a captured table are others now, although their definitions may look as before. */
+  | 'altered'
+  /** A captured name is another table now: comparing definitions shows nothing. */
   | 'replaced'
   /** Rows of a captured table changed, and the log does not say which. */
   | 'untold';
@@ -17,12 +21,6 @@ export type Verdict =
 export interface CapturedNames {
   readonly schema: string;
   readonly tables: ReadonlySet<string>;
-}
-
-interface Word {
-  readonly text: string;
-  /** In capitals; empty for a quoted name, which is never a keyword. */
-  readonly keyword: string;
 }
 
 const ROW_STATEMENTS = new Set(['TRUNCATE', 'INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'LOAD', 'WITH']);
@@ -36,11 +34,6 @@ const MOVES_ROWS = new RegExp(
     .join('|'),
   's',
 );
-/** What ALTER TABLE may ADD or DROP beside columns; all of these words are reserved, so none is a column. */
-const NOT_COLUMNS = new Set([
-  ...['INDEX', 'KEY', 'UNIQUE', 'FULLTEXT', 'SPATIAL', 'CONSTRAINT', 'PRIMARY', 'FOREIGN', 'CHECK'],
-  ...['DEFAULT', 'PARTITION'],
-]);
 
 /** Judges one statement, run with `defaultSchema` as its database. */
 export function judgeStatement(sql: string, defaultSchema: string, captured: CapturedNames): Verdict {
@@ -61,28 +54,30 @@ export function judgeStatement(sql: string, defaultSchema: string, captured: Cap
   if (verb === 'CREATE') return isIfNotExists(rest) ? 'definition' : 'replaced';
   if (verb !== 'ALTER') return 'replaced';
   if (MOVES_ROWS.test(sql.toUpperCase()) || keywords.slice(0, at).includes('IGNORE')) return 'untold';
-  if (concerned(targetOf(rest))) return altersRows(rest) ? 'replaced' : 'definition';
-  return rest.some(({ keyword }) => keyword === 'RENAME') ? 'replaced' : 'definition';
+  if (renamesTable(rest)) return 'replaced';
+  if (!concerned(targetOf(rest))) return 'definition';
+  return touchesColumns(touchedColumns(sql)) ? 'altered' : 'definition';
 }
 
-/** Whether ALTER TABLE makes columns anew or renames the table: a second one may hide what the first did. */
-function altersRows(words: readonly Word[]): boolean {
-  return words.some(({ keyword }, at) => {
-    const next = words[at + 1]?.keyword ?? '';
-    switch (keyword) {
-      case 'MODIFY':
-      case 'CHANGE':
-      case 'CONVERT':
-        return true;
-      case 'ADD':
-      case 'DROP':
-        return !NOT_COLUMNS.has(next);
-      case 'RENAME':
-        return next !== 'INDEX' && next !== 'KEY';
-      default:
-        return false;
-    }
-  });
+/** The captured table that an ALTER TABLE is about, or undefined. */
+export function alteredTable(
+  sql: string,
+  defaultSchema: string,
+  captured: CapturedNames,
+): string | undefined {
+  const words = wordsOf(sql);
+  const target = targetOf(words.slice(words.findIndex(({ keyword }) => keyword === 'TABLE') + 1));
+  return [...captured.tables].find((table) =>
+    mentions(target, defaultSchema, { schema: captured.schema, tables: new Set([table]) }),
+  );
+}
+
+/** Whether ALTER TABLE gives the table another name; RENAME COLUMN, INDEX and KEY do not. */
+function renamesTable(words: readonly Word[]): boolean {
+  return words.some(
+    ({ keyword }, at) =>
+      keyword === 'RENAME' && !['COLUMN', 'INDEX', 'KEY'].includes(words[at + 1]?.keyword ?? ''),
+  );
 }
 
 function isIfNotExists(words: readonly Word[]): boolean {
@@ -109,37 +104,4 @@ function mentions(words: readonly Word[], defaultSchema: string, captured: Captu
 /** Names may differ in case on some servers; taking them for equal only stops more often. */
 function equal(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
-}
-
-const PART = new RegExp(
-  [
-    /\/\*(?:M?!\d*)(?<run>[\s\S]*?)\*\//,
-    /\/\*[\s\S]*?\*\//,
-    /(?:--\s|#)[^\n]*/,
-    /'(?:[^'\\]|\\[\s\S]|'')*'/,
-    /"(?<ansi>(?:[^"\\]|\\[\s\S]|"")*)"/,
-    /`(?<name>(?:[^`]|``)*)`/,
-    /(?<word>[\p{L}\p{N}_$@]+)/u,
-    /(?<dot>\.)/,
-  ]
-    .map(({ source }) => source)
-    .join('|'),
-  'gu',
-);
-
-/**
- * Names, words and dots in order; comments and strings are left out, executable comments are code. What
- * stands in double quotes may be a name (sql_mode ANSI_QUOTES), so it counts as one.
- */
-function wordsOf(sql: string): Word[] {
-  const words: Word[] = [];
-  for (const { groups } of sql.matchAll(PART)) {
-    const { run, name, ansi, word, dot } = groups ?? {};
-    if (run !== undefined) words.push(...wordsOf(run));
-    else if (name !== undefined) words.push({ text: name.replaceAll('``', '`'), keyword: '' });
-    else if (ansi !== undefined) words.push({ text: ansi.replaceAll('""', '"'), keyword: '' });
-    else if (word !== undefined) words.push({ text: word, keyword: word.toUpperCase() });
-    else if (dot !== undefined) words.push({ text: dot, keyword: '' });
-  }
-  return words;
 }

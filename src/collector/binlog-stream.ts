@@ -1,26 +1,32 @@
 /**
  * The binlog as a stream of whole transactions: runs zongji, follows transaction boundaries itself, and puts
- * what happens into one queue. Everything here is synchronous; what must ask the database (a definition that
- * may have changed) goes into the queue for {@link BinlogReader} to judge in its turn.
+ * what happens into one queue. Everything here is synchronous; what must ask the database goes into the
+ * queue for {@link BinlogReader} to judge in its turn. Behind a definition nothing is read.
  */
 import { randomInt } from 'node:crypto';
 import ZongJi, { type AnyBinlogEvent, type TableMapEvent } from '@vlasky/zongji';
 import type { Connection } from 'mysql2';
-import { LIMITS, TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
+import { LIMITS, TidemarkError, isTidemarkError, mutated, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { MysqlTarget } from '../sql/index.ts';
 import { binlogError } from './binlog-errors.ts';
-import { checkFullImage, checkTableMap, imageReader, type ImageReader } from './binlog-rows.ts';
+import {
+  NAME_COLUMNS,
+  checkFullImage,
+  checkTableMap,
+  imageReader,
+  schemaChanged,
+  type ImageReader,
+} from './binlog-rows.ts';
 import { judgeStatement } from './binlog-statements.ts';
 import type { SourceEvent } from './change-source.ts';
 import { gtidTracker, type Flavour, type GtidTracker } from './gtid-position.ts';
 import type { LoggedColumn } from './logged-column.ts';
 import { takeRowEvents, type RowEvent } from './row-events.ts';
 
-/** A definition of a captured table may have changed here. */
-export interface DefinitionEvent {
-  readonly type: 'definition';
-  readonly statement: string;
+/** Rows follow whose column names are not in the log: the source's own are taken for them. */
+export interface UnnamedEvent {
+  readonly type: 'unnamed';
 }
 
 export interface BinlogStreamOptions {
@@ -59,6 +65,8 @@ interface Group {
   standalone: boolean;
   prepared: boolean;
   rows: boolean;
+  /** The statement that may have altered a captured table. */
+  definition?: string;
 }
 
 export class BinlogStream {
@@ -66,7 +74,9 @@ export class BinlogStream {
   readonly #zongji: ZongJi;
   readonly #tracker: GtidTracker;
   readonly #logged = new Map<number, LoggedTable>();
-  #queue: (SourceEvent | DefinitionEvent)[] = [];
+  #queue: (SourceEvent | UnnamedEvent)[] = [];
+  #unnamed = false;
+  #over = false;
   #group: Group = { gtid: undefined, standalone: true, prepared: false, rows: false };
   #failure: TidemarkError | undefined;
   #wake: (() => void) | undefined;
@@ -140,7 +150,7 @@ export class BinlogStream {
    * Resolves with what has arrived, or with nothing after `waitMs`.
    * @throws TidemarkError once what arrived before the failure has been taken.
    */
-  async take(waitMs: number): Promise<readonly (SourceEvent | DefinitionEvent)[]> {
+  async take(waitMs: number): Promise<readonly (SourceEvent | UnnamedEvent)[]> {
     if (this.#queue.length === 0 && this.#failure === undefined) await this.#arrival(waitMs);
     if (this.#queue.length > 0) {
       const events = this.#queue;
@@ -185,7 +195,7 @@ export class BinlogStream {
     });
   }
 
-  #push(event: SourceEvent | DefinitionEvent): void {
+  #push(event: SourceEvent | UnnamedEvent): void {
     // Transactions of schemas that are not captured follow each other: only the last end matters.
     if (event.type === 'commit' && this.#queue.at(-1)?.type === 'commit') this.#queue.pop();
     this.#queue.push(event);
@@ -213,7 +223,7 @@ export class BinlogStream {
   }
 
   #hear(event: AnyBinlogEvent): void {
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined || this.#over) return;
     switch (event.getTypeName()) {
       case 'MariadbGtid': {
         const { gtid, standalone, preparedXa } = event as Extract<AnyBinlogEvent, { standalone: boolean }>;
@@ -276,7 +286,8 @@ export class BinlogStream {
         { next: AGAIN },
       );
     }
-    if (verdict === 'definition') this.#push({ type: 'definition', statement: query.trim().slice(0, 120) });
+    if (verdict === 'definition') this.#group.definition = '';
+    if (verdict === 'altered') this.#group.definition = query;
     if (this.#group.standalone || upper.startsWith('XA COMMIT') || upper.startsWith('XA ROLLBACK')) {
       this.#commit();
     }
@@ -290,9 +301,16 @@ export class BinlogStream {
 
   #commit(): void {
     if (this.#group.gtid === undefined) return;
-    this.#tracker.add(this.#group.gtid);
+    const { gtid, definition } = this.#group;
+    this.#tracker.add(gtid);
     this.#group = { gtid: undefined, standalone: true, prepared: false, rows: false };
-    this.#push({ type: 'commit', position: this.#tracker.toString() });
+    const position = this.#tracker.toString();
+    this.#over = definition !== undefined;
+    this.#push(
+      definition === undefined
+        ? { type: 'commit', position }
+        : { type: 'definition', statement: definition, position },
+    );
   }
 
   #tableMap(event: TableMapEvent): void {
@@ -300,6 +318,11 @@ export class BinlogStream {
     const table = this.#options.tables[at];
     if (table === undefined) return;
     const logged = this.#loggedColumns(event.tableId);
+    if (event.columnNames === undefined) this.#checkUnnamed(table);
+    // zongji asks the source for some old types, and then takes the names from there as well.
+    else if (logged.some(({ name }, place) => name !== event.columnNames?.[place])) {
+      throw schemaChanged(table.table, 'the source has other columns than its log');
+    }
     checkTableMap(table, logged);
     this.#logged.set(event.tableId, { at, table, read: imageReader(table, logged) });
   }
@@ -310,6 +333,15 @@ export class BinlogStream {
       const said = columnSchemas[at];
       return { ...column, unsigned: said?.UNSIGNED, members: said?.ENUM_VALUES ?? said?.SET_VALUES };
     });
+  }
+
+  /** The names were read from the source as it is now, which is only right while nothing was altered. */
+  #checkUnnamed({ table, schemaVersion }: CapturedTable): void {
+    if (schemaVersion > 1 && !mutated('collector.trustsUnnamedColumns')) {
+      throw schemaChanged(table, 'and the log does not name its columns', NAME_COLUMNS);
+    }
+    if (!this.#unnamed) this.#push({ type: 'unnamed' });
+    this.#unnamed = true;
   }
 
   #rows(event: RowEvent): void {

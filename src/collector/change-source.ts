@@ -6,6 +6,7 @@
  * repeat nor lose a part of a transaction (design 6.3).
  */
 import type { SqlValue } from '../sql/index.ts';
+import type { SchemaChange } from './schema-change.ts';
 
 /** Values of one row image, in the order of `CapturedTable.columns`. */
 export type RowValues = readonly SqlValue[];
@@ -14,7 +15,12 @@ export type RowValues = readonly SqlValue[];
 export type SourceEvent =
   | { readonly type: 'change'; readonly table: number; readonly weight: 1 | -1; readonly row: RowValues }
   /** Everything up to here belongs to whole transactions; `position` names this place. */
-  | { readonly type: 'commit'; readonly position: string };
+  | { readonly type: 'commit'; readonly position: string }
+  /**
+   * A captured table may be another from here on. The last event of its reader: whoever reads on asks
+   * {@link ChangeSource.redefined} first, then reads from `position`, which is behind the statement.
+   */
+  | { readonly type: 'definition'; readonly statement: string; readonly position: string };
 
 /** What the source's clock said, and a position that holds everything committed before that. */
 export interface SourceMoment {
@@ -39,8 +45,16 @@ export interface ChangeSource {
    * returned moment is earlier than or equal to that position.
    */
   snapshot(onRows: (table: number, rows: readonly RowValues[]) => Promise<void>): Promise<SourceMoment>;
-  /** Delivers what was committed after `position`. */
+  /** Delivers what was committed after `position`, under the definitions that were adopted last. */
   read(position: string): Promise<ChangeReader>;
+  /**
+   * Compares the captured tables with what they are after `statement`; empty if they are the same.
+   * @throws TidemarkError `SCHEMA_CHANGED` when capture cannot go on: a table or its key is another, or the
+   * log does not name columns.
+   */
+  redefined(statement: string): Promise<readonly SchemaChange[]>;
+  /** Goes by these definitions from the next {@link read} on. */
+  adopt(changes: readonly SchemaChange[]): void;
   /** Asks the source for its time and the end of its log; everything committed before that time is in it. */
   head(): Promise<SourceMoment>;
   /** Whether `position` holds everything that `other` holds. False when the two cannot be compared. */

@@ -10,13 +10,15 @@ import {
   AssertionError,
   LIMITS,
   TidemarkError,
+  assert,
   failpoint,
   isTidemarkError,
+  mutated,
   sleep,
   toTidemarkError,
   type Clock,
 } from '../base/index.ts';
-import type { CompiledSource, CompiledTopology } from '../job/index.ts';
+import type { CapturedTable, CompiledSource, CompiledTopology } from '../job/index.ts';
 import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
 import { boundedEngine } from './bounded-engine.ts';
@@ -24,7 +26,9 @@ import type { ChangeReader, ChangeSource, RowValues, SourceEvent } from './chang
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
 import { openChangeSource } from './open-change-source.ts';
+import type { SchemaChange } from './schema-change.ts';
 import { ShardedStore, type StoreWindow } from './sharded-store.ts';
+import { untilAborted } from './until-aborted.ts';
 
 export interface CollectorEngines {
   readonly source: SqlEngine;
@@ -56,6 +60,8 @@ export interface CollectorOptions {
    * Errors that may be retried are retried with the same window.
    */
   readonly seal: (window: SealedWindow) => Promise<void>;
+  /** Proposes a schema version, as `seal` does a window; `source` is the whole source with it. */
+  readonly addSchema: (change: SchemaChange, source: CompiledSource) => Promise<void>;
   readonly clock: Clock;
   readonly log: CollectorLog;
   readonly signal: AbortSignal;
@@ -131,6 +137,8 @@ class Collector {
   readonly #store: ShardedStore;
   readonly #rule: CutRule;
   readonly #covers: Covers;
+  /** With the schema versions that the open window is captured under. */
+  #source: CompiledSource;
   #window: OpenWindow;
   #nextMomentMs = 0;
   #nextDiscardMs = 0;
@@ -149,6 +157,7 @@ class Collector {
       bytesMax: Math.min(bytesMax, LIMITS.windowBytesMax),
       idleMs: options.idleSealMs ?? IDLE_SEAL_MS,
     };
+    this.#source = options.source;
     this.#covers = new Covers((position, other) => changes.includes(position, other));
     this.#window = this.#open(options.lastWindow + 1, options.position);
   }
@@ -159,33 +168,83 @@ class Collector {
       { source: source.name, epoch: String(epoch), leaderTerm: String(leaderTerm), lastWindow },
       'collecting',
     );
+    // A predecessor may have ended between a schema version and the tables of it.
+    if (source.tables.some(({ schemaVersion }) => schemaVersion > 1)) await this.#store.redefine(source);
     if (lastWindow === 0) await this.#snapshot();
-    const reader = await this.#changes.read(this.#window.from);
-    try {
-      while (!signal.aborted) await this.#turn(reader);
-    } finally {
-      await reader.close();
+    let from = this.#window.from;
+    while (!signal.aborted) {
+      const reader = await this.#changes.read(from);
+      try {
+        from = await this.#follow(reader);
+      } finally {
+        await reader.close();
+      }
     }
+  }
+
+  /** Reads until a definition comes, and has followed that; returns where to read on. */
+  async #follow(reader: ChangeReader): Promise<string> {
+    const { signal } = this.#options;
+    let from: string | undefined;
+    while (!signal.aborted && from === undefined) from = await this.#turn(reader);
+    return from ?? '';
+  }
+
+  /**
+   * Begins new schema versions where the log has a definition (design 6.3): what came before it is sealed
+   * under the old ones, and the new ones are replicated before anything is written under them.
+   */
+  async #redefine(statement: string): Promise<void> {
+    const changes = await this.#changes.redefined(statement);
+    if (changes.length === 0) return;
+    assert(!this.#window.insideTransaction, 'a definition is a transaction of its own');
+    const hasRows = this.#window.stored.rows > 0;
+    if (hasRows && !mutated('collector.definitionInsideWindow')) await this.#cut();
+    await this.#sealed();
+    for (const change of changes) {
+      const { table, schemaVersion } = change.after;
+      const detail = { source: String(this.#options.sourceId), table, version: String(schemaVersion) };
+      await failpoint('collector.beforeSchema', detail);
+      const tables = this.#source.tables.map((one) => (one.table === table ? change.after : one));
+      const source = { ...this.#source, tables };
+      await this.#answered('schema version', () => this.#options.addSchema(change, source));
+      this.#source = source;
+      const broken = change.broken.map(({ column, why }) => `${column}: ${why}`);
+      this.#options.log.info({ source: source.name, table, schemaVersion, broken }, 'a table was altered');
+    }
+    this.#changes.adopt(changes);
+    await this.#store.redefine(this.#source);
   }
 
   /** Window 1 (design 6.5, simple form): every row of every captured table, with weight +1. */
   async #snapshot(): Promise<void> {
+    await this.#redefine('');
     const window = this.#window;
     const moment = await this.#changes.snapshot(async (table: number, rows: readonly RowValues[]) => {
       for (const row of rows) this.#store.add(window.stored, table, 1, row);
       await this.#store.ready();
       this.#options.signal.throwIfAborted();
     });
+    const [altered] = await this.#changes.redefined('');
+    if (altered !== undefined) {
+      throw new TidemarkError('DB_BUSY', `${altered.before.table} was altered while it was read`);
+    }
     window.to = moment.position;
     this.#covers.add(moment);
     await this.#cut();
     await this.#sealed();
   }
 
-  async #turn(reader: ChangeReader): Promise<void> {
+  /** Returns where to read on when the reader has come to a definition. */
+  async #turn(reader: ChangeReader): Promise<string | undefined> {
     if (this.#failure !== undefined) throw this.#failure.error;
     await this.#ask();
     for (const event of await reader.next(READ_WAIT_MS)) {
+      if (event.type === 'definition') {
+        await this.#redefine(event.statement);
+        this.#window.to = event.position;
+        return event.position;
+      }
       this.#take(event);
       // A backlog comes in large reads: a window ends inside of one as soon as it is full.
       if (this.#decide(this.#window.openedMs) === 'full') await this.#cut();
@@ -194,6 +253,7 @@ class Collector {
     const decision = this.#decide(this.#options.clock.monotonicMs());
     // A slow seal makes the next window longer, unless that is full.
     if (decision === 'due' && this.#sealsInFlight === 0) await this.#cut();
+    return undefined;
   }
 
   #decide(nowMs: number): ReturnType<typeof cutDecision> {
@@ -214,7 +274,7 @@ class Collector {
     this.#covers.add(await this.#changes.head());
   }
 
-  #take(event: SourceEvent): void {
+  #take(event: Exclude<SourceEvent, { type: 'definition' }>): void {
     const window = this.#window;
     if (event.type === 'change') {
       this.#store.add(window.stored, event.table, event.weight, event.row);
@@ -231,7 +291,7 @@ class Collector {
     const ended = this.#window;
     this.#window = this.#open(ended.window + 1, ended.to);
     this.#sealsInFlight += 1;
-    this.#sealing = this.#finish(ended).then(
+    this.#sealing = this.#finish(ended, this.#source.tables).then(
       () => {
         this.#sealsInFlight -= 1;
       },
@@ -260,7 +320,7 @@ class Collector {
   }
 
   /** Rows acknowledged, then the mark, then the seal: who sees a seal finds its rows (design 6.4). */
-  async #finish(ended: OpenWindow): Promise<void> {
+  async #finish(ended: OpenWindow, tables: readonly CapturedTable[]): Promise<void> {
     const { sourceId, epoch } = this.#options;
     const detail = {
       source: String(sourceId),
@@ -273,7 +333,7 @@ class Collector {
     await failpoint('collector.beforeMark', detail);
     await this.#store.mark(ended.stored);
     await failpoint('collector.beforeSeal', detail);
-    await this.#seal({
+    const window: SealedWindow = {
       window: BigInt(ended.window),
       epoch,
       from: ended.from,
@@ -282,25 +342,23 @@ class Collector {
       coversMs: BigInt(coversMs),
       topologyVersion: this.#options.topology.version,
       shards: this.#store.sealed(ended.stored),
-      schemaVersions: this.#options.source.tables.map(({ table, schemaVersion }) => ({
-        table,
-        version: schemaVersion,
-      })),
-    });
+      schemaVersions: tables.map(({ table, schemaVersion }) => ({ table, version: schemaVersion })),
+    };
+    await this.#answered('seal', () => this.#options.seal(window));
     this.#discard(ended.to);
   }
 
-  /** Repeats the same seal until it is answered: it may have been accepted although the answer was lost. */
-  async #seal(window: SealedWindow): Promise<void> {
-    const { clock, seal, signal, log } = this.#options;
+  /** Proposes the same until it is answered: it may have been accepted although the answer was lost. */
+  async #answered(what: string, propose: () => Promise<void>): Promise<void> {
+    const { clock, signal, log } = this.#options;
     for (;;) {
       try {
-        await untilAborted(seal(window), signal);
+        await untilAborted(propose(), signal);
         return;
       } catch (error) {
         const coded = toTidemarkError(error);
         if (signal.aborted || coded.retry === 'never') throw coded;
-        log.warn({ window: String(window.window), code: coded.code }, 'seal not answered yet');
+        log.warn({ code: coded.code }, `${what} not answered yet`);
         await sleep(clock, SEAL_RETRY_MS, signal);
       }
     }
@@ -328,19 +386,4 @@ class Collector {
       },
     );
   }
-}
-
-/** Settles as `work` does, or rejects as soon as `signal` aborts. */
-function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      const reason: unknown = signal.reason;
-      reject(reason instanceof Error ? reason : new TidemarkError('CANCELLED', 'the collector was stopped'));
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', onAbort);
-    });
-  });
 }

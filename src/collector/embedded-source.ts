@@ -2,7 +2,7 @@
  * Reads the change log of an embedded database (see embedded-capture.ts). A position is the sequence number
  * of a log row. One statement sees whole transactions only, so the end that it sees is a transaction's end.
  */
-import { LIMITS, TidemarkError, must, sleep, type Clock } from '../base/index.ts';
+import { LIMITS, TidemarkError, assert, must, sleep, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlValue } from '../sql/index.ts';
 import type { ChangeReader, ChangeSource, RowValues, SourceEvent, SourceMoment } from './change-source.ts';
@@ -15,6 +15,7 @@ import {
   logColumn,
 } from './embedded-capture.ts';
 import { secondUniqueOf } from './inspect-embedded.ts';
+import type { SchemaChange } from './schema-change.ts';
 import { readAllRows } from './snapshot-rows.ts';
 
 const POLL_MS = 20;
@@ -72,6 +73,15 @@ export class EmbeddedSource implements ChangeSource {
     await check();
     const reader = new EmbeddedReader(connection, this.#tables, this.#clock, BigInt(position), check);
     return { next: (waitMs) => reader.next(waitMs), close: () => this.#disconnect(connection) };
+  }
+
+  /** Its reader never tells of a definition: the triggers name the columns that they copy. */
+  redefined(): Promise<readonly SchemaChange[]> {
+    return Promise.resolve([]);
+  }
+
+  adopt(changes: readonly SchemaChange[]): void {
+    assert(changes.length === 0, 'an embedded source has one schema version');
   }
 
   /** Asks for the time first: a statement's own time may be later than what it sees. */

@@ -10,5 +10,6 @@ export { exactSelect } from './column-codec.ts';
 export { installEmbeddedCapture } from './embedded-capture.ts';
 export { inspectDimension, inspectSource, type TableRequest } from './inspect-source.ts';
 export { openChangeSource } from './open-change-source.ts';
+export type { SchemaChange } from './schema-change.ts';
 export { RowChecksum } from './row-checksum.ts';
 export { changeColumnType, createStoreTables } from './store-tables.ts';

@@ -97,7 +97,14 @@ async function columnsOf(connection: SqlConnection, table: string): Promise<read
     name: column.get('COLUMN_NAME') ?? '',
     type: typeOf(table, column),
     nullable: column.get('IS_NULLABLE') === 'YES',
+    declared: declaredType(column),
   }));
+}
+
+/** As the column's own definition would say it; see schema-change.ts. */
+function declaredType(column: ReadonlyMap<string, string>): string {
+  const charset = column.get('CHARACTER_SET_NAME');
+  return `${column.get('COLUMN_TYPE') ?? ''}${charset === undefined ? '' : ` character set ${charset}`}`;
 }
 
 /** Character sets whose every text reads the same from a binlog and from a query. */

@@ -58,7 +58,7 @@ export async function inspectDimension(engine: SqlEngine, table: string): Promis
     const inspect = engine.kind === 'mysql' ? inspectMysqlTable : inspectEmbeddedTable;
     const { columns } = await inspect(connection, table);
     checkColumns(table, columns);
-    return columns;
+    return columns.map(({ name, type, nullable }) => ({ name, type, nullable }));
   });
 }
 

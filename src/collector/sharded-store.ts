@@ -12,11 +12,12 @@ import {
   toTidemarkError,
   type Clock,
 } from '../base/index.ts';
-import type { CapturedTable, CompiledTopology } from '../job/index.ts';
+import type { CapturedTable, CompiledSource, CompiledTopology } from '../job/index.ts';
 import type { SqlEngine } from '../sql/index.ts';
 import type { SealedShard } from '../wire/index.ts';
 import type { RowValues } from './change-source.ts';
 import { shardsBySlot, slotOf } from './shard-slot.ts';
+import { createStoreTables } from './store-tables.ts';
 import { StoreWriter, type ShardWindow } from './store-writer.ts';
 
 /** What a window has taken so far. */
@@ -52,16 +53,29 @@ type Placement = { readonly by: 'column'; readonly column: number } | { readonly
 export class ShardedStore {
   readonly #shards: readonly Shard[];
   readonly #bySlot: Uint16Array;
-  readonly #placements: readonly Placement[];
+  readonly #options: ShardedStoreOptions;
+  #placements: readonly Placement[];
 
   constructor(options: ShardedStoreOptions) {
     const { topology, engines, sourceId, epoch, tables, clock, signal } = options;
+    this.#options = options;
     this.#shards = topology.shards.map(({ name }) => {
       const engine = must(engines.get(name), `engine of store shard ${name}`);
       return { name, writer: new StoreWriter({ engine, sourceId, epoch, tables, clock, signal }) };
     });
     this.#bySlot = shardsBySlot(topology.shards);
     this.#placements = tables.map(placementOf);
+  }
+
+  /**
+   * Makes the change tables of the source's schema versions, and writes to them from here on; rows that were
+   * taken before go to the former ones.
+   */
+  async redefine(source: CompiledSource): Promise<void> {
+    const { engines, sourceId } = this.#options;
+    for (const engine of engines.values()) await createStoreTables(engine, sourceId, source);
+    for (const { writer } of this.#shards) writer.redefine(source.tables);
+    this.#placements = source.tables.map(placementOf);
   }
 
   /** Opens a window on every shard: each marks it, also one that gets no row of it. */

@@ -47,7 +47,7 @@ const BUSY_PAUSE_MS = 50;
 
 export class StoreWriter {
   readonly #options: StoreWriterOptions;
-  readonly #targets: readonly Target[];
+  #targets: readonly Target[];
   #connection: SqlConnection | undefined;
   #buffers: SqlParam[][][];
   #buffered = 0;
@@ -58,15 +58,14 @@ export class StoreWriter {
 
   constructor(options: StoreWriterOptions) {
     this.#options = options;
-    this.#targets = options.tables.map((table) => ({
-      name: changeTable({
-        sourceId: options.sourceId,
-        table: table.table,
-        schemaVersion: table.schemaVersion,
-      }),
-      columns: [...CHANGE_COLUMNS, ...table.columns.map((column) => column.name)],
-    }));
+    this.#targets = targetsOf(options.sourceId, options.tables);
     this.#buffers = options.tables.map(() => []);
+  }
+
+  /** Writes to the change tables of these schema versions from here on; what was taken goes to the former. */
+  redefine(tables: readonly CapturedTable[]): void {
+    if (this.#buffered > 0) this.#write();
+    this.#targets = targetsOf(this.#options.sourceId, tables);
   }
 
   /** Opens a window on this shard. Its day is fixed here, so that its rows share one key prefix. */
@@ -118,13 +117,14 @@ export class StoreWriter {
   }
 
   #write(): void {
+    const targets = this.#targets;
     const buffers = this.#buffers;
     const count = this.#buffered;
     this.#buffers = this.#targets.map(() => []);
     this.#buffered = 0;
     this.#enqueue(async (connection) => {
       for (const [table, rows] of buffers.entries()) {
-        const target = this.#targets[table];
+        const target = targets[table];
         if (rows.length === 0 || target === undefined) continue;
         await connection.insertRows(target.name, target.columns, rows);
       }
@@ -179,6 +179,13 @@ export class StoreWriter {
     }
     return this.#connection;
   }
+}
+
+function targetsOf(sourceId: number, tables: readonly CapturedTable[]): Target[] {
+  return tables.map(({ table, schemaVersion, columns }) => ({
+    name: changeTable({ sourceId, table, schemaVersion }),
+    columns: [...CHANGE_COLUMNS, ...columns.map((column) => column.name)],
+  }));
 }
 
 function rowBytes(row: RowValues): number {

@@ -4,7 +4,7 @@
  * sequence, so that a repeated apply gets its first answer.
  */
 import { LIMITS, TidemarkError, isErrorCode } from '../base/index.ts';
-import { parseJobFile } from '../job/index.ts';
+import { parseJobFile, type CompiledSource } from '../job/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import { idKey } from '../statemachine/index.ts';
 import type { DeclareJob, DeclaredItem, OperationResult, StateView } from '../statemachine/index.ts';
@@ -33,10 +33,19 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
     return readReply(await context.proposer.propose([], as));
   }
   parseJobFile(request.jobYaml);
-  const operation = declaration(await compile(context.links, request.jobYaml));
+  const operation = declaration(await compile(context.links, request.jobYaml), (name) =>
+    capturedSource(context.view(), name),
+  );
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
   if (request.dryRun) return { items: preview(context.view(), operation) };
   return readReply(await context.proposer.propose([operation], as));
+}
+
+function capturedSource(view: StateView, name: string): CompiledSource | undefined {
+  for (const source of view.sources.values()) {
+    if (source.name === name && source.lastWindow > 0) return JSON.parse(source.spec) as CompiledSource;
+  }
+  return undefined;
 }
 
 /** Names the request of a session; session 0 is the leader's own. */

@@ -7,14 +7,19 @@ import {
   stableJson,
   type CompiledJob,
   type CompiledShard,
+  type CompiledSource,
 } from '../job/index.ts';
 import type { DeclareJob } from '../statemachine/index.ts';
 
+/** Finds a source that is captured already, by name. */
+export type KnownSource = (name: string) => CompiledSource | undefined;
+
 /**
- * Makes the operation from what an executor compiled.
+ * Makes the operation from what an executor compiled. The tables of a source that is captured already stay
+ * under their schema versions: its log decides when they change, not this file.
  * @throws TidemarkError `JOB_INVALID`, `JOB_UNSUPPORTED`, `FORMAT_UNKNOWN`.
  */
-export function declaration(compiledJson: string): DeclareJob {
+export function declaration(compiledJson: string, known: KnownSource): DeclareJob {
   const job = readCompiledJob(compiledJson);
   return {
     type: 'job.declare',
@@ -34,7 +39,7 @@ export function declaration(compiledJson: string): DeclareJob {
     })),
     sources: job.sources.map((source) => ({
       name: source.name,
-      spec: JSON.stringify(source),
+      spec: JSON.stringify(asCaptured(source, known(source.name))),
       sink: sinkOf(job, source.name),
     })),
     reports: job.reports.map((report) => ({
@@ -47,6 +52,16 @@ export function declaration(compiledJson: string): DeclareJob {
       readsStates: readsStates(report),
     })),
   };
+}
+
+function asCaptured(source: CompiledSource, known: CompiledSource | undefined): CompiledSource {
+  const tables = source.tables.map((table) => {
+    const captured = known?.tables.find((one) => one.table === table.table);
+    if (captured === undefined) return table;
+    const { columns, primaryKey, schemaVersion } = captured;
+    return { ...table, columns, primaryKey, schemaVersion };
+  });
+  return { ...source, tables };
 }
 
 /** A group's databases as texts that are equal for equal references, its primary first. */

@@ -37,6 +37,10 @@ export class ExecutorLinks implements ExecutorPort {
     older?.end({ error: new TidemarkError('CANCELLED', 'the executor has opened a newer stream') });
   }
 
+  view(): StateView {
+    return this.#options.view();
+  }
+
   get(executorId: number): ExecutorLink | undefined {
     return this.#links.get(executorId);
   }

@@ -8,13 +8,14 @@ import type { Clock, ErrorCode } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import type { SchedulerEvent } from '../scheduler/index.ts';
-import type { OperationResult } from '../statemachine/index.ts';
+import type { AddSchema, OperationResult, SealWindow } from '../statemachine/index.ts';
 import { EXECUTOR_FORMAT, TaskResult, guardStream } from '../wire/index.ts';
 import type {
   ExecutorHeartbeat,
   ExecutorHello,
   FromExecutor,
   GuardedStream,
+  SchemaRequest,
   SealRequest,
   TaskOutcome,
   ToExecutor,
@@ -25,6 +26,7 @@ import type { ExecutorLinks } from './executor-links.ts';
 import { checkFormat } from './grpc-server.ts';
 import type { Proposer } from './proposer.ts';
 import { safeNumber } from './safe-number.ts';
+import { readSchema } from './schema-request.ts';
 import { readSeal } from './seal-request.ts';
 
 export interface ExecutorServiceOptions {
@@ -224,7 +226,10 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       return;
     }
     case 'seal':
-      void seal(options, link, body.value);
+      void answer(options, link, body.value, () => readSeal(body.value));
+      return;
+    case 'schema':
+      void answer(options, link, body.value, () => readSchema(body.value, options.links.view()));
       return;
     case 'collectorStopped': {
       const { sourceId, epoch, errorCode, errorMessage } = body.value;
@@ -286,15 +291,16 @@ const RESULTS: ReadonlyMap<TaskResult, OutcomeResult> = new Map<TaskResult, Outc
   [TaskResult.TASK_RESULT_RETRACTED, 'RETRACTED'],
 ]);
 
-/** Every seal request is answered, also when its outcome is not known: the collector repeats it then. */
-async function seal(
+/** Every request of a collector is answered, also when its outcome is not known: it repeats it then. */
+async function answer(
   options: ExecutorServiceOptions,
   link: ExecutorLink,
-  request: SealRequest,
+  request: SealRequest | SchemaRequest,
+  read: () => SealWindow | AddSchema,
 ): Promise<void> {
   let problem: { readonly code: string; readonly message: string } = { code: '', message: '' };
   try {
-    const [result] = await options.proposer.propose([readSeal(request)]);
+    const [result] = await options.proposer.propose([read()]);
     if (result?.ok === false) problem = result;
   } catch (error) {
     problem = codedOrThrow(error);

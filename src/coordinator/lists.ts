@@ -3,6 +3,7 @@ import { LIMITS, TidemarkError, parseToken } from '../base/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
 import {
   idKey,
+  isStopped,
   statesWindow,
   marksOf,
   reportsOf,
@@ -80,6 +81,7 @@ export function listReports(view: StateView): ReportInfo[] {
       view: report.name,
       mergedWindow: BigInt(report.mergedWindow),
       holes: BigInt(report.holes),
+      problem: report.stopped?.problem ?? '',
     };
   });
 }
@@ -228,6 +230,7 @@ function* pendingTasks(view: StateView, window: number): Generator<TaskInfo> {
       spanKey({ reportId: report.id, generation: report.generation, firstWindow: window }),
     );
     if (window < report.nextWindow && span === undefined) continue;
+    if (isStopped(report, window)) continue;
     for (let part = 0; part < report.parts; part += 1) {
       const identity = { reportId: report.id, generation: report.generation, firstWindow: window, part };
       if (view.tasks.get(taskRowKey(identity)) === undefined) yield pendingTask(report, identity);

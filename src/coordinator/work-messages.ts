@@ -78,6 +78,7 @@ export function taskWork(
   const definitions = [
     ...topologyDefinition(view),
     { id: `source/${source.id}`, json: source.spec },
+    ...replacedSchemas(source, windows),
     { id: `sink/${sink.id}`, json: sink.spec },
     { id: `report/${report.id}/${report.generation}`, json: report.spec },
   ];
@@ -148,8 +149,23 @@ export function statesWork(
     windows: windows.map(sealedWindow),
     superseded: states.superseded.map(parseToken),
   };
-  const definitions = [...topologyDefinition(view), { id: `source/${source.id}`, json: source.spec }];
+  const definitions = [
+    ...topologyDefinition(view),
+    { id: `source/${source.id}`, json: source.spec },
+    ...replacedSchemas(source, windows),
+  ];
   return { message, definitions };
+}
+
+/** The captured tables under those versions that the windows name and the source has replaced. */
+function replacedSchemas(source: SourceRecord, windows: readonly WindowRecord[]): Definition[] {
+  return source.schemas
+    .filter((schema) =>
+      windows.some(({ schemaVersions }) =>
+        schemaVersions.some(({ table, version }) => table === schema.table && version === schema.version),
+      ),
+    )
+    .map(({ table, version, spec }) => ({ id: `schema/${source.id}/${table}/${version}`, json: spec }));
 }
 
 function topologyDefinition({ topology }: StateView): Definition[] {

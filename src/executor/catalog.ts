@@ -5,6 +5,7 @@
 import { TidemarkError } from '../base/index.ts';
 import {
   JOB_FORMAT,
+  type CapturedTable,
   type CompiledReport,
   type CompiledSink,
   type CompiledSource,
@@ -27,6 +28,16 @@ export class Catalog {
 
   source(sourceId: number): CompiledSource {
     return this.#get(`source/${sourceId}`) as CompiledSource;
+  }
+
+  /**
+   * A captured table under the schema version that a window names: the source's own, or one that it replaced.
+   * @throws TidemarkError `BAD_REQUEST` when the leader has not defined it.
+   */
+  captured(sourceId: number, table: string, version: number): CapturedTable {
+    const current = this.source(sourceId).tables.find((one) => one.table === table);
+    if (current?.schemaVersion === version) return current;
+    return this.#get(`schema/${sourceId}/${table}/${version}`) as CapturedTable;
   }
 
   sink(sinkId: number): CompiledSink {

@@ -1,6 +1,7 @@
 /** Hosts collectors: one per source at most, under the newest epoch that this executor was told. */
 import { AssertionError, TidemarkError, toTidemarkError, type Clock } from '../base/index.ts';
 import { runCollector } from '../collector/index.ts';
+import { JOB_FORMAT } from '../job/index.ts';
 import type { CollectorStopped, HostedCollector, StartCollector } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
@@ -124,6 +125,19 @@ export class CollectorHost {
           snapshot: window.window === 1n,
           signal: abort.signal,
         }),
+      addSchema: ({ before, after, broken }, changed) =>
+        seals.addSchema(
+          {
+            sourceId: order.sourceId,
+            epoch: order.epoch,
+            table: after.table,
+            version: after.schemaVersion,
+            sourceJson: JSON.stringify(changed),
+            replacedJson: JSON.stringify({ format: JOB_FORMAT, ...before }),
+            broken: broken.map(({ column, why }) => ({ column, why })),
+          },
+          abort.signal,
+        ),
       clock,
       log,
       signal: abort.signal,

@@ -85,8 +85,8 @@ export class Executor {
     this.#watch = { clock, log };
     this.#databases = new Databases(parts.databases, this.#watch);
     this.#outbox = new Outbox(clock);
-    this.#seals = new SealDesk(clock, (value) => {
-      this.#session.send({ $case: 'seal', value });
+    this.#seals = new SealDesk(clock, (request) => {
+      this.#session.send(request);
     });
     this.#runner = new TaskRunner({
       steps: databaseSteps({

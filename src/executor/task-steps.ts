@@ -61,6 +61,7 @@ async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run:
     shard: shard.name,
     layout: layoutOfTask(catalog, task),
     source: catalog.source(sourceId),
+    captured: (table, version) => catalog.captured(sourceId, table, version),
     sourceId,
     windows: task.windows,
     prepared: task.prepared,

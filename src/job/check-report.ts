@@ -71,7 +71,10 @@ function sourceInput(
   if (found === undefined) {
     throw new TidemarkError('TABLE_MISSING', `report ${report.name}: table ${part.table} is not captured`);
   }
-  const names = found.columns.map((column) => dialect.id(column.name));
+  const shown = part.kind === 'changes' ? part.uses : undefined;
+  const names = found.columns
+    .filter(({ name }) => shown?.includes(name) ?? true)
+    .map((column) => dialect.id(column.name));
   // The weight of a change row is a BIGINT; a bare 1 would be a shorter integer.
   if (part.kind === 'changes') names.push(dialect.kind === 'mysql' ? 'CAST(1 AS SIGNED) AS _w' : '1 AS _w');
   const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(schema)}.${dialect.id(part.table)}${tail}`;

@@ -3,6 +3,7 @@
  */
 import { must, TidemarkError } from '../base/index.ts';
 import { parseColumnType } from '../sql/index.ts';
+import { columnsUsed } from './columns-used.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobFile, JobReport, JobSource } from './job-file.ts';
 import {
@@ -82,13 +83,23 @@ function checkShardKey(source: JobSource, { table, shardKey, columns }: Captured
   });
 }
 
-function compileReport(report: JobReport, { file, dimensionColumns }: CompileInput): CompiledReport {
+function compileReport(
+  report: JobReport,
+  { file, tablesOf, dimensionColumns }: CompileInput,
+): CompiledReport {
   const source = must(
     file.sources.find((candidate) => candidate.name === report.source),
     'the source of a report',
   );
   const inputs = report.inputs.map(({ alias, kind, table }): ReportInput => {
-    if (kind === 'changes') return { alias, kind, table };
+    if (kind === 'changes') {
+      const captured = must(
+        tablesOf(source).find((one) => one.table === table),
+        `the schema of ${table}`,
+      );
+      const columns = captured.columns.map((column) => column.name);
+      return { alias, kind, table, uses: columnsUsed(report.sql, engineOf(source.database), columns) };
+    }
     return { alias, kind, table, columns: dimensionColumns(source, table) };
   });
   const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));

@@ -252,7 +252,8 @@ function storedInput(input: ContributionInput, part: ReportInput): InputText {
     return { alias: part.alias, sql: `SELECT ${columns} FROM ${table}`, params: [] };
   }
   const { table, schemaVersion, columns } = input.table;
-  const names = [...columns.map((column) => dialect.id(column.name)), dialect.id('_w')].join(', ');
+  const shown = columns.filter(({ name }) => part.uses?.includes(name) ?? true);
+  const names = [...shown.map((column) => dialect.id(column.name)), dialect.id('_w')].join(', ');
   const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
   const range = inWindows(sourceId, input.windows);
   return { alias: part.alias, sql: `SELECT ${names} FROM ${from} WHERE ${range.sql}`, params: range.params };

@@ -26,6 +26,8 @@ export interface ColumnSpec {
   readonly name: string;
   readonly type: ColumnType;
   readonly nullable: boolean;
+  /** A captured column's type as the source says it, with its character set; absent for embedded sources. */
+  readonly declared?: string;
 }
 
 export interface CapturedTable {
@@ -95,7 +97,13 @@ export interface Measure {
 }
 
 export type ReportInput =
-  | { readonly alias: string; readonly kind: 'changes'; readonly table: string }
+  | {
+      readonly alias: string;
+      readonly kind: 'changes';
+      readonly table: string;
+      /** The columns that the SQL may read: later ones are not shown to it. Absent: all. */
+      readonly uses?: readonly string[];
+    }
   | {
       readonly alias: string;
       readonly kind: 'dimension';

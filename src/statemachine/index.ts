@@ -23,7 +23,7 @@ export type * from './commands/records.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { statesWindow } from './commands/states.ts';
 export { mayJoin } from './commands/spans.ts';
-export { marksOf, reportsOf } from './commands/windows.ts';
+export { isStopped, marksOf, reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';
 export { inspectSnapshot, snapshotAs, type SnapshotContents } from './foreign-snapshot.ts';
 export { LogClock } from './log-time.ts';

@@ -63,6 +63,7 @@ export {
   Redirect,
   SchemaVersion,
   SealReply,
+  SchemaRequest,
   SealRequest,
   SealedShard,
   SealedWindow,

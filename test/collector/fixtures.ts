@@ -9,6 +9,7 @@ import {
   runCollector,
   type CollectorLog,
   type CollectorOptions,
+  type SchemaChange,
 } from '../../src/collector/index.ts';
 import { MARK_TABLE, changeTable, type CompiledSource } from '../../src/job/index.ts';
 import {
@@ -107,6 +108,15 @@ export async function compile(
 export class SealLog {
   readonly windows: SealedWindow[] = [];
   epoch = 0n;
+  /** The source as the log has it; undefined before its first schema version was added. */
+  source: CompiledSource | undefined;
+  readonly changes: SchemaChange[] = [];
+
+  addSchema(epoch: bigint, change: SchemaChange, source: CompiledSource): void {
+    if (epoch !== this.epoch) throw new TidemarkError('STALE_EPOCH', 'a newer collector was granted');
+    this.source = source;
+    this.changes.push(change);
+  }
 
   seal(window: SealedWindow): void {
     const again = this.windows[Number(window.window) - 1];
@@ -137,6 +147,7 @@ export function startCollector(
   options: Partial<Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock'>> = {},
 ): RunningCollector {
   log.epoch += 1_000_000_000_000_000_001n;
+  const { epoch } = log;
   const abort = new AbortController();
   const ended = runCollector({
     sourceId: SOURCE_ID,
@@ -144,7 +155,7 @@ export function startCollector(
     leaderTerm: 3n,
     lastWindow: log.windows.length,
     position: log.windows.at(-1)?.to ?? '',
-    source,
+    source: log.source ?? source,
     topology: {
       format: 1,
       version: 1,
@@ -164,6 +175,10 @@ export function startCollector(
     seal: (window) =>
       Promise.resolve().then(() => {
         log.seal(window);
+      }),
+    addSchema: (change, changed) =>
+      Promise.resolve().then(() => {
+        log.addSchema(epoch, change, changed);
       }),
     clock: systemClock,
     log: quiet,

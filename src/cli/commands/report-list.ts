@@ -13,5 +13,6 @@ export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
       { title: 'VIEW', value: (report) => report.view },
       { title: 'MERGED TO', value: (report) => report.mergedWindow },
       { title: 'HOLES', value: (report) => report.holes },
+      { title: 'PROBLEM', value: (report) => report.problem || '-' },
     ]);
   });

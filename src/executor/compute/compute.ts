@@ -23,6 +23,8 @@ export interface ComputeInput {
   readonly shard: string;
   readonly layout: ReportLayout;
   readonly source: CompiledSource;
+  /** A captured table under a schema version. */
+  readonly captured: (table: string, version: number) => CapturedTable;
   readonly sourceId: number;
   readonly windows: readonly SealedWindow[];
   /** The token of the prepare grant whose dimension copies are read. */
@@ -91,15 +93,11 @@ function changingTable(input: ComputeInput): CapturedTable {
     report.inputs.find((part) => part.kind === 'changes'),
     `a changing input of report ${report.name}`,
   );
-  const table = must(
-    input.source.tables.find((captured) => captured.table === changing.table),
-    `captured table ${changing.table}`,
-  );
-  const sealed = input.windows[0]?.schemaVersions.find((version) => version.table === table.table);
+  const sealed = input.windows[0]?.schemaVersions.find((version) => version.table === changing.table);
   if (sealed === undefined) {
-    throw new TidemarkError('BAD_REQUEST', `the window was sealed without a schema of ${table.table}`);
+    throw new TidemarkError('BAD_REQUEST', `the window was sealed without a schema of ${changing.table}`);
   }
-  return { ...table, schemaVersion: sealed.version };
+  return input.captured(changing.table, sealed.version);
 }
 
 async function run(connection: SqlConnection, query: ContributionQuery, input: ComputeInput): Promise<Rows> {

@@ -1,13 +1,18 @@
 /**
- * Seals on their way to the leader. A seal is asked for again after each reconnect, and for as long as the
- * answer is that nobody knows; it may be asked for any number of times, since repeating an accepted seal
- * answers as at first.
+ * Seals and schema versions on their way to the leader. Each is asked for again after each reconnect, and for
+ * as long as the answer is that nobody knows; it may be asked for any number of times, since repeating what
+ * was accepted answers as at first.
  */
 import { ERRORS, isErrorCode, LIMITS, TidemarkError, type Cancel, type Clock } from '../../base/index.ts';
-import type { SealedWindow, SealReply, SealRequest } from '../../wire/index.ts';
+import type { SchemaRequest, SealedWindow, SealReply, SealRequest } from '../../wire/index.ts';
+
+/** What a collector asks the leader to put into the log. */
+export type CollectorRequest =
+  | { readonly $case: 'seal'; readonly value: SealRequest }
+  | { readonly $case: 'schema'; readonly value: SchemaRequest };
 
 interface Waiting {
-  readonly request: SealRequest;
+  readonly request: CollectorRequest;
   readonly settle: (error: TidemarkError | undefined) => void;
   retry: Cancel | undefined;
 }
@@ -24,11 +29,11 @@ const RETRY_MS = 100;
 
 export class SealDesk {
   readonly #clock: Clock;
-  readonly #send: (request: SealRequest) => void;
+  readonly #send: (request: CollectorRequest) => void;
   readonly #waiting = new Map<bigint, Waiting>();
   #lastRequest = 0n;
 
-  constructor(clock: Clock, send: (request: SealRequest) => void) {
+  constructor(clock: Clock, send: (request: CollectorRequest) => void) {
     this.#clock = clock;
     this.#send = send;
   }
@@ -38,34 +43,42 @@ export class SealDesk {
    * @throws TidemarkError `STALE_EPOCH`, `WINDOW_GAP` and what else is final; `OVERLOADED`; the signal's
    * reason.
    */
-  seal(input: SealInput): Promise<void> {
+  seal({ signal, ...input }: SealInput): Promise<void> {
+    return this.#ask(signal, (request) => ({ $case: 'seal', value: { request, ...input } }));
+  }
+
+  /**
+   * Resolves when the leader has committed the schema version.
+   * @throws TidemarkError as {@link seal} does.
+   */
+  addSchema(schema: Omit<SchemaRequest, 'request'>, signal: AbortSignal): Promise<void> {
+    return this.#ask(signal, (request) => ({ $case: 'schema', value: { request, ...schema } }));
+  }
+
+  #ask(signal: AbortSignal, body: (request: bigint) => CollectorRequest): Promise<void> {
     if (this.#waiting.size >= LIMITS.sealsWaitingMax) {
       return Promise.reject(new TidemarkError('OVERLOADED', `${this.#waiting.size} seals wait for a leader`));
     }
     this.#lastRequest += 1n;
-    const request: SealRequest = {
-      request: this.#lastRequest,
-      sourceId: input.sourceId,
-      window: input.window,
-      snapshot: input.snapshot,
-    };
+    const request = body(this.#lastRequest);
+    const number = this.#lastRequest;
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        settle(input.signal.reason as TidemarkError);
+        settle(signal.reason as TidemarkError);
       };
       const settle = (error: TidemarkError | undefined): void => {
-        this.#waiting.get(request.request)?.retry?.();
-        this.#waiting.delete(request.request);
-        input.signal.removeEventListener('abort', onAbort);
+        this.#waiting.get(number)?.retry?.();
+        this.#waiting.delete(number);
+        signal.removeEventListener('abort', onAbort);
         if (error === undefined) resolve();
         else reject(error);
       };
-      this.#waiting.set(request.request, { request, settle, retry: undefined });
-      if (input.signal.aborted) {
+      this.#waiting.set(number, { request, settle, retry: undefined });
+      if (signal.aborted) {
         onAbort();
         return;
       }
-      input.signal.addEventListener('abort', onAbort, { once: true });
+      signal.addEventListener('abort', onAbort, { once: true });
       this.#send(request);
     });
   }

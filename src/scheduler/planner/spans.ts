@@ -30,7 +30,9 @@ export function workWaits(view: StateView): boolean {
 function reachOf(view: StateView, report: ReportRecord): number {
   const source = view.sources.get(idKey(report.sourceId));
   if (source === undefined) return 0;
-  return statesReach(view, report, source.lastWindow) ? source.lastWindow : (statesWindow(source) ?? 0);
+  const { lastWindow } = source;
+  const reach = statesReach(view, report, lastWindow) ? lastWindow : (statesWindow(source) ?? 0);
+  return report.stopped === null ? reach : Math.min(reach, report.stopped.window - 1);
 }
 
 export function planSpans(round: Round): void {

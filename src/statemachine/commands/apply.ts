@@ -13,6 +13,7 @@ import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
 import { encodeItemReply } from './replies.ts';
 import { applyRestoreCluster } from './restore.ts';
+import { applyAddSchema } from './schemas.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
 import { applyFinishStates, applyGrantStates, applyResetStates } from './states.ts';
 import { applyOpenSpan } from './spans.ts';
@@ -73,6 +74,8 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applySealWindow(writer, operation, meta);
     case 'span.open':
       return applyOpenSpan(writer, operation);
+    case 'schema.add':
+      return applyAddSchema(writer, operation);
     case 'task.grant':
       return applyGrantTask(writer, operation, meta);
     case 'task.finish':

@@ -198,6 +198,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     collector: null,
     lastWindow: 0,
     position: '',
+    schemas: [],
     mergedWindow: 0,
     states: null,
     horizon: 0,
@@ -251,6 +252,7 @@ function putReport(
     droppedWindow: 0,
     holes: 0,
     readsStates: report.readsStates,
+    stopped: null,
   });
 }
 

@@ -71,6 +71,15 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     firstWindow: 'natural',
     lastWindow: 'natural',
   },
+  'schema.add': {
+    sourceId: 'natural',
+    epoch: 'token',
+    table: 'text',
+    version: 'natural',
+    spec: 'text',
+    replaced: 'text',
+    stops: { listOf: { reportId: 'natural', problem: 'text' } },
+  },
   'task.grant': {
     reportId: 'natural',
     generation: 'natural',

@@ -20,6 +20,7 @@ export type Operation =
   | StopCollector
   | SealWindow
   | OpenSpan
+  | AddSchema
   | GrantTask
   | FinishTask
   | ParkTask
@@ -154,6 +155,24 @@ export interface OpenSpan {
   readonly generation: number;
   readonly firstWindow: number;
   readonly lastWindow: number;
+}
+
+/**
+ * Begins a new schema version of a captured table (design 6.3), under the collector's epoch: the windows from
+ * the next on may name it. Repeating it answers as at first. Documents are of src/job, opaque here.
+ */
+export interface AddSchema {
+  readonly type: 'schema.add';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly epoch: string;
+  readonly table: string;
+  readonly version: number;
+  /** The source with the new version, and the version that it replaces. */
+  readonly spec: string;
+  readonly replaced: string;
+  /** Reports that read a column that is not the same any more: they stop before the next window. */
+  readonly stops: readonly { readonly reportId: number; readonly problem: string }[];
 }
 
 /**

@@ -107,6 +107,14 @@ export interface SourceRecord {
   /** Number and `to` of the last sealed window; 0 and '' before the snapshot is sealed. */
   readonly lastWindow: number;
   readonly position: string;
+  /** Schema versions that later ones of their table have replaced, oldest first; `spec` has the newest. */
+  readonly schemas: readonly {
+    readonly table: string;
+    readonly version: number;
+    /** The last window that may name it. */
+    readonly lastWindow: number;
+    readonly spec: string;
+  }[];
   /** Up to where every window is MERGED for every report that reads it: the least of theirs. */
   readonly mergedWindow: number;
   /** Row states, by store shard; null if no report of the source has ever needed them. */
@@ -166,6 +174,8 @@ export interface ReportRecord {
   readonly holes: number;
   /** Its tasks read row states: a span waits until its store shards have them. */
   readonly readsStates: boolean;
+  /** The first window that it does not read, and the coded reason; null while it goes on. */
+  readonly stopped: { readonly window: number; readonly problem: string } | null;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { LIMITS, must, mutated } from '../../base/index.ts';
 import { idKey, spanKey, taskRowKey, windowKey } from './keys.ts';
-import { settleSource } from './windows.ts';
+import { isStopped, settleSource } from './windows.ts';
 import type { ApplyMeta, OpenSpan, OperationResult } from './operations.ts';
 import type { ReportRecord, SpanRecord, TaskRecord, WindowRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
@@ -42,6 +42,9 @@ function orderRefusal(report: ReportRecord, { firstWindow, lastWindow }: OpenSpa
   if (!isNext || lastWindow < firstWindow) {
     const message = `${firstWindow} to ${lastWindow} is not next, window ${report.nextWindow} is`;
     return refuse('SPAN_REFUSED', `report ${report.name}: ${message}`);
+  }
+  if (isStopped(report, lastWindow)) {
+    return refuse('SPAN_REFUSED', `report ${report.name} was stopped: ${report.stopped?.problem ?? ''}`);
   }
   if (firstWindow <= report.baseWindow && lastWindow !== report.baseWindow) {
     const message = `the first span ends with window ${report.baseWindow}, of which the row states are read`;

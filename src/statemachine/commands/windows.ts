@@ -83,6 +83,18 @@ export function* reportsOf(
   for (const report of view.reports.values()) if (report.sourceId === sourceId) yield report;
 }
 
+/** Whether a report was stopped before this window: it has no task of it, and nothing waits for one. */
+export function isStopped(report: ReportRecord, window: number): boolean {
+  if (mutated('state.stoppedReportReads')) return false;
+  return report.stopped !== null && report.stopped.window <= window;
+}
+
+/** Up to where a report holds nothing back that its mark says is done: no further once it was stopped there. */
+function heldAt(report: ReportRecord, mark: number): number {
+  const reached = Math.max(mark, report.baseWindow);
+  return isStopped(report, reached + 1) ? Number.MAX_SAFE_INTEGER : reached;
+}
+
 /** Up to where the windows of a source are MERGED, and up to where they are FINAL, for all its reports. */
 export function marksOf(
   view: { readonly reports: TableView<ReportRecord> },
@@ -90,7 +102,7 @@ export function marksOf(
 ): { readonly merged: number; readonly final: number } {
   let final = source.lastWindow;
   for (const report of reportsOf(view, source.id)) {
-    final = Math.min(final, Math.max(report.finalWindow, report.baseWindow));
+    final = Math.min(final, heldAt(report, report.finalWindow));
   }
   return { merged: source.mergedWindow, final };
 }
@@ -103,7 +115,7 @@ export function settleSource(writer: StateWriter, sourceId: number, meta: ApplyM
   const source = must(writer.sources.get(idKey(sourceId)), 'source of a report');
   let mergedWindow = source.lastWindow;
   for (const report of reportsOf(writer, sourceId)) {
-    mergedWindow = Math.min(mergedWindow, Math.max(report.mergedWindow, report.baseWindow));
+    mergedWindow = Math.min(mergedWindow, heldAt(report, report.mergedWindow));
   }
   if (mergedWindow === source.mergedWindow) return;
   for (let number = source.mergedWindow + 1; number <= mergedWindow; number++) {

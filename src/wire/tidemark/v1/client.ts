@@ -233,6 +233,8 @@ export interface ReportInfo {
   view: string;
   mergedWindow: bigint;
   holes: bigint;
+  /** Why it has stopped, with its code; empty while it goes on. */
+  problem: string;
 }
 
 export interface ListWindowsRequest {
@@ -3506,6 +3508,7 @@ function createBaseReportInfo(): ReportInfo {
     view: "",
     mergedWindow: 0n,
     holes: 0n,
+    problem: "",
   };
 }
 
@@ -3552,6 +3555,9 @@ export const ReportInfo: MessageFns<ReportInfo> = {
         throw new globalThis.Error("value provided for field message.holes of type uint64 too large");
       }
       writer.uint32(72).uint64(message.holes);
+    }
+    if (message.problem !== "") {
+      writer.uint32(162).string(message.problem);
     }
     return writer;
   },
@@ -3641,6 +3647,14 @@ export const ReportInfo: MessageFns<ReportInfo> = {
             message.holes = reader.uint64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3676,6 +3690,7 @@ export const ReportInfo: MessageFns<ReportInfo> = {
         ? BigInt(object.merged_window)
         : 0n,
       holes: isSet(object.holes) ? BigInt(object.holes) : 0n,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
     };
   },
 
@@ -3708,6 +3723,9 @@ export const ReportInfo: MessageFns<ReportInfo> = {
     if (message.holes !== 0n) {
       obj.holes = message.holes.toString();
     }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
     return obj;
   },
 
@@ -3729,6 +3747,7 @@ export const ReportInfo: MessageFns<ReportInfo> = {
       ? BigInt(object.mergedWindow)
       : 0n;
     message.holes = (object.holes !== undefined && object.holes !== null) ? BigInt(object.holes) : 0n;
+    message.problem = object.problem ?? "";
     return message;
   },
 };

@@ -152,6 +152,7 @@ export interface FromExecutor {
     /** An orderly stop: its tasks are given to others at once. */
     { $case: "goodbye"; value: ExecutorGoodbye }
     | { $case: "states"; value: StatesOutcome }
+    | { $case: "schema"; value: SchemaRequest }
     | undefined;
 }
 
@@ -244,7 +245,7 @@ export interface Definitions {
 }
 
 export interface Definition {
-  /** "source/1", "report/7/1" (report/id/generation), "sink/1", "topology/1" */
+  /** "source/1", "report/7/1" (report/id/generation), "sink/1", "topology/1", "schema/1/orders/2" */
   id: string;
   json: string;
 }
@@ -428,6 +429,25 @@ export interface SealRequest {
   snapshot: boolean;
 }
 
+/** A collector has come to a new definition of a captured table. Answered by a SealReply. */
+export interface SchemaRequest {
+  request: bigint;
+  sourceId: bigint;
+  epoch: bigint;
+  table: string;
+  version: number;
+  /** The source with the new version, and the captured table that it replaces, as compiled documents. */
+  sourceJson: string;
+  replacedJson: string;
+  /** Columns that are not the same any more. */
+  broken: BrokenColumn[];
+}
+
+export interface BrokenColumn {
+  column: string;
+  why: string;
+}
+
 export interface SealReply {
   request: bigint;
   sourceId: bigint;
@@ -484,6 +504,9 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         break;
       case "states":
         StatesOutcome.encode(message.body.value, writer.uint32(74).fork()).join();
+        break;
+      case "schema":
+        SchemaRequest.encode(message.body.value, writer.uint32(162).fork()).join();
         break;
     }
     return writer;
@@ -574,6 +597,14 @@ export const FromExecutor: MessageFns<FromExecutor> = {
             message.body = { $case: "states", value: StatesOutcome.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "schema", value: SchemaRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -608,6 +639,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         ? { $case: "goodbye", value: ExecutorGoodbye.fromJSON(object.goodbye) }
         : isSet(object.states)
         ? { $case: "states", value: StatesOutcome.fromJSON(object.states) }
+        : isSet(object.schema)
+        ? { $case: "schema", value: SchemaRequest.fromJSON(object.schema) }
         : undefined,
     };
   },
@@ -632,6 +665,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       obj.goodbye = ExecutorGoodbye.toJSON(message.body.value);
     } else if (message.body?.$case === "states") {
       obj.states = StatesOutcome.toJSON(message.body.value);
+    } else if (message.body?.$case === "schema") {
+      obj.schema = SchemaRequest.toJSON(message.body.value);
     }
     return obj;
   },
@@ -693,6 +728,12 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       case "states": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "states", value: StatesOutcome.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "schema": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "schema", value: SchemaRequest.fromPartial(object.body.value) };
         }
         break;
       }
@@ -5073,6 +5114,295 @@ export const SealRequest: MessageFns<SealRequest> = {
       ? SealedWindow.fromPartial(object.window)
       : undefined;
     message.snapshot = object.snapshot ?? false;
+    return message;
+  },
+};
+
+function createBaseSchemaRequest(): SchemaRequest {
+  return { request: 0n, sourceId: 0n, epoch: 0n, table: "", version: 0, sourceJson: "", replacedJson: "", broken: [] };
+}
+
+export const SchemaRequest: MessageFns<SchemaRequest> = {
+  encode(message: SchemaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sourceId);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(24).int64(message.epoch);
+    }
+    if (message.table !== "") {
+      writer.uint32(34).string(message.table);
+    }
+    if (message.version !== 0) {
+      writer.uint32(40).uint32(message.version);
+    }
+    if (message.sourceJson !== "") {
+      writer.uint32(50).string(message.sourceJson);
+    }
+    if (message.replacedJson !== "") {
+      writer.uint32(58).string(message.replacedJson);
+    }
+    for (const v of message.broken) {
+      BrokenColumn.encode(v!, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SchemaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSchemaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.table = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.version = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sourceJson = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.replacedJson = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.broken.push(BrokenColumn.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SchemaRequest {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      table: isSet(object.table) ? globalThis.String(object.table) : "",
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      sourceJson: isSet(object.sourceJson)
+        ? globalThis.String(object.sourceJson)
+        : isSet(object.source_json)
+        ? globalThis.String(object.source_json)
+        : "",
+      replacedJson: isSet(object.replacedJson)
+        ? globalThis.String(object.replacedJson)
+        : isSet(object.replaced_json)
+        ? globalThis.String(object.replaced_json)
+        : "",
+      broken: globalThis.Array.isArray(object?.broken)
+        ? object.broken.map((e: any) => BrokenColumn.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: SchemaRequest): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.table !== "") {
+      obj.table = message.table;
+    }
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    if (message.sourceJson !== "") {
+      obj.sourceJson = message.sourceJson;
+    }
+    if (message.replacedJson !== "") {
+      obj.replacedJson = message.replacedJson;
+    }
+    if (message.broken?.length) {
+      obj.broken = message.broken.map((e) => BrokenColumn.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SchemaRequest>): SchemaRequest {
+    return SchemaRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SchemaRequest>): SchemaRequest {
+    const message = createBaseSchemaRequest();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.table = object.table ?? "";
+    message.version = object.version ?? 0;
+    message.sourceJson = object.sourceJson ?? "";
+    message.replacedJson = object.replacedJson ?? "";
+    message.broken = object.broken?.map((e) => BrokenColumn.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBrokenColumn(): BrokenColumn {
+  return { column: "", why: "" };
+}
+
+export const BrokenColumn: MessageFns<BrokenColumn> = {
+  encode(message: BrokenColumn, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.column !== "") {
+      writer.uint32(10).string(message.column);
+    }
+    if (message.why !== "") {
+      writer.uint32(18).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BrokenColumn {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBrokenColumn();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.column = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BrokenColumn {
+    return {
+      column: isSet(object.column) ? globalThis.String(object.column) : "",
+      why: isSet(object.why) ? globalThis.String(object.why) : "",
+    };
+  },
+
+  toJSON(message: BrokenColumn): unknown {
+    const obj: any = {};
+    if (message.column !== "") {
+      obj.column = message.column;
+    }
+    if (message.why !== "") {
+      obj.why = message.why;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<BrokenColumn>): BrokenColumn {
+    return BrokenColumn.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BrokenColumn>): BrokenColumn {
+    const message = createBaseBrokenColumn();
+    message.column = object.column ?? "";
+    message.why = object.why ?? "";
     return message;
   },
 };
