@@ -392,6 +392,12 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.failedPrecondition,
   ),
+  REPORT_COLUMN_YOUNG: row(
+    'A report reads a column that was made, or made anew, after rows of its table were captured.',
+    'never',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
   ENGINE_MISSING: row(
     'The library for a database engine is not installed.',
     'never',

@@ -196,6 +196,7 @@ export const MUTATIONS = [
   'states.windowNotChecked',
   'collector.cutInsideTransaction',
   'collector.remadeColumnKept',
+  'coordinator.youngColumnRead',
   'collector.anyTypeIsWider',
   'collector.trustsUnnamedColumns',
   'collector.definitionInsideWindow',

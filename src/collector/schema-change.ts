@@ -40,7 +40,13 @@ export function redefine(
   const key = broken.find(({ column }) => primaryKey.includes(column) || column === shardKey);
   if (key !== undefined) throw schemaChanged(before.table, `its key column ${key.column}: ${key.why}`);
   if (same && broken.length === 0) return undefined;
-  return { before, after: { ...before, columns: now.columns, schemaVersion: schemaVersion + 1 }, broken };
+  const known = before.columns.map(({ name }) => name);
+  const unknown = new Set([...(before.young ?? []), ...broken.map(({ column }) => column)]);
+  const young = now.columns
+    .map(({ name }) => name)
+    .filter((name) => unknown.has(name) || !known.includes(name));
+  const after = { ...before, columns: now.columns, young, schemaVersion: schemaVersion + 1 };
+  return { before, after, broken };
 }
 
 /** Compares what is captured with what the source shows now; `touched` is what the statement says. */

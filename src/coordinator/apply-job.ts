@@ -10,7 +10,7 @@ import { idKey } from '../statemachine/index.ts';
 import type { DeclareJob, DeclaredItem, OperationResult, StateView } from '../statemachine/index.ts';
 import type { ApplyReply, ApplyRequest, ValidateOutcome } from '../wire/index.ts';
 import { notLeader } from './coded-error.ts';
-import { declaration } from './declare.ts';
+import { declaration, type Known } from './declare.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import type { Proposer, Proposing } from './proposer.ts';
 import { safeNumber } from './safe-number.ts';
@@ -33,19 +33,22 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
     return readReply(await context.proposer.propose([], as));
   }
   parseJobFile(request.jobYaml);
-  const operation = declaration(await compile(context.links, request.jobYaml), (name) =>
-    capturedSource(context.view(), name),
-  );
+  const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
   if (request.dryRun) return { items: preview(context.view(), operation) };
   return readReply(await context.proposer.propose([operation], as));
 }
 
-function capturedSource(view: StateView, name: string): CompiledSource | undefined {
-  for (const source of view.sources.values()) {
-    if (source.name === name && source.lastWindow > 0) return JSON.parse(source.spec) as CompiledSource;
-  }
-  return undefined;
+function known(view: StateView): Known {
+  const sources = [...view.sources.values()].filter(({ lastWindow }) => lastWindow > 0);
+  const reports = [...view.reports.values()];
+  return {
+    source: (wanted) => {
+      const found = sources.find(({ name }) => name === wanted);
+      return found === undefined ? undefined : (JSON.parse(found.spec) as CompiledSource);
+    },
+    reportHash: (wanted) => reports.find(({ name }) => name === wanted)?.specHash,
+  };
 }
 
 /** Names the request of a session; session 0 is the leader's own. */

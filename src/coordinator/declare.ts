@@ -1,26 +1,34 @@
 /** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
-import { TidemarkError, must } from '../base/index.ts';
+import { TidemarkError, must, mutated } from '../base/index.ts';
 import {
   JOB_FORMAT,
   readsStates,
   specHash,
   stableJson,
   type CompiledJob,
+  type CompiledReport,
   type CompiledShard,
   type CompiledSource,
 } from '../job/index.ts';
 import type { DeclareJob } from '../statemachine/index.ts';
 
-/** Finds a source that is captured already, by name. */
-export type KnownSource = (name: string) => CompiledSource | undefined;
+/** What is declared already, by name. */
+export interface Known {
+  /** Only a source that is captured already. */
+  source(name: string): CompiledSource | undefined;
+  reportHash(name: string): string | undefined;
+}
 
 /**
  * Makes the operation from what an executor compiled. The tables of a source that is captured already stay
  * under their schema versions: its log decides when they change, not this file.
- * @throws TidemarkError `JOB_INVALID`, `JOB_UNSUPPORTED`, `FORMAT_UNKNOWN`.
+ * @throws TidemarkError `JOB_INVALID`, `JOB_UNSUPPORTED`, `REPORT_COLUMN_YOUNG`, `FORMAT_UNKNOWN`.
  */
-export function declaration(compiledJson: string, known: KnownSource): DeclareJob {
+export function declaration(compiledJson: string, known: Known): DeclareJob {
   const job = readCompiledJob(compiledJson);
+  for (const report of job.reports) {
+    if (known.reportHash(report.name) !== specHash(report)) checkYoung(report, known.source(report.source));
+  }
   return {
     type: 'job.declare',
     v: 1,
@@ -39,7 +47,7 @@ export function declaration(compiledJson: string, known: KnownSource): DeclareJo
     })),
     sources: job.sources.map((source) => ({
       name: source.name,
-      spec: JSON.stringify(asCaptured(source, known(source.name))),
+      spec: JSON.stringify(asCaptured(source, known.source(source.name))),
       sink: sinkOf(job, source.name),
     })),
     reports: job.reports.map((report) => ({
@@ -54,12 +62,28 @@ export function declaration(compiledJson: string, known: KnownSource): DeclareJo
   };
 }
 
+/** Rows that are older than a column would be taken out of the report with values that never went in. */
+function checkYoung(report: CompiledReport, source: CompiledSource | undefined): void {
+  for (const input of report.inputs) {
+    if (input.kind === 'dimension') continue;
+    const table = source?.tables.find((one) => one.table === input.table);
+    const young = table?.young?.find((column) => input.uses?.includes(column) ?? true);
+    if (young === undefined || mutated('coordinator.youngColumnRead')) continue;
+    throw new TidemarkError(
+      'REPORT_COLUMN_YOUNG',
+      `report ${report.name} reads ${input.table}.${young}, which is younger than rows captured before`,
+      { next: `Read the source again: tidemark source resnapshot ${report.source}` },
+    );
+  }
+}
+
 function asCaptured(source: CompiledSource, known: CompiledSource | undefined): CompiledSource {
   const tables = source.tables.map((table) => {
     const captured = known?.tables.find((one) => one.table === table.table);
     if (captured === undefined) return table;
-    const { columns, primaryKey, schemaVersion } = captured;
-    return { ...table, columns, primaryKey, schemaVersion };
+    const { columns, young, primaryKey, schemaVersion } = captured;
+    const kept = { ...table, columns, primaryKey, schemaVersion };
+    return young === undefined ? kept : { ...kept, young };
   });
   return { ...source, tables };
 }

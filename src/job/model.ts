@@ -36,6 +36,8 @@ export interface CapturedTable {
   /** Grows with each accepted schema change; 1 at registration. */
   readonly schemaVersion: number;
   readonly columns: readonly ColumnSpec[];
+  /** Columns whose values are not known of every row that was captured before they were made; see 0011. */
+  readonly young?: readonly string[];
   readonly primaryKey: readonly string[];
   /** The column whose value decides the store shard; null: replicated, every shard gets all of its rows. */
   readonly shardKey: string | null;
