@@ -89,7 +89,7 @@ export function isStopped(report: ReportRecord, window: number): boolean {
   return report.stopped !== null && report.stopped.window <= window;
 }
 
-/** Up to where a report holds nothing back that its mark says is done: no further once it was stopped there. */
+/** A mark of a report as far as others wait for it: nobody does once it was stopped behind that mark. */
 function heldAt(report: ReportRecord, mark: number): number {
   const reached = Math.max(mark, report.baseWindow);
   return isStopped(report, reached + 1) ? Number.MAX_SAFE_INTEGER : reached;
