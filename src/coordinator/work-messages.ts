@@ -47,7 +47,11 @@ export function taskWork(
   const report = view.reports.get(idKey(task.reportId));
   const source = view.sources.get(idKey(task.sourceId));
   const sink = view.sinks.get(idKey(task.sinkId));
-  const windows = sealedWindows(view, task);
+  // A first contribution is computed from the row states as of its last window (design 6.6): that one is
+  // enough.
+  const { lastWindow } = task;
+  const firstWindow = lastWindow === report?.baseWindow ? lastWindow : task.firstWindow;
+  const windows = sealedWindows(view, { sourceId: task.sourceId, firstWindow, lastWindow });
   const prepare = source?.prepare ?? undefined;
   if (report === undefined || source === undefined || prepare === undefined) return undefined;
   if (sink === undefined || windows === undefined) return undefined;

@@ -64,6 +64,8 @@ async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run:
     captured: (table, version) => catalog.captured(sourceId, table, version),
     sourceId,
     windows: task.windows,
+    // A first contribution comes with its last window alone; of window 1 both ways give the same.
+    fromStates: task.windows.length === 1 && task.lastWindow > task.firstWindow,
     prepared: task.prepared,
     marker: markerName(clusterId(), run.token),
     signal: run.signal,

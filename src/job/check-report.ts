@@ -8,9 +8,10 @@ import {
   type ResultSet,
   type SqlConnection,
 } from '../sql/index.ts';
-import { buildQueries, REPORT_ROWS, withRows, type InputText } from './contribution-queries.ts';
+import { buildQueries, REPORT_ROWS, withRows } from './contribution-queries.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { CapturedTable, CompiledReport, ReportInput } from './model.ts';
+import { unitWeight, type InputText, type Term } from './stored-inputs.ts';
 
 export interface CheckReportInput {
   /** On the report's source. */
@@ -30,20 +31,25 @@ export interface CheckReportInput {
  */
 export async function checkReport(input: CheckReportInput): Promise<void> {
   const { dialect, report } = input;
-  const inputs = await sourceInputs(input, 'none');
-  const rows = `${withRows(dialect, report, inputs)}\nSELECT * FROM ${dialect.id(REPORT_ROWS)}`;
+  const terms = await sourceTerms(input, 'none');
+  const rows = `${withRows(dialect, report, terms)}\nSELECT * FROM ${dialect.id(REPORT_ROWS)}`;
   const { columns } = await run(input, rows);
   checkNames(report, columns);
   checkTypes(report, columns);
-  const queries = buildQueries(dialect, report, inputs);
+  const queries = buildQueries(dialect, report, terms);
   for (const { sql } of [queries.additive, ...queries.multisets]) await run(input, sql);
 }
 
-/** The report's inputs as the source's own tables, with no row of them or with all that are there now. */
-export async function sourceInputs(input: CheckReportInput, rows: 'none' | 'all'): Promise<InputText[]> {
+/**
+ * The report's inputs as the source's own tables: with no row of them, in as many terms as a span has, or
+ * with all that are there now, as one.
+ */
+export async function sourceTerms(input: CheckReportInput, rows: 'none' | 'all'): Promise<Term[]> {
   const schema = await schemaOf(input);
   const tail = rows === 'none' ? ' WHERE 1 = 0' : '';
-  return input.report.inputs.map((part) => sourceInput(input, part, schema, tail));
+  const term = input.report.inputs.map((part) => sourceInput(input, part, schema, tail));
+  const changing = input.report.inputs.filter(({ kind }) => kind === 'changes');
+  return rows === 'all' ? [term] : changing.map(() => term);
 }
 
 /**
@@ -71,12 +77,11 @@ function sourceInput(
   if (found === undefined) {
     throw new TidemarkError('TABLE_MISSING', `report ${report.name}: table ${part.table} is not captured`);
   }
-  const shown = part.kind === 'changes' ? part.uses : undefined;
+  const shown = part.kind === 'dimension' ? undefined : part.uses;
   const names = found.columns
     .filter(({ name }) => shown?.includes(name) ?? true)
     .map((column) => dialect.id(column.name));
-  // The weight of a change row is a BIGINT; a bare 1 would be a shorter integer.
-  if (part.kind === 'changes') names.push(dialect.kind === 'mysql' ? 'CAST(1 AS SIGNED) AS _w' : '1 AS _w');
+  if (part.kind !== 'dimension') names.push(unitWeight(dialect));
   const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(schema)}.${dialect.id(part.table)}${tail}`;
   return { alias: part.alias, sql, params: [] };
 }

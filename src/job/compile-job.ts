@@ -92,7 +92,7 @@ function compileReport(
     'the source of a report',
   );
   const inputs = report.inputs.map(({ alias, kind, table }): ReportInput => {
-    if (kind === 'changes') {
+    if (kind !== 'dimension') {
       const captured = must(
         tablesOf(source).find((one) => one.table === table),
         `the schema of ${table}`,
@@ -108,10 +108,10 @@ function compileReport(
   return { format: JOB_FORMAT, name, source: source.name, database, inputs, keys, measures, sql, parts };
 }
 
-/** Whether every shard has all rows of the changing inputs: then one shard computes it (design 6.2). */
+/** Whether every shard has all rows of all inputs: then one shard computes it (design 6.2). */
 function isReplicated(report: JobReport, source: JobSource): boolean {
   return report.inputs.every(
     ({ kind, table }) =>
-      kind !== 'changes' || source.tables.find((captured) => captured.table === table)?.shardKey === null,
+      kind === 'dimension' || source.tables.find((captured) => captured.table === table)?.shardKey === null,
   );
 }

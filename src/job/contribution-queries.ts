@@ -6,6 +6,8 @@
  *          _report_rows AS (user's SQL)
  *     SELECT key_0, ..., row_count, sum_1, nonnull_1, ... FROM (typed _report_rows) GROUP BY key_0, ...
  *
+ * A report over several changing inputs has its text in there once for each of them (stored-inputs.ts).
+ *
  * Result columns, in this order (those of src/executor/sink/layout.ts):
  * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum and avg measure in its
  * order
@@ -17,31 +19,8 @@
  */
 import { must, mutated } from '../base/index.ts';
 import { parseColumnType, type Dialect, type SqlParam } from '../sql/index.ts';
-import type { CapturedTable, CompiledReport, Measure, ReportInput } from './model.ts';
-import { changeTable, dimensionTable } from './table-names.ts';
-
-/** A sealed window, by what its change rows are found with. */
-export interface WindowRef {
-  readonly window: number;
-  readonly epoch: bigint;
-  /** `YYYY-MM-DD`, fixed when the window was opened. */
-  readonly day: string;
-}
-
-export interface ContributionInput {
-  readonly dialect: Dialect;
-  readonly report: CompiledReport;
-  readonly sourceId: number;
-  /**
-   * The captured table of the report's `changes` input, under the schema version that the windows were
-   * sealed with.
-   */
-  readonly table: CapturedTable;
-  /** The windows of the span, in their order. */
-  readonly windows: readonly WindowRef[];
-  /** The token of the prepare grant that made the dimension copies. */
-  readonly prepared: bigint;
-}
+import type { CompiledReport, Measure } from './model.ts';
+import { storedTerms, type ContributionInput, type Term } from './stored-inputs.ts';
 
 /** What a result column holds, for {@link readRows}. */
 export interface OutputColumn {
@@ -66,21 +45,10 @@ export interface ContributionQueries {
   readonly multisets: readonly (ContributionQuery & { readonly measure: number })[];
 }
 
-/** What an input reads: a table and the condition that picks its rows. */
-export interface InputText {
-  readonly alias: string;
-  readonly sql: string;
-  readonly params: readonly SqlParam[];
-}
-
 /** Builds the statements; running them in one snapshot of the store is the caller's. */
 export function contributionQueries(input: ContributionInput): ContributionQueries {
   const { dialect, report } = input;
-  return buildQueries(
-    dialect,
-    report,
-    report.inputs.map((part) => storedInput(input, part)),
-  );
+  return buildQueries(dialect, report, storedTerms(input));
 }
 
 /**
@@ -90,7 +58,7 @@ export function contributionQueries(input: ContributionInput): ContributionQueri
 export function buildQueries(
   dialect: Dialect,
   report: CompiledReport,
-  inputs: readonly InputText[],
+  terms: readonly Term[],
 ): ContributionQueries {
   const query = (
     columns: readonly OutputColumn[],
@@ -98,8 +66,8 @@ export function buildQueries(
     tail: string,
   ): ContributionQuery => {
     const names = columns.map(({ name }, at) => `${must(grouped[at], 'an expression')} AS ${name}`);
-    const sql = `${withRows(dialect, report, inputs)}\nSELECT ${names.join(', ')}\n${tail}`;
-    return { report: report.name, sql, params: inputs.flatMap((part) => part.params), columns };
+    const sql = `${withRows(dialect, report, terms)}\nSELECT ${names.join(', ')}\n${tail}`;
+    return { report: report.name, sql, params: terms.flat().flatMap((part) => part.params), columns };
   };
   return {
     additive: additiveQuery(dialect, report, query),
@@ -121,14 +89,14 @@ export function isMultisetMeasure(measure: Measure): boolean {
 export function sizeQueries(
   dialect: Dialect,
   report: CompiledReport,
-  inputs: readonly InputText[],
+  terms: readonly Term[],
   bounds: { readonly read: number; readonly atMost: number },
 ): string[] {
   const keys = keyNames(report);
   const limit = ` LIMIT ${bounds.read}`;
   const count = (members: readonly string[], grouped: readonly string[]): string =>
     [
-      withRows(dialect, report, inputs),
+      withRows(dialect, report, terms),
       `SELECT COUNT(*) FROM (SELECT 1 AS counted ${rowsOf(dialect, report, members, limit)}`,
       grouped.includes('member') ? 'WHERE member IS NOT NULL' : '',
       `GROUP BY ${grouped.join(', ')} LIMIT ${bounds.atMost}) AS found`,
@@ -144,16 +112,30 @@ export function sizeQueries(
 export const REPORT_ROWS = '_report_rows';
 
 /**
- * The WITH clause that gives the user's text its inputs and {@link REPORT_ROWS} its result. The text is a
- * common
- * table expression too: in a derived table MariaDB would not show it the others if it begins with a WITH
- * itself.
+ * The WITH clause that gives the user's text its inputs and {@link REPORT_ROWS} its result, or the results of
+ * all terms together. The text is a common table expression too: in a derived table MariaDB would not show it
+ * the others if it begins with a WITH itself.
  */
-export function withRows(dialect: Dialect, report: CompiledReport, inputs: readonly InputText[]): string {
-  const parts = inputs.map(({ alias, sql }) => `${dialect.id(alias)} AS (${sql})`);
+export function withRows(dialect: Dialect, report: CompiledReport, terms: readonly Term[]): string {
+  const [only, ...more] = terms;
+  if (only !== undefined && more.length === 0) return `WITH ${termParts(dialect, report, only, REPORT_ROWS)}`;
+  const columns = [...report.keys, ...report.measures]
+    .map(({ name }) => dialect.id(name))
+    .concat('_w')
+    .join(', ');
+  const names = terms.map((_term, at) => dialect.id(`_term_${at}`));
+  const parts = terms.map((term, at) => {
+    const text = termParts(dialect, report, term, '_term_rows');
+    return `${names[at] ?? ''} AS (\nWITH ${text}\nSELECT ${columns} FROM ${dialect.id('_term_rows')})`;
+  });
+  const all = names.map((name) => `SELECT ${columns} FROM ${name}`).join(' UNION ALL ');
+  return `WITH ${[...parts, `${dialect.id(REPORT_ROWS)} AS (${all})`].join(',\n')}`;
+}
+
+function termParts(dialect: Dialect, report: CompiledReport, term: Term, rows: string): string {
+  const parts = term.map(({ alias, sql }) => `${dialect.id(alias)} AS (${sql})`);
   // The line ends before the parenthesis: the user's text may end in a comment.
-  parts.push(`${dialect.id(REPORT_ROWS)} AS (\n${report.sql}\n)`);
-  return `WITH ${parts.join(',\n')}`;
+  return [...parts, `${dialect.id(rows)} AS (\n${report.sql}\n)`].join(',\n');
 }
 
 type BuildQuery = (
@@ -242,51 +224,6 @@ function summand(dialect: Dialect, measure: Measure): string {
 /** MySQL sums integers as DECIMAL; weights are small, so they are integers again. */
 function integer(dialect: Dialect, expression: string): string {
   return dialect.kind === 'mysql' ? `CAST(${expression} AS SIGNED)` : expression;
-}
-
-function storedInput(input: ContributionInput, part: ReportInput): InputText {
-  const { dialect, sourceId, prepared } = input;
-  if (part.kind === 'dimension') {
-    const columns = part.columns.map((column) => dialect.id(column.name)).join(', ');
-    const table = dialect.id(dimensionTable({ sourceId, table: part.table, prepared }));
-    return { alias: part.alias, sql: `SELECT ${columns} FROM ${table}`, params: [] };
-  }
-  const { table, schemaVersion, columns } = input.table;
-  const shown = columns.filter(({ name }) => part.uses?.includes(name) ?? true);
-  const names = [...shown.map((column) => dialect.id(column.name)), dialect.id('_w')].join(', ');
-  const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
-  const range = inWindows(sourceId, input.windows);
-  return { alias: part.alias, sql: `SELECT ${names} FROM ${from} WHERE ${range.sql}`, params: range.params };
-}
-
-/** The condition that picks the change rows of sealed windows, by the primary key of their table. */
-export function inWindows(
-  sourceId: number,
-  windows: readonly WindowRef[],
-): { readonly sql: string; readonly params: readonly SqlParam[] } {
-  const runs = runsOf(windows);
-  const epoch = mutated('job.rowsOfAnyEpoch') ? '_epoch > 0 * ?' : '_epoch = ?';
-  const conditions = runs.map(() => `(${epoch} AND _day = ? AND _window BETWEEN ? AND ?)`).join(' OR ');
-  const params = runs.flatMap(({ epoch, day, first, last }): SqlParam[] => [epoch, day, first, last]);
-  return { sql: `_source = ? AND (${conditions})`, params: [sourceId, ...params] };
-}
-
-interface WindowRun {
-  readonly epoch: bigint;
-  readonly day: string;
-  readonly first: number;
-  last: number;
-}
-
-/** Adjacent windows of one epoch and day are one range of the change table's primary key. */
-function runsOf(windows: readonly WindowRef[]): WindowRun[] {
-  const runs: WindowRun[] = [];
-  for (const { window, epoch, day } of windows) {
-    const last = runs.at(-1);
-    if (last?.epoch === epoch && last.day === day && last.last + 1 === window) last.last = window;
-    else runs.push({ epoch, day, first: window, last: window });
-  }
-  return runs;
 }
 
 const keyNames = (report: CompiledReport): string[] => report.keys.map((_key, at) => `key_${at}`);

@@ -3,7 +3,7 @@
  * no window setting makes it smaller.
  */
 import { LIMITS, TidemarkError } from '../base/index.ts';
-import { sourceInputs, type CheckReportInput } from './check-report.ts';
+import { sourceTerms, type CheckReportInput } from './check-report.ts';
 import { REPORT_ROWS, sizeQueries, withRows } from './contribution-queries.ts';
 
 /**
@@ -26,7 +26,7 @@ export async function checkFirstWindow(
   rowsMax: number = LIMITS.contributionRowsMax,
 ): Promise<void> {
   const { connection, dialect, report } = input;
-  const inputs = await sourceInputs(input, 'all');
+  const terms = await sourceTerms(input, 'all');
   const countOf = async (sql: string): Promise<number> => {
     const { rows } = await connection.query(sql);
     return Number(rows[0]?.[0] ?? 0);
@@ -34,9 +34,9 @@ export async function checkFirstWindow(
   const atMost = rowsMax + 1;
   // The cheap question first: few rows have few keys.
   const some = `SELECT 1 AS counted FROM ${dialect.id(REPORT_ROWS)} LIMIT ${atMost}`;
-  const all = await countOf(`${withRows(dialect, report, inputs)}\nSELECT COUNT(*) FROM (${some}) AS found`);
+  const all = await countOf(`${withRows(dialect, report, terms)}\nSELECT COUNT(*) FROM (${some}) AS found`);
   if (all <= rowsMax) return;
-  for (const sql of sizeQueries(dialect, report, inputs, { read: ROWS_READ_MAX, atMost })) {
+  for (const sql of sizeQueries(dialect, report, terms, { read: ROWS_READ_MAX, atMost })) {
     if ((await countOf(sql)) <= rowsMax) continue;
     throw new TidemarkError(
       'CONTRIBUTION_TOO_LARGE',

@@ -3,13 +3,10 @@ export { checkReport, type CheckReportInput } from './check-report.ts';
 export { compileJob, type CompileInput } from './compile-job.ts';
 export {
   contributionQueries,
-  inWindows,
   isMultisetMeasure,
-  type ContributionInput,
   type ContributionQueries,
   type ContributionQuery,
   type OutputColumn,
-  type WindowRef,
 } from './contribution-queries.ts';
 export { checkFirstWindow, FIRST_WINDOW_NEXT } from './first-window.ts';
 export * from './job-file.ts';
@@ -19,4 +16,5 @@ export { readsStates } from './reads-states.ts';
 export { readRows } from './read-rows.ts';
 export { specHash, stableJson } from './report-hash.ts';
 export { resolveDatabase, type ResolveOptions } from './resolve-database.ts';
+export { inWindows, type ContributionInput, type WindowRef } from './stored-inputs.ts';
 export * from './table-names.ts';

@@ -57,7 +57,7 @@ export interface JobReport {
 
 export interface JobInput {
   readonly alias: string;
-  readonly kind: 'changes' | 'dimension';
+  readonly kind: 'changes' | 'state' | 'dimension';
   readonly table: string;
 }
 

@@ -162,7 +162,7 @@ const KNOWN_KEYS: readonly (readonly [readonly string[], readonly string[]])[] =
   [['reports', '*'], Object.keys(report.shape)],
   [
     ['reports', '*', 'inputs', '*'],
-    ['changes', 'dimension'],
+    ['changes', 'state', 'dimension'],
   ],
   [['reports', '*', 'measures', '*'], Object.keys(measure.shape)],
 ];

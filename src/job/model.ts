@@ -101,7 +101,7 @@ export interface Measure {
 export type ReportInput =
   | {
       readonly alias: string;
-      readonly kind: 'changes';
+      readonly kind: 'changes' | 'state';
       readonly table: string;
       /** The columns that the SQL may read: later ones are not shown to it. Absent: all. */
       readonly uses?: readonly string[];

@@ -9,6 +9,8 @@ import type { Path } from './problems.ts';
 import { checkReportSql } from './sql-contract.ts';
 
 const MEASURE_KINDS: readonly MeasureKind[] = ['count', 'sum', 'avg', 'min', 'max'];
+const INPUT_KINDS = ['changes', 'state', 'dimension'] as const;
+const CHANGING_MAX = 8;
 const KEYS_MAX = 16;
 /** Leaves room for the digits that a sum adds, within the 65 of MySQL: see `sumType`. */
 const SUM_PRECISION_MAX = 43;
@@ -79,37 +81,35 @@ function inputsOf(raw: RawReport, source: JobSource, path: Path, findings: Findi
   const captured = source.tables.map((table) => table.table);
   const inputs = Object.entries(raw.inputs).flatMap(([alias, input]): JobInput[] => {
     const at = [...path, 'inputs', alias];
-    const [[kind, table] = [], ...more] = Object.entries(input).filter(([, value]) => value !== undefined);
-    if (kind === undefined || table === undefined || more.length > 0) {
-      findings.add('JOB_INVALID', at, 'name one: changes: TABLE or dimension: TABLE');
+    const [named, ...more] = INPUT_KINDS.filter((known) => input[known] !== undefined);
+    const table = named === undefined ? undefined : input[named];
+    if (named === undefined || table === undefined || more.length > 0) {
+      findings.add('JOB_INVALID', at, 'name one: changes: TABLE, state: TABLE or dimension: TABLE');
       return [];
     }
-    if (kind === 'state') {
-      findings.add('JOB_UNSUPPORTED', at, 'inputs of kind state come with the windows version');
-      return [];
-    }
-    if (kind === 'changes' && !captured.includes(table)) {
+    if (named !== 'dimension' && !captured.includes(table)) {
       const known = suggestion(table, captured);
       findings.add(
         'JOB_INVALID',
-        [...at, kind],
+        [...at, named],
         `table ${table} is not captured from ${source.name}; ${known}`,
       );
     }
-    if (kind === 'dimension' && captured.includes(table)) {
+    if (named === 'dimension' && captured.includes(table)) {
       findings.add(
         'JOB_INVALID',
-        [...at, kind],
+        [...at, named],
         `${table} is captured: a table that changes is no dimension`,
       );
     }
-    return [{ alias, kind: kind === 'changes' ? 'changes' : 'dimension', table }];
+    return [{ alias, kind: named, table }];
   });
   const changing = inputs.filter((input) => input.kind === 'changes').length;
-  if (changing === 0) findings.add('JOB_INVALID', [...path, 'inputs'], 'one input is of kind changes');
-  if (changing > 1) {
-    const message = 'more than one input of kind changes comes with the windows version';
-    findings.add('JOB_UNSUPPORTED', [...path, 'inputs'], message);
+  if (changing === 0)
+    findings.add('JOB_INVALID', [...path, 'inputs'], 'at least one input is of kind changes');
+  if (changing > CHANGING_MAX) {
+    const message = `at most ${CHANGING_MAX} inputs are of kind changes: the SQL runs once for each of them`;
+    findings.add('JOB_INVALID', [...path, 'inputs'], message);
   }
   const aliases = inputs.map((input) => input.alias.toLowerCase());
   if (new Set(aliases).size < aliases.length) {

@@ -13,15 +13,18 @@ export interface QueryBlock {
 }
 
 export interface SelectBlock {
+  /** What it selects, item by item. */
+  readonly items: readonly (readonly Token[])[];
   /** What stands in its FROM clause. */
   readonly sources: readonly SourceRef[];
   /** Subqueries that stand in expressions. */
   readonly inner: readonly { readonly at: Token; readonly query: QueryBlock }[];
 }
 
+/** `as` is what its columns are qualified with. */
 export type SourceRef =
-  | { readonly kind: 'table'; readonly name: string; readonly at: Token }
-  | { readonly kind: 'query'; readonly at: Token; readonly query: QueryBlock };
+  | { readonly kind: 'table'; readonly name: string; readonly at: Token; readonly as: string }
+  | { readonly kind: 'query'; readonly at: Token; readonly query: QueryBlock; readonly as: string };
 
 /** Functions whose arguments hold the word FROM. */
 const FROM_FUNCTIONS: ReadonlySet<string> = new Set(['EXTRACT', 'TRIM', 'SUBSTRING', 'SUBSTR', 'OVERLAY']);
@@ -36,6 +39,12 @@ const AFTER_FROM: ReadonlySet<string> = new Set([
   'FOR',
 ]);
 
+/** Words that may follow a table in a FROM clause and are no name for it. */
+const AFTER_TABLE: ReadonlySet<string> = new Set([
+  ...['JOIN', 'INNER', 'CROSS', 'LEFT', 'RIGHT', 'FULL', 'NATURAL', 'STRAIGHT_JOIN', 'OUTER'],
+  ...['ON', 'USING', 'UNION', 'PARTITION', 'USE', 'FORCE', 'IGNORE', 'INDEXED', 'NOT'],
+]);
+
 export function keyword(token: Token | undefined): string {
   return token?.kind === 'word' ? token.text.toUpperCase() : '';
 }
@@ -48,6 +57,11 @@ export function refuse(sql: string, at: Token, what: string): TidemarkError {
 export function readBlocks(sql: string, kind: EngineKind): { query: QueryBlock; tokens: readonly Token[] } {
   const tokens = tokenize(sql, kind);
   return { query: new BlockReader(sql, tokens, kind).query(0, tokens.length), tokens };
+}
+
+interface Found {
+  readonly sources: SourceRef[];
+  readonly inner: SelectBlock['inner'][number][];
 }
 
 /** Positions are indexes into the tokens; `to` is exclusive. */
@@ -112,21 +126,27 @@ class BlockReader {
     if (first.text === '(' && this.#closing(from) === to - 1) {
       const inner = this.query(from + 1, to - 1);
       if (inner.ctes.length === 0) return inner.selects;
-      return [{ sources: [{ kind: 'query', at: first, query: inner }], inner: [] }];
+      return [{ items: [], sources: [{ kind: 'query', at: first, query: inner, as: '' }], inner: [] }];
     }
     if (keyword(first) !== 'SELECT') throw refuse(this.#sql, first, 'SELECT is expected');
-    const found: { sources: SourceRef[]; inner: SelectBlock['inner'][number][] } = { sources: [], inner: [] };
+    const found: Found = { sources: [], inner: [] };
     this.#scan(from + 1, to, 'expression', found);
-    return [found];
+    return [{ ...found, items: this.#items(from + 1, to, first.depth) }];
+  }
+
+  /** Cuts what stands between SELECT and FROM at its commas. */
+  #items(from: number, to: number, depth: number): Token[][] {
+    const items: Token[][] = [[]];
+    for (const token of this.#tokens.slice(from, to)) {
+      if (token.depth === depth && keyword(token) === 'FROM') break;
+      if (token.depth === depth && token.text === ',') items.push([]);
+      else items.at(-1)?.push(token);
+    }
+    return items;
   }
 
   /** Walks one level of one SELECT; `mode` says whether the walk begins inside a FROM clause. */
-  #scan(
-    from: number,
-    to: number,
-    mode: 'expression' | 'tables' | 'from-function',
-    found: { sources: SourceRef[]; inner: SelectBlock['inner'][number][] },
-  ): void {
+  #scan(from: number, to: number, mode: 'expression' | 'tables' | 'from-function', found: Found): void {
     let inFrom = mode === 'tables';
     let expectTable = inFrom;
     for (let at = from; at < to; at += 1) {
@@ -152,17 +172,12 @@ class BlockReader {
     }
   }
 
-  #group(
-    open: number,
-    close: number,
-    expectTable: boolean,
-    found: { sources: SourceRef[]; inner: SelectBlock['inner'][number][] },
-  ): void {
+  #group(open: number, close: number, expectTable: boolean, found: Found): void {
     const first = this.#word(open + 1);
     const at = this.#token(open, close);
     if (first === 'SELECT' || first === 'WITH') {
       const query = this.query(open + 1, close);
-      if (expectTable) found.sources.push({ kind: 'query', at, query });
+      if (expectTable) found.sources.push({ kind: 'query', at, query, as: this.#alias(close + 1) ?? '' });
       else found.inner.push({ at, query });
       return;
     }
@@ -180,7 +195,16 @@ class BlockReader {
     if (this.#text(at + 1) === '.') {
       throw refuse(this.#sql, token, 'a report reads its inputs by their alias, not tables of a database');
     }
-    return { kind: 'table', name: this.#name(token), at: token };
+    const name = this.#name(token);
+    return { kind: 'table', name, at: token, as: this.#alias(at + 1) ?? name };
+  }
+
+  /** The other name that a table or subquery is given. */
+  #alias(at: number): string | undefined {
+    const token = this.#tokens[this.#word(at) === 'AS' ? at + 1 : at];
+    if (token?.kind === 'name') return this.#name(token);
+    const word = keyword(token);
+    return word === '' || AFTER_TABLE.has(word) || AFTER_FROM.has(word) ? undefined : token?.text;
   }
 
   /** The name as the engine sees it, without its quotes. */

@@ -8,7 +8,14 @@ import { TidemarkError } from '../base/index.ts';
 import { textPosition, type EngineKind, type Token } from '../sql/index.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobInput } from './job-file.ts';
-import { keyword, readBlocks, refuse, type QueryBlock, type SelectBlock } from './sql-blocks.ts';
+import {
+  keyword,
+  readBlocks,
+  refuse,
+  type QueryBlock,
+  type SelectBlock,
+  type SourceRef,
+} from './sql-blocks.ts';
 
 const LATER = 'it will come as class affectedKeys with the windows version';
 
@@ -42,13 +49,7 @@ export function checkReportSql(sql: string, inputs: readonly JobInput[], kind: E
   tokens.forEach((token, at) => {
     checkToken(sql, tokens, token, at);
   });
-  const degrees = new Map(
-    inputs.map(({ alias, kind: input }) => [alias.toLowerCase(), input === 'changes' ? 1 : 0]),
-  );
-  new LinearityCheck(
-    sql,
-    inputs.map((input) => input.alias),
-  ).outermost(query, degrees);
+  new LinearityCheck(sql, inputs).outermost(query);
 }
 
 function checkToken(sql: string, tokens: readonly Token[], token: Token, at: number): void {
@@ -96,68 +97,128 @@ function unsupported(sql: string, at: Token, what: string): TidemarkError {
   return new TidemarkError('JOB_UNSUPPORTED', `SQL ${textPosition(sql, at.start)}: ${what}`);
 }
 
-/**
- * How often the change rows enter a row of a table: 0 for dimensions, 1 for what is linear in the changes.
- */
-type Degrees = ReadonlyMap<string, number>;
+/** Which changing inputs enter a row of a table, each once: their aliases. None for what does not change. */
+type Reads = ReadonlySet<string>;
+type KnownTables = ReadonlyMap<string, Reads>;
 
+const NOTHING: Reads = new Set();
+const sameReads = (left: Reads, right: Reads): boolean =>
+  left.size === right.size && [...left].every((alias) => right.has(alias));
+
+/**
+ * Checks that the result is linear in each changing input: a row of it comes from one row of each of them,
+ * and has the product of their weights.
+ */
 class LinearityCheck {
   readonly #sql: string;
-  readonly #aliases: readonly string[];
+  readonly #inputs: readonly JobInput[];
+  readonly #changing: Reads;
 
-  constructor(sql: string, aliases: readonly string[]) {
+  constructor(sql: string, inputs: readonly JobInput[]) {
     this.#sql = sql;
-    this.#aliases = aliases;
+    this.#inputs = inputs;
+    this.#changing = new Set(inputs.filter(({ kind }) => kind === 'changes').map(({ alias }) => key(alias)));
   }
 
-  outermost(query: QueryBlock, inputs: Degrees): void {
-    const known = this.#withCtes(query, inputs);
+  outermost(query: QueryBlock): void {
+    const inputs = this.#inputs.map(({ alias, kind }): [string, Reads] => [
+      key(alias),
+      kind === 'changes' ? new Set([key(alias)]) : NOTHING,
+    ]);
+    const known = this.#withCtes(query, new Map(inputs));
     for (const select of query.selects) {
-      if (this.#select(select, known) === 1) continue;
-      const what = 'a SELECT that does not read the changes input';
+      const reads = this.#select(select, known);
+      const missing = [...this.#changing].filter((alias) => !reads.has(alias));
+      if (missing.length === 0) continue;
+      const what = `a SELECT that does not read the changes input ${missing.join(', ')}`;
       throw new TidemarkError('SQL_INVALID', `${what}: each branch returns rows with their _w`);
     }
+    this.#weights(query, known);
   }
 
-  #withCtes(query: QueryBlock, outer: Degrees): Degrees {
+  #withCtes(query: QueryBlock, outer: KnownTables): KnownTables {
     const known = new Map(outer);
     for (const { name, at, query: inner } of query.ctes) {
-      if (known.has(name.toLowerCase()))
+      if (known.has(key(name)))
         throw refuse(this.#sql, at, `WITH ${name}: an input or WITH has this name already`);
-      known.set(name.toLowerCase(), this.#query(inner, known));
+      known.set(key(name), this.#query(inner, known));
     }
     return known;
   }
 
-  #query(query: QueryBlock, outer: Degrees): number {
+  #query(query: QueryBlock, outer: KnownTables): Reads {
     const known = this.#withCtes(query, outer);
-    const [first = 0, ...rest] = query.selects.map((select) => this.#select(select, known));
-    if (rest.every((degree) => degree === first)) return first;
+    const [first = NOTHING, ...rest] = query.selects.map((select) => this.#select(select, known));
+    if (rest.every((reads) => sameReads(reads, first))) {
+      this.#weights(query, known);
+      return first;
+    }
     const what = 'one branch of a UNION ALL reads the changes and another does not';
     throw new TidemarkError('SQL_INVALID', `${what}: its rows would be added again in every window`);
   }
 
-  #select(select: SelectBlock, known: Degrees): number {
+  #select(select: SelectBlock, known: KnownTables): Reads {
     for (const { at, query } of select.inner) {
-      if (this.#query(query, known) === 0) continue;
+      if (this.#query(query, known).size === 0) continue;
       throw unsupported(this.#sql, at, `a subquery in an expression reads the changes: ${LATER}`);
     }
-    let degree = 0;
+    const reads = new Set<string>();
     for (const source of select.sources) {
-      degree +=
-        source.kind === 'query'
-          ? this.#query(source.query, known)
-          : this.#table(source.name, source.at, known);
-      if (degree > 1)
-        throw unsupported(this.#sql, source.at, `the changes are joined with themselves: ${LATER}`);
+      for (const alias of this.#source(source, known)) {
+        if (reads.has(alias)) {
+          const what = `the changes ${alias} are joined with themselves: give the table a second input`;
+          throw unsupported(this.#sql, source.at, what);
+        }
+        reads.add(alias);
+      }
     }
-    return degree;
+    return reads;
   }
 
-  #table(name: string, at: Token, known: Degrees): number {
-    const degree = known.get(name.toLowerCase());
-    if (degree !== undefined) return degree;
-    const names = [...new Set([...this.#aliases, ...known.keys()])];
+  #source(source: SourceRef, known: KnownTables): Reads {
+    return source.kind === 'query'
+      ? this.#query(source.query, known)
+      : this.#table(source.name, source.at, known);
+  }
+
+  /**
+   * A SELECT that joins changing inputs returns the product of their weights: with one of them left out, the
+   * rows of the term that changes it would all be added.
+   */
+  #weights(query: QueryBlock, known: KnownTables): void {
+    const position = query.selects[0]?.items.findIndex(namedWeight) ?? -1;
+    for (const select of query.selects) {
+      const joined = select.sources.filter((source) => this.#source(source, known).size > 0);
+      const [, second] = joined;
+      if (second === undefined) continue;
+      const factors = factorsOf(select.items[position] ?? []);
+      const every = joined.every(({ as }) => factors.filter((name) => name === key(as)).length === 1);
+      if (every) continue;
+      const product = joined.map(({ as }) => `${as}._w`).join(' * ');
+      throw refuse(this.#sql, second.at, `a SELECT that joins changes returns ${product} AS _w`);
+    }
+  }
+
+  #table(name: string, at: Token, known: KnownTables): Reads {
+    const reads = known.get(key(name));
+    if (reads !== undefined) return reads;
+    const names = [...new Set([...this.#inputs.map(({ alias }) => alias), ...known.keys()])];
     throw refuse(this.#sql, at, `${name} is no input of this report; ${suggestion(name, names)}`);
   }
+}
+
+const key = (name: string): string => name.toLowerCase();
+const bare = ({ kind, text }: Token): string => key(kind === 'name' ? text.slice(1, -1) : text);
+
+function namedWeight(item: readonly Token[]): boolean {
+  const last = item.at(-1);
+  return last !== undefined && bare(last) === '_w';
+}
+
+/** Whose `_w` an item multiplies with each other; empty if it is anything else. */
+function factorsOf(item: readonly Token[]): string[] {
+  const words = item.map(bare);
+  if (words.at(-1) === '_w' && words.at(-2) !== '.') words.splice(words.at(-2) === 'as' ? -2 : -1);
+  const product = /^(?:\S+ \. _w)(?: \* \S+ \. _w)*$/.test(words.join(' '));
+  return product ? words.filter((_word, at) => words[at + 1] === '.') : [];
 }

@@ -119,8 +119,8 @@ describe.skipIf(mariadbMissing())('report SQL over exact types, MariaDB', () => 
         dialect: engine.dialect,
         report,
         sourceId: 1,
-        table: TABLE,
-        windows: [{ window: 1, epoch: 5n, day: '2026-11-22' }],
+        tables: [TABLE],
+        of: { windows: [{ window: 1, epoch: 5n, day: '2026-11-22' }] },
         prepared: 1n,
       });
       const results: (readonly (readonly SqlValue[])[])[] = [];

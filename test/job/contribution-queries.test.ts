@@ -101,8 +101,8 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
       dialect: engine.dialect,
       report,
       sourceId: SOURCE,
-      table: LINES,
-      windows,
+      tables: [LINES],
+      of: { windows },
       prepared: PREPARED,
     });
   const rowsOf = async (query: ContributionQuery): Promise<readonly (readonly SqlValue[])[]> =>

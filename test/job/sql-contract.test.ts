@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isTidemarkError, type TidemarkError } from '../../src/base/index.ts';
 import { checkReportSql } from '../../src/job/sql-contract.ts';
+import type { JobInput } from '../../src/job/index.ts';
 import type { EngineKind } from '../../src/sql/index.ts';
 import { tokenize } from '../../src/sql/index.ts';
 
@@ -9,9 +10,19 @@ const INPUTS = [
   { alias: 'm', kind: 'dimension', table: 'merchants' },
 ] as const;
 
-function check(sql: string, kind: EngineKind = 'mysql'): TidemarkError | undefined {
+const JOINED: readonly JobInput[] = [
+  ...INPUTS,
+  { alias: 'l', kind: 'changes', table: 'lines' },
+  { alias: 's', kind: 'state', table: 'shops' },
+];
+
+function check(
+  sql: string,
+  kind: EngineKind = 'mysql',
+  inputs: readonly JobInput[] = INPUTS,
+): TidemarkError | undefined {
   try {
-    checkReportSql(sql, INPUTS, kind);
+    checkReportSql(sql, inputs, kind);
     return undefined;
   } catch (error) {
     if (isTidemarkError(error)) return error;
@@ -97,6 +108,51 @@ describe('SQL that a later version will compute', () => {
     const error = check(sql);
     expect(error?.message).toMatch(message);
     expect(error?.code).toBe('JOB_UNSUPPORTED');
+  });
+});
+
+describe('SQL over several changing inputs', () => {
+  it.each([
+    'SELECT o.a, o._w * l._w AS _w FROM o JOIN l ON l.id = o.id',
+    'SELECT o.a, l._w*o._w _w FROM o, l, m WHERE l.id = o.id AND m.id = l.id -- the end',
+    'SELECT x.a, `y`._w * x._w AS `_w` FROM o AS x INNER JOIN l y USING (id)',
+    'SELECT o.a, o._w * l._w * s._w AS _w FROM o JOIN l ON l.id = o.id JOIN s ON s.id = l.id',
+    'WITH x AS (SELECT o.a, o.id, o._w FROM o), y AS (SELECT l.id, l._w FROM l WHERE l.n > 1) ' +
+      'SELECT x.a, x._w * y._w AS _w FROM x JOIN y ON x.id = y.id',
+    'WITH x AS (SELECT o.a, o._w * l._w AS _w FROM o JOIN l ON l.id = o.id) ' +
+      'SELECT a, _w FROM x UNION ALL SELECT a + 1, _w FROM x',
+    'SELECT o.a, o._w * l._w AS _w FROM o JOIN l ON l.id = o.id ' +
+      'UNION ALL SELECT l.a, o._w * l._w FROM o JOIN l ON l.id = o.a',
+    'SELECT t.a, t._w * l._w AS _w FROM (SELECT a, id, _w FROM o) AS t JOIN l ON l.id = t.id',
+  ])('%s', (sql) => {
+    expect(check(sql, 'mysql', JOINED)).toBeUndefined();
+  });
+
+  it.each([
+    ['SELECT o.a, o._w AS _w FROM o JOIN l ON l.id = o.id', /returns o\._w \* l\._w AS _w/],
+    ['SELECT o.a, o._w * o._w AS _w FROM o JOIN l ON l.id = o.id', /returns o\._w \* l\._w/],
+    ['SELECT o.a, o._w * l._w * l._w AS _w FROM o JOIN l ON l.id = o.id', /returns o\._w \* l\._w/],
+    ['SELECT o.a, o._w + l._w AS _w FROM o JOIN l ON l.id = o.id', /returns o\._w \* l\._w/],
+    ['SELECT o.a, 1 AS _w FROM o AS x JOIN l AS y ON y.id = x.id', /returns x\._w \* y\._w/],
+    ['SELECT o.*, l.* FROM o JOIN l ON l.id = o.id', /returns o\._w \* l\._w/],
+    ['SELECT a, _w FROM o', /does not read the changes input l/],
+    [
+      'SELECT o.a, o._w * l._w AS _w FROM o JOIN l ON l.id = o.id UNION ALL SELECT l.a, l._w FROM l',
+      /does not read the changes input o/,
+    ],
+    [
+      'SELECT o.a, o._w * l._w AS _w FROM o JOIN l ON l.id = o.id ' +
+        'UNION ALL SELECT o.a, o._w FROM o JOIN l ON l.id = o.id',
+      /returns o\._w \* l\._w/,
+    ],
+    [
+      'WITH x AS (SELECT o.a, o._w AS _w FROM o JOIN l ON l.id = o.id) SELECT a, _w FROM x',
+      /returns o\._w \* l\._w/,
+    ],
+  ])('not %s', (sql, message) => {
+    const error = check(sql, 'mysql', JOINED);
+    expect(error?.message).toMatch(message);
+    expect(error?.code).toBe('SQL_INVALID');
   });
 });
 

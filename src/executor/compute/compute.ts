@@ -7,6 +7,7 @@ import {
   contributionQueries,
   FIRST_WINDOW_NEXT,
   readRows,
+  readsStates,
   type CapturedTable,
   type CompiledSource,
   type ContributionQuery,
@@ -17,6 +18,7 @@ import { withMarker } from '../marker.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import type { Contribution } from '../sink/merge.ts';
 import { checkComplete, sealedShard } from './completeness.ts';
+import { checkStates } from './state-mark.ts';
 
 export interface ComputeInput {
   readonly store: SqlEngine;
@@ -26,7 +28,10 @@ export interface ComputeInput {
   /** A captured table under a schema version. */
   readonly captured: (table: string, version: number) => CapturedTable;
   readonly sourceId: number;
+  /** The span's windows; of a first contribution only its last one. */
   readonly windows: readonly SealedWindow[];
+  /** Compute the report's first contribution, from the row states as of the last window (design 6.6). */
+  readonly fromStates: boolean;
   /** The token of the prepare grant whose dimension copies are read. */
   readonly prepared: bigint;
   /** Makes the connection findable at the server (marker.ts). */
@@ -47,8 +52,8 @@ export interface Computed {
 /**
  * Computes what a span adds to a report. Aborting the signal kills the query at the server.
  *
- * @throws TidemarkError `WINDOW_INCOMPLETE`, `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`, `SQL_INVALID`,
- * `CONTRIBUTION_TOO_LARGE`, `CANCELLED`, and those of the engine.
+ * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`,
+ * `SQL_INVALID`, `CONTRIBUTION_TOO_LARGE`, `CANCELLED`, and those of the engine.
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
   const { store, windows, shard } = input;
@@ -69,13 +74,16 @@ export async function computeContribution(input: ComputeInput): Promise<Computed
 async function computeOn(connection: SqlConnection, input: ComputeInput): Promise<Contribution> {
   const { dialect } = input.store;
   await connection.begin('snapshot');
-  await checkComplete(connection, dialect, input);
+  const { fromStates } = input;
+  if (!fromStates) await checkComplete(connection, dialect, input);
+  if (fromStates || readsStates(input.layout.report)) await checkStates(connection, input);
+  const windows = input.windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day }));
   const queries = contributionQueries({
     dialect,
     report: input.layout.report,
     sourceId: input.sourceId,
-    table: changingTable(input),
-    windows: input.windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day })),
+    tables: capturedTables(input),
+    of: fromStates ? { asOf: must(windows.at(-1), 'a window').window } : { windows },
     prepared: input.prepared,
   });
   const keys = input.layout.keys.length;
@@ -86,18 +94,14 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
   return { additive, multisets };
 }
 
-/** The captured table of the report's one changing input, under the schema version that was sealed. */
-function changingTable(input: ComputeInput): CapturedTable {
-  const { report } = input.layout;
-  const changing = must(
-    report.inputs.find((part) => part.kind === 'changes'),
-    `a changing input of report ${report.name}`,
-  );
-  const sealed = input.windows[0]?.schemaVersions.find((version) => version.table === changing.table);
-  if (sealed === undefined) {
-    throw new TidemarkError('BAD_REQUEST', `the window was sealed without a schema of ${changing.table}`);
-  }
-  return input.captured(changing.table, sealed.version);
+/** The captured tables of the report's inputs, under the schema versions that were sealed. */
+function capturedTables({ layout, captured, windows }: ComputeInput): CapturedTable[] {
+  const names = layout.report.inputs.flatMap((part) => (part.kind === 'dimension' ? [] : [part.table]));
+  return [...new Set(names)].map((name) => {
+    const sealed = windows[0]?.schemaVersions.find((version) => version.table === name);
+    if (sealed !== undefined) return captured(name, sealed.version);
+    throw new TidemarkError('BAD_REQUEST', `the window was sealed without a schema of ${name}`);
+  });
 }
 
 async function run(connection: SqlConnection, query: ContributionQuery, input: ComputeInput): Promise<Rows> {

@@ -71,17 +71,34 @@ export async function writeWindow(
   source: CompiledSource,
   window: number,
   changes: readonly Change[],
-  mark = changes.length,
+): Promise<void> {
+  const before = Array.from({ length: window - 1 }, () => undefined);
+  await writeWindows(engine, source, SOURCE, [...before, changes]);
+}
+
+/** Writes windows from 1 on; those that are undefined are there already. */
+export async function writeWindows(
+  engine: SqlEngine,
+  source: CompiledSource,
+  sourceId: number,
+  windows: readonly (readonly Change[] | undefined)[],
 ): Promise<void> {
   await engine.use('test', async (connection) => {
     for (const { table, schemaVersion, columns } of source.tables) {
-      const rows = changes.flatMap((change, at) =>
-        change.table === table ? [[SOURCE, EPOCH, DAY, window, at + 1, change.weight, ...change.row]] : [],
+      const rows = windows.flatMap((changes = [], index) =>
+        changes.flatMap((change, at) =>
+          change.table === table
+            ? [[sourceId, EPOCH, DAY, index + 1, at + 1, change.weight, ...change.row]]
+            : [],
+        ),
       );
       if (rows.length === 0) continue;
       const names = [...CHANGE_COLUMNS, ...columns.map(({ name }) => name)];
-      await connection.insertRows(changeTable({ sourceId: SOURCE, table, schemaVersion }), names, rows);
+      await connection.insertRows(changeTable({ sourceId, table, schemaVersion }), names, rows);
     }
-    await connection.insertRows(MARK_TABLE, MARK_COLUMNS, [[SOURCE, EPOCH, window, mark, CHECKSUM]]);
+    const marks = windows.flatMap((changes, index) =>
+      changes === undefined ? [] : [[sourceId, EPOCH, index + 1, changes.length, CHECKSUM]],
+    );
+    await connection.insertRows(MARK_TABLE, MARK_COLUMNS, marks);
   });
 }
