@@ -263,7 +263,7 @@ class DevRun implements ClusterEvents {
 /** The sample's own look at the source's log: where it ends, and what a position includes. */
 async function openSource({ engines, kind, addresses }: DevDatabases): Promise<ChangeSource> {
   const tables = await inspectSource(engines.source, {
-    tables: CAPTURED_TABLES.map((table) => ({ table })),
+    tables: CAPTURED_TABLES,
   });
   const database = { embedded: { file: 'source.db' } };
   const window = { lengthMs: 1_000, rowsMax: 1, bytesMax: 1 };

@@ -99,7 +99,7 @@ describe('inspection, embedded', () => {
   it('accepts the sample tables', async () => {
     const fixture = await openFixture('embedded');
     await fixture.exec(...sampleSchema('embedded'));
-    const tables = CAPTURED_TABLES.map((table) => ({ table }));
+    const tables = CAPTURED_TABLES.map(({ table }) => ({ table }));
     await expect(inspectSource(fixture.source, { tables })).resolves.toHaveLength(tables.length);
     await fixture.close();
   });

@@ -22,7 +22,7 @@ describe('tidemark dev', () => {
       const first = await runDev(folder, ['--duration=7s', '--verify']);
       expect(first.run.problems).toEqual([]);
       expect(first.code).toBe(0);
-      expect(first.run.verify).toMatchObject({ reports: 9, wrongCells: 0 });
+      expect(first.run.verify).toMatchObject({ reports: 10, wrongCells: 0 });
       expect(first.run.verify?.cells).toBeGreaterThan(1_000);
       expect(first.run.leaderKills.count).toBe(1);
       expect(first.run.freshnessMs.samples).toBeGreaterThan(10);

@@ -29,7 +29,7 @@ const verified: RunFacts = {
   chaos: everyEvent,
   wanted: { verify: true },
   settled: { ok: true, tookMs: 10, windows: 5, problems: [] },
-  verification: { reports: 9, rows: 10, cells: 30, wrong: [], empty: [] },
+  verification: { reports: 10, rows: 10, cells: 30, wrong: [], empty: [] },
 };
 const { settled, verification, ...interrupted } = verified;
 

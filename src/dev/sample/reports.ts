@@ -161,6 +161,28 @@ WHERE l.discount > 0`,
 FROM r JOIN m ON m.merchant_id = r.merchant_id`,
   },
   {
+    name: 'refunded_orders',
+    inputs: { r: { changes: 'refunds' }, o: { changes: 'orders' }, m: MERCHANT },
+    keys: { status: 'TEXT(16)', tier: 'TEXT(16)' },
+    measures: {
+      refunds: of('count'),
+      refunded: of('sum'),
+      average_kept: of('avg'),
+      most_kept: of('max'),
+      least_kept: of('min'),
+    },
+    sql: `SELECT o.status AS status, m.tier AS tier,
+       1 AS refunds,
+       r.amount AS refunded,
+       o.amount - r.amount AS average_kept,
+       o.amount - r.amount AS most_kept,
+       o.amount - r.amount AS least_kept,
+       r._w * o._w AS _w
+FROM r
+JOIN o ON o.order_id = r.order_id
+JOIN m ON m.merchant_id = o.merchant_id`,
+  },
+  {
     name: 'merchant_statement',
     inputs: { l: { changes: 'order_lines' }, p: PRODUCT, m: MERCHANT },
     keys: { merchant_id: 'BIGINT', business_day: 'BIGINT', entry: 'TEXT(24)', size_band: 'TEXT(8)' },

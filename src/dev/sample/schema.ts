@@ -5,7 +5,13 @@
  */
 import type { EngineKind } from '../../sql/index.ts';
 
-export const CAPTURED_TABLES = ['orders', 'order_lines', 'refunds', 'markers'] as const;
+/** What belongs to an order is found on the order's shard, so that it can be joined there. */
+export const CAPTURED_TABLES = [
+  { table: 'orders', shardKey: 'order_id' },
+  { table: 'order_lines', shardKey: 'order_id' },
+  { table: 'refunds', shardKey: 'order_id' },
+  { table: 'markers', shardKey: 'marker_id' },
+] as const;
 
 /** Returns the statements that make the sample's tables. Repeating them changes nothing. */
 export function sampleSchema(kind: EngineKind): readonly string[] {

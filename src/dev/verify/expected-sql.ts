@@ -26,6 +26,7 @@ export function expectedReports(kind: EngineKind): readonly ExpectedReport[] {
     ...overLines({ average }),
     ...statement({ day, div, average }),
     overRefunds(day),
+    refundedOrders(average),
   ];
 }
 
@@ -117,6 +118,20 @@ function overRefunds(day: Parts['day']): ExpectedReport {
       MIN(rr.amount) AS smallest
       FROM refunds rr, merchants mm WHERE mm.merchant_id = rr.merchant_id
       GROUP BY ${reason}, ${day('rr.created_ms')}`,
+  };
+}
+
+/** Two tables that change; the amounts of both, and the status, move while a refund stands. */
+function refundedOrders(average: Parts['average']): ExpectedReport {
+  return {
+    report: 'refunded_orders',
+    keys: ['status', 'tier'],
+    sql: `SELECT oo.status AS status, mm.tier AS tier, COUNT(*) AS refunds, SUM(rr.amount) AS refunded,
+      ${average('average_kept', '(oo.amount - rr.amount)')}, MAX(oo.amount - rr.amount) AS most_kept,
+      MIN(oo.amount - rr.amount) AS least_kept
+      FROM orders oo, refunds rr, merchants mm
+      WHERE oo.order_id = rr.order_id AND mm.merchant_id = oo.merchant_id
+      GROUP BY oo.status, mm.tier`,
   };
 }
 
