@@ -103,6 +103,8 @@ export const MUTATIONS = [
   'state.doneOfOldVersion',
   'state.statesGrantedOutOfOrder',
   'state.statesFinishedByOldToken',
+  'state.restoreKeepsStates',
+  'states.foreignWindowsKept',
   'state.spanOverGranted',
   'state.spanOfUnlikeWindows',
   'state.digestIgnoresDeletes',

@@ -152,6 +152,7 @@ export function statesWork(
     topologyVersion: view.topology.version,
     windows: windows.map(sealedWindow),
     superseded: states.superseded.map(parseToken),
+    ...(states.chainEnd === null ? {} : { chainEnd: BigInt(states.chainEnd) }),
   };
   const definitions = [
     ...topologyDefinition(view),

@@ -12,7 +12,10 @@ export const MARK_TABLE = 'tm_mark';
 
 /** In each store shard: the versions of a captured table's rows under one schema version (design 6.6). */
 export const stateTable = (table: { sourceId: number; table: string; schemaVersion: number }): string =>
-  `tm_state_${table.sourceId}_${table.table}_v${table.schemaVersion}`;
+  `${stateTablePrefix(table.sourceId)}${table.table}_v${table.schemaVersion}`;
+
+/** What the names of all tables of a source's row states begin with. */
+export const stateTablePrefix = (sourceId: number): string => `tm_state_${sourceId}_`;
 
 /** In each store shard: by source, the last window that its row states hold, and who advanced them. */
 export const STATE_MARK_TABLE = 'tm_state_mark';

@@ -156,10 +156,23 @@ describe('row states', () => {
     expect(shardOf(made)?.problem).toBe('STATE_GAP: window 1 is not kept any more');
   });
 
-  it('are granted by nobody after a restore', () => {
-    const made = world();
-    made.accept(grantOf(1, 1));
-    made.accept({ type: 'cluster.restore', v: 1 });
-    expect(shardOf(made)).toMatchObject({ window: 0, grant: null, superseded: [] });
-  });
+  rule(
+    'state.restoreKeepsStates',
+    'are taken back after a restore to what was sealed, by the first grant',
+    () => {
+      const made = world();
+      made.accept(grantOf(1, 1));
+      made.accept({ type: 'cluster.restore', v: 1 });
+      expect(shardOf(made)).toMatchObject({ window: 0, grant: null, superseded: [], chainEnd: 4 });
+      made.collect(1);
+      made.seal();
+      made.accept({ type: 'cluster.restore', v: 1 });
+      expect(shardOf(made)?.chainEnd).toBe(4);
+      made.collect(1);
+      made.accept(failed(tokenOf(made, grantOf(1, 2)), 0));
+      expect(shardOf(made)?.chainEnd).toBe(4);
+      made.accept(finish(tokenOf(made, grantOf(1, 2)), 2));
+      expect(shardOf(made)).toMatchObject({ window: 2, chainEnd: null });
+    },
+  );
 });

@@ -11,6 +11,7 @@ import { withMarker } from '../marker.ts';
 import { inTransaction } from '../sink/transaction.ts';
 import { asBigint } from '../sink/values.ts';
 import { advanceStatements } from './advance-sql.ts';
+import { rewind } from './rewind.ts';
 
 export interface AdvanceInput {
   readonly sourceId: number;
@@ -24,6 +25,8 @@ export interface AdvanceInput {
   /** Makes the connection findable at the server (marker.ts). */
   readonly marker: string;
   readonly signal: AbortSignal;
+  /** After a restore: what the shard holds beyond this window is of another chain (rewind.ts). */
+  readonly chainEnd?: number;
 }
 
 /** The last window that the shard's row states hold now, and change rows read for it. */
@@ -56,7 +59,7 @@ async function advanceIn(
   input: AdvanceInput,
 ): Promise<Advanced> {
   const { sourceId, token } = input;
-  const mark = await lockMark(connection, dialect, input);
+  const mark = await rewind(connection, dialect, input, await lockMark(connection, dialect, input));
   const held = mutated('states.replayApplied') ? 0 : mark;
   const windows = input.windows.filter(({ window }) => Number(window) > held);
   const first = Number(windows[0]?.window ?? mark + 1);

@@ -143,6 +143,11 @@ export interface ShardStates {
   readonly retryAtMs: number;
   /** Why the last grant failed; '' if it did not. */
   readonly problem: string;
+  /**
+   * After a restore the last window that was sealed then, until a grant is done: what the shard holds beyond
+   * it came from windows that this cluster does not know, and is taken back first. Else null.
+   */
+  readonly chainEnd: number | null;
 }
 
 export interface StatesGrant {

@@ -9,6 +9,7 @@ import { idKey } from './keys.ts';
 import type { OperationResult } from './operations.ts';
 import type { ClusterRecord } from './records.ts';
 import { accept } from './result.ts';
+import { restoredStates } from './states.ts';
 import type { StateWriter } from './writer.ts';
 
 /** Sessions, executors and writes come by the thousand a second: this is a month and a half of them. */
@@ -23,7 +24,7 @@ export function applyRestoreCluster(writer: StateWriter): OperationResult {
   for (const source of [...writer.sources.values()]) {
     // Change rows under the old epoch may go beyond the last window that is known here.
     const collector = mutated('state.restoreKeepsCollectors') ? source.collector : null;
-    const states = source.states?.map((shard) => ({ ...shard, grant: null, superseded: [] })) ?? null;
+    const states = restoredStates(source);
     writer.sources.put(idKey(source.id), { ...source, prepare: null, collector, states });
   }
   return accept();

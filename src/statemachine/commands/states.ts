@@ -17,7 +17,7 @@ const SUPERSEDED_MAX = 4;
 /** Row states of one shard before the first window. */
 export function newShardStates(shard: string): ShardStates {
   const untried = { superseded: [], attempts: 0, failedExecutorId: 0, retryAtMs: 0, problem: '' };
-  return { shard, window: 0, grant: null, ...untried };
+  return { shard, window: 0, grant: null, chainEnd: null, ...untried };
 }
 
 /** Up to where every shard has a source's row states; undefined if the source keeps none. */
@@ -116,6 +116,7 @@ export function applyFinishStates(
     failedExecutorId: grant.executorId,
     retryAtMs: meta.logTimeMs + input.retryAfterMs,
     problem: `${input.errorCode}: ${input.errorMessage}`,
+    chainEnd: states.chainEnd,
   });
   return accept();
 }
@@ -133,8 +134,20 @@ export function applyResetStates(writer: StateWriter, input: ResetStates): Opera
   }
   const kept = writer.windows.get(windowKey(source.id, input.window + 1)) !== undefined;
   const problem = kept ? '' : `STATE_GAP: window ${input.window + 1} is not kept any more`;
-  put(writer, source, { ...newShardStates(states.shard), window: input.window, problem });
+  const { shard, chainEnd } = states;
+  put(writer, source, { ...newShardStates(shard), window: input.window, problem, chainEnd });
   return accept();
+}
+
+/** After a restore: nobody holds a grant, and shards may hold windows that the backup does not know. */
+export function restoredStates(source: SourceRecord): SourceRecord['states'] {
+  if (source.states === null) return null;
+  return source.states.map((states) => {
+    const chainEnd = mutated('state.restoreKeepsStates')
+      ? states.chainEnd
+      : Math.min(states.chainEnd ?? source.lastWindow, source.lastWindow);
+    return { ...states, grant: null, superseded: [], chainEnd };
+  });
 }
 
 /** The grant that a token belongs to, if it is the current one. */

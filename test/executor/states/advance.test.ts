@@ -62,7 +62,17 @@ class Shard {
     return this.#windows.length;
   }
 
-  advance(first: number, last: number, token: bigint = TOKEN): Promise<{ window: number }> {
+  /** What is written from here on comes again under the number after `window`, as after a restore. */
+  restore(window: number): void {
+    this.#windows.length = window;
+  }
+
+  advance(
+    first: number,
+    last: number,
+    token: bigint = TOKEN,
+    chain: { readonly chainEnd?: number } = {},
+  ): Promise<{ window: number }> {
     const windows = Array.from({ length: last - first + 1 }, (_none, at) =>
       seal(this.source, first + at, { main: this.#windows[first + at - 1] ?? 0 }),
     );
@@ -74,6 +84,7 @@ class Shard {
       token: asToken(token),
       marker: 'test',
       signal: new AbortController().signal,
+      ...chain,
     });
   }
 
@@ -188,6 +199,31 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
       expect(await shard.itemsAt(2)).toEqual(['a/1/2']);
       expect(await shard.itemsAt(3)).toEqual([]);
       expect(await shard.mark()).toEqual([3n, TOKEN]);
+    }),
+  );
+
+  rule(
+    'states.foreignWindowsKept',
+    'takes back what came after the windows that a restored cluster knows',
+    inFresh(async (shard) => {
+      await shard.window(born('a', 1n, 1n), born('b', 1n, 1n));
+      await shard.window(gone('a', 1n, 1n), born('a', 1n, 2n));
+      await shard.window(gone('a', 1n, 2n), gone('b', 1n, 1n), born('c', 1n, 1n));
+      await shard.advance(1, 3);
+      shard.restore(1);
+      await engine.use('test', async (connection) => {
+        await connection.query(`DELETE FROM tm_change_4_items_v1 WHERE _window > 1`);
+        await connection.query(`DELETE FROM ${MARK_TABLE} WHERE _window > 1`);
+      });
+      await shard.window(gone('a', 1n, 1n), born('a', 1n, 7n));
+      expect(await shard.advance(2, 2, TOKEN + 1n, { chainEnd: 1 })).toMatchObject({ window: 2 });
+      expect(await shard.itemsAt(1)).toEqual(['a/1/1', 'b/1/1']);
+      expect(await shard.itemsAt(2)).toEqual(['a/1/7', 'b/1/1']);
+      expect(await shard.itemsAt(3)).toEqual(['a/1/7', 'b/1/1']);
+      expect(await shard.mark()).toEqual([2n, TOKEN + 1n]);
+      // Nothing is taken back from a shard that is no further than the chain.
+      expect(await shard.advance(2, 2, TOKEN + 2n, { chainEnd: 2 })).toEqual({ window: 2, rows: 0 });
+      expect(await shard.itemsAt(2)).toEqual(['a/1/7', 'b/1/1']);
     }),
   );
 

@@ -347,6 +347,8 @@ export interface AdvanceStates {
   windows: SealedWindow[];
   /** Earlier grants whose database connections must be killed first. */
   superseded: bigint[];
+  /** After a restore: what the shard holds beyond this window is of another chain, and is taken back first. */
+  chainEnd?: bigint | undefined;
 }
 
 export interface CancelStates {
@@ -3560,7 +3562,16 @@ export const CancelTask: MessageFns<CancelTask> = {
 };
 
 function createBaseAdvanceStates(): AdvanceStates {
-  return { sourceId: 0n, shard: "", token: 0n, leaderTerm: 0n, topologyVersion: 0, windows: [], superseded: [] };
+  return {
+    sourceId: 0n,
+    shard: "",
+    token: 0n,
+    leaderTerm: 0n,
+    topologyVersion: 0,
+    windows: [],
+    superseded: [],
+    chainEnd: undefined,
+  };
 }
 
 export const AdvanceStates: MessageFns<AdvanceStates> = {
@@ -3601,6 +3612,12 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
         writer.int64(v);
       }
       writer.join();
+    }
+    if (message.chainEnd !== undefined) {
+      if (BigInt.asUintN(64, message.chainEnd) !== message.chainEnd) {
+        throw new globalThis.Error("value provided for field message.chainEnd of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.chainEnd);
     }
     return writer;
   },
@@ -3684,6 +3701,14 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
 
             break;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.chainEnd = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3719,6 +3744,11 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
         ? object.windows.map((e: any) => SealedWindow.fromJSON(e))
         : [],
       superseded: globalThis.Array.isArray(object?.superseded) ? object.superseded.map((e: any) => BigInt(e)) : [],
+      chainEnd: isSet(object.chainEnd)
+        ? BigInt(object.chainEnd)
+        : isSet(object.chain_end)
+        ? BigInt(object.chain_end)
+        : undefined,
     };
   },
 
@@ -3745,6 +3775,9 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
     if (message.superseded?.length) {
       obj.superseded = message.superseded.map((e) => e.toString());
     }
+    if (message.chainEnd !== undefined) {
+      obj.chainEnd = message.chainEnd.toString();
+    }
     return obj;
   },
 
@@ -3762,6 +3795,9 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
     message.topologyVersion = object.topologyVersion ?? 0;
     message.windows = object.windows?.map((e) => SealedWindow.fromPartial(e)) || [];
     message.superseded = object.superseded?.map((e) => BigInt(e)) || [];
+    message.chainEnd = (object.chainEnd !== undefined && object.chainEnd !== null)
+      ? BigInt(object.chainEnd)
+      : undefined;
     return message;
   },
 };
