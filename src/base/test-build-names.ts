@@ -189,6 +189,7 @@ export const MUTATIONS = [
   'sql.lostConnectionIsNoQuestion',
   'sql.unorderedReplicaIsRead',
   'job.rowsOfAnyEpoch',
+  'job.joinsAcrossShards',
   'job.textKeysNotBytes',
   'job.roundSumsNotValues',
   'states.tokenIgnored',

@@ -8,9 +8,18 @@ import type { CompiledShard } from '../job/index.ts';
 import type { SqlValue } from '../sql/index.ts';
 import { valueText } from './row-checksum.ts';
 
-/** The slot of a shard key's value, from 0; NULL has one too. */
+/**
+ * The slot of a shard key's value, from 0; NULL has one too. MySQL compares texts without their trailing
+ * blanks, and what is equal there has one slot.
+ */
 export function slotOf(value: SqlValue): number {
-  return crc32(valueText(value)) % LIMITS.storeSlots;
+  return crc32(valueText(typeof value === 'string' ? withoutBlanks(value) : value)) % LIMITS.storeSlots;
+}
+
+function withoutBlanks(text: string): string {
+  let end = text.length;
+  while (text.charAt(end - 1) === ' ') end -= 1;
+  return text.slice(0, end);
 }
 
 /**

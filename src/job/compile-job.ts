@@ -3,6 +3,7 @@
  */
 import { must, TidemarkError } from '../base/index.ts';
 import { parseColumnType } from '../sql/index.ts';
+import { checkCoLocation } from './co-location.ts';
 import { columnsUsed } from './columns-used.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobFile, JobReport, JobSource } from './job-file.ts';
@@ -25,9 +26,13 @@ export interface CompileInput {
   readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
 }
 
-/** @throws TidemarkError `JOB_INVALID` for a shard key that is no column, or none to compare exactly. */
+/**
+ * @throws TidemarkError `JOB_INVALID` for a shard key that is no column, or none to compare exactly;
+ * `REPORT_NOT_COLOCATED` for a join whose rows may lie on different shards.
+ */
 export function compileJob(input: CompileInput): CompiledJob {
   const { file } = input;
+  const sources = file.sources.map((source) => compileSource(source, input.tablesOf(source)));
   return {
     format: JOB_FORMAT,
     name: file.name,
@@ -41,7 +46,7 @@ export function compileJob(input: CompileInput): CompiledJob {
         slots: [slots],
       })),
     },
-    sources: file.sources.map((source) => compileSource(source, input.tablesOf(source))),
+    sources,
     sinks: file.databases.map(({ name, database, replicas }) => ({
       format: JOB_FORMAT,
       name,
@@ -49,7 +54,7 @@ export function compileJob(input: CompileInput): CompiledJob {
       database,
       replicas,
     })),
-    reports: file.reports.map((report) => compileReport(report, input)),
+    reports: file.reports.map((report) => compileReport(report, sources, input)),
   };
 }
 
@@ -77,7 +82,7 @@ function checkShardKey(source: JobSource, { table, shardKey, columns }: Captured
     throw new TidemarkError('JOB_INVALID', `${where}: no column ${shardKey}; ${suggestion(shardKey, names)}`);
   }
   const { kind } = parseColumnType(column.type);
-  if (kind !== 'DOUBLE' && kind !== 'JSON') return;
+  if (kind !== 'DOUBLE' && kind !== 'FLOAT' && kind !== 'JSON') return;
   throw new TidemarkError('JOB_INVALID', `${where}: ${shardKey} is ${kind}, which is not compared exactly`, {
     next: 'Name another column as its shardKey, or write replicated: true.',
   });
@@ -85,33 +90,39 @@ function checkShardKey(source: JobSource, { table, shardKey, columns }: Captured
 
 function compileReport(
   report: JobReport,
-  { file, tablesOf, dimensionColumns }: CompileInput,
+  sources: readonly CompiledSource[],
+  { file, dimensionColumns }: CompileInput,
 ): CompiledReport {
-  const source = must(
+  const declared = must(
     file.sources.find((candidate) => candidate.name === report.source),
     'the source of a report',
   );
+  const { tables, engine } = must(
+    sources.find((candidate) => candidate.name === report.source),
+    'the compiled source of a report',
+  );
   const inputs = report.inputs.map(({ alias, kind, table }): ReportInput => {
-    if (kind !== 'dimension') {
-      const captured = must(
-        tablesOf(source).find((one) => one.table === table),
-        `the schema of ${table}`,
-      );
-      const columns = captured.columns.map((column) => column.name);
-      return { alias, kind, table, uses: columnsUsed(report.sql, engineOf(source.database), columns) };
-    }
-    return { alias, kind, table, columns: dimensionColumns(source, table) };
+    if (kind === 'dimension') return { alias, kind, table, columns: dimensionColumns(declared, table) };
+    const columns = tableOf(tables, table).columns.map((column) => column.name);
+    return { alias, kind, table, uses: columnsUsed(report.sql, engine, columns) };
   });
   const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));
-  const { name, database, measures, sql } = report;
-  const parts = isReplicated(report, source) ? 1 : file.stores.length;
-  return { format: JOB_FORMAT, name, source: source.name, database, inputs, keys, measures, sql, parts };
+  const { name, source, database, measures, sql } = report;
+  const parts = isReplicated(report, tables) ? 1 : file.stores.length;
+  if (parts > 1) checkCoLocation(report, tables, engine);
+  return { format: JOB_FORMAT, name, source, database, inputs, keys, measures, sql, parts };
 }
 
 /** Whether every shard has all rows of all inputs: then one shard computes it (design 6.2). */
-function isReplicated(report: JobReport, source: JobSource): boolean {
+function isReplicated(report: JobReport, tables: readonly CapturedTable[]): boolean {
   return report.inputs.every(
-    ({ kind, table }) =>
-      kind === 'dimension' || source.tables.find((captured) => captured.table === table)?.shardKey === null,
+    ({ kind, table }) => kind === 'dimension' || tableOf(tables, table).shardKey === null,
+  );
+}
+
+function tableOf(tables: readonly CapturedTable[], name: string): CapturedTable {
+  return must(
+    tables.find(({ table }) => table === name),
+    `the schema of ${name}`,
   );
 }

@@ -8,11 +8,19 @@ import { textPosition, tokenize, type EngineKind, type Token } from '../sql/inde
 
 /** A SELECT or a UNION ALL of them, with the common table expressions before it. */
 export interface QueryBlock {
-  readonly ctes: readonly { readonly name: string; readonly at: Token; readonly query: QueryBlock }[];
+  readonly ctes: readonly {
+    readonly name: string;
+    readonly at: Token;
+    readonly query: QueryBlock;
+    /** Whether its columns are given other names than its SELECT does. */
+    readonly renamed: boolean;
+  }[];
   readonly selects: readonly SelectBlock[];
 }
 
 export interface SelectBlock {
+  /** All of it, from SELECT on. */
+  readonly body: readonly Token[];
   /** What it selects, item by item. */
   readonly items: readonly (readonly Token[])[];
   /** What stands in its FROM clause. */
@@ -93,12 +101,13 @@ class BlockReader {
     const at = this.#token(from, to);
     if (keyword(at) === 'RECURSIVE') throw refuse(this.#sql, at, 'a recursive WITH cannot be a report');
     let open = from + 1;
-    if (this.#text(open) === '(') open = this.#closing(open) + 1;
+    const renamed = this.#text(open) === '(';
+    if (renamed) open = this.#closing(open) + 1;
     if (this.#word(open) === 'AS') open += 1;
     while (['NOT', 'MATERIALIZED'].includes(this.#word(open))) open += 1;
     if (this.#text(open) !== '(') throw refuse(this.#sql, at, 'WITH name AS (SELECT ...) is expected');
     const close = this.#closing(open);
-    return [{ name: this.#name(at), at, query: this.query(open + 1, close) }, close + 1];
+    return [{ name: this.#name(at), at, query: this.query(open + 1, close), renamed }, close + 1];
   }
 
   /** Cuts at UNION ALL; each branch is a SELECT or a whole query in parentheses. */
@@ -126,12 +135,13 @@ class BlockReader {
     if (first.text === '(' && this.#closing(from) === to - 1) {
       const inner = this.query(from + 1, to - 1);
       if (inner.ctes.length === 0) return inner.selects;
-      return [{ items: [], sources: [{ kind: 'query', at: first, query: inner, as: '' }], inner: [] }];
+      const body = this.#tokens.slice(from, to);
+      return [{ body, items: [], sources: [{ kind: 'query', at: first, query: inner, as: '' }], inner: [] }];
     }
     if (keyword(first) !== 'SELECT') throw refuse(this.#sql, first, 'SELECT is expected');
     const found: Found = { sources: [], inner: [] };
     this.#scan(from + 1, to, 'expression', found);
-    return [{ ...found, items: this.#items(from + 1, to, first.depth) }];
+    return [{ ...found, body: this.#tokens.slice(from, to), items: this.#items(from + 1, to, first.depth) }];
   }
 
   /** Cuts what stands between SELECT and FROM at its commas. */
