@@ -9,10 +9,10 @@
  * A report over several changing inputs has its text in there once for each of them (stored-inputs.ts).
  *
  * Result columns, in this order (those of src/executor/sink/layout.ts):
- * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum and avg measure in its
- * order
- *   `sum_<measure>` (not for count) and `nonnull_<measure>`;
- * - one statement for each min and max measure: `key_<i>`, `value`, `weight`, without weights of 0.
+ * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum, avg and variance
+ * measure
+ *   in its order `sum_<measure>` (not for count), `squares_<measure>` (for variance) and `nonnull_<measure>`;
+ * - one statement for each min, max and distinct measure: `key_<i>`, `value`, `weight`, without weights of 0.
  *
  * Keys and multiset values come as they are stored (text as bytes). What SQL itself cannot refuse, {@link
  * readRows} does.
@@ -41,7 +41,7 @@ export interface ContributionQuery {
 
 export interface ContributionQueries {
   readonly additive: ContributionQuery;
-  /** One for each min and max measure; `measure` is its position among the report's measures. */
+  /** One for each min, max and distinct measure; `measure` is its position among the report's measures. */
   readonly multisets: readonly (ContributionQuery & { readonly measure: number })[];
 }
 
@@ -79,7 +79,7 @@ export function buildQueries(
 }
 
 export function isMultisetMeasure(measure: Measure): boolean {
-  return measure.kind === 'min' || measure.kind === 'max';
+  return measure.kind === 'min' || measure.kind === 'max' || measure.kind === 'distinct';
 }
 
 /**
@@ -153,6 +153,13 @@ function additiveQuery(dialect: Dialect, report: CompiledReport, query: BuildQue
     if (measure.kind !== 'count') {
       columns.push({ name: `sum_${index}`, role: 'sum', label: measure.name, type: measure.type });
       expressions.push(dialect.castSum(`COALESCE(SUM(_w * ${value}), 0)`, measure.type));
+    }
+    if (measure.kind === 'variance') {
+      columns.push({ name: `squares_${index}`, role: 'sum', label: measure.name, type: measure.type });
+      const square = mutated('job.squaresRounded')
+        ? `1e0 * ${value} * ${value}`
+        : dialect.square(value, measure.type);
+      expressions.push(dialect.castSquares(`COALESCE(SUM(_w * ${square}), 0)`, measure.type));
     }
     columns.push(weightColumn(`nonnull_${index}`, measure.name));
     expressions.push(integer(dialect, `SUM(CASE WHEN ${value} IS NULL THEN 0 ELSE _w END)`));

@@ -14,8 +14,8 @@ const ROWS_READ_MAX = 500_000;
 
 /** What helps against a first window that is too large. */
 export const FIRST_WINDOW_NEXT =
-  'Choose keys (or values of min and max) with fewer values and apply the job again: all rows that the ' +
-  'source holds at the start come as one window.';
+  'Choose keys (or values of min, max and distinct) with fewer values and apply the job again: all rows ' +
+  'that the source holds at the start come as one window.';
 
 /**
  * Counts what window 1 would add to a report, and refuses a report that could never have it merged.

@@ -89,12 +89,12 @@ export interface CompiledSink {
   readonly replicas: readonly DatabaseRef[];
 }
 
-export type MeasureKind = 'count' | 'sum' | 'avg' | 'min' | 'max';
+export type MeasureKind = 'count' | 'sum' | 'avg' | 'variance' | 'min' | 'max' | 'distinct';
 
 export interface Measure {
   readonly name: string;
   readonly kind: MeasureKind;
-  /** Type of the value (count: BIGINT). For avg the type of the summed value. */
+  /** Type of the value (count: BIGINT). For avg and variance the type of the summed value. */
   readonly type: ColumnType;
 }
 

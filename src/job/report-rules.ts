@@ -1,6 +1,7 @@
 /** The rules of one report of a job file: its references, inputs, keys, measures and the text of its SQL. */
 import { parseColumnType, type DeclaredType, type EngineKind } from '../sql/index.ts';
 import type { JobDatabase, JobInput, JobKey, JobReport, JobSource } from './job-file.ts';
+import { isMultisetMeasure } from './contribution-queries.ts';
 import { suggestion, unknownName } from './did-you-mean.ts';
 import type { Findings } from './findings.ts';
 import type { RawReport } from './job-schema.ts';
@@ -8,12 +9,14 @@ import { engineOf, type Measure, type MeasureKind } from './model.ts';
 import type { Path } from './problems.ts';
 import { checkReportSql } from './sql-contract.ts';
 
-const MEASURE_KINDS: readonly MeasureKind[] = ['count', 'sum', 'avg', 'min', 'max'];
+const MEASURE_KINDS: readonly MeasureKind[] = ['count', 'sum', 'avg', 'variance', 'min', 'max', 'distinct'];
 const INPUT_KINDS = ['changes', 'state', 'dimension'] as const;
 const CHANGING_MAX = 8;
 const KEYS_MAX = 16;
 /** Leaves room for the digits that a sum adds, within the 65 of MySQL: see `sumType`. */
 const SUM_PRECISION_MAX = 43;
+/** Squares have twice the digits, before the point and after it: their sums fit the 65 and 30 of MySQL. */
+const SQUARED = { precision: 20, scale: 15 };
 /** Types of captured columns that a report cannot declare: its SQL makes text or a number of them. */
 const CAPTURED_ONLY: readonly DeclaredType['kind'][] = ['FLOAT', 'YEAR', 'BIT', 'ENUM', 'SET'];
 const MEASURES_MAX = 64;
@@ -183,6 +186,10 @@ function mayMeasure(kind: MeasureKind, type: DeclaredType): boolean {
   if (kind === 'sum' || kind === 'avg') {
     return type.kind === 'BIGINT' || (type.kind === 'DECIMAL' && type.precision <= SUM_PRECISION_MAX);
   }
+  if (kind === 'variance') {
+    if (type.kind !== 'DECIMAL') return type.kind === 'BIGINT';
+    return type.precision <= SQUARED.precision && type.scale <= SQUARED.scale;
+  }
   return type.kind !== 'DOUBLE' && type.kind !== 'JSON' && type.kind !== 'BOOL';
 }
 
@@ -207,11 +214,12 @@ function checkKeyBytes(
   path: Path,
   findings: Findings,
 ): void {
-  const members = measures.filter(({ kind }) => kind === 'min' || kind === 'max');
+  const members = measures.filter(isMultisetMeasure);
   const longest = Math.max(0, ...members.map(({ type }) => keyBytes(type)));
   const bytes = keys.reduce((sum, { type }) => sum + keyBytes(type), longest);
   if (bytes <= KEY_BYTES_MAX) return;
-  const message = `keys and the longest value of min and max take ${bytes} bytes, over ${KEY_BYTES_MAX}`;
+  const what = 'keys and the longest value of min, max and distinct';
+  const message = `${what} take ${bytes} bytes, over ${KEY_BYTES_MAX}`;
   findings.add('JOB_INVALID', [...path, 'keys'], message);
 }
 

@@ -128,6 +128,22 @@ export const embeddedDialect: Dialect = {
   },
   textToBytes,
   bytesToText,
+  square: (expression) => `${expression} * ${expression}`,
+  squaresType(type) {
+    declared(type);
+    return 'INTEGER';
+  },
+  castSquares(expression, type) {
+    declared(type);
+    return expression;
+  },
+  // Around the whole part of the mean, so that no integer on the way outgrows the sum of squares; what does
+  // becomes a real number, and then the other side is far smaller.
+  variance({ sum, squares, count }) {
+    const rest = `(${sum} % ${count})`;
+    const around = `(${squares} - (${sum} / ${count}) * (${sum} + ${rest}))`;
+    return `(${count} * ${around} - ${rest} * ${rest}) * 1.0 / ${count} / ${count}`;
+  },
   castSum(expression, type) {
     declared(type);
     return expression;

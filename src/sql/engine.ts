@@ -94,6 +94,14 @@ export interface SqlEngine {
   close(): Promise<void>;
 }
 
+/** Expressions over the columns that a variance is made of, and the declared type of its values. */
+export interface VarianceParts {
+  readonly sum: string;
+  readonly squares: string;
+  readonly count: string;
+  readonly type: string;
+}
+
 /** What differs between the engines' SQL. Everything else is written in what both understand. */
 export interface Dialect {
   readonly kind: EngineKind;
@@ -140,6 +148,17 @@ export interface Dialect {
   textToBytes(expression: string): string;
   /** The reverse, for views that people read. */
   bytesToText(expression: string): string;
+  /** The square of a number, exact: MySQL would not hold that of a large integer in an integer. */
+  square(expression: string, type: string): string;
+  /** The DDL type that holds sums of squares of values of a declared type exactly. */
+  squaresType(type: string): string;
+  /** Casts a sum of squares to its `squaresType`, as {@link castSum} does. */
+  castSquares(expression: string, type: string): string;
+  /**
+   * The population variance from the exact sum, sum of squares and number of values, as a real number: what
+   * VAR_POP of the same values is.
+   */
+  variance(exact: VarianceParts): string;
   /** Casts a sum to its `sumType`. Embedded: as it is, for a cast would hide an overflow or a real number. */
   castSum(expression: string, type: string): string;
   /**

@@ -134,6 +134,16 @@ function sumType(type: DeclaredType): string {
   return `DECIMAL(${Math.min(type.precision + SUM_DIGITS, DECIMAL_DIGITS_MAX)},${type.scale})`;
 }
 
+/** A square has twice the digits after the point; before it there is room for those of any sum. */
+function squaresType(type: DeclaredType): string {
+  return `DECIMAL(${DECIMAL_DIGITS_MAX},${type.kind === 'DECIMAL' ? 2 * type.scale : 0})`;
+}
+
+/** An integer as a DECIMAL: the product of two of 64 bits does not fit 64 bits. */
+function widened(expression: string, type: DeclaredType): string {
+  return type.kind === 'DECIMAL' ? expression : `CAST(${expression} AS DECIMAL(20,0))`;
+}
+
 export const mysqlDialect: Dialect = {
   kind: 'mysql',
   forUpdate: ' FOR UPDATE',
@@ -159,6 +169,13 @@ export const mysqlDialect: Dialect = {
   sumType: (type) => sumType(parseColumnType(type)),
   textToBytes,
   bytesToText,
+  square: (expression, type) => `(${widened(expression, parseColumnType(type))} * ${expression})`,
+  squaresType: (type) => squaresType(parseColumnType(type)),
+  castSquares: (expression, type) => `CAST(${expression} AS ${squaresType(parseColumnType(type))})`,
+  variance({ sum, squares, count, type }) {
+    const square = `${widened(sum, parseColumnType(type))} * ${sum}`;
+    return `(${count} * ${squares} - ${square}) * 1e0 / ${count} / ${count}`;
+  },
   castSum: (expression, type) => `CAST(${expression} AS ${sumType(parseColumnType(type))})`,
   sessionSettings: [
     [

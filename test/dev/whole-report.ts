@@ -11,10 +11,17 @@ export function wholeReportSql(report: SampleReport, dialect: Dialect): string {
   // The embedded engine divides integers as integers.
   const sumOf = (column: string): string =>
     dialect.kind === 'mysql' ? `SUM(${column})` : `CAST(SUM(${column}) AS REAL)`;
+  const cellOf = (kind: string, column: string): string => {
+    if (kind === 'avg') return `${sumOf(column)} / COUNT(${column})`;
+    if (kind === 'distinct') return `COUNT(DISTINCT ${column})`;
+    if (kind !== 'variance') return `${kind}(${column})`;
+    const parts = [`COUNT(${column}) * SUM(${column} * ${column})`, `SUM(${column}) * SUM(${column})`];
+    return `(${parts.join(' - ')}) * 1e0 / COUNT(${column}) / COUNT(${column})`;
+  };
   const keys = Object.keys(report.keys).join(', ');
   const cells = Object.entries(report.measures).map(([name, { kind }]) => {
     const column = dialect.id(name);
-    return `${kind === 'avg' ? `${sumOf(column)} / COUNT(${column})` : `${kind}(${column})`} AS ${column}`;
+    return `${cellOf(kind, column)} AS ${column}`;
   });
   // MariaDB 10.11 does not see an outer common table expression from within an inner one: all go into one
   // list.

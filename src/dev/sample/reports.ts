@@ -14,7 +14,7 @@ export interface SampleReport {
   readonly sql: string;
 }
 
-export type MeasureKind = 'count' | 'sum' | 'avg' | 'min' | 'max';
+export type MeasureKind = 'count' | 'sum' | 'avg' | 'variance' | 'min' | 'max' | 'distinct';
 
 const of = (kind: MeasureKind): { kind: MeasureKind; type: string } => ({ kind, type: 'BIGINT' });
 
@@ -67,8 +67,16 @@ FROM o JOIN m ON m.merchant_id = o.merchant_id`,
     name: 'order_status',
     inputs: { o: { changes: 'orders' } },
     keys: { status: 'TEXT(16)' },
-    measures: { orders: of('count'), amount: of('sum'), oldest_ms: of('min'), newest_ms: of('max') },
+    measures: {
+      orders: of('count'),
+      amount: of('sum'),
+      amount_variance: of('variance'),
+      merchants: of('distinct'),
+      oldest_ms: of('min'),
+      newest_ms: of('max'),
+    },
     sql: `SELECT o.status AS status, 1 AS orders, o.amount AS amount,
+       o.amount AS amount_variance, o.merchant_id AS merchants,
        o.created_ms AS oldest_ms, o.created_ms AS newest_ms, o._w AS _w
 FROM o`,
   },

@@ -18,7 +18,7 @@ export interface Comparison {
   readonly wrong: readonly WrongCell[];
 }
 
-/** A result as rows of named values. Averages of the expected side have `<name>:sum` and `<name>:count`. */
+/** A result as rows of named values. Averages and variances of the expected side are given by their parts. */
 type Row = ReadonlyMap<string, SqlValue>;
 
 /**
@@ -82,7 +82,10 @@ function cellEquals(want: Row, column: string, actual: SqlValue): boolean {
     return (expected === null) === (actual === null) && text(expected) === text(actual);
   }
   const count = BigInt(text(want.get(`${column}:count`) ?? null));
-  return sum === null || count === 0n ? actual === null : averageEquals(BigInt(text(sum)), count, actual);
+  if (sum === null || count === 0n) return actual === null;
+  const squares = want.get(`${column}:squares`);
+  if (squares === undefined) return averageEquals(BigInt(text(sum)), count, actual);
+  return varianceEquals({ sum: BigInt(text(sum)), squares: BigInt(text(squares ?? null)), count }, actual);
 }
 
 /**
@@ -105,10 +108,22 @@ export function averageEquals(sum: bigint, count: bigint, actual: SqlValue): boo
   return found === (sum < 0n ? -magnitude : magnitude);
 }
 
+/** The population variance as a float: within three roundings of the exact quotient. */
+export function varianceEquals(
+  { sum, squares, count }: { readonly sum: bigint; readonly squares: bigint; readonly count: bigint },
+  actual: SqlValue,
+): boolean {
+  if (typeof actual !== 'number') return false;
+  const exact = Number(count * squares - sum * sum) / Number(count * count);
+  return Math.abs(actual - exact) <= 3 * Math.abs(exact) * Number.EPSILON;
+}
+
 function expectedText(want: Row, column: string): string {
   const sum = want.get(`${column}:sum`);
   if (sum === undefined) return text(want.get(column) ?? null);
-  return `${text(sum)} / ${text(want.get(`${column}:count`) ?? null)}`;
+  const squares = want.get(`${column}:squares`);
+  const of = squares === undefined ? '' : ` (squares ${text(squares)})`;
+  return `${text(sum)} / ${text(want.get(`${column}:count`) ?? null)}${of}`;
 }
 
 /** Integers come as bigint or, from SUM on MySQL, as a decimal string without fraction: the same text. */

@@ -2,8 +2,8 @@
  * What each sample report must show, as plain SQL over the source's own base tables.
  *
  * Written by hand and apart from the job: no weights, no windows, no common table expressions, no code of
- * collector, job or merge (evidence rule 2). An average is given as `<name>:sum` and `<name>:count`, so that
- * the comparison can be exact.
+ * collector, job or merge (evidence rule 2). An average is given as `<name>:sum` and `<name>:count`, a
+ * variance with `<name>:squares` beside them, so that the comparison can be exact.
  */
 import type { EngineKind } from '../../sql/index.ts';
 
@@ -21,8 +21,10 @@ export function expectedReports(kind: EngineKind): readonly ExpectedReport[] {
     div(`${column} + mm.utc_offset_minutes * 60000 - mm.day_start_minutes * 60000`, '86400000');
   const average = (alias: string, column: string): string =>
     `SUM(${column}) AS ${name(`${alias}:sum`)}, COUNT(${column}) AS ${name(`${alias}:count`)}`;
+  const variance = (alias: string, column: string): string =>
+    `${average(alias, column)}, SUM(${column} * ${column}) AS ${name(`${alias}:squares`)}`;
   return [
-    ...overOrders({ day, div, average }),
+    ...overOrders({ day, div, average, variance }),
     ...overLines({ average }),
     ...statement({ day, div, average }),
     overRefunds(day),
@@ -34,9 +36,10 @@ interface Parts {
   readonly day: (column: string) => string;
   readonly div: (a: string, b: string) => string;
   readonly average: (alias: string, column: string) => string;
+  readonly variance: (alias: string, column: string) => string;
 }
 
-function overOrders({ day, div, average }: Parts): ExpectedReport[] {
+function overOrders({ day, div, average, variance }: Parts): ExpectedReport[] {
   return [
     {
       report: 'merchant_day_sales',
@@ -59,8 +62,9 @@ function overOrders({ day, div, average }: Parts): ExpectedReport[] {
     {
       report: 'order_status',
       keys: ['status'],
-      sql: `SELECT status, COUNT(*) AS orders, SUM(amount) AS amount, MIN(created_ms) AS oldest_ms,
-        MAX(created_ms) AS newest_ms FROM orders GROUP BY status`,
+      sql: `SELECT status, COUNT(*) AS orders, SUM(amount) AS amount,
+        ${variance('amount_variance', 'amount')}, COUNT(DISTINCT merchant_id) AS merchants,
+        MIN(created_ms) AS oldest_ms, MAX(created_ms) AS newest_ms FROM orders GROUP BY status`,
     },
     {
       report: 'customer_value',
@@ -136,7 +140,7 @@ function refundedOrders(average: Parts['average']): ExpectedReport {
 }
 
 /** One statement per kind of entry; their rows are the report's rows together (no key is in two of them). */
-function statement({ day, div, average }: Parts): ExpectedReport[] {
+function statement({ day, div, average }: Omit<Parts, 'variance'>): ExpectedReport[] {
   const gross = 'll.quantity * ll.unit_price';
   const net = `(${gross} - COALESCE(ll.discount, 0))`;
   const rate = `mm.commission_permille - CASE WHEN mm.tier IN ('gold', 'Gold') THEN 10 ELSE 0 END`;

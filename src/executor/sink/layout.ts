@@ -25,7 +25,14 @@ export interface KeyColumn {
   readonly type: string;
 }
 
-/** A measure kept as (key, value, net weight): min and max (design 6.8). */
+export interface AdditiveColumn {
+  readonly column: string;
+  readonly type: string;
+  /** What is summed: values of the type, or their squares. */
+  readonly of: 'values' | 'squares';
+}
+
+/** A measure kept as (key, value, net weight): min, max and distinct (design 6.8). */
 export interface MultisetLayout {
   readonly measure: number;
   readonly table: string;
@@ -42,20 +49,22 @@ export interface ReportLayout extends Generation {
    * Summed columns with their declared types: the hidden row count first, then those of each additive
    * measure.
    */
-  readonly additive: readonly { readonly column: string; readonly type: string }[];
+  readonly additive: readonly AdditiveColumn[];
   readonly multisets: readonly MultisetLayout[];
 }
 
 /** The hidden row count: the sum of all weights. A row is empty when it is 0 (design 6.1). */
 export const ROW_COUNT = 'row_count';
 export const sumColumn = (measure: number): string => `sum_${measure}`;
+/** The sum of squares that a variance needs. */
+export const squaresColumn = (measure: number): string => `squares_${measure}`;
 export const nonNullColumn = (measure: number): string => `nonnull_${measure}`;
 
 /** Columns that say which span and part a contribution belongs to, and under which token it was merged. */
 export const CONTRIBUTION_KEY = ['source_id', 'first_window', 'part', 'token'] as const;
 
 export function layoutOf(generation: Generation, report: CompiledReport): ReportLayout {
-  const additive = [{ column: ROW_COUNT, type: 'BIGINT' }];
+  const additive: AdditiveColumn[] = [{ column: ROW_COUNT, type: 'BIGINT', of: 'values' }];
   const multisets: MultisetLayout[] = [];
   for (const [index, measure] of report.measures.entries()) {
     if (isMultisetMeasure(measure)) {
@@ -69,8 +78,10 @@ export function layoutOf(generation: Generation, report: CompiledReport): Report
       continue;
     }
     // A count needs no sum: it is the number of rows whose expression is not NULL.
-    if (measure.kind !== 'count') additive.push({ column: sumColumn(index), type: measure.type });
-    additive.push({ column: nonNullColumn(index), type: 'BIGINT' });
+    const { kind, type } = measure;
+    if (kind !== 'count') additive.push({ column: sumColumn(index), type, of: 'values' });
+    if (kind === 'variance') additive.push({ column: squaresColumn(index), type, of: 'squares' });
+    additive.push({ column: nonNullColumn(index), type: 'BIGINT', of: 'values' });
   }
   return {
     ...generation,

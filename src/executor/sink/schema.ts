@@ -4,7 +4,7 @@
  */
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, PREPARED_TABLE, SINK_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
-import { CONTRIBUTION_KEY, type ReportLayout } from './layout.ts';
+import { CONTRIBUTION_KEY, type AdditiveColumn, type ReportLayout } from './layout.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
 export const SINK_FORMAT = 2n;
@@ -99,7 +99,7 @@ export async function createReportTables(engine: SqlEngine, layout: ReportLayout
 function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
   const keys = layout.keys.map((key) => ({ name: key.column, type: dialect.storedType(key.type) }));
   const keyNames = keys.map((key) => key.name);
-  const sums = layout.additive.map((sum) => ({ name: sum.column, type: sumType(dialect, sum.type) }));
+  const sums = layout.additive.map((sum) => ({ name: sum.column, type: sumType(dialect, sum) }));
   const owner = bigints(dialect, ...CONTRIBUTION_KEY);
   const tables: TableSpec[] = [
     { name: layout.table, columns: [...keys, ...sums], key: keyNames },
@@ -128,7 +128,8 @@ function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
  * A sum of DECIMALs gets more digits than its summands; a sum of integers stays a 64-bit integer on both
  * engines, and one that outgrows it is refused with `VALUE_RANGE` by the database.
  */
-function sumType(dialect: Dialect, type: string): string {
+function sumType(dialect: Dialect, { type, of }: AdditiveColumn): string {
+  if (of === 'squares') return dialect.squaresType(type);
   return type.startsWith('DECIMAL') ? dialect.sumType(type) : dialect.columnType('BIGINT');
 }
 

@@ -5,7 +5,7 @@
  */
 import { assertNever, must, mutated } from '../../base/index.ts';
 import type { Dialect } from '../../sql/index.ts';
-import { nonNullColumn, ROW_COUNT, sumColumn, type ReportLayout } from './layout.ts';
+import { nonNullColumn, ROW_COUNT, squaresColumn, sumColumn, type ReportLayout } from './layout.ts';
 
 /**
  * Makes the statements that (re)create the view. Run them in one transaction: SQLite has no replacement in
@@ -42,12 +42,26 @@ function cell(dialect: Dialect, layout: ReportLayout, index: number): string {
     case 'avg':
       // MySQL divides integers and decimals exactly; SQLite would cut off the fraction of an integer.
       return shownIf(nonNull, `${dialect.kind === 'mysql' ? sum : `CAST(${sum} AS REAL)`} / ${nonNull}`);
+    case 'variance':
+      return shownIf(nonNull, varianceOf(dialect, layout, index));
     case 'min':
     case 'max':
       return extreme(dialect, layout, index);
+    case 'distinct':
+      return `(SELECT COUNT(*) FROM ${members(dialect, layout, index)})`;
     default:
       return assertNever(measure.kind, 'measure kind');
   }
+}
+
+function varianceOf(dialect: Dialect, layout: ReportLayout, index: number): string {
+  const { type } = must(layout.report.measures[index], 'a measure');
+  return dialect.variance({
+    sum: `r.${sumColumn(index)}`,
+    squares: `r.${squaresColumn(index)}`,
+    count: `r.${nonNullColumn(index)}`,
+    type,
+  });
 }
 
 /** A sum over no values is NULL, as in SQL, also after its last value was deleted. */
@@ -62,14 +76,18 @@ function shownIf(nonNull: string, expression: string): string {
  */
 function extreme(dialect: Dialect, layout: ReportLayout, index: number): string {
   const measure = must(layout.report.measures[index], 'a measure');
-  const multiset = must(
-    layout.multisets.find((candidate) => candidate.measure === index),
-    'the multiset of an extreme',
-  );
-  const sameKey = layout.keys.map((key) => `m.${key.column} = r.${key.column}`);
-  const where = [...sameKey, 'm.weight > 0'].join(' AND ');
   const order = measure.kind === 'min' ? 'ASC' : 'DESC';
   const value = dialect.fromStored('m.value', measure.type);
-  const members = `${dialect.id(multiset.table)} AS m WHERE ${where}`;
-  return `(SELECT ${value} FROM ${members} ORDER BY m.value ${order} LIMIT 1)`;
+  return `(SELECT ${value} FROM ${members(dialect, layout, index)} ORDER BY m.value ${order} LIMIT 1)`;
+}
+
+/** The values that a key has now, as what follows FROM. */
+function members(dialect: Dialect, layout: ReportLayout, index: number): string {
+  const multiset = must(
+    layout.multisets.find((candidate) => candidate.measure === index),
+    'the multiset of a measure',
+  );
+  const sameKey = layout.keys.map((key) => `m.${key.column} = r.${key.column}`);
+  const present = mutated('merge.absentMembersCount') ? 'm.weight <> 0' : 'm.weight > 0';
+  return `${dialect.id(multiset.table)} AS m WHERE ${[...sameKey, present].join(' AND ')}`;
 }

@@ -19,7 +19,7 @@ import {
 } from './join-case.ts';
 
 const TEXTS = ['a', 'A', 'a ', 'b', 'ß', ''];
-const KINDS = ['count', 'sum', 'avg', 'min', 'max'] as const;
+const KINDS = ['count', 'sum', 'avg', 'variance', 'min', 'max', 'distinct'] as const;
 
 /** Cases of one schema share its tables, which take longer to make than a case. */
 export function schemaOf(seed: number, engine: Engine): Schema {

@@ -58,7 +58,7 @@ export interface Expression {
 }
 
 export interface Measure {
-  readonly kind: MeasureKind | 'variance' | 'distinct';
+  readonly kind: MeasureKind;
   readonly value: Expression;
 }
 

@@ -1,5 +1,5 @@
 /** The text of a case's report, as its author would write it. */
-import type { CompiledReport, MeasureKind } from '../../../src/job/index.ts';
+import type { CompiledReport } from '../../../src/job/index.ts';
 import type { Branch, Condition, Expression, Input, JoinCase, Reference } from './join-case.ts';
 
 export function compiledReport(one: JoinCase): CompiledReport {
@@ -16,7 +16,7 @@ export function compiledReport(one: JoinCase): CompiledReport {
     keys: first.keys.map(({ type }, at) => ({ name: `k${at}`, type, nullable: false })),
     measures: first.measures.map(({ kind, value }, at) => ({
       name: `m${at}`,
-      kind: kind as MeasureKind,
+      kind,
       type: kind === 'count' ? 'BIGINT' : value.type,
     })),
     sql: reportSql(one),
