@@ -71,6 +71,8 @@ export const LIMITS = {
   /** A span has so many windows at most, and gets no further one once it has so many change rows. */
   spanWindowsMax: 32,
   spanRowsMax: 100_000,
+  /** Rows that one statement drops from the store. */
+  rowsDroppedAtOnce: 1_000,
   tasksWokenPerOperationMax: 1_000,
   tasksOpenMax: 20_000,
   /** Entries between two states whose digests members compare, and how many of these are remembered. */

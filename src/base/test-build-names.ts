@@ -106,6 +106,8 @@ export const MUTATIONS = [
   'state.restoreKeepsStates',
   'states.foreignWindowsKept',
   'state.spanOverGranted',
+  'state.foldBeforeFinal',
+  'state.dropAboveHorizon',
   'state.spanOfUnlikeWindows',
   'state.digestIgnoresDeletes',
   'state.rowChecksumIgnored',

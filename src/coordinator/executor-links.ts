@@ -4,6 +4,7 @@ import type { Logger } from '../ops/index.ts';
 import type { ExecutorObservation, ExecutorPort } from '../scheduler/index.ts';
 import {
   idKey,
+  type ReportRecord,
   type ShardStates,
   type SourceRecord,
   type StateView,
@@ -11,6 +12,7 @@ import {
 } from '../statemachine/index.ts';
 import type { Definition, Task } from '../wire/index.ts';
 import type { ExecutorLink, Send } from './executor-link.ts';
+import { dropWork, foldWork } from './housekeeping-messages.ts';
 import { collectorWork, prepareWork, statesWork, taskWork, type WorkContext } from './work-messages.ts';
 
 export interface ExecutorLinksOptions {
@@ -126,6 +128,24 @@ export class ExecutorLinks implements ExecutorPort {
     const { sourceId, shard, token } = states;
     const value = { sourceId: BigInt(sourceId), shard, token: parseToken(token) };
     this.#links.get(executorId)?.send({ $case: 'cancelStates', value });
+  }
+
+  fold(executorId: number, report: ReportRecord): void {
+    const link = this.#links.get(executorId);
+    if (link === undefined) return;
+    const work = foldWork(this.#context(link), report);
+    if (work === undefined) return;
+    link.define(work.definitions);
+    link.send({ $case: 'fold', value: work.message });
+  }
+
+  dropHistory(executorId: number, source: SourceRecord): void {
+    const link = this.#links.get(executorId);
+    if (link === undefined) return;
+    const work = dropWork(this.#context(link), source);
+    if (work === undefined) return;
+    link.define(work.definitions);
+    link.send({ $case: 'dropHistory', value: work.message });
   }
 
   prepare(executorId: number, source: SourceRecord): void {

@@ -225,6 +225,17 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       options.onEvent({ type: 'states-outcome', ...outcome });
       return;
     }
+    case 'housekeeping': {
+      const { token, window, errorCode, errorMessage } = body.value;
+      options.onEvent({
+        type: 'housekeeping-outcome',
+        token: token.toString(),
+        window: safeNumber(window, 'window'),
+        code: readCode(errorCode),
+        message: boundedText(errorMessage),
+      });
+      return;
+    }
     case 'seal':
       void answer(options, link, body.value, () => readSeal(body.value));
       return;

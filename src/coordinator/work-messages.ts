@@ -173,7 +173,7 @@ function replacedSchemas(source: SourceRecord, windows: readonly WindowRecord[])
     .map(({ table, version, spec }) => ({ id: `schema/${source.id}/${table}/${version}`, json: spec }));
 }
 
-function topologyDefinition({ topology }: StateView): Definition[] {
+export function topologyDefinition({ topology }: StateView): Definition[] {
   if (topology === undefined) return [];
   const { version, spec } = topology;
   const document: CompiledTopology = { ...(JSON.parse(spec) as DeclaredTopology), version };

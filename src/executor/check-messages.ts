@@ -6,6 +6,8 @@ import { TidemarkError, TOKEN_MAX } from '../base/index.ts';
 import {
   TaskKind,
   type AdvanceStates,
+  type DropHistory,
+  type FoldReport,
   type Prepare,
   type SealedWindow,
   type StartCollector,
@@ -44,6 +46,25 @@ export function checkStates(order: AdvanceStates): void {
   const first = order.windows[0]?.window ?? 0n;
   checkIds(what, order.sourceId, first);
   if (!isRun(order.windows, first)) throw refused(what, 'lists windows that do not follow one another');
+}
+
+/** @throws TidemarkError `BAD_REQUEST`. */
+export function checkFold(order: FoldReport): void {
+  const what = `fold of report ${order.reportId}`;
+  checkToken(order.token, what);
+  checkToken(order.sinkEpoch, what);
+  checkIds(what, order.reportId, order.generation, order.sourceId, order.sinkId);
+  for (const { window, seal } of order.ends) {
+    checkIds(what, window);
+    checkToken(seal, what);
+  }
+}
+
+/** @throws TidemarkError `BAD_REQUEST`. */
+export function checkDrop(order: DropHistory): void {
+  const what = `dropping history of source ${order.sourceId}`;
+  checkToken(order.token, what);
+  checkIds(what, order.sourceId, order.window);
 }
 
 function isRun(windows: readonly SealedWindow[], firstWindow: bigint): boolean {

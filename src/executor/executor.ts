@@ -23,10 +23,19 @@ import type {
   Validate,
 } from '../wire/index.ts';
 import { Catalog } from './catalog.ts';
-import { checkCollector, checkPrepare, checkStates, checkTask } from './check-messages.ts';
+import {
+  checkCollector,
+  checkDrop,
+  checkFold,
+  checkPrepare,
+  checkStates,
+  checkTask,
+} from './check-messages.ts';
 import { CollectorHost } from './collector-host.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
 import { carryOutPrepare } from './prepare/prepare.ts';
+import { Housekeeper, type Chore } from './housekeeper.ts';
+import { housekeepingSteps } from './housekeeping-steps.ts';
 import { Outbox } from './session/outbox.ts';
 import type { Incoming, SessionLog } from './session/protocol.ts';
 import { SealDesk } from './session/seal-desk.ts';
@@ -54,6 +63,7 @@ export interface ExecutorParts {
 
 const taskKey = (task: string): string => `task ${task}`;
 const prepareKey = (sourceId: bigint): string => `prepare ${sourceId}`;
+const choreKey = (token: bigint): string => `chore ${token}`;
 const collectorKey = (sourceId: bigint): string => `collector ${sourceId}`;
 
 export class Executor {
@@ -65,6 +75,7 @@ export class Executor {
   readonly #seals: SealDesk;
   readonly #runner: TaskRunner;
   readonly #states: StatesHost;
+  readonly #housekeeper: Housekeeper;
   readonly #host: CollectorHost;
   readonly #session: Session;
   /** Tokens of prepare grants that are being carried out. */
@@ -120,6 +131,20 @@ export class Executor {
       },
       log,
     });
+    this.#housekeeper = new Housekeeper({
+      carryOut: housekeepingSteps({
+        catalog: this.#catalog,
+        databases: this.#databases,
+        clusterId: () => this.#session.clusterId,
+        clock,
+        random,
+        log,
+      }),
+      report: (value) => {
+        this.#tell(choreKey(value.token), { $case: 'housekeeping', value });
+      },
+      log,
+    });
     this.#host = new CollectorHost({
       catalog: this.#catalog,
       databases: this.#databases,
@@ -162,7 +187,8 @@ export class Executor {
     // attempts.
     this.#stop.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
     await this.#running;
-    await Promise.all([this.#host.stopAll(), this.#runner.stop(), this.#states.stop()]);
+    const hosts = [this.#host.stopAll(), this.#runner.stop(), this.#states.stop(), this.#housekeeper.stop()];
+    await Promise.all(hosts);
     await this.#databases.close();
   }
 
@@ -197,7 +223,7 @@ export class Executor {
   }
 
   #progress(): TaskProgress[] {
-    return [...this.#runner.progress(), ...this.#states.progress()];
+    return [...this.#runner.progress(), ...this.#states.progress(), ...this.#housekeeper.progress()];
   }
 
   #onMessage(message: Incoming): void {
@@ -213,6 +239,14 @@ export class Executor {
         return;
       case 'advanceStates':
         this.#onStates(message.value);
+        return;
+      case 'fold':
+        checkFold(message.value);
+        this.#onChore({ kind: 'fold', order: message.value });
+        return;
+      case 'dropHistory':
+        checkDrop(message.value);
+        this.#onChore({ kind: 'drop', order: message.value });
         return;
       case 'cancelStates':
         this.#states.cancel(message.value);
@@ -263,6 +297,13 @@ export class Executor {
       return;
     }
     this.#states.dispatch(order);
+  }
+
+  /** As with tasks: an outcome that is known already is told again. */
+  #onChore(chore: Chore): void {
+    const kept = this.#outbox.get(choreKey(chore.order.token));
+    if (kept === undefined) this.#housekeeper.dispatch(chore);
+    else this.#session.send(kept);
   }
 
   #onOutcome(outcome: TaskOutcome): void {

@@ -25,6 +25,8 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   sourceRetryCapMs: 30_000,
   tasksPerSlot: 2,
   holeRetentionMs: 24 * 60 * 60 * 1_000,
+  windowsKept: 200,
+  housekeepingDeadlineMs: 120_000,
   spanWindowsMax: LIMITS.spanWindowsMax,
   operationsPerRoundMax: 256,
   tasksOpenMax: LIMITS.tasksOpenMax,

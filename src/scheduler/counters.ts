@@ -5,6 +5,10 @@ import type { Cause } from './planner/types.ts';
 export interface SchedulerCounters {
   /** Spans opened: steps of one report over one or more windows. */
   spans: number;
+  /** Folds of a report and drops of history that were done, and those that failed. */
+  folds: number;
+  drops: number;
+  housekeepingFailed: number;
   /** Task versions granted, the first ones included. */
   grants: number;
   /** Versions beyond the first, by what replaced the one before. */
@@ -38,6 +42,9 @@ export interface SchedulerCounters {
 export function newCounters(): SchedulerCounters {
   return {
     spans: 0,
+    folds: 0,
+    drops: 0,
+    housekeepingFailed: 0,
     grants: 0,
     versionsBumped: 0,
     versionsAfterHang: 0,
@@ -64,6 +71,18 @@ export function newCounters(): SchedulerCounters {
 /** Counts an operation that was accepted. */
 export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
   switch (cause) {
+    case 'folded':
+      counters.folds += 1;
+      return;
+    case 'dropped':
+      counters.drops += 1;
+      return;
+    case 'housekeeping-failed':
+      counters.housekeepingFailed += 1;
+      return;
+    case 'fold-granted':
+    case 'drop-granted':
+      return;
     case 'span-opened':
       counters.spans += 1;
       return;

@@ -35,8 +35,10 @@ export class Leadership {
     for (const source of view.sources.values()) {
       if (source.prepare !== null) current.add(source.prepare.token);
       if (source.collector !== null) current.add(source.collector.epoch);
+      if (source.drop !== null) current.add(source.drop.token);
       for (const { grant } of source.states ?? []) if (grant !== null) current.add(grant.token);
     }
+    for (const { fold } of view.reports.values()) if (fold !== null) current.add(fold.token);
     for (const token of this.sent.keys()) if (!current.has(token)) this.sent.delete(token);
   }
 

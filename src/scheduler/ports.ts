@@ -7,6 +7,7 @@ import type { ErrorCode } from '../base/index.ts';
 import type {
   Operation,
   OperationResult,
+  ReportRecord,
   ShardStates,
   SourceRecord,
   StateView,
@@ -49,6 +50,10 @@ export interface ExecutorPort {
     executorId: number,
     states: { readonly sourceId: number; readonly shard: string; readonly token: string },
   ): void;
+  /** Sends the current grant of folding a report. */
+  fold(executorId: number, report: ReportRecord): void;
+  /** Sends the current grant of dropping what the store holds of a source. */
+  dropHistory(executorId: number, source: SourceRecord): void;
   prepare(executorId: number, source: SourceRecord): void;
   startCollector(executorId: number, source: SourceRecord): void;
   stopCollector(executorId: number, collector: { readonly sourceId: number; readonly epoch: string }): void;
@@ -74,6 +79,14 @@ export type SchedulerEvent =
       readonly shard: string;
       readonly token: string;
       /** Where the shard's mark is now. */
+      readonly window: number;
+      readonly code: ErrorCode | '';
+      readonly message: string;
+    }
+  | {
+      readonly type: 'housekeeping-outcome';
+      readonly token: string;
+      /** Where the fold mark stands, after a fold. */
       readonly window: number;
       readonly code: ErrorCode | '';
       readonly message: string;

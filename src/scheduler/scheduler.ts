@@ -64,6 +64,10 @@ const TRY_AGAIN: readonly ErrorCode[] = [
 /** What happens all the time, and is not worth a line each. */
 const USUAL: ReadonlySet<Cause> = new Set<Cause>([
   'span-opened',
+  'fold-granted',
+  'folded',
+  'drop-granted',
+  'dropped',
   'first-grant',
   'finished',
   'states-granted',
@@ -281,6 +285,8 @@ class LeaderScheduler implements Scheduler {
       const { executorId } = dispatch;
       if (dispatch.kind === 'prepare') executors.prepare(executorId, dispatch.source);
       else if (dispatch.kind === 'collector') executors.startCollector(executorId, dispatch.source);
+      else if (dispatch.kind === 'fold') executors.fold(executorId, dispatch.report);
+      else if (dispatch.kind === 'drop') executors.dropHistory(executorId, dispatch.source);
       else if (dispatch.kind === 'states')
         executors.dispatchStates(executorId, dispatch.source, dispatch.states);
       else tasks.set(executorId, [...(tasks.get(executorId) ?? []), dispatch.task]);
@@ -302,7 +308,7 @@ class LeaderScheduler implements Scheduler {
     if (leadership.sent.has(token) || tokenTerm(parseToken(token)) !== leadership.term) return;
     await failpoint('scheduler.afterGrantBeforeDispatch', {
       kind: dispatch.kind,
-      key: dispatch.kind === 'task' ? dispatch.task.key : String(dispatch.source.id),
+      key: keyOf(dispatch),
       version: dispatch.kind === 'task' ? String(dispatch.task.version) : '',
       executorId: String(dispatch.executorId),
     });
@@ -313,7 +319,11 @@ class LeaderScheduler implements Scheduler {
     if (dispatch.kind === 'task') {
       return view.openTasks.get(taskRowKey(dispatch.task))?.token === dispatch.task.token;
     }
+    if (dispatch.kind === 'fold') {
+      return view.reports.get(idKey(dispatch.report.id))?.fold?.token === tokenOf(dispatch);
+    }
     const source = view.sources.get(idKey(dispatch.source.id));
+    if (dispatch.kind === 'drop') return source?.drop?.token === tokenOf(dispatch);
     if (dispatch.kind === 'states') {
       const { shard } = dispatch.states;
       const current = source?.states?.find((states) => states.shard === shard);
@@ -329,7 +339,15 @@ class LeaderScheduler implements Scheduler {
   }
 }
 
+/** What a dispatch is about, for failpoints. */
+function keyOf(dispatch: Dispatch): string {
+  if (dispatch.kind === 'task') return dispatch.task.key;
+  return String(dispatch.kind === 'fold' ? dispatch.report.id : dispatch.source.id);
+}
+
 function tokenOf(dispatch: Dispatch): string {
+  if (dispatch.kind === 'fold') return must(dispatch.report.fold?.token, 'token of a dispatched grant');
+  if (dispatch.kind === 'drop') return must(dispatch.source.drop?.token, 'token of a dispatched grant');
   if (dispatch.kind === 'task') return dispatch.task.token;
   if (dispatch.kind === 'states') return must(dispatch.states.grant?.token, 'token of a dispatched grant');
   const { prepare, collector } = dispatch.source;

@@ -120,6 +120,8 @@ export class Connection {
       case 'dispatch':
       case 'cancel':
       case 'advanceStates':
+      case 'fold':
+      case 'dropHistory':
       case 'cancelStates':
       case 'prepare':
       case 'startCollector':

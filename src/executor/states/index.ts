@@ -1,3 +1,3 @@
 /** Row states: what every captured row was as of any window that is kept. */
 export { advanceStates, type Advanced, type AdvanceInput } from './advance.ts';
-export { createStateTables } from './state-tables.ts';
+export { createStateTables, rowKeys } from './state-tables.ts';

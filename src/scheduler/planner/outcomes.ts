@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../../base/index.ts';
 import { idKey, taskRowKeyOf, type SourceRecord, type TaskRecord } from '../../statemachine/index.ts';
 import { backoff, type Round } from './round.ts';
+import { planHousekeepingOutcome } from './housekeeping.ts';
 import { planStatesOutcome } from './states.ts';
 import type { Outcome, PlannedOperation, TaskOutcome } from './types.ts';
 
@@ -29,6 +30,9 @@ function planOutcome(round: Round, outcome: Outcome): void {
   switch (outcome.type) {
     case 'task-outcome':
       planTaskOutcome(round, outcome);
+      return;
+    case 'housekeeping-outcome':
+      if (!planHousekeepingOutcome(round, outcome)) round.stale.push(outcome);
       return;
     case 'states-outcome':
       planStatesOutcome(round, outcome);

@@ -3,6 +3,7 @@
  * the loop proposes the operations, and what they grant shows up as dispatches of the next round, when it is
  * committed. So a fresh grant, one that a new leader adopts and one that was lost on its way are one case.
  */
+import { planHousekeeping } from './housekeeping.ts';
 import { judge } from './liveness.ts';
 import { planOutcomes } from './outcomes.ts';
 import { Round } from './round.ts';
@@ -28,6 +29,7 @@ export function plan(input: PlanInput): Plan {
   planOpenTasks(round);
   planDeadTasks(round);
   planSpans(round);
+  planHousekeeping(round);
   return {
     operations: round.operations,
     dispatches: round.dispatches,

@@ -171,6 +171,6 @@ function grantParts(room: Room, span: NewSpan): void {
   }
 }
 
-function hasSinkEpoch(round: Round, report: ReportRecord): boolean {
+export function hasSinkEpoch(round: Round, report: ReportRecord): boolean {
   return (round.input.view.sinks.get(idKey(report.sinkId))?.epoch ?? null) !== null;
 }

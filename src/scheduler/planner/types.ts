@@ -4,6 +4,7 @@
  */
 import type {
   Operation,
+  ReportRecord,
   ShardStates,
   SourceRecord,
   StateView,
@@ -38,6 +39,10 @@ export interface PlannerConfig {
    * A task that is DEAD or PARKED this long after its window was sealed is skipped: the hole is permanent.
    */
   readonly holeRetentionMs: number;
+  /** Windows behind the newest FINAL one that are not folded, unless there are very many reports. */
+  readonly windowsKept: number;
+  /** How long a fold, or dropping history, may take before somebody else begins again. */
+  readonly housekeepingDeadlineMs: number;
   /** How many windows a span has at most. */
   readonly spanWindowsMax: number;
   readonly operationsPerRoundMax: number;
@@ -50,10 +55,16 @@ export type Outcome = Extract<
   SchedulerEvent,
   {
     readonly type:
-      'task-outcome' | 'states-outcome' | 'prepare-outcome' | 'collector-stopped' | 'executor-goodbye';
+      | 'task-outcome'
+      | 'states-outcome'
+      | 'housekeeping-outcome'
+      | 'prepare-outcome'
+      | 'collector-stopped'
+      | 'executor-goodbye';
   }
 >;
 export type TaskOutcome = Extract<SchedulerEvent, { readonly type: 'task-outcome' }>;
+export type HousekeepingOutcome = Extract<SchedulerEvent, { readonly type: 'housekeeping-outcome' }>;
 export type StatesOutcome = Extract<SchedulerEvent, { readonly type: 'states-outcome' }>;
 
 /** When and to whom something was sent under a token by this leader. */
@@ -99,6 +110,11 @@ export interface PlanInput {
 
 /** Why an operation is proposed; counted. */
 export type Cause =
+  | 'fold-granted'
+  | 'folded'
+  | 'drop-granted'
+  | 'dropped'
+  | 'housekeeping-failed'
   | 'span-opened'
   | 'first-grant'
   | 'woken'
@@ -150,6 +166,8 @@ export interface PlannedOperation {
 /** Work that is granted and committed already, to be sent to its executor now. */
 export type Dispatch =
   | { readonly kind: 'task'; readonly executorId: number; readonly task: TaskRecord }
+  | { readonly kind: 'fold'; readonly executorId: number; readonly report: ReportRecord }
+  | { readonly kind: 'drop'; readonly executorId: number; readonly source: SourceRecord }
   | {
       readonly kind: 'states';
       readonly executorId: number;

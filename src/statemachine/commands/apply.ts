@@ -9,6 +9,7 @@ import {
   applyGrantSinkEpoch,
   applyStopCollector,
 } from './grants.ts';
+import { applyFinishDrop, applyFinishFold, applyGrantDrop, applyGrantFold } from './housekeeping.ts';
 import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
 import { encodeItemReply } from './replies.ts';
@@ -76,6 +77,14 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyOpenSpan(writer, operation);
     case 'schema.add':
       return applyAddSchema(writer, operation);
+    case 'fold.grant':
+      return applyGrantFold(writer, operation, meta);
+    case 'fold.finish':
+      return applyFinishFold(writer, operation, meta);
+    case 'drop.grant':
+      return applyGrantDrop(writer, operation, meta);
+    case 'drop.finish':
+      return applyFinishDrop(writer, operation, meta);
     case 'task.grant':
       return applyGrantTask(writer, operation, meta);
     case 'task.finish':

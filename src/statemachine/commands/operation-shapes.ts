@@ -80,6 +80,16 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     replaced: 'text',
     stops: { listOf: { reportId: 'natural', problem: 'text' } },
   },
+  'fold.grant': { reportId: 'natural', generation: 'natural', window: 'natural', executorId: 'natural' },
+  'fold.finish': {
+    reportId: 'natural',
+    generation: 'natural',
+    token: 'token',
+    window: 'natural',
+    ...failure,
+  },
+  'drop.grant': { sourceId: 'natural', executorId: 'natural' },
+  'drop.finish': { sourceId: 'natural', token: 'token', ...failure },
   'task.grant': {
     reportId: 'natural',
     generation: 'natural',

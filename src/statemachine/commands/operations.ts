@@ -21,6 +21,10 @@ export type Operation =
   | SealWindow
   | OpenSpan
   | AddSchema
+  | GrantFold
+  | FinishFold
+  | GrantDrop
+  | FinishDrop
   | GrantTask
   | FinishTask
   | ParkTask
@@ -155,6 +159,47 @@ export interface OpenSpan {
   readonly generation: number;
   readonly firstWindow: number;
   readonly lastWindow: number;
+}
+
+/** Grants folding a report's FINAL spans up to a window; it replaces an earlier grant. */
+export interface GrantFold {
+  readonly type: 'fold.grant';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly window: number;
+  readonly executorId: number;
+}
+
+/** Ends a fold where the mark stands now, or with a code. */
+export interface FinishFold {
+  readonly type: 'fold.finish';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly token: string;
+  readonly window: number;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly retryAfterMs: number;
+}
+
+/** Grants dropping what the store holds of a source up to its horizon; it replaces an earlier grant. */
+export interface GrantDrop {
+  readonly type: 'drop.grant';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly executorId: number;
+}
+
+export interface FinishDrop {
+  readonly type: 'drop.finish';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly token: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly retryAfterMs: number;
 }
 
 /**

@@ -121,6 +121,10 @@ export interface SourceRecord {
   readonly states: readonly ShardStates[] | null;
   /** Windows up to this one may be dropped, here and in the store (design 6.10). It only grows. */
   readonly horizon: number;
+  /** Up to where the store has dropped them, and the grant to go on. */
+  readonly droppedWindow: number;
+  readonly drop: HousekeepingGrant | null;
+  readonly dropRetryAtMs: number;
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */
@@ -174,13 +178,29 @@ export interface ReportRecord {
   /** Up to where every span is MERGED, and up to where every span is FINAL. */
   readonly mergedWindow: number;
   readonly finalWindow: number;
-  /** Spans up to this window have no records any more. */
+  /** The fold mark of the report database, with the epoch that its window was sealed under. */
+  readonly folded: { readonly window: number; readonly seal: string };
+  readonly fold: HousekeepingGrant | null;
+  readonly foldRetryAtMs: number;
+  /** Spans up to this window have no records any more: where the fold mark was one fold ago. */
   readonly droppedWindow: number;
   readonly holes: number;
   /** Its tasks read row states: a span waits until its store shards have them. */
   readonly readsStates: boolean;
   /** The first window that it does not read, and the coded reason; null while it goes on. */
   readonly stopped: { readonly window: number; readonly problem: string } | null;
+}
+
+/** A grant of folding a report, or of dropping what the store holds of a source, up to a window. */
+export interface HousekeepingGrant {
+  readonly token: string;
+  readonly executorId: number;
+  readonly window: number;
+  readonly grantedMs: number;
+  /** The sink epoch that a fold was granted under; '' when history is dropped. */
+  readonly sinkEpoch: string;
+  /** Tokens of the grants that it replaces, newest first; bounded. */
+  readonly superseded: readonly string[];
 }
 
 /**

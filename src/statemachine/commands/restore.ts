@@ -25,7 +25,10 @@ export function applyRestoreCluster(writer: StateWriter): OperationResult {
     // Change rows under the old epoch may go beyond the last window that is known here.
     const collector = mutated('state.restoreKeepsCollectors') ? source.collector : null;
     const states = restoredStates(source);
-    writer.sources.put(idKey(source.id), { ...source, prepare: null, collector, states });
+    writer.sources.put(idKey(source.id), { ...source, prepare: null, collector, states, drop: null });
+  }
+  for (const report of [...writer.reports.values()]) {
+    writer.reports.put(idKey(report.id), { ...report, fold: null });
   }
   return accept();
 }

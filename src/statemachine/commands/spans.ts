@@ -57,7 +57,7 @@ function windowsRefusal(writer: StateWriter, report: ReportRecord, input: OpenSp
   const { firstWindow, lastWindow } = input;
   const source = must(writer.sources.get(idKey(report.sourceId)), 'source of a report');
   const fromStates = lastWindow === report.baseWindow;
-  if (fromStates ? lastWindow < source.horizon : firstWindow <= source.horizon) {
+  if ((fromStates ? lastWindow : firstWindow) <= source.horizon) {
     const message = `windows up to ${source.horizon} of source ${source.name} are dropped`;
     return refuse('HISTORY_DROPPED', `report ${report.name}: ${message}`);
   }

@@ -11,6 +11,9 @@ import type { StateWriter } from './writer.ts';
 /** Dropping is spread out: after a long jam no operation drops thousands of windows. */
 const DROPPED_PER_OPERATION_MAX = 16;
 
+/** Also of a source that nobody reads: a collector may ask for its last seal again. */
+const NEWEST_KEPT = 4;
+
 /**
  * Seals a window. Accepted only under the source's current epoch, with the next number, and from where the
  * last window ended: this chain proves that there is no gap and no overlap.
@@ -42,7 +45,7 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
   writer.sources.put(idKey(source.id), { ...source, lastWindow, position, problem: '' });
   writer.windows.put(windowKey(source.id, input.window), window);
   settleSource(writer, source.id, meta);
-  dropWindows(writer, source.id);
+  raiseHorizon(writer, source.id);
   return accept({ window: input.window });
 }
 
@@ -126,8 +129,25 @@ export function settleSource(writer: StateWriter, sourceId: number, meta: ApplyM
   writer.sources.put(idKey(sourceId), { ...source, mergedWindow });
 }
 
+/**
+ * Raises the horizon of a source: below it no generation has a span with a record, which could be computed
+ * again, and no row state is yet to be made; what a base is computed from is kept until it was. Then drops
+ * windows up to it.
+ */
+export function raiseHorizon(writer: StateWriter, sourceId: number): void {
+  const source = must(writer.sources.get(idKey(sourceId)), 'source of a window');
+  let horizon = Math.min(source.lastWindow - NEWEST_KEPT, statesWindow(source) ?? source.lastWindow);
+  for (const report of reportsOf(writer, sourceId)) {
+    // One that was stopped, and is folded up to there, reads nothing any more.
+    if (isStopped(report, report.folded.window + 1)) continue;
+    horizon = Math.min(horizon, Math.max(report.droppedWindow, report.baseWindow - 1));
+  }
+  if (horizon > source.horizon) writer.sources.put(idKey(sourceId), { ...source, horizon });
+  dropWindows(writer, sourceId);
+}
+
 /** Drops windows up to the source's horizon, the oldest first. */
-export function dropWindows(writer: StateWriter, sourceId: number): void {
+function dropWindows(writer: StateWriter, sourceId: number): void {
   const source = must(writer.sources.get(idKey(sourceId)), 'source of a window');
   // Row states are made from those behind their mark yet.
   const upTo = Math.min(source.horizon, statesWindow(source) ?? source.horizon);

@@ -16,6 +16,8 @@ import {
   type Operation,
   type OperationResult,
   type ShardStates,
+  type HousekeepingGrant,
+  type ReportRecord,
   type SourceRecord,
   type StateView,
   type TaskRecord,
@@ -198,6 +200,22 @@ export class FakeCluster implements ExecutorPort, ProposePort {
 
   cancelStates(executorId: number, { token }: { readonly token: string }): void {
     this.executors.get(executorId)?.cancelled.push(token);
+  }
+
+  fold(executorId: number, { fold }: ReportRecord): void {
+    this.#answerChore(executorId, fold);
+  }
+
+  dropHistory(executorId: number, { drop }: SourceRecord): void {
+    this.#answerChore(executorId, drop);
+  }
+
+  #answerChore(executorId: number, grant: HousekeepingGrant | null): void {
+    const { token = '', window = 0 } = grant ?? {};
+    this.sent.push({ kind: 'chore', executorId, token });
+    this.#answer(executorId, () => {
+      this.scheduler.event({ type: 'housekeeping-outcome', token, window, code: '', message: '' });
+    });
   }
 
   prepare(executorId: number, source: SourceRecord): void {

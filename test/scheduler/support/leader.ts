@@ -99,6 +99,10 @@ export class Leader {
       if (dispatch.kind === 'task') {
         this.#send(executorId, dispatch.task.token);
         this.hear(executorId, { running: new Set([...(seen?.running ?? []), dispatch.task.token]) });
+      } else if (dispatch.kind === 'fold' || dispatch.kind === 'drop') {
+        const grant = dispatch.kind === 'fold' ? dispatch.report.fold : dispatch.source.drop;
+        this.#send(executorId, grant?.token ?? '');
+        this.hear(executorId, { running: new Set([...(seen?.running ?? []), grant?.token ?? '']) });
       } else if (dispatch.kind === 'states') {
         const token = dispatch.states.grant?.token ?? '';
         this.#send(executorId, token);

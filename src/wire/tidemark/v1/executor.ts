@@ -151,6 +151,7 @@ export interface FromExecutor {
     | //
     /** An orderly stop: its tasks are given to others at once. */
     { $case: "goodbye"; value: ExecutorGoodbye }
+    | { $case: "housekeeping"; value: HousekeepingOutcome }
     | { $case: "states"; value: StatesOutcome }
     | { $case: "schema"; value: SchemaRequest }
     | undefined;
@@ -171,6 +172,8 @@ export interface ToExecutor {
     | //
     /** Answers each heartbeat: the session is confirmed by a leader that leads now. */
     { $case: "heartbeatReply"; value: HeartbeatReply }
+    | { $case: "fold"; value: FoldReport }
+    | { $case: "dropHistory"; value: DropHistory }
     | { $case: "advanceStates"; value: AdvanceStates }
     | { $case: "cancelStates"; value: CancelStates }
     | undefined;
@@ -372,6 +375,46 @@ export interface StatesOutcome {
   rows: bigint;
 }
 
+/** Folds settled spans of a report into it (design 6.8, 6.10), as far as the last of `ends`. */
+export interface FoldReport {
+  token: bigint;
+  leaderTerm: bigint;
+  reportId: bigint;
+  generation: bigint;
+  sourceId: bigint;
+  sinkId: bigint;
+  sinkEpoch: bigint;
+  ends: SpanEnd[];
+  /** Earlier grants whose database connections must be killed first. */
+  superseded: bigint[];
+}
+
+/** The last window of a span, and the epoch that it was sealed under. */
+export interface SpanEnd {
+  window: bigint;
+  seal: bigint;
+}
+
+/** Drops what the store holds of a source's windows up to this one: nobody reads them any more. */
+export interface DropHistory {
+  token: bigint;
+  leaderTerm: bigint;
+  sourceId: bigint;
+  topologyVersion: number;
+  window: bigint;
+  superseded: bigint[];
+}
+
+/** Answers FoldReport and DropHistory, by token. */
+export interface HousekeepingOutcome {
+  token: bigint;
+  leaderTerm: bigint;
+  /** Where the fold mark stands. */
+  window: bigint;
+  errorCode: string;
+  errorMessage: string;
+}
+
 /**
  * Makes the tables of a source, a sink and their reports, copies dimensions, and sets the sink epoch.
  * Repeating it is harmless: tables carry generations, dimension copies carry the token.
@@ -504,6 +547,9 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       case "goodbye":
         ExecutorGoodbye.encode(message.body.value, writer.uint32(66).fork()).join();
         break;
+      case "housekeeping":
+        HousekeepingOutcome.encode(message.body.value, writer.uint32(242).fork()).join();
+        break;
       case "states":
         StatesOutcome.encode(message.body.value, writer.uint32(74).fork()).join();
         break;
@@ -591,6 +637,14 @@ export const FromExecutor: MessageFns<FromExecutor> = {
             message.body = { $case: "goodbye", value: ExecutorGoodbye.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "housekeeping", value: HousekeepingOutcome.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 9: {
             if (tag !== 74) {
               break;
@@ -639,6 +693,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         ? { $case: "validate", value: ValidateOutcome.fromJSON(object.validate) }
         : isSet(object.goodbye)
         ? { $case: "goodbye", value: ExecutorGoodbye.fromJSON(object.goodbye) }
+        : isSet(object.housekeeping)
+        ? { $case: "housekeeping", value: HousekeepingOutcome.fromJSON(object.housekeeping) }
         : isSet(object.states)
         ? { $case: "states", value: StatesOutcome.fromJSON(object.states) }
         : isSet(object.schema)
@@ -665,6 +721,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       obj.validate = ValidateOutcome.toJSON(message.body.value);
     } else if (message.body?.$case === "goodbye") {
       obj.goodbye = ExecutorGoodbye.toJSON(message.body.value);
+    } else if (message.body?.$case === "housekeeping") {
+      obj.housekeeping = HousekeepingOutcome.toJSON(message.body.value);
     } else if (message.body?.$case === "states") {
       obj.states = StatesOutcome.toJSON(message.body.value);
     } else if (message.body?.$case === "schema") {
@@ -727,6 +785,12 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         }
         break;
       }
+      case "housekeeping": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "housekeeping", value: HousekeepingOutcome.fromPartial(object.body.value) };
+        }
+        break;
+      }
       case "states": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "states", value: StatesOutcome.fromPartial(object.body.value) };
@@ -783,6 +847,12 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         break;
       case "heartbeatReply":
         HeartbeatReply.encode(message.body.value, writer.uint32(90).fork()).join();
+        break;
+      case "fold":
+        FoldReport.encode(message.body.value, writer.uint32(242).fork()).join();
+        break;
+      case "dropHistory":
+        DropHistory.encode(message.body.value, writer.uint32(250).fork()).join();
         break;
       case "advanceStates":
         AdvanceStates.encode(message.body.value, writer.uint32(98).fork()).join();
@@ -895,6 +965,22 @@ export const ToExecutor: MessageFns<ToExecutor> = {
             message.body = { $case: "heartbeatReply", value: HeartbeatReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "fold", value: FoldReport.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.body = { $case: "dropHistory", value: DropHistory.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 12: {
             if (tag !== 98) {
               break;
@@ -955,6 +1041,12 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         ? { $case: "heartbeatReply", value: HeartbeatReply.fromJSON(object.heartbeatReply) }
         : isSet(object.heartbeat_reply)
         ? { $case: "heartbeatReply", value: HeartbeatReply.fromJSON(object.heartbeat_reply) }
+        : isSet(object.fold)
+        ? { $case: "fold", value: FoldReport.fromJSON(object.fold) }
+        : isSet(object.dropHistory)
+        ? { $case: "dropHistory", value: DropHistory.fromJSON(object.dropHistory) }
+        : isSet(object.drop_history)
+        ? { $case: "dropHistory", value: DropHistory.fromJSON(object.drop_history) }
         : isSet(object.advanceStates)
         ? { $case: "advanceStates", value: AdvanceStates.fromJSON(object.advanceStates) }
         : isSet(object.advance_states)
@@ -991,6 +1083,10 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       obj.validate = Validate.toJSON(message.body.value);
     } else if (message.body?.$case === "heartbeatReply") {
       obj.heartbeatReply = HeartbeatReply.toJSON(message.body.value);
+    } else if (message.body?.$case === "fold") {
+      obj.fold = FoldReport.toJSON(message.body.value);
+    } else if (message.body?.$case === "dropHistory") {
+      obj.dropHistory = DropHistory.toJSON(message.body.value);
     } else if (message.body?.$case === "advanceStates") {
       obj.advanceStates = AdvanceStates.toJSON(message.body.value);
     } else if (message.body?.$case === "cancelStates") {
@@ -1068,6 +1164,18 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       case "heartbeatReply": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "heartbeatReply", value: HeartbeatReply.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "fold": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "fold", value: FoldReport.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "dropHistory": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "dropHistory", value: DropHistory.fromPartial(object.body.value) };
         }
         break;
       }
@@ -4153,6 +4261,716 @@ export const StatesOutcome: MessageFns<StatesOutcome> = {
     message.errorMessage = object.errorMessage ?? "";
     message.advanceMs = object.advanceMs ?? 0;
     message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    return message;
+  },
+};
+
+function createBaseFoldReport(): FoldReport {
+  return {
+    token: 0n,
+    leaderTerm: 0n,
+    reportId: 0n,
+    generation: 0n,
+    sourceId: 0n,
+    sinkId: 0n,
+    sinkEpoch: 0n,
+    ends: [],
+    superseded: [],
+  };
+}
+
+export const FoldReport: MessageFns<FoldReport> = {
+  encode(message: FoldReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(8).int64(message.token);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.leaderTerm);
+    }
+    if (message.reportId !== 0n) {
+      if (BigInt.asUintN(64, message.reportId) !== message.reportId) {
+        throw new globalThis.Error("value provided for field message.reportId of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.reportId);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.sourceId);
+    }
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.sinkId);
+    }
+    if (message.sinkEpoch !== 0n) {
+      if (BigInt.asIntN(64, message.sinkEpoch) !== message.sinkEpoch) {
+        throw new globalThis.Error("value provided for field message.sinkEpoch of type int64 too large");
+      }
+      writer.uint32(56).int64(message.sinkEpoch);
+    }
+    for (const v of message.ends) {
+      SpanEnd.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.superseded.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.superseded) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field superseded of type int64 is too large");
+        }
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FoldReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFoldReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.reportId = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.sinkEpoch = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.ends.push(SpanEnd.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag === 72) {
+              message.superseded.push(reader.int64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.superseded.push(reader.int64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FoldReport {
+    return {
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+      reportId: isSet(object.reportId)
+        ? BigInt(object.reportId)
+        : isSet(object.report_id)
+        ? BigInt(object.report_id)
+        : 0n,
+      generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      sinkEpoch: isSet(object.sinkEpoch)
+        ? BigInt(object.sinkEpoch)
+        : isSet(object.sink_epoch)
+        ? BigInt(object.sink_epoch)
+        : 0n,
+      ends: globalThis.Array.isArray(object?.ends)
+        ? object.ends.map((e: any) => SpanEnd.fromJSON(e))
+        : [],
+      superseded: globalThis.Array.isArray(object?.superseded)
+        ? object.superseded.map((e: any) => BigInt(e))
+        : [],
+    };
+  },
+
+  toJSON(message: FoldReport): unknown {
+    const obj: any = {};
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.reportId !== 0n) {
+      obj.reportId = message.reportId.toString();
+    }
+    if (message.generation !== 0n) {
+      obj.generation = message.generation.toString();
+    }
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.sinkEpoch !== 0n) {
+      obj.sinkEpoch = message.sinkEpoch.toString();
+    }
+    if (message.ends?.length) {
+      obj.ends = message.ends.map((e) => SpanEnd.toJSON(e));
+    }
+    if (message.superseded?.length) {
+      obj.superseded = message.superseded.map((e) => e.toString());
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FoldReport>): FoldReport {
+    return FoldReport.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FoldReport>): FoldReport {
+    const message = createBaseFoldReport();
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    message.reportId = (object.reportId !== undefined && object.reportId !== null) ? BigInt(object.reportId) : 0n;
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.sinkEpoch = (object.sinkEpoch !== undefined && object.sinkEpoch !== null) ? BigInt(object.sinkEpoch) : 0n;
+    message.ends = object.ends?.map((e) => SpanEnd.fromPartial(e)) || [];
+    message.superseded = object.superseded?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSpanEnd(): SpanEnd {
+  return { window: 0n, seal: 0n };
+}
+
+export const SpanEnd: MessageFns<SpanEnd> = {
+  encode(message: SpanEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.window);
+    }
+    if (message.seal !== 0n) {
+      if (BigInt.asIntN(64, message.seal) !== message.seal) {
+        throw new globalThis.Error("value provided for field message.seal of type int64 too large");
+      }
+      writer.uint32(16).int64(message.seal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpanEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSpanEnd();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.seal = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SpanEnd {
+    return {
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      seal: isSet(object.seal) ? BigInt(object.seal) : 0n,
+    };
+  },
+
+  toJSON(message: SpanEnd): unknown {
+    const obj: any = {};
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.seal !== 0n) {
+      obj.seal = message.seal.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SpanEnd>): SpanEnd {
+    return SpanEnd.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SpanEnd>): SpanEnd {
+    const message = createBaseSpanEnd();
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.seal = (object.seal !== undefined && object.seal !== null) ? BigInt(object.seal) : 0n;
+    return message;
+  },
+};
+
+function createBaseDropHistory(): DropHistory {
+  return { token: 0n, leaderTerm: 0n, sourceId: 0n, topologyVersion: 0, window: 0n, superseded: [] };
+}
+
+export const DropHistory: MessageFns<DropHistory> = {
+  encode(message: DropHistory, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(8).int64(message.token);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.leaderTerm);
+    }
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sourceId);
+    }
+    if (message.topologyVersion !== 0) {
+      writer.uint32(32).uint32(message.topologyVersion);
+    }
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.window);
+    }
+    if (message.superseded.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.superseded) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field superseded of type int64 is too large");
+        }
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DropHistory {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDropHistory();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.topologyVersion = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag === 48) {
+              message.superseded.push(reader.int64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.superseded.push(reader.int64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DropHistory {
+    return {
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      topologyVersion: isSet(object.topologyVersion)
+        ? globalThis.Number(object.topologyVersion)
+        : isSet(object.topology_version)
+        ? globalThis.Number(object.topology_version)
+        : 0,
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      superseded: globalThis.Array.isArray(object?.superseded)
+        ? object.superseded.map((e: any) => BigInt(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DropHistory): unknown {
+    const obj: any = {};
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.topologyVersion !== 0) {
+      obj.topologyVersion = Math.round(message.topologyVersion);
+    }
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.superseded?.length) {
+      obj.superseded = message.superseded.map((e) => e.toString());
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<DropHistory>): DropHistory {
+    return DropHistory.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DropHistory>): DropHistory {
+    const message = createBaseDropHistory();
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.topologyVersion = object.topologyVersion ?? 0;
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.superseded = object.superseded?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHousekeepingOutcome(): HousekeepingOutcome {
+  return { token: 0n, leaderTerm: 0n, window: 0n, errorCode: "", errorMessage: "" };
+}
+
+export const HousekeepingOutcome: MessageFns<HousekeepingOutcome> = {
+  encode(message: HousekeepingOutcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(8).int64(message.token);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.leaderTerm);
+    }
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.window);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(34).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(42).string(message.errorMessage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HousekeepingOutcome {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHousekeepingOutcome();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HousekeepingOutcome {
+    return {
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+    };
+  },
+
+  toJSON(message: HousekeepingOutcome): unknown {
+    const obj: any = {};
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<HousekeepingOutcome>): HousekeepingOutcome {
+    return HousekeepingOutcome.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HousekeepingOutcome>): HousekeepingOutcome {
+    const message = createBaseHousekeepingOutcome();
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
     return message;
   },
 };

@@ -1,0 +1,87 @@
+/**
+ * Folds reports and drops history (design 6.10), one after another, beside the tasks: none of them waits for
+ * it. The newest token for the same thing wins.
+ */
+import { AssertionError, LIMITS, TidemarkError, toTidemarkError } from '../base/index.ts';
+import type { DropHistory, FoldReport, HousekeepingOutcome, TaskProgress } from '../wire/index.ts';
+import type { RunnerLog } from './task-runner.ts';
+
+export type Chore =
+  | { readonly kind: 'fold'; readonly order: FoldReport }
+  | { readonly kind: 'drop'; readonly order: DropHistory };
+
+export interface HousekeeperOptions {
+  /** Carries a chore out, and returns where the fold mark stands; see housekeeping-steps.ts. */
+  readonly carryOut: (chore: Chore, signal: AbortSignal) => Promise<number>;
+  readonly report: (outcome: HousekeepingOutcome) => void;
+  readonly log: RunnerLog;
+}
+
+interface Work {
+  readonly chore: Chore;
+  readonly abort: AbortController;
+}
+
+const nameOf = ({ kind, order }: Chore): string =>
+  kind === 'fold' ? `fold ${order.reportId}` : `drop ${order.sourceId}`;
+
+export class Housekeeper {
+  readonly #options: HousekeeperOptions;
+  readonly #work = new Map<string, Work>();
+  #tail: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(options: HousekeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a chore on. The same token again changes nothing; a newer one ends the older one's work here. */
+  dispatch(chore: Chore): void {
+    const name = nameOf(chore);
+    const older = this.#work.get(name);
+    if (this.#stopped || (older !== undefined && older.chore.order.token >= chore.order.token)) return;
+    older?.abort.abort(new TidemarkError('CANCELLED', `superseded by token ${chore.order.token}`));
+    const work: Work = { chore, abort: new AbortController() };
+    this.#work.set(name, work);
+    // An assertion that fails here is left unhandled on purpose: it ends the process.
+    this.#tail = this.#tail.then(() => this.#run(name, work));
+  }
+
+  progress(): TaskProgress[] {
+    return [...this.#work].map(([task, { chore }]) => ({
+      task,
+      token: chore.order.token,
+      phase: chore.kind,
+    }));
+  }
+
+  /** Cancels everything; resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const { abort } of this.#work.values()) {
+      abort.abort(new TidemarkError('CANCELLED', 'the executor is stopping'));
+    }
+    await this.#tail;
+  }
+
+  async #run(name: string, work: Work): Promise<void> {
+    const { token, leaderTerm } = work.chore.order;
+    const outcome = { token, leaderTerm, window: 0n, errorCode: '', errorMessage: '' };
+    try {
+      work.abort.signal.throwIfAborted();
+      const window = await this.#options.carryOut(work.chore, work.abort.signal);
+      this.#options.report({ ...outcome, window: BigInt(window) });
+    } catch (error) {
+      if (error instanceof AssertionError) throw error;
+      const { code, message } = toTidemarkError(error);
+      this.#options.log.warn({ chore: name, code, error: message }, 'a chore was not done');
+      this.#options.report({
+        ...outcome,
+        errorCode: code,
+        errorMessage: message.slice(0, LIMITS.errorTextMax),
+      });
+    } finally {
+      if (this.#work.get(name) === work) this.#work.delete(name);
+    }
+  }
+}

@@ -1,0 +1,92 @@
+/** What folding a report and dropping history do on databases. */
+import { asToken, assertNever, type Clock } from '../base/index.ts';
+import type { SqlEngine } from '../sql/index.ts';
+import type { DropHistory, FoldReport } from '../wire/index.ts';
+import type { Catalog } from './catalog.ts';
+import type { Databases } from './databases.ts';
+import type { Chore } from './housekeeper.ts';
+import { killMarked, markerName } from './marker.ts';
+import { dropHistory } from './retention/drop-history.ts';
+import { foldSpans } from './sink/fold.ts';
+import type { RunnerLog } from './task-runner.ts';
+
+export interface HousekeepingStepsOptions {
+  readonly catalog: Catalog;
+  readonly databases: Databases;
+  /** The cluster whose leader granted the work. */
+  readonly clusterId: () => string;
+  readonly clock: Clock;
+  /** A number in [0, 1), for jitter. */
+  readonly random: () => number;
+  readonly log: RunnerLog;
+}
+
+export function housekeepingSteps(
+  options: HousekeepingStepsOptions,
+): (chore: Chore, signal: AbortSignal) => Promise<number> {
+  return async (chore, signal) => {
+    switch (chore.kind) {
+      case 'fold':
+        return fold(options, chore.order, signal);
+      case 'drop':
+        return drop(options, chore.order, signal);
+      default:
+        return assertNever(chore, 'chore');
+    }
+  };
+}
+
+async function fold(
+  options: HousekeepingStepsOptions,
+  order: FoldReport,
+  signal: AbortSignal,
+): Promise<number> {
+  const { catalog, databases, clusterId, clock, random, log } = options;
+  const engine = databases.group(catalog.sink(Number(order.sinkId)));
+  await killEarlier(options, engine, order.superseded);
+  const [reportId, generation] = [Number(order.reportId), Number(order.generation)];
+  const context = {
+    engine,
+    clock,
+    random,
+    track: () => () => undefined,
+    marker: markerName(clusterId(), asToken(order.token)),
+    cancelled: () => signal.aborted,
+    log,
+  };
+  return foldSpans(context, {
+    grant: { clusterId: clusterId(), epoch: asToken(order.sinkEpoch) },
+    layout: catalog.report(`report/${reportId}/${generation}`),
+    scope: { reportId, generation, sourceId: Number(order.sourceId) },
+    spanEnds: order.ends.map(({ window, seal }) => ({ window: Number(window), seal })),
+  });
+}
+
+/** Returns the window up to which everything is dropped. */
+async function drop(
+  options: HousekeepingStepsOptions,
+  order: DropHistory,
+  signal: AbortSignal,
+): Promise<number> {
+  const { catalog, databases } = options;
+  const sourceId = Number(order.sourceId);
+  const input = { sourceId, source: catalog.source(sourceId), window: Number(order.window), signal };
+  for (const shard of catalog.topology(order.topologyVersion).shards) {
+    await dropHistory(databases.group(shard), input);
+  }
+  return input.window;
+}
+
+/** A fold that stands still in its transaction would keep the merges of its report waiting. */
+async function killEarlier(
+  { clusterId, log }: HousekeepingStepsOptions,
+  engine: SqlEngine,
+  superseded: readonly bigint[],
+): Promise<void> {
+  if (superseded.length === 0) return;
+  const killed = await killMarked(
+    engine,
+    superseded.map((token) => markerName(clusterId(), token)),
+  );
+  if (killed > 0) log.info({ killed }, 'connections of earlier folds killed');
+}
