@@ -14,6 +14,7 @@ import type {
   ExecutorHeartbeat,
   ExecutorHello,
   FromExecutor,
+  HousekeepingOutcome,
   GuardedStream,
   SchemaRequest,
   SealRequest,
@@ -225,17 +226,9 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       options.onEvent({ type: 'states-outcome', ...outcome });
       return;
     }
-    case 'housekeeping': {
-      const { token, window, errorCode, errorMessage } = body.value;
-      options.onEvent({
-        type: 'housekeeping-outcome',
-        token: token.toString(),
-        window: safeNumber(window, 'window'),
-        code: readCode(errorCode),
-        message: boundedText(errorMessage),
-      });
+    case 'housekeeping':
+      options.onEvent(housekeepingOutcome(body.value));
       return;
-    }
     case 'seal':
       void answer(options, link, body.value, () => readSeal(body.value));
       return;
@@ -263,6 +256,16 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
     default:
       assertNever(body, 'message of an executor');
   }
+}
+
+function housekeepingOutcome(said: HousekeepingOutcome): SchedulerEvent {
+  return {
+    type: 'housekeeping-outcome',
+    token: said.token.toString(),
+    window: safeNumber(said.window, 'window'),
+    code: readCode(said.errorCode),
+    message: boundedText(said.errorMessage),
+  };
 }
 
 /** A heartbeat is answered only while this node leads: the answer keeps the executor's session alive. */

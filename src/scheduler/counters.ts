@@ -1,5 +1,4 @@
 /** What the scheduler has done since the process started, for `/metrics`. */
-import { assertNever } from '../base/index.ts';
 import type { Cause } from './planner/types.ts';
 
 export interface SchedulerCounters {
@@ -68,90 +67,40 @@ export function newCounters(): SchedulerCounters {
   };
 }
 
-/** Counts an operation that was accepted. */
-export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
-  switch (cause) {
-    case 'folded':
-      counters.folds += 1;
-      return;
-    case 'dropped':
-      counters.drops += 1;
-      return;
-    case 'housekeeping-failed':
-      counters.housekeepingFailed += 1;
-      return;
-    case 'fold-granted':
-    case 'drop-granted':
-      return;
-    case 'span-opened':
-      counters.spans += 1;
-      return;
-    case 'first-grant':
-      counters.grants += 1;
-      return;
-    case 'hung':
-      counters.versionsAfterHang += 1;
-      countBump(counters);
-      return;
-    case 'executor-gone':
-      counters.versionsAfterExpiry += 1;
-      countBump(counters);
-      return;
-    case 'dead':
-      counters.tasksDead += 1;
-      countBump(counters);
-      return;
-    case 'woken':
-    case 'failed':
-    case 'fenced':
-    case 'sink-epoch':
-      countBump(counters);
-      return;
-    case 'skipped':
-      counters.tasksSkipped += 1;
-      return;
-    case 'finished':
-      counters.tasksFinished += 1;
-      return;
-    case 'parked':
-      counters.tasksParked += 1;
-      return;
-    case 'executor-expired':
-      counters.executorsExpired += 1;
-      return;
-    case 'collector-granted':
-      counters.collectorGrants += 1;
-      return;
-    case 'collector-takeover':
-      counters.collectorGrants += 1;
-      counters.collectorTakeovers += 1;
-      return;
-    case 'states-granted':
-      counters.statesGrants += 1;
-      return;
-    case 'states-taken-over':
-      counters.statesGrants += 1;
-      counters.statesTakeovers += 1;
-      return;
-    case 'states-failed':
-      counters.statesFailed += 1;
-      return;
-    case 'states-reset':
-      counters.statesResets += 1;
-      return;
-    case 'states-finished':
-    case 'executor-left':
-    case 'sink-granted':
-    case 'prepare-granted':
-    case 'prepare-finished':
-    case 'collector-stopped':
-      return;
-    default:
-      assertNever(cause, 'cause');
-  }
-}
+/** What each cause counts, once its operation was accepted. */
+const COUNTED: Readonly<Record<Cause, readonly (keyof SchedulerCounters)[]>> = {
+  'span-opened': ['spans'],
+  'first-grant': ['grants'],
+  hung: ['versionsAfterHang', 'grants', 'versionsBumped'],
+  'executor-gone': ['versionsAfterExpiry', 'grants', 'versionsBumped'],
+  dead: ['tasksDead', 'grants', 'versionsBumped'],
+  woken: ['grants', 'versionsBumped'],
+  failed: ['grants', 'versionsBumped'],
+  fenced: ['grants', 'versionsBumped'],
+  'sink-epoch': ['grants', 'versionsBumped'],
+  skipped: ['tasksSkipped'],
+  finished: ['tasksFinished'],
+  parked: ['tasksParked'],
+  'executor-expired': ['executorsExpired'],
+  'collector-granted': ['collectorGrants'],
+  'collector-takeover': ['collectorGrants', 'collectorTakeovers'],
+  'states-granted': ['statesGrants'],
+  'states-taken-over': ['statesGrants', 'statesTakeovers'],
+  'states-failed': ['statesFailed'],
+  'states-reset': ['statesResets'],
+  folded: ['folds'],
+  dropped: ['drops'],
+  'housekeeping-failed': ['housekeepingFailed'],
+  'fold-granted': [],
+  'drop-granted': [],
+  'states-finished': [],
+  'executor-left': [],
+  'sink-granted': [],
+  'prepare-granted': [],
+  'prepare-finished': [],
+  'collector-stopped': [],
+};
 
-function countBump(counters: SchedulerCounters): void {
-  counters.grants += 1;
-  counters.versionsBumped += 1;
+export function countAccepted(counters: SchedulerCounters, cause: Cause): void {
+  for (const name of COUNTED[cause]) counters[name] += 1;
 }

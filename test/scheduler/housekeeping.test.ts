@@ -76,7 +76,7 @@ describe('housekeeping', () => {
     ).toEqual([0, 1, 1]);
   });
 
-  it('waits after a failure, begins again when one takes too long, and does so under a new sink epoch', () => {
+  it('waits after a failure, begins again when one takes too long, and under a new sink epoch', () => {
     const leader = startedLeader(jobOf(), 1, { config });
     finish(leader, 12);
     leader.settle();

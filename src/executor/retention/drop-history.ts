@@ -1,7 +1,7 @@
 /**
- * Dropping what a store shard holds of windows that nobody reads any more (design 6.10): change rows of every
- * epoch, those of deposed collectors included, marks, and row versions that ended before. Bounded statements of
- * their own: nothing waits for them, and to be stopped half way does no harm.
+ * Dropping what a store shard holds of windows that nobody reads any more (design 6.10): change rows of
+ * every epoch, those of deposed collectors included, marks, and row versions that ended before. Bounded
+ * statements of their own: nothing waits for them, and to be stopped half way does no harm.
  */
 import { LIMITS } from '../../base/index.ts';
 import {
@@ -107,14 +107,15 @@ async function dropVersions(
   const keys = [...rowKeys(dialect, captured).map(({ column }) => column), '_from'].map((key) =>
     dialect.id(key),
   );
-  const tuple = `(${keys.join(', ')})`;
+  const list = keys.join(', ');
+  const tuple = `(${list})`;
   const marks = `(${keys.map(() => '?').join(', ')})`;
   let after: readonly SqlParam[] | undefined;
   for (;;) {
     signal.throwIfAborted();
     const { rows } = await connection.query(
-      `SELECT ${keys.join(', ')} FROM ${name} WHERE _to <= ? ${after === undefined ? '' : `AND ${tuple} > ${marks}`} ` +
-        `ORDER BY ${keys.join(', ')} LIMIT ${LIMITS.rowsDroppedAtOnce}`,
+      `SELECT ${list} FROM ${name} WHERE _to <= ?${after === undefined ? '' : ` AND ${tuple} > ${marks}`} ` +
+        `ORDER BY ${list} LIMIT ${LIMITS.rowsDroppedAtOnce}`,
       [window, ...(after ?? [])],
     );
     if (rows.length > 0) {

@@ -106,8 +106,8 @@ const isSettled = (span: readonly WalkRow[], parts: number): boolean =>
 
 /**
  * Removes rows of which every stored cell is zero: what says nothing may be missing. A negative count or
- * weight, or a count of zero with sums that are not, waits for what another window will still add. Only keys of
- * the spans that are folded are looked at: a row becomes zero by the contribution of some span.
+ * weight, or a count of zero with sums that are not, waits for what another window will still add. Only keys
+ * of the spans that are folded are looked at: a row becomes zero by the contribution of some span.
  */
 async function sweepZeros(
   connection: SqlConnection,
