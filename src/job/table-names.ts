@@ -7,9 +7,8 @@
 export const changeTable = (table: { sourceId: number; table: string; schemaVersion: number }): string =>
   `tm_change_${table.sourceId}_${table.table}_v${table.schemaVersion}`;
 
-/** What the names of a source's change tables begin with, and those of its row states. */
+/** What the names of all change tables of a source begin with. */
 export const changeTablePrefix = (sourceId: number): string => `tm_change_${sourceId}_`;
-export const stateTablePrefix = (sourceId: number): string => `tm_state_${sourceId}_`;
 
 /** In each store shard: one row per (source, epoch, window) once all its change rows are there. */
 export const MARK_TABLE = 'tm_mark';
