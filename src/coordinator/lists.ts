@@ -4,7 +4,6 @@ import type { ExecutorObservation } from '../scheduler/index.ts';
 import {
   idKey,
   isStopped,
-  statesWindow,
   marksOf,
   reportsOf,
   spanKey,
@@ -50,8 +49,12 @@ export function listSources(view: StateView): SourceInfo[] {
     collectorEpoch: source.collector === null ? 0n : parseToken(source.collector.epoch),
     coversMs: BigInt(view.windows.get(windowKey(source.id, source.lastWindow))?.coversMs ?? 0),
     problem: source.problem === '' ? statesProblem(source) : source.problem,
-    keepsStates: source.states !== null,
-    statesWindow: BigInt(statesWindow(source) ?? 0),
+    states: (source.states ?? []).map(({ shard, window, grant, problem }) => ({
+      shard,
+      window: BigInt(window),
+      executorId: BigInt(grant?.executorId ?? 0),
+      problem,
+    })),
   }));
 }
 

@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Terminals } from '../docs/terminals.ts';
 import { ask } from '../support/broker.ts';
 import { eventually } from '../support/eventually.ts';
@@ -21,6 +21,7 @@ sources:
     mysql: { url: { env: SHOP_URL } }
     tables:
       - { table: orders, shardKey: shop }
+      - { table: refunds, shardKey: shop }
       - { table: rates, replicated: true }
     window: { lengthMs: 200 }
 stores:
@@ -44,6 +45,17 @@ reports:
     keys: { code: TEXT(3) }
     measures: { rate: { kind: sum, type: BIGINT } }
     sql: SELECT r.code AS code, r.rate AS rate, r._w AS _w FROM r
+  refunded:
+    inputs: { o: { changes: orders }, f: { changes: refunds }, r: { changes: rates } }
+    keys: { code: TEXT(3) }
+    measures:
+      refunds: { kind: count }
+      kept: { kind: sum, type: BIGINT }
+      most: { kind: max, type: BIGINT }
+    sql: |
+      SELECT r.code AS code, 1 AS refunds, o.cents - f.cents * r.rate AS kept,
+        o.cents AS most, o._w * f._w * r._w AS _w
+      FROM f JOIN o ON o.shop = f.shop AND o.id = f.id JOIN r ON r.code = f.code
 `;
 
 /** Slots as the decision says, by MariaDB's own CRC32. */
@@ -56,6 +68,11 @@ interface SourceShown {
   readonly collectorExecutorId: string;
   readonly coversMs: string;
   readonly problem: string;
+  readonly states: readonly {
+    readonly shard: string;
+    readonly window: string;
+    readonly executorId: string;
+  }[];
 }
 
 describe.skipIf(mariadbMissing())('two store shards by hand', () => {
@@ -82,8 +99,11 @@ describe.skipIf(mariadbMissing())('two store shards by hand', () => {
       CREATE TABLE shops (shop BIGINT PRIMARY KEY, country CHAR(2) NOT NULL);
       CREATE TABLE orders (id BIGINT PRIMARY KEY, shop BIGINT NOT NULL, cents BIGINT NOT NULL);
       CREATE TABLE rates (code CHAR(3) PRIMARY KEY, rate BIGINT NOT NULL);
+      CREATE TABLE refunds (
+        id BIGINT PRIMARY KEY, shop BIGINT NOT NULL, code CHAR(3) NOT NULL, cents BIGINT NOT NULL);
       INSERT INTO shops VALUES ${shops.join()};
       INSERT INTO orders VALUES ${orders.join()};
+      INSERT INTO refunds SELECT id, shop, IF(id % 2, 'EUR', 'USD'), id FROM orders WHERE id % 3 = 0;
       INSERT INTO rates VALUES ('EUR', 100), ('USD', 92)`);
     endpoint = await ask({ want: 'address' });
     terminals = await Terminals.inClone(environment);
@@ -126,6 +146,10 @@ describe.skipIf(mariadbMissing())('two store shards by hand', () => {
         `UPDATE orders SET shop = (shop + 1) % ${SHOPS}, cents = cents + 1 WHERE id = ${n % 200}`,
         `DELETE FROM orders WHERE id = ${1_000 + n - 20}`,
         `UPDATE rates SET rate = rate + 1 WHERE code = 'USD'`,
+        `INSERT INTO refunds VALUES (${1_000 + n}, ${(n * 7) % SHOPS}, 'USD', ${n})`,
+        // What is refunded moves after its order, sometimes later: meanwhile it finds none.
+        `UPDATE refunds f JOIN orders o USING (id) SET f.shop = o.shop WHERE id BETWEEN ${n % 150} AND 149`,
+        `DELETE FROM refunds WHERE id = ${1_000 + n - 15}`,
       ];
       await server.query(`BEGIN; ${sql.join('; ')}; COMMIT`);
     }
@@ -142,6 +166,13 @@ describe.skipIf(mariadbMissing())('two store shards by hand', () => {
     );
     expect(await rows(`SELECT * FROM ${reports()}.by_code ORDER BY code`)).toEqual(
       await rows('SELECT code, rate FROM rates ORDER BY code'),
+    );
+    expect(await rows(`SELECT * FROM ${reports()}.refunded ORDER BY code`)).toEqual(
+      await rows(
+        `SELECT code, COUNT(*) AS refunds, CAST(SUM(o.cents - f.cents * rate) AS SIGNED) AS kept,
+           MAX(o.cents) AS most
+         FROM refunds f JOIN orders o USING (id, shop) JOIN rates USING (code) GROUP BY code ORDER BY code`,
+      ),
     );
   };
 
@@ -191,6 +222,59 @@ describe.skipIf(mariadbMissing())('two store shards by hand', () => {
       `SELECT report_id, COUNT(DISTINCT part) AS parts FROM ${reports()}.tm_ledger
        GROUP BY report_id ORDER BY report_id`,
     );
-    expect(parts.map(({ parts: count }) => count as number)).toEqual([2, 1]);
+    expect(parts.map(({ parts: count }) => count as number)).toEqual([2, 1, 2]);
   });
+
+  /** Connections that wait for the row states of the first shard. */
+  const waiting = async (): Promise<number[]> => {
+    const found = await rows(
+      `SELECT id FROM information_schema.PROCESSLIST
+       WHERE DB = '${name('FIRST')}' AND INFO LIKE '%tm_state_mark%'`,
+    );
+    return found.map(({ id }) => id as number);
+  };
+
+  /** The executor that takes the row states of the first shard further. */
+  const holder = async (): Promise<string> => {
+    const { states } = await source();
+    return states.find(({ shard }) => shard === 'first')?.executorId ?? '0';
+  };
+
+  it(
+    'joins stay right when an executor is killed inside its transaction on row states',
+    { timeout: 120_000 },
+    async () => {
+      await terminals.open(executor('e3'));
+      const locking = await mysql.createConnection({ uri: databases.FIRST?.url ?? '' });
+      onTestFinished(() => {
+        locking.destroy();
+      });
+      await locking.query('BEGIN');
+      await locking.query('SELECT * FROM tm_state_mark FOR UPDATE');
+      await business(120, 140);
+      const stuck = await eventually(
+        async () => {
+          const [connection] = await waiting();
+          const executorId = await holder();
+          if (connection === undefined || executorId === '0') throw new Error('nobody waits');
+          return { connection, executorId };
+        },
+        { withinMs: 30_000, everyMs: 200, what: () => terminals.said() },
+      );
+      await terminals.kill(executor(await nameOf(stuck.executorId)));
+      await business(140, 160);
+      // The next grant ends the connection of the one before, which waits on although its executor is dead.
+      await eventually(
+        async () => {
+          const connections = await waiting();
+          expect(connections).toHaveLength(1);
+          expect(connections).not.toContain(stuck.connection);
+        },
+        { withinMs: 40_000, everyMs: 200, what: () => terminals.said() },
+      );
+      expect(await holder()).not.toBe(stuck.executorId);
+      await locking.query('ROLLBACK');
+      await eventually(expectRight, { withinMs: 40_000, everyMs: 300, what: () => terminals.said() });
+    },
+  );
 });

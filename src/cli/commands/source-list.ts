@@ -11,10 +11,17 @@ export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
       { title: 'STATE', value: (source) => source.state },
       { title: 'SEALED TO', value: (source) => source.lastWindow },
       { title: 'MERGED TO', value: (source) => source.mergedWindow },
-      { title: 'STATES TO', value: (source) => (source.keepsStates ? source.statesWindow : '-') },
+      { title: 'STATES TO', value: ({ states }) => least(states.map(({ window }) => window)) },
       { title: 'COLLECTOR', value: (source) => source.collectorExecutorId },
       { title: 'EPOCH', value: (source) => source.collectorEpoch },
       { title: 'POSITION', value: (source) => source.position || '-' },
       { title: 'PROBLEM', value: (source) => source.problem || '-' },
     ]);
   });
+
+/** What all store shards have; a dash where no row states are kept. */
+function least(windows: readonly bigint[]): bigint | string {
+  const [first, ...others] = windows;
+  if (first === undefined) return '-';
+  return others.reduce((lowest, window) => (window < lowest ? window : lowest), first);
+}

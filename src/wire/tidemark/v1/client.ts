@@ -214,9 +214,17 @@ export interface SourceInfo {
   collectorEpoch: bigint;
   coversMs: bigint;
   problem: string;
-  /** Up to here every store shard has the row states; 0 also where none are kept. */
-  statesWindow: bigint;
-  keepsStates: boolean;
+  /** Row states, by store shard; none where no report reads them. */
+  states: ShardStatesInfo[];
+}
+
+export interface ShardStatesInfo {
+  shard: string;
+  /** Up to here every window is in. */
+  window: bigint;
+  /** Who takes them further now; 0: nobody. */
+  executorId: bigint;
+  problem: string;
 }
 
 export interface ListReportsReply {
@@ -3119,8 +3127,7 @@ function createBaseSourceInfo(): SourceInfo {
     collectorEpoch: 0n,
     coversMs: 0n,
     problem: "",
-    statesWindow: 0n,
-    keepsStates: false,
+    states: [],
   };
 }
 
@@ -3174,14 +3181,8 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     if (message.problem !== "") {
       writer.uint32(82).string(message.problem);
     }
-    if (message.statesWindow !== 0n) {
-      if (BigInt.asUintN(64, message.statesWindow) !== message.statesWindow) {
-        throw new globalThis.Error("value provided for field message.statesWindow of type uint64 too large");
-      }
-      writer.uint32(88).uint64(message.statesWindow);
-    }
-    if (message.keepsStates !== false) {
-      writer.uint32(96).bool(message.keepsStates);
+    for (const v of message.states) {
+      ShardStatesInfo.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -3280,19 +3281,11 @@ export const SourceInfo: MessageFns<SourceInfo> = {
             continue;
           }
           case 11: {
-            if (tag !== 88) {
+            if (tag !== 90) {
               break;
             }
 
-            message.statesWindow = reader.uint64() as bigint;
-            continue;
-          }
-          case 12: {
-            if (tag !== 96) {
-              break;
-            }
-
-            message.keepsStates = reader.bool();
+            message.states.push(ShardStatesInfo.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -3343,16 +3336,9 @@ export const SourceInfo: MessageFns<SourceInfo> = {
         ? BigInt(object.covers_ms)
         : 0n,
       problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
-      statesWindow: isSet(object.statesWindow)
-        ? BigInt(object.statesWindow)
-        : isSet(object.states_window)
-        ? BigInt(object.states_window)
-        : 0n,
-      keepsStates: isSet(object.keepsStates)
-        ? globalThis.Boolean(object.keepsStates)
-        : isSet(object.keeps_states)
-        ? globalThis.Boolean(object.keeps_states)
-        : false,
+      states: globalThis.Array.isArray(object?.states)
+        ? object.states.map((e: any) => ShardStatesInfo.fromJSON(e))
+        : [],
     };
   },
 
@@ -3388,11 +3374,8 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     if (message.problem !== "") {
       obj.problem = message.problem;
     }
-    if (message.statesWindow !== 0n) {
-      obj.statesWindow = message.statesWindow.toString();
-    }
-    if (message.keepsStates !== false) {
-      obj.keepsStates = message.keepsStates;
+    if (message.states?.length) {
+      obj.states = message.states.map((e) => ShardStatesInfo.toJSON(e));
     }
     return obj;
   },
@@ -3420,10 +3403,136 @@ export const SourceInfo: MessageFns<SourceInfo> = {
       : 0n;
     message.coversMs = (object.coversMs !== undefined && object.coversMs !== null) ? BigInt(object.coversMs) : 0n;
     message.problem = object.problem ?? "";
-    message.statesWindow = (object.statesWindow !== undefined && object.statesWindow !== null)
-      ? BigInt(object.statesWindow)
+    message.states = object.states?.map((e) => ShardStatesInfo.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseShardStatesInfo(): ShardStatesInfo {
+  return { shard: "", window: 0n, executorId: 0n, problem: "" };
+}
+
+export const ShardStatesInfo: MessageFns<ShardStatesInfo> = {
+  encode(message: ShardStatesInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== "") {
+      writer.uint32(10).string(message.shard);
+    }
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.window);
+    }
+    if (message.executorId !== 0n) {
+      if (BigInt.asUintN(64, message.executorId) !== message.executorId) {
+        throw new globalThis.Error("value provided for field message.executorId of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.executorId);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShardStatesInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShardStatesInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.executorId = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ShardStatesInfo {
+    return {
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      executorId: isSet(object.executorId)
+        ? BigInt(object.executorId)
+        : isSet(object.executor_id)
+        ? BigInt(object.executor_id)
+        : 0n,
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+    };
+  },
+
+  toJSON(message: ShardStatesInfo): unknown {
+    const obj: any = {};
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.executorId !== 0n) {
+      obj.executorId = message.executorId.toString();
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ShardStatesInfo>): ShardStatesInfo {
+    return ShardStatesInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ShardStatesInfo>): ShardStatesInfo {
+    const message = createBaseShardStatesInfo();
+    message.shard = object.shard ?? "";
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.executorId = (object.executorId !== undefined && object.executorId !== null)
+      ? BigInt(object.executorId)
       : 0n;
-    message.keepsStates = object.keepsStates ?? false;
+    message.problem = object.problem ?? "";
     return message;
   },
 };
