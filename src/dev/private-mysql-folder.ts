@@ -39,10 +39,12 @@ export async function prepareServerFolder(folder: string, program: ServerProgram
 }
 
 /**
- * The server runs these at each start, before it answers anyone. The password needs no escapes: it is hex.
+ * The server runs these at each start, before it answers anyone. The password needs no escapes: it is hex. They
+ * stay out of the binlog: a replica that writes transactions of its own could not follow its primary.
  */
 function initStatements(password: string): string {
   return [
+    'SET SESSION sql_log_bin = 0;',
     `CREATE USER IF NOT EXISTS '${USER}'@'127.0.0.1' IDENTIFIED BY '${password}';`,
     `GRANT ALL PRIVILEGES ON *.* TO '${USER}'@'127.0.0.1' WITH GRANT OPTION;`,
     '',

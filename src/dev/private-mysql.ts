@@ -30,6 +30,8 @@ export interface PrivateServerOptions {
    * False gives up durability for speed (tests only): a crash of the machine may lose commits. @default true
    */
   readonly durable?: boolean;
+  /** Further options of the server program (tests only). */
+  readonly options?: readonly string[];
 }
 
 export interface PrivateServer {
@@ -134,6 +136,7 @@ function serverArguments(port: number, { program, folder, options }: StartInput)
     ...(program.flavour === 'mariadb'
       ? ['--gtid-strict-mode=ON']
       : ['--gtid-mode=ON', '--enforce-gtid-consistency=ON', '--mysqlx=OFF', '--log-error-verbosity=2']),
+    ...(options.options ?? []),
     // Both server programs refuse to run as root unless told to.
     ...(process.getuid?.() === 0 ? ['--user=root'] : []),
   ];

@@ -3,7 +3,7 @@
  * server and a build are made once for a run, and only if some test needs them.
  */
 export interface BrokerRequest {
-  readonly want: 'mariadb' | 'build' | 'address';
+  readonly want: 'mariadb' | 'mariadb data' | 'build' | 'address';
 }
 
 export type BrokerReply =
