@@ -420,6 +420,12 @@ export const ERRORS = {
     EXIT.config,
     GRPC.failedPrecondition,
   ),
+  WINDOW_LOST: row(
+    'The store has lost rows of a sealed window, and the source cannot show them again.',
+    'never',
+    EXIT.failed,
+    GRPC.dataLoss,
+  ),
   WINDOW_INCOMPLETE: row(
     'The store does not show all rows of a sealed window.',
     'later',

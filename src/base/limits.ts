@@ -65,6 +65,7 @@ export const LIMITS = {
   reportsMax: 2_000,
   tablesPerSourceMax: 256,
   columnsPerTableMax: 1_000,
+  windowsLostMax: 1_000,
   windowsUnmergedMax: 100_000,
   windowsKeptMax: 1_000,
   tasksKeptMax: 200_000,

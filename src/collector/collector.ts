@@ -22,6 +22,7 @@ import type { CapturedTable, CompiledSource, CompiledTopology } from '../job/ind
 import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
 import { boundedEngine } from './bounded-engine.ts';
+import { captureLost } from './capture-again.ts';
 import type { ChangeReader, ChangeSource, RowValues, SourceEvent } from './change-source.ts';
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
@@ -62,6 +63,10 @@ export interface CollectorOptions {
   readonly seal: (window: SealedWindow) => Promise<void>;
   /** Proposes a schema version, as `seal` does a window; `source` is the whole source with it. */
   readonly addSchema: (change: SchemaChange, source: CompiledSource) => Promise<void>;
+  /** Windows to be captured again before anything else (design 6.4). */
+  readonly lost: readonly SealedWindow[];
+  /** Proposes what became of one of them: its new rows, or the problem that keeps it lost. As `seal`. */
+  readonly reseal: (window: SealedWindow, problem?: TidemarkError) => Promise<void>;
   readonly clock: Clock;
   readonly log: CollectorLog;
   readonly signal: AbortSignal;
@@ -171,6 +176,13 @@ class Collector {
     // A predecessor may have ended between a schema version and the tables of it.
     if (source.tables.some(({ schemaVersion }) => schemaVersion > 1)) await this.#store.redefine(source);
     if (lastWindow === 0) await this.#snapshot();
+    await captureLost({
+      ...this.#options,
+      day: dayOf(this.#options.clock),
+      changes: this.#changes,
+      store: this.#store,
+      propose: (work) => this.#answered('reseal', work),
+    });
     let from = this.#window.from;
     while (!signal.aborted) {
       const reader = await this.#changes.read(from);
@@ -308,7 +320,7 @@ class Collector {
 
   #open(window: number, from: string): OpenWindow {
     const { clock } = this.#options;
-    const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
+    const day = dayOf(clock);
     return {
       window,
       from,
@@ -386,4 +398,9 @@ class Collector {
       },
     );
   }
+}
+
+/** Fixed when a window opens: its rows share one key prefix. */
+function dayOf(clock: Clock): string {
+  return new Date(clock.wallMs()).toISOString().slice(0, 10);
 }

@@ -8,7 +8,7 @@ import type { Clock, ErrorCode } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import type { SchedulerEvent } from '../scheduler/index.ts';
-import type { AddSchema, OperationResult, SealWindow } from '../statemachine/index.ts';
+import type { AddSchema, OperationResult, ResealWindow, SealWindow } from '../statemachine/index.ts';
 import { EXECUTOR_FORMAT, TaskResult, guardStream } from '../wire/index.ts';
 import type {
   ExecutorHeartbeat,
@@ -292,6 +292,7 @@ function hearOutcome(options: ExecutorServiceOptions, link: ExecutorLink, outcom
     result,
     code: readCode(outcome.errorCode),
     message: boundedText(outcome.errorMessage),
+    lostWindow: outcome.lostWindow === 0n ? undefined : safeNumber(outcome.lostWindow, 'lost window'),
   });
 }
 
@@ -310,7 +311,7 @@ async function answer(
   options: ExecutorServiceOptions,
   link: ExecutorLink,
   request: SealRequest | SchemaRequest,
-  read: () => SealWindow | AddSchema,
+  read: () => SealWindow | ResealWindow | AddSchema,
 ): Promise<void> {
   let problem: { readonly code: string; readonly message: string } = { code: '', message: '' };
   try {

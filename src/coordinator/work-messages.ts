@@ -128,9 +128,17 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
     lastWindow: BigInt(source.lastWindow),
     position: source.position,
     topologyVersion: view.topology.version,
+    lost: lostWindows(view, source).map(sealedWindow),
   };
   const definitions = [...topologyDefinition(view), { id: `source/${source.id}`, json: source.spec }];
   return { message, definitions };
+}
+
+function lostWindows(view: StateView, source: SourceRecord): WindowRecord[] {
+  return source.lost.flatMap(({ window, problem }) => {
+    const sealed = problem === '' ? view.windows.get(windowKey(source.id, window)) : undefined;
+    return sealed === undefined ? [] : [sealed];
+  });
 }
 
 /** Makes the message that lets an executor advance row states; undefined without a current grant. */

@@ -86,6 +86,9 @@ export function checkCollector(order: StartCollector): void {
   checkToken(order.epoch, what);
   checkIds(what, order.sourceId);
   if (order.lastWindow > BigInt(Number.MAX_SAFE_INTEGER)) throw refused(what, 'has an impossible window');
+  for (const { window } of order.lost) {
+    if (window < 1n || window > order.lastWindow) throw refused(what, `has lost window ${window} unsealed`);
+  }
 }
 
 function checkToken(token: bigint, what: string): void {

@@ -118,11 +118,22 @@ export class CollectorHost {
         sourceAddress: databases.address(source.database),
         shards: new Map(topology.shards.map((shard) => [shard.name, databases.group(shard)])),
       },
+      lost: order.lost,
       seal: (window) =>
         seals.seal({
           sourceId: order.sourceId,
           window,
           snapshot: window.window === 1n,
+          again: false,
+          signal: abort.signal,
+        }),
+      reseal: (window, problem) =>
+        seals.seal({
+          sourceId: order.sourceId,
+          window,
+          snapshot: false,
+          again: true,
+          problem,
           signal: abort.signal,
         }),
       addSchema: ({ before, after, broken }, changed) =>

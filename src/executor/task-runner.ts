@@ -143,6 +143,7 @@ export class TaskRunner {
         result: TaskResult.TASK_RESULT_FAILED,
         errorCode: known.code,
         errorMessage: known.message.slice(0, LIMITS.nameLengthMax * 32),
+        lostWindow: known.code === 'WINDOW_INCOMPLETE' ? BigInt(known.details['window'] ?? 0) : 0n,
       };
       this.#options.log.warn(this.#fields(run, { code: known.code, error: known.message }), 'task failed');
     }
@@ -252,6 +253,7 @@ export class TaskRunner {
       rowsOut: 0n,
       replaced: false,
       foundDone: false,
+      lostWindow: 0n,
       ...ended,
     });
   }

@@ -72,6 +72,8 @@ export type SchedulerEvent =
       readonly result: 'DONE' | 'FENCED' | 'FOLDED' | 'FAILED' | 'RETRACTED';
       readonly code: ErrorCode | '';
       readonly message: string;
+      /** The first window that the primary of the store shard does not show. */
+      readonly lostWindow?: number | undefined;
     }
   | {
       readonly type: 'states-outcome';

@@ -144,7 +144,7 @@ export function startCollector(
   fixture: Fixture,
   source: CompiledSource,
   log: SealLog,
-  options: Partial<Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock'>> = {},
+  options: Partial<Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock' | 'lost' | 'reseal'>> = {},
 ): RunningCollector {
   log.epoch += 1_000_000_000_000_000_001n;
   const { epoch } = log;
@@ -155,6 +155,8 @@ export function startCollector(
     leaderTerm: 3n,
     lastWindow: log.windows.length,
     position: log.windows.at(-1)?.to ?? '',
+    lost: [],
+    reseal: () => Promise.reject(new Error('nothing is lost')),
     source: log.source ?? source,
     topology: {
       format: 1,

@@ -61,6 +61,9 @@ const sealOf = (window: bigint, epoch: bigint, over: { from?: string; to?: strin
   request: window,
   sourceId: 1n,
   snapshot: window === 1n,
+  again: false,
+  errorCode: '',
+  errorMessage: '',
   window: {
     window,
     epoch,
@@ -89,6 +92,7 @@ const doneOf = (task: Task, over: Partial<TaskOutcome> = {}): TaskOutcome => ({
   rowsOut: 1n,
   replaced: false,
   foundDone: false,
+  lostWindow: 0n,
   ...over,
 });
 

@@ -56,9 +56,11 @@ describe('messages of a leader', () => {
       lastWindow: 0n,
       position: '',
       topologyVersion: 1,
+      lost: [] as SealedWindow[],
     };
     checkCollector(order);
-    for (const change of [{ epoch: 0n }, { sourceId: 0n }, { lastWindow: 2n ** 60n }]) {
+    const unsealed = { lost: [{ window: 1n } as SealedWindow] };
+    for (const change of [{ epoch: 0n }, { sourceId: 0n }, { lastWindow: 2n ** 60n }, unsealed]) {
       expect(() => {
         checkCollector({ ...order, ...change });
       }).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));

@@ -105,7 +105,15 @@ class World {
   startCollector(epoch = this.#grant()): bigint {
     this.leader.say({
       $case: 'startCollector',
-      value: { sourceId: 1n, epoch, leaderTerm: 3n, lastWindow: 0n, position: '', topologyVersion: 1 },
+      value: {
+        sourceId: 1n,
+        epoch,
+        leaderTerm: 3n,
+        lastWindow: 0n,
+        position: '',
+        topologyVersion: 1,
+        lost: [],
+      },
     });
     return epoch;
   }

@@ -22,6 +22,9 @@ export interface SealInput {
   readonly window: SealedWindow;
   /** True for window 1, the initial snapshot. */
   readonly snapshot: boolean;
+  /** True for a window that was sealed before; with `problem` if it cannot be captured again. */
+  readonly again: boolean;
+  readonly problem?: TidemarkError | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -43,8 +46,9 @@ export class SealDesk {
    * @throws TidemarkError `STALE_EPOCH`, `WINDOW_GAP` and what else is final; `OVERLOADED`; the signal's
    * reason.
    */
-  seal({ signal, ...input }: SealInput): Promise<void> {
-    return this.#ask(signal, (request) => ({ $case: 'seal', value: { request, ...input } }));
+  seal({ signal, problem, ...input }: SealInput): Promise<void> {
+    const failure = { errorCode: problem?.code ?? '', errorMessage: problem?.message ?? '' };
+    return this.#ask(signal, (request) => ({ $case: 'seal', value: { request, ...input, ...failure } }));
   }
 
   /**

@@ -1,6 +1,7 @@
 /** From what executors report to operations: finish, another executor, parking, or the way to DEAD. */
 import type { ErrorCode } from '../../base/index.ts';
 import { idKey, taskRowKeyOf, type SourceRecord, type TaskRecord } from '../../statemachine/index.ts';
+import { planLostWindows } from './lost-windows.ts';
 import { backoff, type Round } from './round.ts';
 import { planHousekeepingOutcome } from './housekeeping.ts';
 import { planStatesOutcome } from './states.ts';
@@ -88,6 +89,14 @@ function finish(round: Round, task: TaskRecord, state: 'DONE' | 'DEAD' | 'SKIPPE
 
 function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void {
   const reason = outcome.message === '' ? outcome.code : `${outcome.code}: ${outcome.message}`;
+  const { lostWindow } = outcome;
+  if (lostWindow !== undefined && task.state === 'ASSIGNED') {
+    const isLost = planLostWindows(round, { ...task, firstWindow: lostWindow });
+    if (isLost) {
+      round.park(task, reason);
+      return;
+    }
+  }
   if (task.purpose !== 'merge' || !DETERMINISTIC.has(outcome.code)) {
     climb(round, task, 'failed', reason);
     return;

@@ -15,6 +15,7 @@ import {
   type WindowRecord,
 } from '../../statemachine/index.ts';
 import { LIMITS, mutated } from '../../base/index.ts';
+import { planLostWindows } from './lost-windows.ts';
 import { backoff, type Round } from './round.ts';
 import type { StatesOutcome } from './types.ts';
 
@@ -184,6 +185,10 @@ export function planStatesOutcome(round: Round, outcome: StatesOutcome): void {
     return;
   }
   const failed = outcome.code !== '';
+  if (outcome.code === 'WINDOW_INCOMPLETE') {
+    const firstWindow = Math.max(window, states.window) + 1;
+    planLostWindows(round, { sourceId, token, firstWindow, lastWindow: grant.lastWindow });
+  }
   round.operations.push({
     cause: failed ? 'states-failed' : 'states-finished',
     operation: {

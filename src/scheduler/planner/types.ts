@@ -135,6 +135,7 @@ export type Cause =
   | 'collector-granted'
   | 'collector-takeover'
   | 'collector-stopped'
+  | 'windows-lost'
   | 'states-granted'
   | 'states-taken-over'
   | 'states-finished'

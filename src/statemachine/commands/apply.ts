@@ -14,6 +14,7 @@ import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
 import { encodeItemReply } from './replies.ts';
 import { applyRestoreCluster } from './restore.ts';
+import { applyLoseWindows, applyResealWindow } from './reseal.ts';
 import { applyAddSchema } from './schemas.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
 import { applyFinishStates, applyGrantStates, applyResetStates } from './states.ts';
@@ -73,6 +74,10 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyStopCollector(writer, operation, meta);
     case 'window.seal':
       return applySealWindow(writer, operation, meta);
+    case 'window.lost':
+      return applyLoseWindows(writer, operation);
+    case 'window.reseal':
+      return applyResealWindow(writer, operation, meta);
     case 'span.open':
       return applyOpenSpan(writer, operation);
     case 'schema.add':

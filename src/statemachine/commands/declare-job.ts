@@ -205,6 +205,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     droppedWindow: 0,
     drop: null,
     dropRetryAtMs: 0,
+    lost: [],
     problem: '',
     retryAtMs: 0,
   };

@@ -20,6 +20,18 @@ interface ObjectOf {
 
 const failure: Shape = { errorCode: 'text', errorMessage: 'text', retryAfterMs: 'natural' };
 
+const slice: Shape = {
+  sourceId: 'natural',
+  window: 'natural',
+  epoch: 'token',
+  from: 'text',
+  to: 'text',
+  day: 'text',
+  topologyVersion: 'natural',
+  schemaVersions: { listOf: { table: 'text', version: 'natural' } },
+  shards: { listOf: { shard: 'text', rows: 'natural', checksum: 'text' } },
+};
+
 export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   'session.open': { name: 'text' },
   'executor.register': {
@@ -53,18 +65,9 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   'prepare.finish': { sourceId: 'natural', token: 'token', ...failure },
   'collector.grant': { sourceId: 'natural', executorId: 'natural' },
   'collector.stop': { sourceId: 'natural', epoch: 'token', ...failure },
-  'window.seal': {
-    sourceId: 'natural',
-    window: 'natural',
-    epoch: 'token',
-    from: 'text',
-    to: 'text',
-    day: 'text',
-    coversMs: 'natural',
-    topologyVersion: 'natural',
-    schemaVersions: { listOf: { table: 'text', version: 'natural' } },
-    shards: { listOf: { shard: 'text', rows: 'natural', checksum: 'text' } },
-  },
+  'window.seal': { ...slice, coversMs: 'natural' },
+  'window.lost': { sourceId: 'natural', firstWindow: 'natural', lastWindow: 'natural' },
+  'window.reseal': { ...slice, errorCode: 'text', errorMessage: 'text' },
   'span.open': {
     reportId: 'natural',
     generation: 'natural',

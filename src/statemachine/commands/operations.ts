@@ -19,6 +19,8 @@ export type Operation =
   | GrantCollector
   | StopCollector
   | SealWindow
+  | LoseWindows
+  | ResealWindow
   | OpenSpan
   | AddSchema
   | GrantFold
@@ -133,16 +135,43 @@ export interface StopCollector {
  * Design 6.4: accepted only if the epoch is current and `from` equals the last `to`. Repeating it answers as
  * at first.
  */
-export interface SealWindow {
+export interface SealWindow extends SealedSlice {
   readonly type: 'window.seal';
   readonly v: 1;
+  readonly coversMs: number;
+}
+
+/**
+ * A store shard's primary does not show these windows: the collector's grant is taken back, and its next one
+ * captures them again.
+ */
+export interface LoseWindows {
+  readonly type: 'window.lost';
+  readonly v: 1;
+  readonly sourceId: number;
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+}
+
+/**
+ * Design 6.4: a sealed window was captured again, from the same place to the same place, with the same rows,
+ * under the collector's current epoch; or it cannot be, and the error says why.
+ */
+export interface ResealWindow extends SealedSlice {
+  readonly type: 'window.reseal';
+  readonly v: 1;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+}
+
+/** What was captured of a source's change log from one position to another. */
+interface SealedSlice {
   readonly sourceId: number;
   readonly window: number;
   readonly epoch: string;
   readonly from: string;
   readonly to: string;
   readonly day: string;
-  readonly coversMs: number;
   readonly topologyVersion: number;
   readonly schemaVersions: readonly { readonly table: string; readonly version: number }[];
   readonly shards: readonly { readonly shard: string; readonly rows: number; readonly checksum: string }[];

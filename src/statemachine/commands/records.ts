@@ -125,10 +125,18 @@ export interface SourceRecord {
   readonly droppedWindow: number;
   readonly drop: HousekeepingGrant | null;
   readonly dropRetryAtMs: number;
+  /** Sealed windows whose rows a store shard's primary does not show any more; bounded. */
+  readonly lost: readonly LostWindow[];
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */
   readonly retryAtMs: number;
+}
+
+/** A window to be captured again, or, with a problem, one that cannot be. */
+export interface LostWindow {
+  readonly window: number;
+  readonly problem: string;
 }
 
 /** How far the row states of one source are on one store shard, and who takes them further. */

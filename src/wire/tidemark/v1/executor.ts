@@ -332,6 +332,8 @@ export interface TaskOutcome {
   replaced: boolean;
   /** True if the ledger already held this very token. */
   foundDone: boolean;
+  /** With WINDOW_INCOMPLETE: the first window of the span that the primary of its shard does not show. */
+  lostWindow: bigint;
 }
 
 export interface CancelTask {
@@ -452,6 +454,8 @@ export interface StartCollector {
   lastWindow: bigint;
   position: string;
   topologyVersion: number;
+  /** Windows that a failed-over store has lost: captured again, from the same place to the same place, first. */
+  lost: SealedWindow[];
 }
 
 export interface StopCollector {
@@ -472,6 +476,11 @@ export interface SealRequest {
   sourceId: bigint;
   window: SealedWindow | undefined;
   snapshot: boolean;
+  /** The window was sealed before and is captured again under this epoch (design 6.4). */
+  again: boolean;
+  /** With again: why it cannot be captured again; empty if it was. */
+  errorCode: string;
+  errorMessage: string;
 }
 
 /** A collector has come to a new definition of a captured table. Answered by a SealReply. */
@@ -3283,6 +3292,7 @@ function createBaseTaskOutcome(): TaskOutcome {
     rowsOut: 0n,
     replaced: false,
     foundDone: false,
+    lostWindow: 0n,
   };
 }
 
@@ -3338,6 +3348,12 @@ export const TaskOutcome: MessageFns<TaskOutcome> = {
     }
     if (message.foundDone !== false) {
       writer.uint32(104).bool(message.foundDone);
+    }
+    if (message.lostWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lostWindow) !== message.lostWindow) {
+        throw new globalThis.Error("value provided for field message.lostWindow of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.lostWindow);
     }
     return writer;
   },
@@ -3459,6 +3475,14 @@ export const TaskOutcome: MessageFns<TaskOutcome> = {
             message.foundDone = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.lostWindow = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3510,6 +3534,11 @@ export const TaskOutcome: MessageFns<TaskOutcome> = {
         : isSet(object.found_done)
         ? globalThis.Boolean(object.found_done)
         : false,
+      lostWindow: isSet(object.lostWindow)
+        ? BigInt(object.lostWindow)
+        : isSet(object.lost_window)
+        ? BigInt(object.lost_window)
+        : 0n,
     };
   },
 
@@ -3554,6 +3583,9 @@ export const TaskOutcome: MessageFns<TaskOutcome> = {
     if (message.foundDone !== false) {
       obj.foundDone = message.foundDone;
     }
+    if (message.lostWindow !== 0n) {
+      obj.lostWindow = message.lostWindow.toString();
+    }
     return obj;
   },
 
@@ -3577,6 +3609,9 @@ export const TaskOutcome: MessageFns<TaskOutcome> = {
     message.rowsOut = (object.rowsOut !== undefined && object.rowsOut !== null) ? BigInt(object.rowsOut) : 0n;
     message.replaced = object.replaced ?? false;
     message.foundDone = object.foundDone ?? false;
+    message.lostWindow = (object.lostWindow !== undefined && object.lostWindow !== null)
+      ? BigInt(object.lostWindow)
+      : 0n;
     return message;
   },
 };
@@ -5433,7 +5468,7 @@ export const DimensionCopy: MessageFns<DimensionCopy> = {
 };
 
 function createBaseStartCollector(): StartCollector {
-  return { sourceId: 0n, epoch: 0n, leaderTerm: 0n, lastWindow: 0n, position: "", topologyVersion: 0 };
+  return { sourceId: 0n, epoch: 0n, leaderTerm: 0n, lastWindow: 0n, position: "", topologyVersion: 0, lost: [] };
 }
 
 export const StartCollector: MessageFns<StartCollector> = {
@@ -5467,6 +5502,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     }
     if (message.topologyVersion !== 0) {
       writer.uint32(48).uint32(message.topologyVersion);
+    }
+    for (const v of message.lost) {
+      SealedWindow.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -5532,6 +5570,14 @@ export const StartCollector: MessageFns<StartCollector> = {
             message.topologyVersion = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lost.push(SealedWindow.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5568,6 +5614,9 @@ export const StartCollector: MessageFns<StartCollector> = {
         : isSet(object.topology_version)
         ? globalThis.Number(object.topology_version)
         : 0,
+      lost: globalThis.Array.isArray(object?.lost)
+        ? object.lost.map((e: any) => SealedWindow.fromJSON(e))
+        : [],
     };
   },
 
@@ -5591,6 +5640,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     if (message.topologyVersion !== 0) {
       obj.topologyVersion = Math.round(message.topologyVersion);
     }
+    if (message.lost?.length) {
+      obj.lost = message.lost.map((e) => SealedWindow.toJSON(e));
+    }
     return obj;
   },
 
@@ -5609,6 +5661,7 @@ export const StartCollector: MessageFns<StartCollector> = {
       : 0n;
     message.position = object.position ?? "";
     message.topologyVersion = object.topologyVersion ?? 0;
+    message.lost = object.lost?.map((e) => SealedWindow.fromPartial(e)) || [];
     return message;
   },
 };
@@ -5844,7 +5897,15 @@ export const CollectorStopped: MessageFns<CollectorStopped> = {
 };
 
 function createBaseSealRequest(): SealRequest {
-  return { request: 0n, sourceId: 0n, window: undefined, snapshot: false };
+  return {
+    request: 0n,
+    sourceId: 0n,
+    window: undefined,
+    snapshot: false,
+    again: false,
+    errorCode: "",
+    errorMessage: "",
+  };
 }
 
 export const SealRequest: MessageFns<SealRequest> = {
@@ -5866,6 +5927,15 @@ export const SealRequest: MessageFns<SealRequest> = {
     }
     if (message.snapshot !== false) {
       writer.uint32(32).bool(message.snapshot);
+    }
+    if (message.again !== false) {
+      writer.uint32(40).bool(message.again);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(50).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(58).string(message.errorMessage);
     }
     return writer;
   },
@@ -5915,6 +5985,30 @@ export const SealRequest: MessageFns<SealRequest> = {
             message.snapshot = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.again = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5937,6 +6031,17 @@ export const SealRequest: MessageFns<SealRequest> = {
         : 0n,
       window: isSet(object.window) ? SealedWindow.fromJSON(object.window) : undefined,
       snapshot: isSet(object.snapshot) ? globalThis.Boolean(object.snapshot) : false,
+      again: isSet(object.again) ? globalThis.Boolean(object.again) : false,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
     };
   },
 
@@ -5954,6 +6059,15 @@ export const SealRequest: MessageFns<SealRequest> = {
     if (message.snapshot !== false) {
       obj.snapshot = message.snapshot;
     }
+    if (message.again !== false) {
+      obj.again = message.again;
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
     return obj;
   },
 
@@ -5968,6 +6082,9 @@ export const SealRequest: MessageFns<SealRequest> = {
       ? SealedWindow.fromPartial(object.window)
       : undefined;
     message.snapshot = object.snapshot ?? false;
+    message.again = object.again ?? false;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
     return message;
   },
 };
