@@ -39,8 +39,8 @@ export async function prepareServerFolder(folder: string, program: ServerProgram
 }
 
 /**
- * The server runs these at each start, before it answers anyone. The password needs no escapes: it is hex. They
- * stay out of the binlog: a replica that writes transactions of its own could not follow its primary.
+ * The server runs these at each start, before it answers anyone. The password needs no escapes: it is hex.
+ * They stay out of the binlog: a replica that writes transactions of its own could not follow its primary.
  */
 function initStatements(password: string): string {
   return [

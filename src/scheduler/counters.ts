@@ -25,8 +25,6 @@ export interface SchedulerCounters {
   outcomesStale: number;
   collectorGrants: number;
   collectorTakeovers: number;
-  /** Times that windows were found lost by their store and are captured again. */
-  windowsLost: number;
   /** Grants of row states, and those of them that took over from one that was late or whose executor left. */
   statesGrants: number;
   statesTakeovers: number;
@@ -58,7 +56,6 @@ export function newCounters(): SchedulerCounters {
     outcomesStale: 0,
     collectorGrants: 0,
     collectorTakeovers: 0,
-    windowsLost: 0,
     statesGrants: 0,
     statesTakeovers: 0,
     statesFailed: 0,

@@ -1,6 +1,6 @@
 /**
- * Windows that a store lost after their seal (design 6.4): the primary of a shard failed over to a replica that
- * had not got their last rows. The slice of the change log is still the same, so capturing it again gives the
+ * Windows that a store lost after their seal (design 6.4): the primary of a shard failed over to a replica
+ * that had not got their last rows. The slice of the change log is still the same, so capturing it again gives the
  * same rows under a new epoch; what was merged from the old ones stays right.
  */
 import { LIMITS, mutated } from '../../base/index.ts';
@@ -11,8 +11,8 @@ import { accept, refuse, type Refusal } from './result.ts';
 import type { StateWriter } from './writer.ts';
 
 /**
- * Notes windows as lost and takes the collector's grant back: the next one carries them. What is noted already
- * is not noted twice, so that a window without hope does not stop the collector again and again.
+ * Notes windows as lost and takes the collector's grant back: the next one carries them. What is noted
+ * already is not noted twice, so that a window without hope does not stop the collector again and again.
  */
 export function applyLoseWindows(writer: StateWriter, input: LoseWindows): OperationResult {
   const source = writer.sources.get(idKey(input.sourceId));
