@@ -1,7 +1,7 @@
 /**
  * Windows that a store lost after their seal (design 6.4): the primary of a shard failed over to a replica
- * that had not got their last rows. The slice of the change log is still the same, so capturing it again gives the
- * same rows under a new epoch; what was merged from the old ones stays right.
+ * that had not got their last rows. The slice of the change log is still the same, so capturing it again
+ * gives the same rows under a new epoch; what was merged from the old ones stays right.
  */
 import { LIMITS, mutated } from '../../base/index.ts';
 import { idKey, taskRowKey, windowKey } from './keys.ts';
