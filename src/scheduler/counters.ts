@@ -25,6 +25,8 @@ export interface SchedulerCounters {
   outcomesStale: number;
   collectorGrants: number;
   collectorTakeovers: number;
+  /** Times that windows were found lost by their store, to be captured again. */
+  windowsLost: number;
   /** Grants of row states, and those of them that took over from one that was late or whose executor left. */
   statesGrants: number;
   statesTakeovers: number;
@@ -56,6 +58,7 @@ export function newCounters(): SchedulerCounters {
     outcomesStale: 0,
     collectorGrants: 0,
     collectorTakeovers: 0,
+    windowsLost: 0,
     statesGrants: 0,
     statesTakeovers: 0,
     statesFailed: 0,
