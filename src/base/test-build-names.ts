@@ -220,6 +220,7 @@ export const MUTATIONS = [
   'collector.replicatedToOneShard',
   'collector.slowShardIgnored',
   'collector.oneShardMarked',
+  'collector.dropsDayAboveHorizon',
   'collector.fixedBytesNotPadded',
   'collector.floatAsShown',
   'collector.keyOrderAsText',

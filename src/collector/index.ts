@@ -7,6 +7,7 @@ export {
 } from './collector.ts';
 export type { ChangeSource } from './change-source.ts';
 export { exactSelect } from './column-codec.ts';
+export { keepDayPartitions } from './day-partitions.ts';
 export { installEmbeddedCapture } from './embedded-capture.ts';
 export { inspectDimension, inspectSource, type TableRequest } from './inspect-source.ts';
 export { openChangeSource } from './open-change-source.ts';

@@ -2,20 +2,24 @@
  * The store's tables that a collector writes and the task runner reads: change rows under a primary key that
  * begins with source, epoch, day and window (design 6.3), and one mark per sealed-to-be window (6.4).
  */
+import { systemClock } from '../base/index.ts';
 import { CHANGE_COLUMNS, MARK_COLUMNS, MARK_TABLE, changeTable, type CompiledSource } from '../job/index.ts';
 import { parseColumnType, type Dialect, type SqlEngine } from '../sql/index.ts';
+import { dayPartitionsClause } from './day-partitions.ts';
 
 /** Longer columns live outside the row in MySQL, whose rows hold 65,535 bytes together. */
 const INLINE_LENGTH_MAX = 1_000;
 
 /**
  * Makes the change tables of `source` and the mark table, unless they exist. Repeating it is harmless.
+ * `wallMs` says from which day on change tables have partitions.
  * @throws TidemarkError `DB_*`, `COLUMN_TYPE`, `DECIMAL_EMBEDDED`.
  */
 export async function createStoreTables(
   engine: SqlEngine,
   sourceId: number,
   source: CompiledSource,
+  wallMs = systemClock.wallMs(),
 ): Promise<void> {
   await engine.use('store tables', async (connection) => {
     await connection.query(markTableSql(engine.dialect));
@@ -24,7 +28,8 @@ export async function createStoreTables(
       const columns = table.columns.map(
         (column) => `${engine.dialect.id(column.name)} ${changeColumnType(engine.dialect, column.type)}`,
       );
-      await connection.query(changeTableSql(engine.dialect, name, columns));
+      const partitions = dayPartitionsClause(engine.dialect, wallMs);
+      await connection.query(`${changeTableSql(engine.dialect, name, columns)}${partitions}`);
     }
   });
 }

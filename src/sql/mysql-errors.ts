@@ -20,6 +20,7 @@ const BY_NUMBER: Readonly<Record<number, ErrorCode>> = {
   1205: 'DB_BUSY', // lock wait timeout
   1213: 'DB_BUSY', // deadlock
   1317: 'DB_BUSY', // the statement was killed, the connection was not
+  1412: 'DB_BUSY', // a table was altered since the snapshot
   1614: 'DB_BUSY', // XA deadlock
   3572: 'DB_BUSY', // NOWAIT
   1020: 'DB_BUSY', // record has changed since the snapshot (MariaDB, innodb_snapshot_isolation)

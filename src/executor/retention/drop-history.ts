@@ -3,7 +3,8 @@
  * every epoch, those of deposed collectors included, marks, and row versions that ended before. Bounded
  * statements of their own: nothing waits for them, and to be stopped half way does no harm.
  */
-import { LIMITS } from '../../base/index.ts';
+import { LIMITS, systemClock } from '../../base/index.ts';
+import { keepDayPartitions } from '../../collector/index.ts';
 import {
   changeTablePrefix,
   MARK_TABLE,
@@ -21,6 +22,8 @@ export interface DropInput {
   /** The horizon: windows up to this one go. */
   readonly window: number;
   readonly signal: AbortSignal;
+  /** Tells which days are over. @default by the system's clock */
+  readonly wallMs?: number;
 }
 
 /** @throws TidemarkError `CANCELLED`, and those of the engine. */
@@ -29,8 +32,10 @@ export async function dropHistory(engine: SqlEngine, input: DropInput): Promise<
     `drop history of ${input.sourceId}`,
     async (connection) => {
       const { dialect } = engine;
+      const { sourceId, window: horizon, wallMs = systemClock.wallMs() } = input;
       for (const table of await tablesOf(connection, dialect, changeTablePrefix(input.sourceId))) {
         await dropChanges(connection, dialect, table, input);
+        await keepDayPartitions(connection, dialect, { table, sourceId, horizon, wallMs });
       }
       await connection.query(`DELETE FROM ${MARK_TABLE} WHERE _source = ? AND _window <= ?`, [
         input.sourceId,
