@@ -1,7 +1,7 @@
 /**
  * Change tables of MySQL are partitioned by the day of their windows (decision 0011): a day whose windows are
- * all up to the horizon goes in one step, and with it the room it took on disk. Days are made ahead; rows of a
- * day that has no partition lie in the last one: no row is ever refused for its day.
+ * all up to the horizon goes in one step, and with it the room it took on disk. Days are made ahead; rows of
+ * a day that has no partition lie in the last one: no row is ever refused for its day.
  *
  * The embedded engine has no partitions: there all of this does nothing.
  */
