@@ -205,6 +205,7 @@ export const MUTATIONS = [
   'states.firstImageCounts',
   'states.windowNotChecked',
   'states.markIgnored',
+  'states.schemaBeginsEmpty',
   'job.joinsCurrentState',
   'job.statesSwapped',
   'job.squaresRounded',

@@ -32,6 +32,7 @@ export function statesSteps(options: StatesStepsOptions): StatesSteps {
       return advanceStates(engineOf(order), {
         sourceId,
         source: catalog.source(sourceId),
+        captured: (table, version) => catalog.captured(sourceId, table, version),
         shard: order.shard,
         windows: order.windows,
         token: asToken(order.token),

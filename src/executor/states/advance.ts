@@ -2,7 +2,7 @@
  * Advances the row states of one store shard by sealed windows (design 6.6), in one transaction on its
  * primary that checks who may do it and that no window is left out.
  */
-import { failpoint, mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
+import { failpoint, must, mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { STATE_MARK_TABLE, type CapturedTable, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
 import type { SealedWindow } from '../../wire/index.ts';
@@ -11,11 +11,15 @@ import { withMarker } from '../marker.ts';
 import { inTransaction } from '../sink/transaction.ts';
 import { asBigint } from '../sink/values.ts';
 import { advanceStatements } from './advance-sql.ts';
+import { carryStates } from './carry.ts';
 import { rewind } from './rewind.ts';
+import { stateTableSql } from './state-tables.ts';
 
 export interface AdvanceInput {
   readonly sourceId: number;
   readonly source: CompiledSource;
+  /** A captured table under a schema version that a window names. */
+  readonly captured: (table: string, version: number) => CapturedTable;
   /** The store shard's name in the topology. */
   readonly shard: string;
   /** Adjacent sealed windows, in their order. */
@@ -46,9 +50,11 @@ export async function advanceStates(engine: SqlEngine, input: AdvanceInput): Pro
   return engine.use(
     `states ${input.source.name}`,
     (connection) =>
-      withMarker(engine, connection, input.marker, () =>
-        inTransaction(connection, () => advanceIn(connection, engine.dialect, input)),
-      ),
+      withMarker(engine, connection, input.marker, async () => {
+        // On MySQL a CREATE ends the transaction that it stands in.
+        await createVersions(connection, engine.dialect, input);
+        return inTransaction(connection, () => advanceIn(connection, engine.dialect, input));
+      }),
     input.signal,
   );
 }
@@ -69,7 +75,9 @@ async function advanceIn(
   }
   let rows = 0;
   for (const table of input.source.tables) {
-    for (const run of versionRuns(table, windows)) {
+    for (const run of versionRuns(input, table.table, windows)) {
+      const begin = Number(must(run.windows[0], 'a window').window);
+      await carryStates(connection, dialect, { sourceId, table: run.table, window: begin });
       for (const { sql, params } of advanceStatements(dialect, sourceId, run.table, run.windows)) {
         rows += (await connection.query(sql, params)).changes;
       }
@@ -83,6 +91,20 @@ async function advanceIn(
     sourceId,
   ]);
   return { window, rows };
+}
+
+/** Makes the tables of schema versions that came after the last prepare grant. */
+async function createVersions(
+  connection: SqlConnection,
+  dialect: Dialect,
+  input: AdvanceInput,
+): Promise<void> {
+  for (const { table } of input.source.tables) {
+    for (const run of versionRuns(input, table, input.windows)) {
+      if (run.table.schemaVersion === 1) continue;
+      for (const sql of stateTableSql(dialect, input.sourceId, run.table)) await connection.query(sql);
+    }
+  }
 }
 
 /** Locks the source's mark until the transaction ends, and returns the last window held. */
@@ -118,14 +140,18 @@ interface VersionRun {
 }
 
 /** The windows that were sealed with one and the same schema version of a table, run by run. */
-function versionRuns(table: CapturedTable, windows: readonly SealedWindow[]): VersionRun[] {
+function versionRuns(
+  { captured }: AdvanceInput,
+  table: string,
+  windows: readonly SealedWindow[],
+): VersionRun[] {
   const runs: VersionRun[] = [];
   for (const window of windows) {
-    const sealed = window.schemaVersions.find((version) => version.table === table.table);
+    const sealed = window.schemaVersions.find((version) => version.table === table);
     if (sealed === undefined) continue;
     const last = runs.at(-1);
     if (last?.table.schemaVersion === sealed.version) last.windows.push(window);
-    else runs.push({ table: { ...table, schemaVersion: sealed.version }, windows: [window] });
+    else runs.push({ table: captured(table, sealed.version), windows: [window] });
   }
   return runs;
 }

@@ -3,8 +3,9 @@
  * that came after its backup; what the shard holds of those came from windows that nobody knows now.
  */
 import { mutated } from '../../base/index.ts';
-import { STATE_OPEN, stateTablePrefix } from '../../job/index.ts';
+import { STATE_OPEN } from '../../job/index.ts';
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
+import { stateTables } from './state-catalog.ts';
 
 export interface RewindInput {
   readonly sourceId: number;
@@ -31,14 +32,4 @@ export async function rewind(
     await connection.query(`UPDATE ${name} SET _to = ? WHERE _to > ? AND _to <> ?`, params);
   }
   return chainEnd;
-}
-
-/** As the database has them: also of a schema version that came after the backup. */
-async function stateTables(connection: SqlConnection, dialect: Dialect, sourceId: number): Promise<string[]> {
-  const { rows } = await connection.query(
-    dialect.kind === 'mysql'
-      ? 'SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()'
-      : `SELECT name FROM sqlite_master WHERE type = 'table'`,
-  );
-  return rows.map(([name]) => String(name)).filter((name) => name.startsWith(stateTablePrefix(sourceId)));
 }

@@ -53,7 +53,8 @@ export function rowKeys(dialect: Dialect, table: CapturedTable): RowKey[] {
   });
 }
 
-function stateTableSql(dialect: Dialect, sourceId: number, table: CapturedTable): string[] {
+/** Makes the statements that create a table of row states; they are harmless when repeated. */
+export function stateTableSql(dialect: Dialect, sourceId: number, table: CapturedTable): string[] {
   const name = stateTable({ sourceId, table: table.table, schemaVersion: table.schemaVersion });
   const keys = rowKeys(dialect, table);
   const own = new Set(table.columns.map((column) => column.name));
@@ -69,15 +70,20 @@ function stateTableSql(dialect: Dialect, sourceId: number, table: CapturedTable)
     `PRIMARY KEY (${primary.join(', ')})`,
   ];
   const joined = indexedShardKey(dialect, table);
+  // Open versions are asked for when a schema version begins, closed ones when they are dropped.
+  const to = dialect.id('_to');
   if (dialect.kind === 'mysql') {
+    columns.push(`KEY ${to} (${to})`);
     if (joined !== undefined) columns.push(`KEY ${dialect.id('_shard')} (${joined})`);
     const options = ' ENGINE = InnoDB ROW_FORMAT = DYNAMIC';
     return [`CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')})${options}`];
   }
   const create = `CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')}) WITHOUT ROWID`;
-  if (joined === undefined) return [create];
+  const index = `CREATE INDEX IF NOT EXISTS ${dialect.id(`${name}_to`)} ON ${dialect.id(name)} (${to})`;
+  if (joined === undefined) return [create, index];
   return [
     create,
+    index,
     `CREATE INDEX IF NOT EXISTS ${dialect.id(`${name}_shard`)} ON ${dialect.id(name)} (${joined})`,
   ];
 }

@@ -220,6 +220,7 @@ class Run {
         await advanceStates(this.#engine, {
           sourceId: sourceIdOf(shard),
           source: this.#source,
+          captured: (table) => this.#table(table),
           shard: 'main',
           windows: this.#sealed(shard, this.#advanced + 1, last),
           token: TOKEN,

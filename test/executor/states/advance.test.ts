@@ -5,7 +5,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { armFailpoint, disarmFailpoint } from '../../../src/base/test-build-active.ts';
 import { asToken } from '../../../src/base/index.ts';
 import { advanceStates } from '../../../src/executor/states/index.ts';
-import { MARK_TABLE, STATE_MARK_TABLE, stateTable, type CapturedTable } from '../../../src/job/index.ts';
+import {
+  MARK_TABLE,
+  STATE_MARK_TABLE,
+  stateTable,
+  type CapturedTable,
+  type CompiledSource,
+} from '../../../src/job/index.ts';
 import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
 import { codeOf } from '../../sql/engine-contract.ts';
 import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
@@ -35,6 +41,8 @@ const TAGS: CapturedTable = {
 };
 
 const TABLES = [
+  'tm_state_4_items_v3',
+  'tm_change_4_items_v3',
   'tm_state_4_items_v1',
   'tm_state_4_tags_v2',
   'tm_change_4_items_v1',
@@ -43,12 +51,30 @@ const TABLES = [
   STATE_MARK_TABLE,
 ];
 
+/** The next schema version of `items`: with a column more, one less, and one of another type. */
+const ALTERED: CapturedTable = {
+  ...ITEMS,
+  schemaVersion: 3,
+  columns: [
+    column('name', 'TEXT(20)'),
+    column('part', 'BIGINT'),
+    column('cents', 'TEXT(9)'),
+    column('made', 'DATE'),
+  ],
+};
+
+function capturedTable(table: string, version: number): CapturedTable {
+  if (table === 'tags') return TAGS;
+  return version === 1 ? ITEMS : ALTERED;
+}
+
 type Work = (shard: Shard) => Promise<void>;
 
 /** One shard with what it was given, and what its row states show. */
 class Shard {
-  readonly source = sourceOf([ITEMS, TAGS]);
-  readonly #windows: number[] = [];
+  source = sourceOf([ITEMS, TAGS]);
+  /** Rows and source of each window. */
+  readonly #windows: { readonly rows: number; readonly source: CompiledSource }[] = [];
   readonly #engine: SqlEngine;
 
   constructor(engine: SqlEngine) {
@@ -57,7 +83,7 @@ class Shard {
 
   /** Writes the next window. */
   async window(...changes: readonly Change[]): Promise<number> {
-    this.#windows.push(changes.length);
+    this.#windows.push({ rows: changes.length, source: this.source });
     await writeWindow(this.#engine, this.source, this.#windows.length, changes);
     return this.#windows.length;
   }
@@ -67,18 +93,26 @@ class Shard {
     this.#windows.length = window;
   }
 
+  /** The windows from here on have another schema version; the table of its row states is yet to be made. */
+  async alter(table: CapturedTable): Promise<void> {
+    this.source = sourceOf([table, TAGS]);
+    await this.#engine.use('test', (connection) => connection.query('DROP TABLE tm_state_4_items_v3'));
+  }
+
   advance(
     first: number,
     last: number,
     token: bigint = TOKEN,
     chain: { readonly chainEnd?: number } = {},
   ): Promise<{ window: number }> {
-    const windows = Array.from({ length: last - first + 1 }, (_none, at) =>
-      seal(this.source, first + at, { main: this.#windows[first + at - 1] ?? 0 }),
-    );
+    const windows = Array.from({ length: last - first + 1 }, (_none, at) => {
+      const window = this.#windows[first + at - 1];
+      return seal(window?.source ?? this.source, first + at, { main: window?.rows ?? 0 });
+    });
     return advanceStates(this.#engine, {
       sourceId: SOURCE,
       source: this.source,
+      captured: (table, version) => capturedTable(table, version),
       shard: 'main',
       windows,
       token: asToken(token),
@@ -89,8 +123,8 @@ class Shard {
   }
 
   /** The rows of `items` as of a window, as text. */
-  async itemsAt(window: number): Promise<string[]> {
-    const table = stateTable({ sourceId: SOURCE, table: 'items', schemaVersion: 1 });
+  async itemsAt(window: number, schemaVersion = 1): Promise<string[]> {
+    const table = stateTable({ sourceId: SOURCE, table: 'items', schemaVersion });
     const { rows } = await this.#engine.use('test', (connection) =>
       connection.query(
         `SELECT name, part, cents FROM ${table} WHERE _from <= ? AND _to > ? ORDER BY name, part, cents`,
@@ -122,6 +156,7 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
   beforeAll(async () => {
     ({ engine, close } = await open());
     await makeShard(engine, sourceOf([ITEMS, TAGS]));
+    await makeShard(engine, sourceOf([ALTERED, TAGS]));
     await makeShard(engine, sourceOf([ITEMS, TAGS]));
   });
   afterAll(() => close());
@@ -238,6 +273,26 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
       expect(await codeOf(shard.advance(2, 2, TOKEN + 1n))).toBe('STATE_FENCED');
       expect(await shard.itemsAt(2)).toEqual(['a/1/1']);
       expect(await shard.mark()).toEqual([1n, TOKEN + 2n]);
+    }),
+  );
+
+  rule(
+    'states.schemaBeginsEmpty',
+    'begin a schema version with the rows that the change of it left alone',
+    inFresh(async (shard) => {
+      await shard.window(born('kept', 1n, 1n), born('gone', 1n, 2n), born('before', 1n, 3n));
+      await shard.window(gone('before', 1n, 3n));
+      await shard.alter(ALTERED);
+      await shard.window(gone('gone', 1n, '2', '2026-11-22'), born('new', 1n, '9', '2026-11-22'));
+      await shard.window(gone('kept', 1n, '1', '2026-11-22'), born('kept', 1n, '5', '2026-11-22'));
+      await shard.advance(1, 1);
+      await shard.advance(2, 3);
+      await shard.advance(4, 4);
+      expect(await shard.itemsAt(1, 1)).toEqual(['before/1/3', 'gone/1/2', 'kept/1/1']);
+      expect(await shard.itemsAt(2, 1)).toEqual(['gone/1/2', 'kept/1/1']);
+      expect(await shard.itemsAt(2, 3)).toEqual(['gone/1/', 'kept/1/']);
+      expect(await shard.itemsAt(3, 3)).toEqual(['kept/1/', 'new/1/9']);
+      expect(await shard.itemsAt(4, 3)).toEqual(['kept/1/5', 'new/1/9']);
     }),
   );
 
