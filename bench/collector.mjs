@@ -1,8 +1,8 @@
 // npm run bench:collector [-- --rows N --runs N --per-transaction N --giant]
-// How fast one collector takes changes from a binlog into a store: both are MariaDB servers of their own on this
-// machine, with their durable defaults, and each change is in the binlog before the collector starts. Beside it,
-// interleaved: the reader alone; the store alone, which copies the same change rows (INSERT ... SELECT); and
-// mysqlbinlog | mariadb, which applies the same binlog to an empty table.
+// How fast one collector takes changes from a binlog into a store: both are MariaDB servers of their own on
+// this machine, with their durable defaults, and each change is in the binlog before the collector starts.
+// Beside it, interleaved: the reader alone; the store alone, which copies the same change rows
+// (INSERT ... SELECT); and mysqlbinlog | mariadb, which applies the same binlog to an empty table.
 // --giant: all rows in one transaction, and the most memory that the collector took.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -30,10 +30,12 @@ const PER = options.giant ? ROWS : Number(options['per-transaction']);
 const RUNS = Number(options.runs);
 /** Most memory of the process with a transaction of any size, in MiB. */
 const GIANT_MEMORY_MAX = 400;
+const rate = (perSecond) => Math.round(perSecond).toLocaleString('en').padStart(9);
 const say = (line) => process.stdout.write(`${line}\n`);
 
 const TABLE = `orders (
-  id BIGINT UNSIGNED NOT NULL PRIMARY KEY, shop INT UNSIGNED NOT NULL, status ENUM('new','paid','sent') NOT NULL,
+  id BIGINT UNSIGNED NOT NULL PRIMARY KEY, shop INT UNSIGNED NOT NULL,
+  status ENUM('new','paid','sent') NOT NULL,
   amount DECIMAL(12,2) NOT NULL, quantity INT NOT NULL, note VARCHAR(60), created DATETIME(3) NOT NULL)`;
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
@@ -50,7 +52,7 @@ async function use(name, ...statements) {
   return result?.rows;
 }
 
-/** Fills the source: half of the changes are inserts, half are updates of one column (two change rows each). */
+/** Fills the source: half of the changes are inserts, half are updates (two change rows each). */
 async function fill() {
   const first = Math.ceil(ROWS / 3);
   const each = Math.max(1, Math.min(PER, first));
@@ -58,7 +60,8 @@ async function fill() {
   await connection.query(`CREATE PROCEDURE fill() BEGIN
     DECLARE at INT DEFAULT 0;
     WHILE at < ${first} DO
-      INSERT INTO orders SELECT at + seq, seq % 997, 1 + seq % 3, seq * 1.25, seq % 9, CONCAT('note of ', at + seq),
+      INSERT INTO orders SELECT at + seq, seq % 997, 1 + seq % 3, seq * 1.25, seq % 9,
+        CONCAT('note of ', at + seq),
         '2026-11-22 10:00:00.123' FROM seq_1_to_${each} WHERE at + seq <= ${first};
       SET at = at + ${each};
     END WHILE;
@@ -78,12 +81,21 @@ async function fill() {
 
 /** Processor seconds of a process so far. */
 function cpuOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 const cpuHere = () => (({ user, system }) => (user + system) / 1e6)(process.cpuUsage());
 
+/** Syncs of the store's InnoDB log so far. */
+async function syncs() {
+  const [[, count]] = await use('store', `SHOW GLOBAL STATUS LIKE 'Innodb_os_log_fsyncs'`);
+  return Number(count);
+}
+
 async function measured(rows, work) {
+  const syncsBefore = await syncs();
   const before = { here: cpuHere(), source: cpuOf(servers.source.pid), store: cpuOf(servers.store.pid) };
   const began = performance.now();
   const extra = (await work()) ?? 0;
@@ -91,6 +103,7 @@ async function measured(rows, work) {
   const micros = (used) => (used / rows) * 1e6;
   return {
     rate: rows / seconds,
+    syncs: (await syncs()) - syncsBefore,
     here: micros(cpuHere() - before.here + extra),
     source: micros(cpuOf(servers.source.pid) - before.source),
     store: micros(cpuOf(servers.store.pid) - before.store),
@@ -146,7 +159,7 @@ async function readOnly(source, from, end) {
   const changes = openChangeSource({ source, engines: sourceEngines(), clock: systemClock });
   await changes.head();
   const reader = await changes.read(from);
-  for (let reached = from; !changes.includes(reached, end); ) {
+  for (let reached = from; !changes.includes(reached, end);) {
     for (const event of await reader.next(25)) if (event.type === 'commit') reached = event.position;
   }
   await reader.close();
@@ -160,7 +173,9 @@ function applyByTools(from) {
   const binlog = spawn('mysqlbinlog', [...to(read), '-R', `--start-position=${from}`, ...logs], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const apply = spawn('mariadb', [...to(write), '--init-command=SET GLOBAL gtid_strict_mode = 0'], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const apply = spawn('mariadb', [...to(write), '--init-command=SET GLOBAL gtid_strict_mode = 0'], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
   binlog.stdout.pipe(apply.stdin);
   return new Promise((resolve) => apply.once('exit', resolve));
 }
@@ -174,7 +189,10 @@ try {
     const schema = name === 'source' ? 'shop' : 'store';
     await root[name].use('bench', (connection) => connection.query(`CREATE DATABASE ${schema}`));
     await root[name].close();
-    engines[name] = openEngine({ kind: 'mysql', url: `${servers[name].url}/${schema}` }, { statementMs: 600_000 });
+    engines[name] = openEngine(
+      { kind: 'mysql', url: `${servers[name].url}/${schema}` },
+      { statementMs: 600_000 },
+    );
   }
   await use('source', `CREATE TABLE ${TABLE}`);
   const source = await compiled();
@@ -184,9 +202,9 @@ try {
   const [[, end]] = await use('source', 'SELECT 1, @@GLOBAL.gtid_binlog_pos');
   logs = (await use('source', 'SHOW BINARY LOGS')).map(([name]) => name).filter((name) => name >= file);
   const [[, version]] = await use('source', 'SELECT 1, VERSION()');
-  say(`${rows} change rows (a third inserts, the rest images of updates), ${PER} rows a statement and transaction`);
+  say(`${rows} change rows (a third inserts, the rest images of updates), ${PER} rows a transaction`);
   say(`MariaDB ${version}, sync_binlog = 1, innodb_flush_log_at_trx_commit = 1, binlog on both, 2 servers`);
-  say('rows/s; processor time in us a change row: collector (or tools), source, store');
+  say('rows/s; processor time in us a change row: this process, source, store; syncs of the store');
   const hasTools = ['mysqlbinlog', 'mariadb'].every((name) => {
     try {
       return execFileSync(name, ['--version']).length > 0;
@@ -199,7 +217,7 @@ try {
     const result = await measured(rows, work);
     found.set(name, [...(found.get(name) ?? []), result.rate]);
     const cpu = ['here', 'source', 'store'].map((part) => result[part].toFixed(1)).join(' ');
-    say(`  ${name.padEnd(24)} ${Math.round(result.rate).toLocaleString('en').padStart(9)}   ${cpu}`);
+    say(`  ${name.padEnd(24)} ${rate(result.rate)}   ${cpu}   ${result.syncs}`);
   };
   for (let at = 1; at <= (options.giant ? 1 : RUNS); at += 1) {
     if (!options.giant) await run('reader alone', () => readOnly(source, from, end));
@@ -211,13 +229,15 @@ try {
     if (options.giant) continue;
     const table = changeTable({ sourceId: at, table: 'orders', schemaVersion: 1 });
     await use('store', `CREATE TABLE copy${at} LIKE ${table}`);
-    await run('store alone', () => use('store', `INSERT INTO copy${at} SELECT * FROM ${table}`).then(() => 0));
+    await run('store alone', () =>
+      use('store', `INSERT INTO copy${at} SELECT * FROM ${table}`).then(() => 0),
+    );
     await use('store', 'CREATE DATABASE IF NOT EXISTS shop', `CREATE OR REPLACE TABLE shop.${TABLE}`);
     if (hasTools) await run('mysqlbinlog | mariadb', () => applyByTools(offset).then(() => 0));
   }
   for (const [name, rates] of found) {
     const ratio = median(found.get('collector')) / median(rates);
-    say(`median ${name.padEnd(22)} ${Math.round(median(rates)).toLocaleString('en').padStart(9)}   collector is ${ratio.toFixed(2)} times that`);
+    say(`median ${name.padEnd(22)} ${rate(median(rates))}   the collector is ${ratio.toFixed(2)} times that`);
   }
   if (options.giant) {
     const peak = process.resourceUsage().maxRSS / 1024;

@@ -150,13 +150,19 @@ export const LIMITS = {
   windowRowsMax: 50_000,
   windowBytesMax: 32 * 1024 * 1024,
   /** Change rows that one transaction of a collector writes to a store shard. */
-  storeWriteRowsMax: 1_000,
+  storeWriteRowsMax: 2_000,
+  /** Bytes of such rows, unless one row alone has more. */
+  storeWriteBytesMax: 4 * 1024 * 1024,
   /** Change rows that may wait for the store before the collector stops reading the source. */
   storeRowsWaitingMax: 20_000,
+  /** Bytes of such rows. */
+  storeBytesWaitingMax: 16 * 1024 * 1024,
   /** Rows that one read of a source's snapshot or change log returns. */
   sourceReadRowsMax: 2_000,
   /** Events that a reader may hold before it stops reading the source's log. */
   sourceEventsWaitingMax: 20_000,
+  /** Bytes of such events in the log. */
+  sourceBytesWaitingMax: 8 * 1024 * 1024,
 
   // Liveness, milliseconds (design section 7).
   executorHeartbeatMs: 500,

@@ -225,6 +225,7 @@ export const MUTATIONS = [
   'collector.fixedBytesNotPadded',
   'collector.floatAsShown',
   'collector.keyOrderAsText',
+  'collector.socketNotPaused',
   'collector.latin1AsBytes',
   'job.unsignedTimesWeight',
   'backup.checksumIgnored',

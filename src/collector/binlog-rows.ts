@@ -104,12 +104,9 @@ export function imageReader(table: CapturedTable, logged: readonly LoggedColumn[
     const nulls = cursor.at;
     cursor.at += nullBytes;
     const { bytes } = cursor;
-    const row: SqlValue[] = [];
-    for (const [at, read] of readers.entries()) {
-      const isNull = ((bytes[nulls + (at >> 3)] ?? 0) & (1 << (at & 7))) !== 0;
-      row.push(isNull ? null : read(cursor));
-    }
-    return row;
+    return readers.map((read, at): SqlValue =>
+      ((bytes[nulls + (at >> 3)] ?? 0) & (1 << (at & 7))) === 0 ? read(cursor) : null,
+    );
   };
 }
 

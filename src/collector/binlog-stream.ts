@@ -41,6 +41,8 @@ export interface BinlogStreamOptions {
 /** Silent for longer than this although the server beats each second: the connection is dead. */
 const SILENCE_MAX_MS = 10_000;
 const HEARTBEAT_NS = 1_000_000_000;
+/** How long the server bears it that nothing is read from it, for a store that is slow. */
+const UNREAD_SECONDS = 3_600;
 const CONTROL_IDLE_SECONDS = 365 * 24 * 3_600;
 const CONNECT_TIMEOUT_MS = 5_000;
 const AGAIN = 'Declare the source anew, so that it begins with a new snapshot.';
@@ -57,6 +59,8 @@ interface LoggedTable {
   readonly at: number;
   readonly table: CapturedTable;
   readonly read: ImageReader;
+  /** The table map itself, where it says all that is needed. */
+  readonly map: Buffer | undefined;
 }
 
 interface Group {
@@ -74,7 +78,9 @@ export class BinlogStream {
   readonly #zongji: ZongJi;
   readonly #tracker: GtidTracker;
   readonly #logged = new Map<number, LoggedTable>();
+  #arrivingMap: Buffer | undefined;
   #queue: (SourceEvent | UnnamedEvent)[] = [];
+  #queuedBytes = 0;
   #unnamed = false;
   #over = false;
   #group: Group = { gtid: undefined, standalone: true, prepared: false, rows: false };
@@ -110,11 +116,8 @@ export class BinlogStream {
     });
     this.#zongji.on('ready', () => {
       takeRowEvents(this.#zongji, {
-        // Numbers of tables begin anew when the server is started again.
-        tableMap: (tableId) => {
-          this.#logged.delete(tableId);
-        },
-        wants: (tableId) => this.#failure === undefined && this.#logged.has(tableId),
+        tableMap: (tableId, map) => this.#isKnown(tableId, map),
+        wants: (tableId) => this.#failure === undefined && !this.#over && this.#logged.has(tableId),
         rows: (event) => {
           this.#heardMs = this.#options.clock.monotonicMs();
           this.#rows(event);
@@ -127,6 +130,7 @@ export class BinlogStream {
       for (const side of ['master', 'source']) {
         this.#set(this.#zongji.connection, `@${side}_heartbeat_period = ${HEARTBEAT_NS}`);
       }
+      this.#set(this.#zongji.connection, `SESSION net_write_timeout = ${UNREAD_SECONDS}`);
       // zongji asks for column names on it, which with full metadata in the log is never.
       this.#set(this.#zongji.ctrlConnection, `SESSION wait_timeout = ${CONTROL_IDLE_SECONDS}`);
     });
@@ -155,6 +159,7 @@ export class BinlogStream {
     if (this.#queue.length > 0) {
       const events = this.#queue;
       this.#queue = [];
+      this.#queuedBytes = 0;
       this.#resume();
       return events;
     }
@@ -199,7 +204,10 @@ export class BinlogStream {
     // Transactions of schemas that are not captured follow each other: only the last end matters.
     if (event.type === 'commit' && this.#queue.at(-1)?.type === 'commit') this.#queue.pop();
     this.#queue.push(event);
-    if (this.#queue.length >= LIMITS.sourceEventsWaitingMax && !this.#paused) {
+    const isFull =
+      this.#queue.length >= LIMITS.sourceEventsWaitingMax ||
+      this.#queuedBytes >= LIMITS.sourceBytesWaitingMax;
+    if (isFull && !this.#paused && !mutated('collector.socketNotPaused')) {
       this.#paused = true;
       this.#zongji.connection?.pause();
     }
@@ -313,6 +321,17 @@ export class BinlogStream {
     );
   }
 
+  /**
+   * Each transaction repeats its table maps, which cost as much to read as a hundred rows. Numbers of tables
+   * begin anew when the server is started again, so the whole map is compared.
+   */
+  #isKnown(tableId: number, map: Buffer): boolean {
+    if (this.#logged.get(tableId)?.map?.equals(map) === true) return true;
+    this.#logged.delete(tableId);
+    this.#arrivingMap = Buffer.from(map);
+    return false;
+  }
+
   #tableMap(event: TableMapEvent): void {
     const at = this.#options.tables.findIndex(({ table }) => table === event.tableName);
     const table = this.#options.tables[at];
@@ -324,7 +343,8 @@ export class BinlogStream {
       throw schemaChanged(table.table, 'the source has other columns than its log');
     }
     checkTableMap(table, logged);
-    this.#logged.set(event.tableId, { at, table, read: imageReader(table, logged) });
+    const map = event.columnNames === undefined ? undefined : this.#arrivingMap;
+    this.#logged.set(event.tableId, { at, table, map, read: imageReader(table, logged) });
   }
 
   #loggedColumns(tableId: number): readonly LoggedColumn[] {
@@ -351,6 +371,7 @@ export class BinlogStream {
     const { at, table, read } = logged;
     checkFullImage(table, event.columns, event.present);
     this.#group.rows = true;
+    this.#queuedBytes += event.to - event.from;
     const cursor = { bytes: event.bytes, at: event.from };
     while (cursor.at < event.to) {
       if (event.kind !== 'insert') this.#push({ type: 'change', table: at, weight: -1, row: read(cursor) });

@@ -23,8 +23,11 @@ export interface RowEvent {
 }
 
 export interface RawHandlers {
-  /** Called before zongji hears of the table map; its table may not be captured. */
-  tableMap(tableId: number): void;
+  /**
+   * Called before zongji hears of a table map; its table may not be captured. True if the same is known
+   * already: then zongji does not hear of it.
+   */
+  tableMap(tableId: number, map: Buffer): boolean;
   /** Whether the table's rows are wanted; nothing more is read of the event if not. */
   wants(tableId: number): boolean;
   rows(event: RowEvent): void;
@@ -82,7 +85,10 @@ export function takeRowEvents(zongji: ZongJi, handlers: RawHandlers): void {
   prototype.binlogData = function binlogData(packet, connection): unknown {
     const type = packet.buffer[packet.offset] === 0 ? packet.buffer[packet.offset + TYPE_AT] : undefined;
     if (type === TABLE_MAP) {
-      handlers.tableMap(packet.buffer.readUIntLE(packet.offset + HEADER_BYTES, TABLE_ID_BYTES));
+      const tableId = packet.buffer.readUIntLE(packet.offset + HEADER_BYTES, TABLE_ID_BYTES);
+      const end = packet.end - (insides.useChecksum ? CHECKSUM_BYTES : 0);
+      const map = packet.buffer.subarray(packet.offset + HEADER_BYTES, end);
+      if (handlers.tableMap(tableId, map)) return prototype.binlogData;
     }
     const layout = type === undefined ? undefined : LAYOUTS.get(type);
     if (layout === undefined) return inherited.call(this, packet, connection);

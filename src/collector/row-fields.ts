@@ -114,7 +114,8 @@ function decimalField(precision: number, scale: number): FieldReader {
     const { bytes } = cursor;
     const negative = ((bytes[cursor.at] ?? 0) & 0x80) === 0;
     let digits = '';
-    for (const [index, count] of groups.entries()) {
+    for (let index = 0; index < groups.length; index += 1) {
+      const count = groups[index] ?? 0;
       const size = GROUP_BYTES[count] ?? 0;
       let value = bytes.readUIntBE(cursor.at, size);
       if (index === 0) value ^= 0x80 << ((size - 1) * 8);

@@ -51,6 +51,8 @@ export class StoreWriter {
   #connection: SqlConnection | undefined;
   #buffers: SqlParam[][][];
   #buffered = 0;
+  #bufferedBytes = 0;
+  #unwrittenBytes = 0;
   #unwritten = 0;
   /** Writes run one after the other; after a failure all later ones fail with it. */
   #tail: Promise<void> = Promise.resolve();
@@ -78,19 +80,21 @@ export class StoreWriter {
     const buffer = this.#buffers[table];
     assert(buffer !== undefined, 'a change names a captured table');
     const epoch = mutated('collector.rowsWithoutEpoch') ? 1n : this.#options.epoch;
+    const bytes = rowBytes(row);
     window.rows += 1;
-    window.bytes += rowBytes(row);
+    window.bytes += bytes;
     window.checksum.add(`${table}:${weight}`, row);
     buffer.push([this.#options.sourceId, epoch, window.day, window.window, window.rows, weight, ...row]);
     this.#buffered += 1;
-    if (this.#buffered >= LIMITS.storeWriteRowsMax) this.#write();
+    this.#bufferedBytes += bytes;
+    const isFull =
+      this.#buffered >= LIMITS.storeWriteRowsMax || this.#bufferedBytes >= LIMITS.storeWriteBytesMax;
+    if (isFull) this.#write();
   }
 
   /** Resolves when few enough rows wait that more may come. Rejects after any failed write. */
   async ready(): Promise<void> {
-    while (this.#unwritten + this.#buffered > LIMITS.storeRowsWaitingMax && this.#failure === undefined) {
-      await this.#tail;
-    }
+    while (this.#isBehind() && this.#failure === undefined) await this.#tail;
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -105,7 +109,7 @@ export class StoreWriter {
   async mark(window: ShardWindow): Promise<void> {
     const { sourceId, epoch } = this.#options;
     const row = [sourceId, epoch, window.window, window.rows, window.checksum.toString()];
-    this.#enqueue((connection) => connection.insertRows(MARK_TABLE, MARK_COLUMNS, [row]), 0);
+    this.#enqueue((connection) => connection.insertRows(MARK_TABLE, MARK_COLUMNS, [row]), 0, 0);
     await this.#tail;
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -120,19 +124,33 @@ export class StoreWriter {
     const targets = this.#targets;
     const buffers = this.#buffers;
     const count = this.#buffered;
+    const bytes = this.#bufferedBytes;
     this.#buffers = this.#targets.map(() => []);
     this.#buffered = 0;
-    this.#enqueue(async (connection) => {
-      for (const [table, rows] of buffers.entries()) {
-        const target = targets[table];
-        if (rows.length === 0 || target === undefined) continue;
-        await connection.insertRows(target.name, target.columns, rows);
-      }
-    }, count);
+    this.#bufferedBytes = 0;
+    this.#enqueue(
+      async (connection) => {
+        for (const [table, rows] of buffers.entries()) {
+          const target = targets[table];
+          if (rows.length === 0 || target === undefined) continue;
+          await connection.insertRows(target.name, target.columns, rows);
+        }
+      },
+      count,
+      bytes,
+    );
   }
 
-  #enqueue(work: (connection: SqlConnection) => Promise<void>, rows: number): void {
+  #isBehind(): boolean {
+    return (
+      this.#unwritten + this.#buffered > LIMITS.storeRowsWaitingMax ||
+      this.#unwrittenBytes + this.#bufferedBytes > LIMITS.storeBytesWaitingMax
+    );
+  }
+
+  #enqueue(work: (connection: SqlConnection) => Promise<void>, rows: number, bytes: number): void {
     this.#unwritten += rows;
+    this.#unwrittenBytes += bytes;
     this.#tail = this.#tail.then(async () => {
       if (this.#failure !== undefined) return;
       try {
@@ -141,6 +159,7 @@ export class StoreWriter {
         this.#failure = error instanceof AssertionError ? error : toTidemarkError(error);
       }
       this.#unwritten -= rows;
+      this.#unwrittenBytes -= bytes;
     });
   }
 
