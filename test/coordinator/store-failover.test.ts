@@ -86,7 +86,8 @@ describe.skipIf(mariadbMissing())('a store of two groups with replicas', () => {
   async function expectRight(): Promise<void> {
     expect(await rows(`SELECT * FROM ${reports.name}.by_shop ORDER BY shop`)).toEqual(
       await rows(
-        'SELECT shop, COUNT(*) AS orders, CAST(SUM(cents) AS SIGNED) AS revenue FROM orders GROUP BY shop ORDER BY shop',
+        `SELECT shop, COUNT(*) AS orders, CAST(SUM(cents) AS SIGNED) AS revenue
+         FROM orders GROUP BY shop ORDER BY shop`,
       ),
     );
   }
@@ -133,7 +134,8 @@ describe.skipIf(mariadbMissing())('a store of two groups with replicas', () => {
     await server.query('ROLLBACK');
     await eventually(expectRight, { withinMs: 60_000, everyMs: 200 });
     const [again] = await promoted.query(
-      `SELECT COUNT(DISTINCT _window) AS windows FROM store.tm_mark WHERE _window > ${had} AND _window <= ${sealed}`,
+      `SELECT COUNT(DISTINCT _window) AS windows FROM store.tm_mark
+       WHERE _window > ${had} AND _window <= ${sealed}`,
     );
     expect(Number(again?.['windows'])).toBeGreaterThan(0);
     await business(5);
