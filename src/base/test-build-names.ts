@@ -109,6 +109,7 @@ export const MUTATIONS = [
   'state.statesFinishedByOldToken',
   'state.restoreKeepsStates',
   'states.foreignWindowsKept',
+  'states.newSchemaStartsEmpty',
   'state.spanOverGranted',
   'state.foldBeforeFinal',
   'state.dropAboveHorizon',
