@@ -28,6 +28,8 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   windowsKept: 200,
   housekeepingDeadlineMs: 120_000,
   spanWindowsMax: LIMITS.spanWindowsMax,
+  tasksKeptMax: LIMITS.tasksKeptMax,
+  windowsHeldMax: LIMITS.windowsKeptMax,
   operationsPerRoundMax: 256,
   tasksOpenMax: LIMITS.tasksOpenMax,
 };

@@ -96,6 +96,29 @@ describe('housekeeping', () => {
     expect(leader.world.report().fold?.superseded).toEqual([second?.token, first?.token]);
   });
 
+  it('makes a hole permanent early when it holds back too much, and no other', () => {
+    const leader = startedLeader(jobOf({ shop: ['a', 'b'] }), 1, {
+      config: { windowsKept: 8, tasksKeptMax: 40, windowsHeldMax: 15 },
+    });
+    const { world } = leader;
+    finish(leader, 1);
+    world.seal();
+    const held = world.grant({ window: 2, report: 1, executorId: 1, purpose: 'DEAD' });
+    world.accept(finishOf(held, 'DEAD'));
+    world.accept(finishOf(world.grant({ window: 2, report: 2, executorId: 1 })));
+    finish(leader, 9);
+    world.seal();
+    const other = world.grant({ window: 12, report: 2, executorId: 1, purpose: 'DEAD' });
+    world.accept(finishOf(other, 'DEAD'));
+    world.accept(finishOf(world.grant({ window: 12, report: 1, executorId: 1 })));
+    leader.settle();
+    finish(leader, 10);
+    leader.settle();
+    expect(world.state.tasks.size).toBeGreaterThan(40);
+    expect(world.task(held.key).state).toBe('SKIPPED');
+    expect(world.task(other.key).state).toBe('DEAD');
+  });
+
   it('keeps the state bounded: a hundred times the windows take no more room', () => {
     const leader = startedLeader(jobOf({ shop: ['a', 'b'] }), 1, { config: { windowsKept: 20 } });
     let most = 0;

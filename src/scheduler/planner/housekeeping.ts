@@ -3,7 +3,6 @@
  * newest FINAL window is measured in windows, and less of it when there are many reports: what is kept can be
  * computed again, and found again after a failover of the report database.
  */
-import { LIMITS } from '../../base/index.ts';
 import {
   spanPrefix,
   type HousekeepingGrant,
@@ -51,7 +50,7 @@ interface Kept {
 function keptOf({ input }: Round): Kept {
   let parts = 0;
   for (const report of input.view.reports.values()) parts += report.parts;
-  const affordable = Math.floor(LIMITS.tasksKeptMax / 4 / Math.max(1, parts));
+  const affordable = Math.floor(input.config.tasksKeptMax / 4 / Math.max(1, parts));
   const keep = Math.max(4, Math.min(input.config.windowsKept, affordable));
   return { keep, step: Math.max(2, Math.floor(keep / 4)) };
 }

@@ -36,7 +36,18 @@ function wake(round: Round, task: TaskRecord): boolean {
 function isPastRetention(round: Round, task: TaskRecord): boolean {
   const { view, now, config } = round.input;
   const sealedMs = view.windows.get(windowKey(task.sourceId, task.firstWindow))?.sealedMs;
-  return sealedMs !== undefined && now.logTimeMs - sealedMs >= config.holeRetentionMs;
+  if (sealedMs !== undefined && now.logTimeMs - sealedMs >= config.holeRetentionMs) return true;
+  return view.tasks.size > config.tasksKeptMax && holdsTooMuch(round, task);
+}
+
+/**
+ * What lies behind a hole that may yet close is not folded. So that the state stays bounded, the oldest hole
+ * of a report becomes permanent early when it holds back very much and there are too many tasks to keep.
+ */
+function holdsTooMuch({ input }: Round, task: TaskRecord): boolean {
+  const report = input.view.reports.get(idKey(task.reportId));
+  if (report?.generation !== task.generation || task.firstWindow !== report.finalWindow + 1) return false;
+  return report.nextWindow - task.firstWindow > input.config.windowsHeldMax;
 }
 
 /** Dead tasks hold their windows until the retention is over; then the hole is permanent (design 6.10). */

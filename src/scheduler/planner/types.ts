@@ -45,6 +45,12 @@ export interface PlannerConfig {
   readonly housekeepingDeadlineMs: number;
   /** How many windows a span has at most. */
   readonly spanWindowsMax: number;
+  /**
+   * When more tasks have records, a report's oldest hole becomes permanent before its time if it holds back
+   * folding of more windows than that.
+   */
+  readonly tasksKeptMax: number;
+  readonly windowsHeldMax: number;
   readonly operationsPerRoundMax: number;
   /** No first grants while this many tasks are assigned or parked. */
   readonly tasksOpenMax: number;
