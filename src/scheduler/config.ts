@@ -36,12 +36,10 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
 
 assert(SCHEDULER_DEFAULTS.operationsPerRoundMax <= LIMITS.opsPerEntryMax, 'a round fits one entry');
 
-/** What `tidemark dev` sets otherwise: its faults are made on purpose and end soon, and so does it. */
+/** What `tidemark dev` sets otherwise: short delays, because its faults are made on purpose and end soon. */
 export const SCHEDULER_DEV: Partial<SchedulerConfig> = {
   parkBaseMs: 2_000,
   parkCapMs: 15_000,
   sourceRetryBaseMs: 500,
   sourceRetryCapMs: 5_000,
-  // So that a minute shows folding too.
-  windowsKept: 16,
 };

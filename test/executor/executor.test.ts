@@ -9,6 +9,7 @@ import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.t
 import {
   insecureCredentials,
   TaskResult,
+  type HousekeepingOutcome,
   type SealedWindow,
   type Task,
   type TaskOutcome,
@@ -288,6 +289,37 @@ describe.each(places)('an executor on %s', (place) => {
       world.startCollector(epoch);
       expect(await world.leader.hears('collectorStopped', () => true, 2)).toMatchObject({ epoch });
       await eventually(() => world.executor.hostedCollectors === 0, { withinMs: 5_000 });
+    });
+
+    it('folds a report and drops history; what it has done is told again, not done again', async () => {
+      const window = await world.snapshot();
+      expect(await world.outcome(world.dispatch(window))).toMatchObject({
+        result: TaskResult.TASK_RESULT_DONE,
+      });
+      const before = await world.report();
+      const grant = { leaderTerm: 3n, sourceId: 1n, superseded: [] };
+      const fold = {
+        ...{ ...grant, token: token(9_001), reportId: 1n, generation: 1n, sinkId: 1n, sinkEpoch: token(2) },
+        ends: [{ window: 1n, seal: window.epoch }],
+      };
+      const heard = (of: bigint, count = 1): Promise<HousekeepingOutcome> =>
+        world.leader.hears('housekeeping', (said) => said.token === of, count);
+      world.leader.say({ $case: 'fold', value: fold });
+      expect(await heard(fold.token)).toMatchObject({ window: 1n, errorCode: '' });
+      expect(await world.one('SELECT COUNT(*) FROM tm_ledger')).toBe(0n);
+      expect(await world.report()).toEqual(before);
+      world.leader.say({ $case: 'fold', value: fold });
+      await heard(fold.token, 2);
+      const late = { ...fold, token: token(9_002), sinkEpoch: token(3) };
+      world.leader.say({ $case: 'fold', value: late });
+      expect(await heard(late.token)).toMatchObject({ window: 0n, errorCode: 'SINK_EPOCH' });
+      const drop = { ...grant, token: token(9_003), topologyVersion: 1, window: 1n };
+      world.leader.say({ $case: 'dropHistory', value: drop });
+      expect(await heard(drop.token)).toMatchObject({ window: 1n, errorCode: '' });
+      expect(await world.outcome(world.dispatch(window))).toMatchObject({
+        result: TaskResult.TASK_RESULT_FAILED,
+        errorCode: 'WINDOW_INCOMPLETE',
+      });
     });
 
     it('refuses a job whose SQL the database refuses, without effect', async () => {
