@@ -88,9 +88,9 @@ function cpuOf(pid) {
 }
 const cpuHere = () => (({ user, system }) => (user + system) / 1e6)(process.cpuUsage());
 
-/** Syncs of the store's InnoDB log so far. */
+/** Group commits of the store so far: its binlog and InnoDB's log are synced for each. */
 async function syncs() {
-  const [[, count]] = await use('store', `SHOW GLOBAL STATUS LIKE 'Innodb_os_log_fsyncs'`);
+  const [[, count]] = await use('store', `SHOW GLOBAL STATUS LIKE 'Binlog_group_commits'`);
   return Number(count);
 }
 
@@ -204,7 +204,7 @@ try {
   const [[, version]] = await use('source', 'SELECT 1, VERSION()');
   say(`${rows} change rows (a third inserts, the rest images of updates), ${PER} rows a transaction`);
   say(`MariaDB ${version}, sync_binlog = 1, innodb_flush_log_at_trx_commit = 1, binlog on both, 2 servers`);
-  say('rows/s; processor time in us a change row: this process, source, store; syncs of the store');
+  say('rows/s; processor time in us a change row: this process, source, store; synced commits of the store');
   const hasTools = ['mysqlbinlog', 'mariadb'].every((name) => {
     try {
       return execFileSync(name, ['--version']).length > 0;
