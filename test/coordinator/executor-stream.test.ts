@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { CompiledJob, CompiledTopology } from '../../src/job/index.ts';
 import { ClientClient, TaskResult, insecureCredentials } from '../../src/wire/index.ts';
 import type {
   ApplyReply,
@@ -204,6 +205,34 @@ describe('work, from the job to the merged window, through the real scheduler', 
     ]);
     const [listed] = await client.listTasks();
     expect(listed).toMatchObject({ task: '1/1/1/0', state: 'DONE', token: task.token });
+  });
+
+  test('a replica is added under sealed windows: the next task names it, nothing is granted anew', async () => {
+    const { executor, epoch } = await running();
+    executor.send({ $case: 'seal', value: sealOf(1n, epoch) });
+    await executor.next('dispatch');
+    const withReplica = structuredClone(COMPILED) as { topology: { shards: { replicas: unknown[] }[] } };
+    withReplica.topology.shards[0]?.replicas.push({ embedded: { file: 'replica.db' } });
+    executor.compiled = withReplica as unknown as CompiledJob;
+    const items = await cluster.client().apply(JOB_YAML);
+    expect(items.map(({ kind, action }) => `${kind} ${action}`)).toEqual([
+      'store changed',
+      'database unchanged',
+      'source unchanged',
+      'report unchanged',
+    ]);
+    // The collector goes on under the version that it was granted.
+    executor.send({ $case: 'seal', value: sealOf(2n, epoch, { from: 'p1' }) });
+    expect(await executor.next('sealReply', 1)).toMatchObject({ request: 2n, errorCode: '' });
+    const { tasks } = await executor.next('dispatch', 1);
+    expect(tasks[0]).toMatchObject({ topologyVersion: 2, windows: [{ window: 2n, topologyVersion: 1 }] });
+    const sent = executor.of('definitions').flatMap(({ definitions }) => definitions);
+    const topology = JSON.parse(sent.find(({ id }) => id === 'topology/2')?.json ?? '{}') as CompiledTopology;
+    expect([topology.version, topology.shards[0]?.replicas]).toEqual([
+      2,
+      [{ embedded: { file: 'replica.db' } }],
+    ]);
+    expect([executor.of('prepare').length, executor.of('startCollector').length]).toEqual([1, 1]);
   });
 
   test('a seal is answered: the same again is accepted, a gap and a foreign epoch are refused', async () => {
