@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { CompiledJob, CompiledTopology } from '../../src/job/index.ts';
+import type { CompiledTopology } from '../../src/job/index.ts';
 import { ClientClient, TaskResult, insecureCredentials } from '../../src/wire/index.ts';
 import type {
   ApplyReply,
@@ -207,13 +207,13 @@ describe('work, from the job to the merged window, through the real scheduler', 
     expect(listed).toMatchObject({ task: '1/1/1/0', state: 'DONE', token: task.token });
   });
 
-  test('a replica is added under sealed windows: the next task names it, nothing is granted anew', async () => {
+  test('a replica is added under sealed windows: the next task names it, nothing else is granted', async () => {
     const { executor, epoch } = await running();
     executor.send({ $case: 'seal', value: sealOf(1n, epoch) });
     await executor.next('dispatch');
-    const withReplica = structuredClone(COMPILED) as { topology: { shards: { replicas: unknown[] }[] } };
-    withReplica.topology.shards[0]?.replicas.push({ embedded: { file: 'replica.db' } });
-    executor.compiled = withReplica as unknown as CompiledJob;
+    const replicas = [{ embedded: { file: 'replica.db' } }];
+    const shards = COMPILED.topology.shards.map((shard) => ({ ...shard, replicas }));
+    executor.compiled = { ...COMPILED, topology: { ...COMPILED.topology, shards } };
     const items = await cluster.client().apply(JOB_YAML);
     expect(items.map(({ kind, action }) => `${kind} ${action}`)).toEqual([
       'store changed',
