@@ -109,7 +109,6 @@ export const MUTATIONS = [
   'state.statesFinishedByOldToken',
   'state.restoreKeepsStates',
   'states.foreignWindowsKept',
-  'states.newSchemaStartsEmpty',
   'state.spanOverGranted',
   'state.foldBeforeFinal',
   'state.dropAboveHorizon',

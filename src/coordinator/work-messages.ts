@@ -165,18 +165,10 @@ export function statesWork(
   const definitions = [
     ...topologyDefinition(view),
     { id: `source/${source.id}`, json: source.spec },
-    // All of them: rows of the version before the windows' own may be carried over.
-    ...source.schemas.map(schemaDefinition(source)),
+    ...replacedSchemas(source, windows),
   ];
   return { message, definitions };
 }
-
-const schemaDefinition =
-  ({ id }: SourceRecord) =>
-  ({ table, version, spec }: SourceRecord['schemas'][number]): Definition => ({
-    id: `schema/${id}/${table}/${version}`,
-    json: spec,
-  });
 
 /** The captured tables under those versions that the windows name and the source has replaced. */
 function replacedSchemas(source: SourceRecord, windows: readonly WindowRecord[]): Definition[] {
@@ -186,7 +178,7 @@ function replacedSchemas(source: SourceRecord, windows: readonly WindowRecord[])
         schemaVersions.some(({ table, version }) => table === schema.table && version === schema.version),
       ),
     )
-    .map(schemaDefinition(source));
+    .map(({ table, version, spec }) => ({ id: `schema/${source.id}/${table}/${version}`, json: spec }));
 }
 
 export function topologyDefinition({ topology }: StateView): Definition[] {

@@ -1,12 +1,10 @@
 /** What advancing row states does on databases. */
 import { asToken, must } from '../base/index.ts';
-import { stateTable } from '../job/index.ts';
-import type { SqlEngine } from '../sql/index.ts';
 import type { AdvanceStates } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
 import { killMarked, markerName } from './marker.ts';
-import { advanceStates, createStateTables } from './states/index.ts';
+import { advanceStates } from './states/index.ts';
 import type { StatesSteps } from './states-host.ts';
 import type { RunnerLog } from './task-runner.ts';
 
@@ -28,21 +26,9 @@ export function statesSteps(options: StatesStepsOptions): StatesSteps {
     );
     return databases.group(found);
   };
-  /** Tables that are known to be there, by shard and name: those that a prepare grant made are not. */
-  const made = new Set<string>();
-  const makeTables = async (engine: SqlEngine, order: AdvanceStates): Promise<void> => {
-    const sourceId = Number(order.sourceId);
-    for (const { table, version } of order.windows.flatMap(({ schemaVersions }) => schemaVersions)) {
-      const name = `${order.shard} ${stateTable({ sourceId, table, schemaVersion: version })}`;
-      if (made.has(name)) continue;
-      await createStateTables(engine, sourceId, { tables: [catalog.captured(sourceId, table, version)] });
-      made.add(name);
-    }
-  };
   return {
     advance: async (order, signal) => {
       const sourceId = Number(order.sourceId);
-      await makeTables(engineOf(order), order);
       return advanceStates(engineOf(order), {
         sourceId,
         source: catalog.source(sourceId),

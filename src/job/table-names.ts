@@ -22,8 +22,6 @@ export const stateTablePrefix = (sourceId: number): string => `tm_state_${source
 
 /** In each store shard: by source, the last window that its row states hold, and who advanced them. */
 export const STATE_MARK_TABLE = 'tm_state_mark';
-/** In each store shard: by source and table, the schema versions that its row states have begun. */
-export const STATE_SCHEMA_TABLE = 'tm_state_schema';
 
 /** `_to` of a row version that no window has closed: above every window's number. */
 export const STATE_OPEN = Number.MAX_SAFE_INTEGER;

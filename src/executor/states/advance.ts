@@ -13,20 +13,12 @@ import { asBigint } from '../sink/values.ts';
 import { advanceStatements } from './advance-sql.ts';
 import { carryStates } from './carry.ts';
 import { rewind } from './rewind.ts';
-<<<<<<< HEAD
 import { stateTableSql } from './state-tables.ts';
-=======
-import { beginVersion } from './schema-versions.ts';
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
 
 export interface AdvanceInput {
   readonly sourceId: number;
   readonly source: CompiledSource;
-<<<<<<< HEAD
   /** A captured table under a schema version that a window names. */
-=======
-  /** A captured table under a schema version; its state table is there. */
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
   readonly captured: (table: string, version: number) => CapturedTable;
   /** The store shard's name in the topology. */
   readonly shard: string;
@@ -84,12 +76,8 @@ async function advanceIn(
   let rows = 0;
   for (const table of input.source.tables) {
     for (const run of versionRuns(input, table.table, windows)) {
-<<<<<<< HEAD
       const begin = Number(must(run.windows[0], 'a window').window);
       await carryStates(connection, dialect, { sourceId, table: run.table, window: begin });
-=======
-      await beginVersion(connection, dialect, input, { table: run.table, window: run.windows[0].window });
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
       for (const { sql, params } of advanceStatements(dialect, sourceId, run.table, run.windows)) {
         rows += (await connection.query(sql, params)).changes;
       }
@@ -148,7 +136,7 @@ function gap(input: AdvanceInput, mark: number, first: number): TidemarkError {
 
 interface VersionRun {
   readonly table: CapturedTable;
-  readonly windows: [SealedWindow, ...SealedWindow[]];
+  readonly windows: SealedWindow[];
 }
 
 /** The windows that were sealed with one and the same schema version of a table, run by run. */

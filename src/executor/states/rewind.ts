@@ -3,11 +3,7 @@
  * that came after its backup; what the shard holds of those came from windows that nobody knows now.
  */
 import { mutated } from '../../base/index.ts';
-<<<<<<< HEAD
 import { STATE_OPEN } from '../../job/index.ts';
-=======
-import { STATE_OPEN, STATE_SCHEMA_TABLE, stateTablePrefix } from '../../job/index.ts';
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import { stateTables } from './state-catalog.ts';
 
@@ -29,8 +25,6 @@ export async function rewind(
   mark: number,
 ): Promise<number> {
   if (chainEnd === undefined || mark <= chainEnd || mutated('states.foreignWindowsKept')) return mark;
-  const schemas = `DELETE FROM ${STATE_SCHEMA_TABLE} WHERE _source = ? AND _window > ?`;
-  await connection.query(schemas, [sourceId, chainEnd]);
   for (const table of await stateTables(connection, dialect, sourceId)) {
     const name = dialect.id(table);
     await connection.query(`DELETE FROM ${name} WHERE _from > ?`, [chainEnd]);

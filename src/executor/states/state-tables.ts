@@ -4,13 +4,7 @@
  */
 import { must } from '../../base/index.ts';
 import { changeColumnType } from '../../collector/index.ts';
-import {
-  STATE_MARK_TABLE,
-  STATE_SCHEMA_TABLE,
-  stateTable,
-  type CapturedTable,
-  type CompiledSource,
-} from '../../job/index.ts';
+import { STATE_MARK_TABLE, stateTable, type CapturedTable, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlEngine } from '../../sql/index.ts';
 
 /** A part of what tells one row of a table from another: a column of the state table, and how it is made. */
@@ -31,11 +25,10 @@ const INDEXED_LENGTH_MAX = 700;
 export async function createStateTables(
   engine: SqlEngine,
   sourceId: number,
-  source: Pick<CompiledSource, 'tables'>,
+  source: CompiledSource,
 ): Promise<void> {
   await engine.use('state tables', async (connection) => {
     await connection.query(markTableSql(engine.dialect));
-    await connection.query(schemaTableSql(engine.dialect));
     for (const table of source.tables) {
       for (const sql of stateTableSql(engine.dialect, sourceId, table)) await connection.query(sql);
     }
@@ -107,14 +100,6 @@ function indexedShardKey(dialect: Dialect, table: CapturedTable): string | undef
     dialect.kind === 'mysql' &&
     (/^LONG/.test(ddl) || Number(/\((\d+)/.exec(ddl)?.[1] ?? 0) > INDEXED_LENGTH_MAX);
   return `${dialect.id(column.name)}${long ? `(${INDEXED_LENGTH_MAX})` : ''}`;
-}
-
-function schemaTableSql(dialect: Dialect): string {
-  const big = `${dialect.columnType('BIGINT')} NOT NULL`;
-  const name = `${dialect.columnType('TEXT(64)')} NOT NULL`;
-  const columns = `_source ${big}, _table ${name}, _version ${big}, _window ${big}`;
-  const key = 'PRIMARY KEY (_source, _table, _version)';
-  return `CREATE TABLE IF NOT EXISTS ${STATE_SCHEMA_TABLE} (${columns}, ${key})`;
 }
 
 function markTableSql(dialect: Dialect): string {

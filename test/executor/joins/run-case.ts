@@ -218,7 +218,6 @@ class Run {
       if (this.#advanced >= atLeast) return;
       for (const shard of shardsOf(this.#case.schema)) {
         await advanceStates(this.#engine, {
-          captured: (table) => this.#table(table),
           sourceId: sourceIdOf(shard),
           source: this.#source,
           captured: (table) => this.#table(table),

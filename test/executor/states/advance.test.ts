@@ -8,10 +8,6 @@ import { advanceStates } from '../../../src/executor/states/index.ts';
 import {
   MARK_TABLE,
   STATE_MARK_TABLE,
-<<<<<<< HEAD
-=======
-  STATE_SCHEMA_TABLE,
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
   stateTable,
   type CapturedTable,
   type CompiledSource,
@@ -48,9 +44,6 @@ const TABLES = [
   'tm_state_4_items_v3',
   'tm_change_4_items_v3',
   'tm_state_4_items_v1',
-  'tm_state_4_items_v2',
-  'tm_change_4_items_v2',
-  STATE_SCHEMA_TABLE,
   'tm_state_4_tags_v2',
   'tm_change_4_items_v1',
   'tm_change_4_tags_v2',
@@ -58,7 +51,6 @@ const TABLES = [
   STATE_MARK_TABLE,
 ];
 
-<<<<<<< HEAD
 /** The next schema version of `items`: with a column more, one less, and one of another type. */
 const ALTERED: CapturedTable = {
   ...ITEMS,
@@ -74,37 +66,14 @@ const ALTERED: CapturedTable = {
 function capturedTable(table: string, version: number): CapturedTable {
   if (table === 'tags') return TAGS;
   return version === 1 ? ITEMS : ALTERED;
-=======
-/** After an ALTER: `cents` is another type, and there is one column more. */
-const ITEMS_ALTERED: CapturedTable = {
-  ...ITEMS,
-  schemaVersion: 2,
-  columns: [
-    column('name', 'TEXT(20)'),
-    column('part', 'BIGINT'),
-    column('cents', 'INT'),
-    column('added', 'BIGINT'),
-  ],
-};
-const VERSIONS = [ITEMS, ITEMS_ALTERED, TAGS];
-
-function captured(table: string, version: number): CapturedTable {
-  const found = VERSIONS.find((one) => one.table === table && one.schemaVersion === version);
-  if (found === undefined) throw new Error(`no ${table} v${version}`);
-  return found;
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
 }
 
 type Work = (shard: Shard) => Promise<void>;
 
 /** One shard with what it was given, and what its row states show. */
 class Shard {
-<<<<<<< HEAD
   source = sourceOf([ITEMS, TAGS]);
   /** Rows and source of each window. */
-=======
-  #source = sourceOf([ITEMS, TAGS]);
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
   readonly #windows: { readonly rows: number; readonly source: CompiledSource }[] = [];
   readonly #engine: SqlEngine;
 
@@ -114,19 +83,9 @@ class Shard {
 
   /** Writes the next window. */
   async window(...changes: readonly Change[]): Promise<number> {
-<<<<<<< HEAD
     this.#windows.push({ rows: changes.length, source: this.source });
     await writeWindow(this.#engine, this.source, this.#windows.length, changes);
-=======
-    this.#windows.push({ rows: changes.length, source: this.#source });
-    await writeWindow(this.#engine, this.#source, this.#windows.length, changes);
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
     return this.#windows.length;
-  }
-
-  /** Windows from here on have the table under its second version. */
-  alter(): void {
-    this.#source = sourceOf([ITEMS_ALTERED, TAGS]);
   }
 
   /** What is written from here on comes again under the number after `window`, as after a restore. */
@@ -147,7 +106,6 @@ class Shard {
     chain: { readonly chainEnd?: number } = {},
   ): Promise<{ window: number }> {
     const windows = Array.from({ length: last - first + 1 }, (_none, at) => {
-<<<<<<< HEAD
       const window = this.#windows[first + at - 1];
       return seal(window?.source ?? this.source, first + at, { main: window?.rows ?? 0 });
     });
@@ -155,15 +113,6 @@ class Shard {
       sourceId: SOURCE,
       source: this.source,
       captured: (table, version) => capturedTable(table, version),
-=======
-      const { rows, source } = this.#windows[first + at - 1] ?? { rows: 0, source: this.#source };
-      return seal(source, first + at, { main: rows });
-    });
-    return advanceStates(this.#engine, {
-      sourceId: SOURCE,
-      source: this.#source,
-      captured,
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
       shard: 'main',
       windows,
       token: asToken(token),
@@ -207,12 +156,8 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
   beforeAll(async () => {
     ({ engine, close } = await open());
     await makeShard(engine, sourceOf([ITEMS, TAGS]));
-<<<<<<< HEAD
     await makeShard(engine, sourceOf([ALTERED, TAGS]));
     await makeShard(engine, sourceOf([ITEMS, TAGS]));
-=======
-    await makeShard(engine, sourceOf(VERSIONS));
->>>>>>> 1c2170e (row states: a new schema version begins with the rows of the former one)
   });
   afterAll(() => close());
 
@@ -289,43 +234,6 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
       expect(await shard.itemsAt(2)).toEqual(['a/1/2']);
       expect(await shard.itemsAt(3)).toEqual([]);
       expect(await shard.mark()).toEqual([3n, TOKEN]);
-    }),
-  );
-
-  const altered = async (shard: Shard): Promise<void> => {
-    await shard.window(born('a', 1n, 1n), born('b', 1n, 1n), born('gone', 1n, 1n));
-    await shard.window(gone('a', 1n, 1n), born('a', 1n, 2n), gone('gone', 1n, 1n));
-    shard.alter();
-    await shard.window(gone('a', 1n, 2n, null), born('a', 1n, 3n, 4n));
-    await shard.window(gone('b', 1n, 1n, null), born('c', 1n, 5n, 6n));
-  };
-
-  rule(
-    'states.newSchemaStartsEmpty',
-    'goes on under a new schema version with the rows of the former one',
-    inFresh(async (shard) => {
-      await altered(shard);
-      await shard.advance(1, 2);
-      await shard.advance(3, 3);
-      await shard.advance(3, 4, TOKEN + 1n);
-      expect(await shard.itemsAt(2)).toEqual(['a/1/2', 'b/1/1']);
-      // A column of another type is NULL in rows from before.
-      expect(await shard.itemsAt(2, 2)).toEqual(['a/1/', 'b/1/']);
-      expect(await shard.itemsAt(3, 2)).toEqual(['a/1/3', 'b/1/']);
-      expect(await shard.itemsAt(4, 2)).toEqual(['a/1/3', 'c/1/5']);
-    }),
-  );
-
-  it(
-    'takes several schema versions in one transaction, and begins one again after a restore',
-    inFresh(async (shard) => {
-      await altered(shard);
-      await shard.advance(1, 4);
-      expect(await shard.itemsAt(4, 2)).toEqual(['a/1/3', 'c/1/5']);
-      expect(await shard.advance(3, 4, TOKEN + 1n, { chainEnd: 2 })).toMatchObject({ window: 4 });
-      expect(await shard.itemsAt(2)).toEqual(['a/1/2', 'b/1/1']);
-      expect(await shard.itemsAt(2, 2)).toEqual(['a/1/', 'b/1/']);
-      expect(await shard.itemsAt(4, 2)).toEqual(['a/1/3', 'c/1/5']);
     }),
   );
 
