@@ -142,6 +142,9 @@ async function collect(source, sourceId, from, end) {
       if (changes.includes(window.to, end)) abort.abort();
       return Promise.resolve();
     },
+    addSchema: () => Promise.reject(new Error('no table is altered here')),
+    lost: [],
+    reseal: () => Promise.reject(new Error('no window is lost here')),
     clock: systemClock,
     log: quiet,
     signal: abort.signal,
