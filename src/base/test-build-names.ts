@@ -103,6 +103,7 @@ export const MUTATIONS = [
   'state.resealWithOtherRows',
   'scheduler.lostWindowIsOnlyLate',
   'collector.capturesAgainTooMuch',
+  'executor.copyNamedEmpty',
   'state.sealOfDeposedEpoch',
   'state.doneOfOldVersion',
   'state.statesGrantedOutOfOrder',

@@ -3,7 +3,7 @@
  * written to every store shard under a name that carries the prepare grant's token. An executor that hangs
  * while copying and wakes later can only fill a table that nobody reads.
  */
-import { LIMITS, TidemarkError } from '../../base/index.ts';
+import { isTidemarkError, LIMITS, mutated, TidemarkError } from '../../base/index.ts';
 import { RowChecksum, exactSelect } from '../../collector/index.ts';
 import { dimensionTable, type ColumnSpec } from '../../job/index.ts';
 import { parseColumnType, type SqlConnection, type SqlEngine, type SqlValue } from '../../sql/index.ts';
@@ -76,8 +76,9 @@ function withReals(
 }
 
 /**
- * Writes one copy to one store shard, in one transaction: a reader never finds half of it. Then it is read
- * back: every report that joins it would be wrong for good, and nothing else looks at it again.
+ * Writes one copy to one store shard under another name, reads it back, and gives it its name: who finds the
+ * table finds all of it, also on a replica or after a failover, which may lack the last that was committed.
+ * It is read back because every report that joins it would be wrong for good, and nothing else looks again.
  * @throws TidemarkError `DB_FAILED` if the copy is not what the source holds, and those of the engine.
  */
 export async function writeDimension(
@@ -91,14 +92,16 @@ export async function writeDimension(
     (column) =>
       `${dialect.id(column.name)} ${dialect.columnType(column.type)}${column.nullable ? '' : ' NOT NULL'}`,
   );
+  const unfinished = mutated('executor.copyNamedEmpty') ? name : unfinishedName(copy);
   await store.use('dimensions', async (connection) => {
+    if (await isFinished(connection, dialect.id(name))) return;
     const definition = [...columns, ...indexOf(store, data)].join(', ');
-    await connection.query(`CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${definition})`);
+    await connection.query(`DROP TABLE IF EXISTS ${dialect.id(unfinished)}`);
+    await connection.query(`CREATE TABLE ${dialect.id(unfinished)} (${definition})`);
     await connection.begin('write');
     try {
-      await connection.query(`DELETE FROM ${dialect.id(name)}`);
       await connection.insertRows(
-        name,
+        unfinished,
         data.columns.map((column) => column.name),
         data.rows,
       );
@@ -107,8 +110,25 @@ export async function writeDimension(
       throw error;
     }
     await connection.commit();
-    await checkCopy(connection, store, name, data);
+    await checkCopy(connection, store, unfinished, data);
+    if (unfinished === name) return;
+    await connection.query(`ALTER TABLE ${dialect.id(unfinished)} RENAME TO ${dialect.id(name)}`);
   });
+}
+
+/** The copies of a grant are made one after the other. */
+const unfinishedName = (copy: { readonly sourceId: number; readonly prepared: bigint }): string =>
+  `tm_unfinished_${copy.sourceId}_${copy.prepared}`;
+
+/** An earlier try of the same grant may have come to its end without being heard. */
+async function isFinished(connection: SqlConnection, table: string): Promise<boolean> {
+  try {
+    await connection.query(`SELECT 1 FROM ${table} LIMIT 1`);
+    return true;
+  } catch (error) {
+    if (isTidemarkError(error, 'TABLE_MISSING')) return false;
+    throw error;
+  }
 }
 
 async function checkCopy(
