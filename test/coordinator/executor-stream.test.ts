@@ -207,7 +207,7 @@ describe('work, from the job to the merged window, through the real scheduler', 
     expect(listed).toMatchObject({ task: '1/1/1/0', state: 'DONE', token: task.token });
   });
 
-  test('a replica is added under sealed windows: the next task names it, nothing else is granted', async () => {
+  test('a replica is added under sealed windows: the next task names it, no new grant', async () => {
     const { executor, epoch } = await running();
     executor.send({ $case: 'seal', value: sealOf(1n, epoch) });
     await executor.next('dispatch');
