@@ -15,6 +15,8 @@ export interface RowKey {
   readonly ddl: string;
 }
 
+/** Longer keys are told apart by a digest: MySQL's keys have 3,072 bytes in all. */
+const KEY_BYTES_MAX = 700;
 /** What an index holds of a row's shard key, in characters or bytes, at most. */
 const INDEXED_LENGTH_MAX = 700;
 
@@ -37,7 +39,8 @@ export async function createStateTables(
 
 /**
  * The columns that tell rows apart. On MySQL a text is compared with its trailing blanks left out, and so by
- * its bytes here: both rows may be there.
+ * its bytes here: both rows may be there. Of long ones a digest is kept: as UTF-8, what is a key of the
+ * source may be too long for one.
  */
 export function rowKeys(dialect: Dialect, table: CapturedTable): RowKey[] {
   return table.primaryKey.map((name, at): RowKey => {
@@ -45,11 +48,15 @@ export function rowKeys(dialect: Dialect, table: CapturedTable): RowKey[] {
       table.columns.find((column) => column.name === name),
       'a column of the primary key',
     );
-    const ddl = dialect.storedType(type);
-    if (dialect.kind === 'embedded' || ddl === changeColumnType(dialect, type)) {
-      return { column: name, expression: dialect.id(name), ddl };
-    }
-    return { column: `_key_${at}`, expression: dialect.toStored(dialect.id(name), type), ddl };
+    const ddl = changeColumnType(dialect, type);
+    const padded = dialect.kind === 'mysql' && /^(?:VARCHAR|CHAR|LONG)/.test(ddl);
+    if (!padded) return { column: name, expression: dialect.id(name), ddl };
+    const bytes = dialect.toStored(dialect.id(name), type);
+    const stored = dialect.storedType(type);
+    const long = Number(/\((\d+)/.exec(stored)?.[1]) > KEY_BYTES_MAX;
+    return long
+      ? { column: `_key_${at}`, expression: `UNHEX(SHA2(${bytes}, 256))`, ddl: 'BINARY(32)' }
+      : { column: `_key_${at}`, expression: bytes, ddl: stored };
   });
 }
 
