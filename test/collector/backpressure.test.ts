@@ -113,6 +113,7 @@ describe.skipIf(mariadbMissing())('backpressure, MariaDB', () => {
   let proxy: CountingProxy;
   let source: SqlEngine;
   let collector: RunningCollector | undefined;
+  let openStore = (): void => undefined;
 
   beforeEach(async () => {
     fixture = await openFixture('mysql');
@@ -123,6 +124,7 @@ describe.skipIf(mariadbMissing())('backpressure, MariaDB', () => {
 
   afterEach(async () => {
     setMutation('collector.socketNotPaused', false);
+    openStore();
     await collector?.stop().catch(() => undefined);
     collector = undefined;
     await source.close();
@@ -136,9 +138,10 @@ describe.skipIf(mariadbMissing())('backpressure, MariaDB', () => {
     const log = new SealLog();
     const store = gated(fixture.store);
     const address = { kind: 'mysql', url: proxy.url } as const;
-    collector = startCollector({ ...fixture, source, address, store: store.engine }, compiled, log);
+    collector = startCollector({ ...fixture, source, address, stores: [store.engine] }, compiled, log);
     await eventually(() => log.windows.length >= 1, { withinMs: 15_000, what: 'the snapshot' });
     store.close();
+    openStore = store.open;
     const before = proxy.sent();
     await fixture.exec(
       `INSERT INTO item SELECT seq, REPEAT(CHAR(65 + seq % 26), ${ROW_BYTES}) FROM seq_1_to_${ROWS}`,

@@ -63,7 +63,7 @@ describe.skipIf(mariadbMissing())('collector and a silent server', () => {
 
   it('ends when the store falls silent', async () => {
     const { engine, fallSilent } = await throughProxy(fixture.storeAddress);
-    const end = await endOf({ ...fixture, store: engine }, fallSilent);
+    const end = await endOf({ ...fixture, stores: [engine] }, fallSilent);
     expect(['DB_UNREACHABLE', 'DB_OUTCOME_UNKNOWN']).toContain((end as { code: unknown }).code);
   });
 });
