@@ -157,6 +157,8 @@ export const LIMITS = {
   storeRowsWaitingMax: 20_000,
   /** Bytes of such rows. */
   storeBytesWaitingMax: 16 * 1024 * 1024,
+  /** Rows of a snapshot's chunk, all with one window, unless a table's key cannot be cut. */
+  snapshotChunkRowsMax: 20_000,
   /** Rows that one read of a source's snapshot or change log returns. */
   sourceReadRowsMax: 2_000,
   /** Events that a reader may hold before it stops reading the source's log. */

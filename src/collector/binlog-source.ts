@@ -10,12 +10,19 @@ import { parseMysqlUrl, type MysqlTarget, type SqlConnection, type SqlEngine } f
 import { alteredTable } from './binlog-statements.ts';
 import { NAME_COLUMNS, schemaChanged } from './binlog-rows.ts';
 import { BinlogStream } from './binlog-stream.ts';
-import type { ChangeReader, ChangeSource, RowValues, SourceEvent, SourceMoment } from './change-source.ts';
+import type {
+  ChangeReader,
+  ChangeSource,
+  RowValues,
+  SnapshotOptions,
+  SourceEvent,
+  SourceMoment,
+} from './change-source.ts';
 import { gtidIncludes, type Flavour } from './gtid-position.ts';
 import { inspectSource } from './inspect-source.ts';
 import { redefine, type SchemaChange } from './schema-change.ts';
 import { touchedColumns } from './alter-clauses.ts';
-import { readAllRows } from './snapshot-rows.ts';
+import { readTables } from './snapshot-rows.ts';
 
 export interface BinlogSourceOptions {
   readonly engine: SqlEngine;
@@ -34,6 +41,7 @@ const UNCAPTURABLE = [
 ];
 
 export class BinlogSource implements ChangeSource {
+  readonly tellsEachEnd = true;
   readonly #options: BinlogSourceOptions;
   readonly #target: MysqlTarget;
   readonly #schema: string;
@@ -58,7 +66,8 @@ export class BinlogSource implements ChangeSource {
   }
 
   async snapshot(
-    onRows: (table: number, rows: readonly RowValues[]) => Promise<void>,
+    onRows: (table: number, rows: readonly RowValues[]) => Promise<boolean>,
+    options: SnapshotOptions = {},
   ): Promise<SourceMoment> {
     const { engine } = this.#options;
     const { timeMs } = await this.head();
@@ -77,12 +86,13 @@ export class BinlogSource implements ChangeSource {
         },
       );
     }
-    for (const [at, table] of this.#tables.entries()) {
-      await readAllRows(connection, engine.dialect, table, (rows) => onRows(at, rows));
+    const moment = { timeMs, position };
+    if ((await options.begun?.(moment)) ?? true) {
+      await readTables(connection, engine.dialect, this.#tables, onRows, options);
     }
     await connection.commit();
     await this.#disconnect(connection);
-    return { timeMs, position };
+    return moment;
   }
 
   /** What lies behind `position` may be of older definitions than the source's present ones. */

@@ -39,12 +39,36 @@ export interface ChangeReader {
   close(): Promise<void>;
 }
 
+/** Where a part of a snapshot begins: in this table, behind this key. */
+export interface SnapshotPlace {
+  readonly table: number;
+  /** Undefined: with the table's first row. */
+  readonly after: readonly SqlValue[] | undefined;
+}
+
+export interface SnapshotOptions {
+  readonly from?: SnapshotPlace;
+  /** Rows of one batch at most. */
+  readonly batchRows?: number;
+  /** Awaited once the position is known; no row is read if it answers false. */
+  readonly begun?: (moment: SourceMoment) => Promise<boolean>;
+}
+
 export interface ChangeSource {
   /**
-   * Reads all rows of all captured tables as of one position, in batches, one table after the other. The
-   * returned moment is earlier than or equal to that position.
+   * Whether a reader tells the end of every transaction: only then can a chunk of a snapshot enter exactly
+   * where the log has come to its position.
    */
-  snapshot(onRows: (table: number, rows: readonly RowValues[]) => Promise<void>): Promise<SourceMoment>;
+  readonly tellsEachEnd: boolean;
+  /**
+   * Reads rows of the captured tables as of one position, in batches, one table after the other, each in the
+   * order of its key, until there are no more or `onRows` answers false. The returned moment is earlier than
+   * or equal to that position.
+   */
+  snapshot(
+    onRows: (table: number, rows: readonly RowValues[]) => Promise<boolean>,
+    options?: SnapshotOptions,
+  ): Promise<SourceMoment>;
   /** Delivers what was committed after `position`, under the definitions that were adopted last. */
   read(position: string): Promise<ChangeReader>;
   /**

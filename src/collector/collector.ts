@@ -23,12 +23,13 @@ import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
 import { boundedEngine } from './bounded-engine.ts';
 import { captureLost } from './capture-again.ts';
-import type { ChangeReader, ChangeSource, RowValues, SourceEvent } from './change-source.ts';
+import type { ChangeReader, ChangeSource, RowValues, SourceEvent, SourceMoment } from './change-source.ts';
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
 import { openChangeSource } from './open-change-source.ts';
 import type { SchemaChange } from './schema-change.ts';
 import { ShardedStore, type StoreWindow } from './sharded-store.ts';
+import { SnapshotProgress, chunkStands } from './snapshot-progress.ts';
 import { untilAborted } from './until-aborted.ts';
 
 export interface CollectorEngines {
@@ -53,6 +54,8 @@ export interface CollectorOptions {
   /** Number and `to` of the last sealed window. 0: window 1 will be the initial snapshot. */
   readonly lastWindow: number;
   readonly position: string;
+  /** How far the snapshot had come by then; empty when it was finished. */
+  readonly cursor: string;
   readonly source: CompiledSource;
   readonly topology: CompiledTopology;
   readonly engines: CollectorEngines;
@@ -60,7 +63,7 @@ export interface CollectorOptions {
    * Proposes the seal. Resolves when it is accepted, also when this very seal had been accepted before.
    * Errors that may be retried are retried with the same window.
    */
-  readonly seal: (window: SealedWindow) => Promise<void>;
+  readonly seal: (window: SealedWindow, cursor: string) => Promise<void>;
   /** Proposes a schema version, as `seal` does a window; `source` is the whole source with it. */
   readonly addSchema: (change: SchemaChange, source: CompiledSource) => Promise<void>;
   /** Windows to be captured again before anything else (design 6.4). */
@@ -72,6 +75,8 @@ export interface CollectorOptions {
   readonly signal: AbortSignal;
   /** How long a window without rows stays open, in milliseconds. @default 5000 */
   readonly idleSealMs?: number;
+  /** Rows of the snapshot that one chunk holds. @default LIMITS.snapshotChunkRowsMax */
+  readonly chunkRows?: number;
 }
 
 const IDLE_SEAL_MS = 5_000;
@@ -141,9 +146,13 @@ class Collector {
   readonly #changes: ChangeSource;
   readonly #store: ShardedStore;
   readonly #rule: CutRule;
+  readonly #includes: (position: string, other: string) => boolean;
   readonly #covers: Covers;
   /** With the schema versions that the open window is captured under. */
   #source: CompiledSource;
+  readonly #progress: SnapshotProgress;
+  /** Read already, and behind the place in the log that a chunk is read at. */
+  #pending: readonly SourceEvent[] = [];
   #window: OpenWindow;
   #nextMomentMs = 0;
   #nextDiscardMs = 0;
@@ -163,7 +172,10 @@ class Collector {
       idleMs: options.idleSealMs ?? IDLE_SEAL_MS,
     };
     this.#source = options.source;
-    this.#covers = new Covers((position, other) => changes.includes(position, other));
+    const cursor = options.lastWindow === 0 ? undefined : options.cursor;
+    this.#progress = new SnapshotProgress(options.source.tables, cursor);
+    this.#includes = (position, other) => changes.includes(position, other);
+    this.#covers = new Covers(this.#includes);
     this.#window = this.#open(options.lastWindow + 1, options.position);
   }
 
@@ -198,7 +210,9 @@ class Collector {
   async #follow(reader: ChangeReader): Promise<string> {
     const { signal } = this.#options;
     let from: string | undefined;
-    while (!signal.aborted && from === undefined) from = await this.#turn(reader);
+    while (!signal.aborted && from === undefined) {
+      from = await (this.#progress.finished ? this.#turn(reader) : this.#chunk(reader));
+    }
     return from ?? '';
   }
 
@@ -225,33 +239,78 @@ class Collector {
       this.#options.log.info({ source: source.name, table, schemaVersion, broken }, 'a table was altered');
     }
     this.#changes.adopt(changes);
+    this.#progress.redefine(this.#source.tables);
     await this.#store.redefine(this.#source);
   }
 
-  /** Window 1 (design 6.5, simple form): every row of every captured table, with weight +1. */
+  /** Window 1: the first chunk of the snapshot. Nothing of the log counts before it. */
   async #snapshot(): Promise<void> {
     await this.#redefine('');
-    const window = this.#window;
-    const moment = await this.#changes.snapshot(async (table: number, rows: readonly RowValues[]) => {
-      for (const row of rows) this.#store.add(window.stored, table, 1, row);
-      await this.#store.ready();
-      this.#options.signal.throwIfAborted();
-    });
+    const moment = await this.#copy(() => Promise.resolve(true));
     const [altered] = await this.#changes.redefined('');
     if (altered !== undefined) {
       throw new TidemarkError('DB_BUSY', `${altered.before.table} was altered while it was read`);
     }
-    window.to = moment.position;
+    this.#window.to = moment.position;
     this.#covers.add(moment);
     await this.#cut();
     await this.#sealed();
   }
 
-  /** Returns where to read on when the reader has come to a definition. */
-  async #turn(reader: ChangeReader): Promise<string | undefined> {
+  /**
+   * The next chunk of the snapshot (design 6.5): the log is read up to the chunk's position, without the
+   * images of rows that are not copied yet; there the chunk's rows enter. Returns where to read on when a
+   * definition came first.
+   */
+  async #chunk(reader: ChangeReader): Promise<string | undefined> {
+    // What was read of a transaction counts as read only at its end.
+    if (this.#window.insideTransaction) return this.#turn(reader);
+    let from: string | undefined;
+    await this.#copy(async ({ position }) => {
+      const stands = (): string => chunkStands(this.#includes, this.#window.to, position);
+      while (stands() === 'ahead' && from === undefined) {
+        this.#options.signal.throwIfAborted();
+        from = await this.#turn(reader, position);
+      }
+      return from === undefined && stands() === 'here';
+    });
+    from ??= await this.#turn(reader);
+    return from;
+  }
+
+  /** Reads one chunk into the open window, as of a position that `begun` is told first. */
+  async #copy(begun: (moment: SourceMoment) => Promise<boolean>): Promise<SourceMoment> {
+    const { chunkRows = LIMITS.snapshotChunkRowsMax, signal } = this.#options;
+    let rowsLeft = this.#changes.tellsEachEnd ? chunkRows : Number.POSITIVE_INFINITY;
+    let skipped = false;
+    const take = async (table: number, rows: readonly RowValues[]): Promise<boolean> => {
+      signal.throwIfAborted();
+      for (const row of rows) this.#store.add(this.#window.stored, table, 1, row);
+      this.#progress.copied(table, rows);
+      await this.#store.ready();
+      rowsLeft -= rows.length;
+      skipped = rowsLeft <= 0 && this.#progress.mayRest;
+      return !skipped;
+    };
+    const moment = await this.#changes.snapshot(take, {
+      from: this.#progress.place,
+      batchRows: Math.min(chunkRows, LIMITS.sourceReadRowsMax),
+      begun: async (at) => {
+        skipped = !(await begun(at));
+        return !skipped;
+      },
+    });
+    if (!skipped) this.#progress.finish();
+    return moment;
+  }
+
+  /** Returns where to read on when the reader has come to a definition; ends early behind `until`. */
+  async #turn(reader: ChangeReader, until?: string): Promise<string | undefined> {
     if (this.#failure !== undefined) throw this.#failure.error;
     await this.#ask();
-    for (const event of await reader.next(READ_WAIT_MS)) {
+    const events = this.#pending.length > 0 ? this.#pending : await reader.next(READ_WAIT_MS);
+    this.#pending = [];
+    for (const [at, event] of events.entries()) {
       if (event.type === 'definition') {
         await this.#redefine(event.statement);
         this.#window.to = event.position;
@@ -260,6 +319,10 @@ class Collector {
       this.#take(event);
       // A backlog comes in large reads: a window ends inside of one as soon as it is full.
       if (this.#decide(this.#window.openedMs) === 'full') await this.#cut();
+      if (until !== undefined && event.type === 'commit' && this.#changes.includes(event.position, until)) {
+        this.#pending = events.slice(at + 1);
+        return undefined;
+      }
     }
     await this.#store.ready();
     const decision = this.#decide(this.#options.clock.monotonicMs());
@@ -289,7 +352,9 @@ class Collector {
   #take(event: Exclude<SourceEvent, { type: 'definition' }>): void {
     const window = this.#window;
     if (event.type === 'change') {
-      this.#store.add(window.stored, event.table, event.weight, event.row);
+      if (this.#progress.finished || this.#progress.holds(event.table, event.row)) {
+        this.#store.add(window.stored, event.table, event.weight, event.row);
+      }
       window.insideTransaction = true;
     } else {
       window.to = event.position;
@@ -303,7 +368,7 @@ class Collector {
     const ended = this.#window;
     this.#window = this.#open(ended.window + 1, ended.to);
     this.#sealsInFlight += 1;
-    this.#sealing = this.#finish(ended, this.#source.tables).then(
+    this.#sealing = this.#finish(ended, this.#source.tables, this.#progress.cursor).then(
       () => {
         this.#sealsInFlight -= 1;
       },
@@ -332,7 +397,7 @@ class Collector {
   }
 
   /** Rows acknowledged, then the mark, then the seal: who sees a seal finds its rows (design 6.4). */
-  async #finish(ended: OpenWindow, tables: readonly CapturedTable[]): Promise<void> {
+  async #finish(ended: OpenWindow, tables: readonly CapturedTable[], cursor: string): Promise<void> {
     const { sourceId, epoch } = this.#options;
     const detail = {
       source: String(sourceId),
@@ -340,7 +405,8 @@ class Collector {
       epoch: String(epoch),
       rows: String(ended.stored.rows),
     };
-    const coversMs = this.#covers.upTo(ended.to);
+    // Until everything is copied, nothing is complete up to any moment.
+    const coversMs = cursor === '' ? this.#covers.upTo(ended.to) : 0;
     await this.#store.acknowledged();
     await failpoint('collector.beforeMark', detail);
     await this.#store.mark(ended.stored);
@@ -356,7 +422,7 @@ class Collector {
       shards: this.#store.sealed(ended.stored),
       schemaVersions: tables.map(({ table, schemaVersion }) => ({ table, version: schemaVersion })),
     };
-    await this.#answered('seal', () => this.#options.seal(window));
+    await this.#answered('seal', () => this.#options.seal(window, cursor));
     this.#discard(ended.to);
   }
 

@@ -5,7 +5,14 @@
 import { LIMITS, TidemarkError, assert, must, sleep, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlValue } from '../sql/index.ts';
-import type { ChangeReader, ChangeSource, RowValues, SourceEvent, SourceMoment } from './change-source.ts';
+import type {
+  ChangeReader,
+  ChangeSource,
+  RowValues,
+  SnapshotOptions,
+  SourceEvent,
+  SourceMoment,
+} from './change-source.ts';
 import { rowCodec } from './column-codec.ts';
 import {
   CAPTURE_LOG,
@@ -16,13 +23,14 @@ import {
 } from './embedded-capture.ts';
 import { secondUniqueOf } from './inspect-embedded.ts';
 import type { SchemaChange } from './schema-change.ts';
-import { readAllRows } from './snapshot-rows.ts';
+import { readTables } from './snapshot-rows.ts';
 
 const POLL_MS = 20;
 const END_SQL = `coalesce((SELECT seq FROM sqlite_sequence WHERE name = '${CAPTURE_LOG}'), 0)`;
 const TIME_SQL = `SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)`;
 
 export class EmbeddedSource implements ChangeSource {
+  readonly tellsEachEnd = false;
   readonly #engine: SqlEngine;
   readonly #tables: readonly CapturedTable[];
   readonly #clock: Clock;
@@ -36,19 +44,21 @@ export class EmbeddedSource implements ChangeSource {
   }
 
   async snapshot(
-    onRows: (table: number, rows: readonly RowValues[]) => Promise<void>,
+    onRows: (table: number, rows: readonly RowValues[]) => Promise<boolean>,
+    options: SnapshotOptions = {},
   ): Promise<SourceMoment> {
     await installEmbeddedCapture(this.#engine, this.#tables);
     const connection = await this.#connect('snapshot');
     const timeMs = Number(await scalar(connection, TIME_SQL));
     await connection.begin('snapshot');
     const end = await scalar(connection, `SELECT ${END_SQL}`);
-    for (const [at, table] of this.#tables.entries()) {
-      await readAllRows(connection, this.#engine.dialect, table, (rows) => onRows(at, rows));
+    const moment = { timeMs, position: String(end) };
+    if ((await options.begun?.(moment)) ?? true) {
+      await readTables(connection, this.#engine.dialect, this.#tables, onRows, options);
     }
     await connection.commit();
     await this.#disconnect(connection);
-    return { timeMs, position: String(end) };
+    return moment;
   }
 
   async read(position: string): Promise<ChangeReader> {

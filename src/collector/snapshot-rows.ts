@@ -1,16 +1,39 @@
-/** Reads a whole table in bounded batches by its primary key, inside a snapshot that the caller has begun. */
+/** Reads tables in bounded batches by their primary keys, inside a snapshot that the caller has begun. */
 import { LIMITS, must, mutated } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import { parseColumnType, type Dialect, type SqlConnection, type SqlValue } from '../sql/index.ts';
-import type { RowValues } from './change-source.ts';
+import type { RowValues, SnapshotOptions } from './change-source.ts';
 import { exactSelect, rowCodec } from './column-codec.ts';
 
-export async function readAllRows(
+/** Reads the tables from a place on, one after the other, until `onRows` answers false. */
+export async function readTables(
+  connection: SqlConnection,
+  dialect: Dialect,
+  tables: readonly CapturedTable[],
+  onRows: (table: number, rows: readonly RowValues[]) => Promise<boolean>,
+  { from = { table: 0, after: undefined }, batchRows = LIMITS.sourceReadRowsMax }: SnapshotOptions = {},
+): Promise<void> {
+  for (const [at, table] of tables.entries()) {
+    if (at < from.table) continue;
+    const part = { after: at === from.table ? from.after : undefined, batchRows };
+    const more = await readRows(connection, dialect, table, (rows) => onRows(at, rows), part);
+    if (!more) return;
+  }
+}
+
+interface Part {
+  readonly after: readonly SqlValue[] | undefined;
+  readonly batchRows: number;
+}
+
+/** Answers false if `onRows` did. */
+async function readRows(
   connection: SqlConnection,
   dialect: Dialect,
   table: CapturedTable,
-  onRows: (rows: readonly RowValues[]) => Promise<void>,
-): Promise<void> {
+  onRows: (rows: readonly RowValues[]) => Promise<boolean>,
+  { after: begin, batchRows }: Part,
+): Promise<boolean> {
   const convert = rowCodec(table);
   const key = keyOf(dialect, table);
   const columns = [
@@ -18,17 +41,17 @@ export async function readAllRows(
     ...key.map(({ compared }, at) => `${compared} AS ${dialect.id(`_key_${at}`)}`),
   ];
   const order = key.map(({ name }) => name).join(', ');
-  let last: readonly SqlValue[] | undefined;
+  let last = begin;
   for (;;) {
     const after = last === undefined ? undefined : keyAfter(key, last);
     const where = after === undefined ? '' : `WHERE ${after.sql}`;
     const { rows } = await connection.query(
       `SELECT ${columns.join(', ')} FROM ${dialect.id(table.table)} ${where} ` +
-        `ORDER BY ${order} LIMIT ${LIMITS.sourceReadRowsMax}`,
+        `ORDER BY ${order} LIMIT ${batchRows}`,
       after?.params ?? [],
     );
-    if (rows.length > 0) await onRows(rows.map(convert));
-    if (rows.length < LIMITS.sourceReadRowsMax) return;
+    if (rows.length > 0 && !(await onRows(rows.map(convert)))) return false;
+    if (rows.length < batchRows) return true;
     last = must(rows.at(-1), 'the last row of a full batch').slice(table.columns.length);
   }
 }

@@ -68,7 +68,7 @@ function statesProblem(source: SourceRecord): string {
 function sourceState(source: SourceRecord): string {
   if (source.prepare?.done !== true) return source.problem === '' ? 'preparing' : 'failed';
   if (source.collector === null) return source.problem === '' ? 'waiting' : 'failed';
-  return source.lastWindow === 0 ? 'snapshot' : 'running';
+  return source.lastWindow === 0 || source.cursor !== '' ? 'snapshot' : 'running';
 }
 
 export function listReports(view: StateView): ReportInfo[] {

@@ -30,5 +30,6 @@ export function readSeal(request: SealRequest): SealWindow | ResealWindow {
     const problem = { errorCode, errorMessage: errorMessage.slice(0, PROBLEM_LENGTH_MAX) };
     return { type: 'window.reseal', v: 1, ...slice, ...problem };
   }
-  return { type: 'window.seal', v: 1, ...slice, coversMs: safeNumber(window.coversMs, 'covers') };
+  const coversMs = safeNumber(window.coversMs, 'covers');
+  return { type: 'window.seal', v: 1, ...slice, cursor: request.cursor, coversMs };
 }

@@ -127,6 +127,7 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
     leaderTerm: BigInt(context.leaderTerm),
     lastWindow: BigInt(source.lastWindow),
     position: source.position,
+    cursor: source.cursor,
     topologyVersion: view.topology.version,
     lost: lostWindows(view, source).map(sealedWindow),
   };

@@ -111,6 +111,7 @@ export class CollectorHost {
       leaderTerm: order.leaderTerm,
       lastWindow: Number(order.lastWindow),
       position: order.position,
+      cursor: order.cursor,
       source,
       topology,
       engines: {
@@ -119,11 +120,11 @@ export class CollectorHost {
         shards: new Map(topology.shards.map((shard) => [shard.name, databases.group(shard)])),
       },
       lost: order.lost,
-      seal: (window) =>
+      seal: (window, cursor) =>
         seals.seal({
           sourceId: order.sourceId,
           window,
-          snapshot: window.window === 1n,
+          cursor,
           again: false,
           signal: abort.signal,
         }),
@@ -131,7 +132,7 @@ export class CollectorHost {
         seals.seal({
           sourceId: order.sourceId,
           window,
-          snapshot: false,
+          cursor: '',
           again: true,
           problem,
           signal: abort.signal,

@@ -73,7 +73,7 @@ function suite(kind: EngineKind): void {
     const rows: string[] = [];
     const { position } = await changes.snapshot((table, batch) => {
       for (const row of batch) rows.push(`${table}:${rowText(row)}`);
-      return Promise.resolve();
+      return Promise.resolve(true);
     });
     return { position, rows };
   };
@@ -128,7 +128,7 @@ function suite(kind: EngineKind): void {
     const read: RowValues[] = [];
     await open().snapshot((_, batch) => {
       read.push(...batch);
-      return Promise.resolve();
+      return Promise.resolve(true);
     });
     const order = (a: RowValues, b: RowValues): number => rowText(a).localeCompare(rowText(b));
     const plain = (all: RowValues[]): unknown[] =>

@@ -8,7 +8,7 @@ import { setMutation } from '../../src/base/test-build-active.ts';
 import type { RowValues } from '../../src/collector/change-source.ts';
 import { inspectSource } from '../../src/collector/index.ts';
 import { openChangeSource } from '../../src/collector/open-change-source.ts';
-import { readAllRows } from '../../src/collector/snapshot-rows.ts';
+import { readTables } from '../../src/collector/snapshot-rows.ts';
 import { changeTable, type CompiledSource } from '../../src/job/index.ts';
 import type { SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
@@ -348,7 +348,7 @@ describe.skipIf(mariadbMissing())('exact types, MariaDB', () => {
     source = await compile(fixture, ['t']);
     const engines = { source: fixture.source, sourceAddress: fixture.address };
     const changes = openChangeSource({ source, engines, clock: systemClock });
-    const { position } = await changes.snapshot(() => Promise.resolve());
+    const { position } = await changes.snapshot(() => Promise.resolve(true));
     for (let row = 0; row < ROWS; row += 1) {
       const values = cases.map((one) => one.extremes[row] ?? one.random(random));
       await fixture.exec(
@@ -367,7 +367,7 @@ describe.skipIf(mariadbMissing())('exact types, MariaDB', () => {
     const read: RowValues[] = [];
     await changes.snapshot((_, rows) => {
       read.push(...rows);
-      return Promise.resolve();
+      return Promise.resolve(true);
     });
     await changes.close();
     const plain = (rows: readonly RowValues[]): unknown[] =>
@@ -398,10 +398,10 @@ describe.skipIf(mariadbMissing())('exact types, MariaDB', () => {
       const seen = new Set<unknown>();
       let count = 0;
       await fixture.source.use('test', (connection) =>
-        readAllRows(connection, fixture.source.dialect, must(table, 'the table'), (rows) => {
+        readTables(connection, fixture.source.dialect, [must(table, 'the table')], (__, rows) => {
           for (const [, n] of rows) seen.add(n);
           count += rows.length;
-          return Promise.resolve();
+          return Promise.resolve(true);
         }),
       );
       expect([seen.size, count]).toEqual([4_500, 4_500]);

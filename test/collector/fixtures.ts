@@ -108,6 +108,8 @@ export async function compile(
 export class SealLog {
   readonly windows: SealedWindow[] = [];
   epoch = 0n;
+  /** By window, how far the snapshot had come. */
+  readonly cursors: string[] = [];
   /** The source as the log has it; undefined before its first schema version was added. */
   source: CompiledSource | undefined;
   readonly changes: SchemaChange[] = [];
@@ -118,7 +120,7 @@ export class SealLog {
     this.changes.push(change);
   }
 
-  seal(window: SealedWindow): void {
+  seal(window: SealedWindow, cursor = ''): void {
     const again = this.windows[Number(window.window) - 1];
     if (again?.epoch === window.epoch && again.to === window.to) return;
     if (window.epoch !== this.epoch) throw new TidemarkError('STALE_EPOCH', 'a newer collector was granted');
@@ -127,6 +129,7 @@ export class SealLog {
       throw new TidemarkError('WINDOW_GAP', `window ${window.window} does not continue the chain`);
     }
     this.windows.push(window);
+    this.cursors.push(cursor);
   }
 }
 
@@ -144,9 +147,11 @@ export function startCollector(
   fixture: Fixture,
   source: CompiledSource,
   log: SealLog,
-  options: Partial<Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock' | 'lost' | 'reseal'>> = {},
+  options: Partial<
+    Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock' | 'chunkRows' | 'lost' | 'reseal'>
+  > = {},
 ): RunningCollector {
-  log.epoch += 1_000_000_000_000_000_001n;
+  log.epoch += 100_000_000_000_000_001n;
   const { epoch } = log;
   const abort = new AbortController();
   const ended = runCollector({
@@ -155,6 +160,7 @@ export function startCollector(
     leaderTerm: 3n,
     lastWindow: log.windows.length,
     position: log.windows.at(-1)?.to ?? '',
+    cursor: log.cursors.at(-1) ?? '',
     lost: [],
     reseal: () => Promise.reject(new Error('nothing is lost')),
     source: log.source ?? source,
@@ -174,9 +180,9 @@ export function startCollector(
       sourceAddress: fixture.address,
       shards: new Map(fixture.stores.map((store, at) => [`s${at}`, store])),
     },
-    seal: (window) =>
+    seal: (window, cursor) =>
       Promise.resolve().then(() => {
-        log.seal(window);
+        log.seal(window, cursor);
       }),
     addSchema: (change, changed) =>
       Promise.resolve().then(() => {

@@ -61,7 +61,7 @@ async function running(): Promise<{ readonly executor: FakeExecutor; readonly ep
 const sealOf = (window: bigint, epoch: bigint, over: { from?: string; to?: string } = {}): SealRequest => ({
   request: window,
   sourceId: 1n,
-  snapshot: window === 1n,
+  cursor: '',
   again: false,
   errorCode: '',
   errorMessage: '',

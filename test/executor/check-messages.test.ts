@@ -55,6 +55,7 @@ describe('messages of a leader', () => {
       leaderTerm: 1n,
       lastWindow: 0n,
       position: '',
+      cursor: '',
       topologyVersion: 1,
       lost: [] as SealedWindow[],
     };

@@ -112,6 +112,7 @@ class World {
         leaderTerm: 3n,
         lastWindow: 0n,
         position: '',
+        cursor: '',
         topologyVersion: 1,
         lost: [],
       },

@@ -20,8 +20,8 @@ interface Waiting {
 export interface SealInput {
   readonly sourceId: bigint;
   readonly window: SealedWindow;
-  /** True for window 1, the initial snapshot. */
-  readonly snapshot: boolean;
+  /** How far the snapshot has come; empty when it is finished. */
+  readonly cursor: string;
   /** True for a window that was sealed before; with `problem` if it cannot be captured again. */
   readonly again: boolean;
   readonly problem?: TidemarkError | undefined;

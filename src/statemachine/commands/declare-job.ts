@@ -198,6 +198,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     collector: null,
     lastWindow: 0,
     position: '',
+    cursor: '',
     schemas: [],
     mergedWindow: 0,
     states: null,

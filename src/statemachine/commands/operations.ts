@@ -138,6 +138,8 @@ export interface StopCollector {
 export interface SealWindow extends SealedSlice {
   readonly type: 'window.seal';
   readonly v: 1;
+  /** How far the snapshot has come (design 6.5), opaque here; empty when it is finished. */
+  readonly cursor: string;
   readonly coversMs: number;
 }
 

@@ -107,6 +107,8 @@ export interface SourceRecord {
   /** Number and `to` of the last sealed window; 0 and '' before the snapshot is sealed. */
   readonly lastWindow: number;
   readonly position: string;
+  /** How far its snapshot has come by then (table, last key copied); '' before it and when it is finished. */
+  readonly cursor: string;
   /** Schema versions that later ones of their table have replaced, oldest first; `spec` has the newest. */
   readonly schemas: readonly {
     readonly table: string;

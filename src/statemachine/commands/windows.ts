@@ -41,8 +41,8 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
     mergedMs: 0,
   };
   // What ended the collector before this one is over.
-  const { window: lastWindow, to: position } = input;
-  writer.sources.put(idKey(source.id), { ...source, lastWindow, position, problem: '' });
+  const { window: lastWindow, to: position, cursor } = input;
+  writer.sources.put(idKey(source.id), { ...source, lastWindow, position, cursor, problem: '' });
   writer.windows.put(windowKey(source.id, input.window), window);
   settleSource(writer, source.id, meta);
   raiseHorizon(writer, source.id);

@@ -202,6 +202,7 @@ export function sealOf(source: SourceRecord, window: number, change: Partial<Sea
     epoch: source.collector?.epoch ?? '1',
     from: source.position,
     to: `p${window}`,
+    cursor: '',
     day: '2026-01-01',
     coversMs: window,
     topologyVersion: 1,

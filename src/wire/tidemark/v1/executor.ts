@@ -456,6 +456,8 @@ export interface StartCollector {
   topologyVersion: number;
   /** Windows that a failed-over store has lost: captured again, from the same place to the same place, first. */
   lost: SealedWindow[];
+  /** How far the snapshot had come by then; empty when it was finished. */
+  cursor: string;
 }
 
 export interface StopCollector {
@@ -474,13 +476,16 @@ export interface CollectorStopped {
 export interface SealRequest {
   request: bigint;
   sourceId: bigint;
-  window: SealedWindow | undefined;
-  snapshot: boolean;
+  window:
+    | SealedWindow
+    | undefined;
   /** The window was sealed before and is captured again under this epoch (design 6.4). */
   again: boolean;
   /** With again: why it cannot be captured again; empty if it was. */
   errorCode: string;
   errorMessage: string;
+  /** How far the snapshot has come (table, last key copied); empty when it is finished. */
+  cursor: string;
 }
 
 /** A collector has come to a new definition of a captured table. Answered by a SealReply. */
@@ -5468,7 +5473,16 @@ export const DimensionCopy: MessageFns<DimensionCopy> = {
 };
 
 function createBaseStartCollector(): StartCollector {
-  return { sourceId: 0n, epoch: 0n, leaderTerm: 0n, lastWindow: 0n, position: "", topologyVersion: 0, lost: [] };
+  return {
+    sourceId: 0n,
+    epoch: 0n,
+    leaderTerm: 0n,
+    lastWindow: 0n,
+    position: "",
+    topologyVersion: 0,
+    lost: [],
+    cursor: "",
+  };
 }
 
 export const StartCollector: MessageFns<StartCollector> = {
@@ -5505,6 +5519,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     }
     for (const v of message.lost) {
       SealedWindow.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.cursor !== "") {
+      writer.uint32(66).string(message.cursor);
     }
     return writer;
   },
@@ -5578,6 +5595,14 @@ export const StartCollector: MessageFns<StartCollector> = {
             message.lost.push(SealedWindow.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5617,6 +5642,7 @@ export const StartCollector: MessageFns<StartCollector> = {
       lost: globalThis.Array.isArray(object?.lost)
         ? object.lost.map((e: any) => SealedWindow.fromJSON(e))
         : [],
+      cursor: isSet(object.cursor) ? globalThis.String(object.cursor) : "",
     };
   },
 
@@ -5643,6 +5669,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     if (message.lost?.length) {
       obj.lost = message.lost.map((e) => SealedWindow.toJSON(e));
     }
+    if (message.cursor !== "") {
+      obj.cursor = message.cursor;
+    }
     return obj;
   },
 
@@ -5662,6 +5691,7 @@ export const StartCollector: MessageFns<StartCollector> = {
     message.position = object.position ?? "";
     message.topologyVersion = object.topologyVersion ?? 0;
     message.lost = object.lost?.map((e) => SealedWindow.fromPartial(e)) || [];
+    message.cursor = object.cursor ?? "";
     return message;
   },
 };
@@ -5897,15 +5927,7 @@ export const CollectorStopped: MessageFns<CollectorStopped> = {
 };
 
 function createBaseSealRequest(): SealRequest {
-  return {
-    request: 0n,
-    sourceId: 0n,
-    window: undefined,
-    snapshot: false,
-    again: false,
-    errorCode: "",
-    errorMessage: "",
-  };
+  return { request: 0n, sourceId: 0n, window: undefined, again: false, errorCode: "", errorMessage: "", cursor: "" };
 }
 
 export const SealRequest: MessageFns<SealRequest> = {
@@ -5925,9 +5947,6 @@ export const SealRequest: MessageFns<SealRequest> = {
     if (message.window !== undefined) {
       SealedWindow.encode(message.window, writer.uint32(26).fork()).join();
     }
-    if (message.snapshot !== false) {
-      writer.uint32(32).bool(message.snapshot);
-    }
     if (message.again !== false) {
       writer.uint32(40).bool(message.again);
     }
@@ -5936,6 +5955,9 @@ export const SealRequest: MessageFns<SealRequest> = {
     }
     if (message.errorMessage !== "") {
       writer.uint32(58).string(message.errorMessage);
+    }
+    if (message.cursor !== "") {
+      writer.uint32(66).string(message.cursor);
     }
     return writer;
   },
@@ -5977,14 +5999,6 @@ export const SealRequest: MessageFns<SealRequest> = {
             message.window = SealedWindow.decode(reader, reader.uint32());
             continue;
           }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.snapshot = reader.bool();
-            continue;
-          }
           case 5: {
             if (tag !== 40) {
               break;
@@ -6009,6 +6023,14 @@ export const SealRequest: MessageFns<SealRequest> = {
             message.errorMessage = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.cursor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6030,7 +6052,6 @@ export const SealRequest: MessageFns<SealRequest> = {
         ? BigInt(object.source_id)
         : 0n,
       window: isSet(object.window) ? SealedWindow.fromJSON(object.window) : undefined,
-      snapshot: isSet(object.snapshot) ? globalThis.Boolean(object.snapshot) : false,
       again: isSet(object.again) ? globalThis.Boolean(object.again) : false,
       errorCode: isSet(object.errorCode)
         ? globalThis.String(object.errorCode)
@@ -6042,6 +6063,7 @@ export const SealRequest: MessageFns<SealRequest> = {
         : isSet(object.error_message)
         ? globalThis.String(object.error_message)
         : "",
+      cursor: isSet(object.cursor) ? globalThis.String(object.cursor) : "",
     };
   },
 
@@ -6056,9 +6078,6 @@ export const SealRequest: MessageFns<SealRequest> = {
     if (message.window !== undefined) {
       obj.window = SealedWindow.toJSON(message.window);
     }
-    if (message.snapshot !== false) {
-      obj.snapshot = message.snapshot;
-    }
     if (message.again !== false) {
       obj.again = message.again;
     }
@@ -6067,6 +6086,9 @@ export const SealRequest: MessageFns<SealRequest> = {
     }
     if (message.errorMessage !== "") {
       obj.errorMessage = message.errorMessage;
+    }
+    if (message.cursor !== "") {
+      obj.cursor = message.cursor;
     }
     return obj;
   },
@@ -6081,10 +6103,10 @@ export const SealRequest: MessageFns<SealRequest> = {
     message.window = (object.window !== undefined && object.window !== null)
       ? SealedWindow.fromPartial(object.window)
       : undefined;
-    message.snapshot = object.snapshot ?? false;
     message.again = object.again ?? false;
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
+    message.cursor = object.cursor ?? "";
     return message;
   },
 };

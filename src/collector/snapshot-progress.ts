@@ -1,0 +1,117 @@
+/**
+ * How far the snapshot of a source has come (design 6.5): its tables are copied one after the other, each in
+ * the order of its primary key, a chunk at a time. Of what the log tells, only images of rows that are copied
+ * count: those of the others are in the chunk that comes to them.
+ */
+import { TidemarkError, mutated, must } from '../base/index.ts';
+import type { CapturedTable } from '../job/index.ts';
+import { parseColumnType, type SqlValue } from '../sql/index.ts';
+import type { RowValues, SnapshotPlace } from './change-source.ts';
+
+/** The text of a snapshot that is finished. */
+const FINISHED = '';
+
+export class SnapshotProgress {
+  #tables: readonly CapturedTable[];
+  /** Tables before this one are copied, those behind it are not. */
+  #table: number;
+  /** The last key of that table that is copied; undefined: none. */
+  #key: readonly bigint[] | undefined;
+
+  /** Goes on from a cursor; without one nothing is copied yet. @throws TidemarkError `DATA_CORRUPT`. */
+  constructor(tables: readonly CapturedTable[], cursor: string | undefined) {
+    this.#tables = tables;
+    this.#table = cursor === FINISHED ? tables.length : 0;
+    if (cursor === undefined || cursor === FINISHED) return;
+    const { table, key } = JSON.parse(cursor) as { readonly table: string; readonly key: readonly string[] };
+    this.#table = tables.findIndex((one) => one.table === table);
+    this.#key = key.length === 0 ? undefined : key.map(BigInt);
+    if (this.#table < 0)
+      throw new TidemarkError('DATA_CORRUPT', `the snapshot is at ${table}: no such table`);
+  }
+
+  get finished(): boolean {
+    return this.#table >= this.#tables.length;
+  }
+
+  /** What a seal carries (table, last key copied); empty when all is copied. */
+  get cursor(): string {
+    if (this.finished) return FINISHED;
+    const { table } = must(this.#tables[this.#table], 'the table at the cursor');
+    return JSON.stringify({ table, key: (this.#key ?? []).map(String) });
+  }
+
+  /** Where the next chunk begins. */
+  get place(): SnapshotPlace {
+    return { table: this.#table, after: this.#key };
+  }
+
+  /** The definitions of the same tables, in the same order. */
+  redefine(tables: readonly CapturedTable[]): void {
+    this.#tables = tables;
+  }
+
+  /** Whether this row is copied, so that its images count. */
+  holds(table: number, row: RowValues): boolean {
+    if (table !== this.#table) return table < this.#table;
+    if (mutated('collector.imagesBeyondCursor')) return true;
+    if (this.#key === undefined) return false;
+    return compareKeys(this.#keyOf(table, row), this.#key) <= 0;
+  }
+
+  /** Takes a batch of rows, in key order, as copied. */
+  copied(table: number, rows: readonly RowValues[]): void {
+    const last = rows.at(-1);
+    if (table !== this.#table) this.#key = undefined;
+    this.#table = table;
+    if (last !== undefined && this.mayRest) this.#key = this.#keyOf(table, last).map(asInteger);
+  }
+
+  /**
+   * Whether a chunk may end within the table it has come to. That takes a key whose order is known here; any
+   * other table is copied as one chunk.
+   */
+  get mayRest(): boolean {
+    const { primaryKey, columns } = must(this.#tables[this.#table], 'the table at the cursor');
+    return primaryKey.every((name) => {
+      const column = columns.find((one) => one.name === name);
+      return column !== undefined && parseColumnType(column.type).kind === 'BIGINT';
+    });
+  }
+
+  finish(): void {
+    this.#table = this.#tables.length;
+    this.#key = undefined;
+  }
+
+  #keyOf(table: number, row: RowValues): SqlValue[] {
+    const { primaryKey, columns } = must(this.#tables[table], 'a captured table');
+    return primaryKey.map((name) => row[columns.findIndex((column) => column.name === name)] ?? null);
+  }
+}
+
+/**
+ * Where a chunk's position lies from what was read. A log may tell of a transaction before a snapshot shows
+ * it: such a chunk is `older` and lacks images that did not count when they were read.
+ */
+export function chunkStands(
+  includes: (position: string, other: string) => boolean,
+  read: string,
+  chunk: string,
+): 'older' | 'ahead' | 'here' {
+  if (!includes(chunk, read) && !mutated('collector.olderChunkTaken')) return 'older';
+  return includes(read, chunk) || mutated('collector.chunkBeforeItsPosition') ? 'here' : 'ahead';
+}
+
+function compareKeys(one: readonly SqlValue[], other: readonly bigint[]): number {
+  for (const [at, value] of other.entries()) {
+    const mine = asInteger(one[at] ?? null);
+    if (mine !== value) return mine < value ? -1 : 1;
+  }
+  return 0;
+}
+
+function asInteger(value: SqlValue): bigint {
+  if (typeof value === 'bigint') return value;
+  throw new TidemarkError('VALUE_RANGE', 'a key of integers holds something else');
+}

@@ -1,0 +1,136 @@
+/** A snapshot in chunks while its tables change, and while collectors are killed between and in chunks. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { armFailpoint, disarmFailpoint } from '../../src/base/test-build-active.ts';
+import type { CompiledSource } from '../../src/job/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
+import {
+  SealLog,
+  compile,
+  openFixture,
+  replay,
+  startCollector,
+  tableRows,
+  type Fixture,
+  type RunningCollector,
+} from './fixtures.ts';
+
+const ROWS = 150;
+const CHUNK = 12;
+
+describe.skipIf(mariadbMissing())('a snapshot in chunks, MariaDB', () => {
+  let fixture: Fixture;
+  let source: CompiledSource;
+  let log: SealLog;
+  let collector: RunningCollector | undefined;
+  let writing: Promise<void> = Promise.resolve();
+  let write = true;
+
+  beforeEach(async () => {
+    fixture = await openFixture('mysql');
+    const rows = Array.from({ length: ROWS }, (_, at) => `(${at % 7}, ${at}, 1)`).join(', ');
+    await fixture.exec(
+      'CREATE TABLE big (a BIGINT NOT NULL, b BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (a, b))',
+      'CREATE TABLE name (code VARCHAR(10) NOT NULL PRIMARY KEY, n BIGINT NOT NULL)',
+      'CREATE TABLE last (id BIGINT NOT NULL PRIMARY KEY, n BIGINT NOT NULL)',
+      `INSERT INTO big VALUES ${rows}`,
+      "INSERT INTO name VALUES ('a', 1), ('B', 2), ('c', 3)",
+      `INSERT INTO last (id, n) SELECT b, n FROM big WHERE b < 60`,
+    );
+    source = await compile(fixture, ['big', 'name', 'last']);
+    log = new SealLog();
+    write = true;
+  });
+
+  afterEach(async () => {
+    write = false;
+    await writing;
+    disarmFailpoint('collector.beforeSeal');
+    await collector?.stop().catch(() => undefined);
+    await fixture.close();
+  });
+
+  /** Updates, key changes, deletions and insertions all over the tables. */
+  const churn = async (): Promise<void> => {
+    for (let next = 1; write; next += 1) {
+      const [b, to] = [(next * 31) % ROWS, (next * 17) % 7];
+      await fixture.transaction(
+        [
+          `UPDATE big SET n = n + 1 WHERE b = ${b}`,
+          `UPDATE big SET a = ${to} WHERE b = ${(next * 13) % ROWS}`,
+          `DELETE FROM big WHERE b = ${(next * 7) % ROWS} AND n > 3`,
+          `UPDATE name SET n = ${next} WHERE code = 'B'`,
+          `UPDATE last SET n = n + ${next} WHERE id = ${next % 60}`,
+          `INSERT INTO big VALUES (${to}, ${ROWS + next}, 1)`,
+        ],
+        next % 9 === 0 ? 'rollback' : 'commit',
+      );
+    }
+  };
+
+  const start = (): RunningCollector => startCollector(fixture, source, log, { chunkRows: CHUNK });
+
+  const expectSame = async (): Promise<void> => {
+    const now = Date.now();
+    await eventually(() => Number(log.windows.at(-1)?.coversMs ?? 0) > now + 1, { withinMs: 20_000 });
+    for (const { table } of source.tables) {
+      expect(await replay(fixture, source, table, log.windows)).toEqual(
+        await tableRows(fixture, source, table),
+      );
+    }
+  };
+
+  it('sums up to the tables, which change all the while', async () => {
+    writing = churn();
+    collector = start();
+    await eventually(() => log.cursors.includes(''), { withinMs: 20_000 });
+    write = false;
+    await writing;
+    await expectSame();
+    const chunked = log.cursors.indexOf('');
+    expect(chunked).toBeGreaterThan(4);
+    // Nothing is complete before all is copied.
+    expect(log.windows.slice(0, chunked).every(({ coversMs }) => coversMs === 0n)).toBe(true);
+  });
+
+  it('goes on from the cursor of the last seal when its collectors are killed', async () => {
+    writing = churn();
+    let killed = 0;
+    while (killed < 6) {
+      const sealed = log.windows.length;
+      collector = start();
+      await eventually(() => log.windows.length > sealed, { withinMs: 20_000 });
+      armFailpoint({ name: 'collector.beforeSeal', action: 'error' });
+      await expect(collector.ended).rejects.toMatchObject({ code: 'INTERNAL' });
+      disarmFailpoint('collector.beforeSeal');
+      killed += 1;
+    }
+    expect(log.cursors.at(-1)).not.toBe('');
+    collector = start();
+    await eventually(() => log.cursors.includes(''), { withinMs: 20_000 });
+    write = false;
+    await writing;
+    await expectSame();
+    const tables = log.cursors.map((cursor) =>
+      cursor === '' ? '' : (JSON.parse(cursor) as { table: string }).table,
+    );
+    expect([...new Set(tables)]).toEqual(['big', 'last', '']);
+  });
+});
+
+describe('a snapshot of an embedded source', () => {
+  it('is one chunk: its log tells the end of several transactions at once', async () => {
+    const fixture = await openFixture('embedded');
+    await fixture.exec(
+      'CREATE TABLE big (id BIGINT NOT NULL PRIMARY KEY)',
+      'INSERT INTO big VALUES (1), (2), (3)',
+    );
+    const log = new SealLog();
+    const collector = startCollector(fixture, await compile(fixture, ['big']), log, { chunkRows: 1 });
+    await eventually(() => log.windows.length > 0, { withinMs: 15_000 });
+    await collector.stop();
+    expect(log.windows[0]?.shards[0]?.rows).toBe(3n);
+    expect(log.cursors[0]).toBe('');
+    await fixture.close();
+  });
+});
