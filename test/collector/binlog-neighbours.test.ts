@@ -25,7 +25,7 @@ describe.skipIf(mariadbMissing())('neighbours of captured tables, MariaDB', () =
       engines: { source: fixture.source, sourceAddress: fixture.address },
       clock: systemClock,
     });
-    const { position } = await changes.snapshot(() => Promise.resolve());
+    const { position } = await changes.snapshot(() => Promise.resolve(true));
     reader = await changes.read(position);
   });
 
