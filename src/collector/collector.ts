@@ -265,42 +265,44 @@ class Collector {
   async #chunk(reader: ChangeReader): Promise<string | undefined> {
     // What was read of a transaction counts as read only at its end.
     if (this.#window.insideTransaction) return this.#turn(reader);
-    let from: string | undefined;
+    const met: { definition?: string } = {};
     await this.#copy(async ({ position }) => {
       const stands = (): string => chunkStands(this.#includes, this.#window.to, position);
-      while (stands() === 'ahead' && from === undefined) {
+      while (stands() === 'ahead') {
         this.#options.signal.throwIfAborted();
-        from = await this.#turn(reader, position);
+        const from = await this.#turn(reader, position);
+        if (from === undefined) continue;
+        met.definition = from;
+        return false;
       }
-      return from === undefined && stands() === 'here';
+      return stands() === 'here';
     });
-    from ??= await this.#turn(reader);
-    return from;
+    return met.definition ?? this.#turn(reader);
   }
 
   /** Reads one chunk into the open window, as of a position that `begun` is told first. */
   async #copy(begun: (moment: SourceMoment) => Promise<boolean>): Promise<SourceMoment> {
     const { chunkRows = LIMITS.snapshotChunkRowsMax, signal } = this.#options;
     let rowsLeft = this.#changes.tellsEachEnd ? chunkRows : Number.POSITIVE_INFINITY;
-    let skipped = false;
+    const chunk = { ended: false };
     const take = async (table: number, rows: readonly RowValues[]): Promise<boolean> => {
       signal.throwIfAborted();
       for (const row of rows) this.#store.add(this.#window.stored, table, 1, row);
       this.#progress.copied(table, rows);
       await this.#store.ready();
       rowsLeft -= rows.length;
-      skipped = rowsLeft <= 0 && this.#progress.mayRest;
-      return !skipped;
+      chunk.ended = rowsLeft <= 0 && this.#progress.mayRest;
+      return !chunk.ended;
     };
     const moment = await this.#changes.snapshot(take, {
       from: this.#progress.place,
       batchRows: Math.min(chunkRows, LIMITS.sourceReadRowsMax),
       begun: async (at) => {
-        skipped = !(await begun(at));
-        return !skipped;
+        chunk.ended = !(await begun(at));
+        return !chunk.ended;
       },
     });
-    if (!skipped) this.#progress.finish();
+    if (!chunk.ended) this.#progress.finish();
     return moment;
   }
 

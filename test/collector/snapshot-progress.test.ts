@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { gtidIncludes } from '../../src/collector/gtid-position.ts';
 import { SnapshotProgress, chunkStands } from '../../src/collector/snapshot-progress.ts';
 import type { CapturedTable } from '../../src/job/index.ts';
-import type { SqlValue } from '../../src/sql/index.ts';
 import { rule } from '../support/rule.ts';
 
 const table = (name: string, type = 'BIGINT'): CapturedTable => ({
@@ -101,7 +100,7 @@ class ModelCollector {
     while (ahead()) this.turn();
     const part = behind.slice(0, rows);
     for (const { at, row } of part) {
-      this.progress.copied(at, [row as readonly SqlValue[]]);
+      this.progress.copied(at, [row]);
       this.#add(at, row, 1);
     }
     if (part.length === behind.length) this.progress.finish();
