@@ -133,6 +133,7 @@ async function collect(source, sourceId, from, end) {
     leaderTerm: 1n,
     lastWindow: 1,
     position: from,
+    cursor: '',
     source,
     topology: { format: 1, version: 1, shards: [{ ...shard, database: source.database }] },
     engines: { ...sourceEngines(), shards: new Map([['s0', engines.store]]) },
