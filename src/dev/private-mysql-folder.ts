@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { TidemarkError } from '../base/index.ts';
 import { findProgram, type ServerProgram } from './private-mysql-program.ts';
@@ -73,6 +73,8 @@ async function makeData(dataFolder: string, program: ServerProgram): Promise<voi
       `--auth-root-socket-user=${userInfo().username}`,
       '--skip-test-db',
       '--skip-name-resolve',
+      // A server that starts removes what it takes for temporary tables left over, other servers' too.
+      `--tmpdir=${resolve(dataFolder, '..')}`,
       ...asRoot,
     ]);
   } catch (cause) {

@@ -12,6 +12,7 @@ import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
+import { resolve } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import mysql from 'mysql2/promise';
@@ -113,6 +114,8 @@ function serverArguments(port: number, { program, folder, options }: StartInput)
   return [
     '--no-defaults',
     `--datadir=${folder.dataFolder}`,
+    // Of its own: a server that starts removes other servers' temporary tables from theirs.
+    `--tmpdir=${resolve(options.folder)}`,
     // Relative to the data folder, because the path of a socket may have only 107 bytes.
     '--socket=server.sock',
     '--pid-file=server.pid',
