@@ -414,6 +414,24 @@ export const ERRORS = {
     EXIT.tryAgain,
     GRPC.aborted,
   ),
+  SINK_SERVER: row(
+    'The report database is on another server than where its epoch was set; nothing was changed.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.aborted,
+  ),
+  SINK_LOSS: row(
+    'The report database lacks what was committed there: it was restored, or failed over.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.aborted,
+  ),
+  SINK_AHEAD: row(
+    'The report database was written under a higher term than this cluster has.',
+    'never',
+    EXIT.config,
+    GRPC.failedPrecondition,
+  ),
   SINK_OF_OTHER_CLUSTER: row(
     'The report database belongs to another cluster.',
     'never',

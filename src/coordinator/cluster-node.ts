@@ -156,7 +156,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
   };
   const { clusterId } = identity;
   const { onOutcome } = options;
-  const service = { clusterId, status, proposer, links, clock, log: executorLog, onEvent, onOutcome };
+  const service = { clusterId, status, proposer, view, links, clock, log: executorLog, onEvent, onOutcome };
   return {
     identity,
     raft,

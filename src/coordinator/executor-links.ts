@@ -6,6 +6,7 @@ import {
   idKey,
   type ReportRecord,
   type ShardStates,
+  type SinkRecord,
   type SourceRecord,
   type StateView,
   type TaskRecord,
@@ -13,6 +14,7 @@ import {
 import type { Definition, Task } from '../wire/index.ts';
 import type { ExecutorLink, Send } from './executor-link.ts';
 import { dropWork, foldWork } from './housekeeping-messages.ts';
+import { probeWork, reconcileWork } from './sink-work.ts';
 import { collectorWork, prepareWork, statesWork, taskWork, type WorkContext } from './work-messages.ts';
 
 export interface ExecutorLinksOptions {
@@ -146,6 +148,26 @@ export class ExecutorLinks implements ExecutorPort {
     if (work === undefined) return;
     link.define(work.definitions);
     link.send({ $case: 'dropHistory', value: work.message });
+  }
+
+  reconcile(executorId: number, sink: SinkRecord): void {
+    const link = this.#links.get(executorId);
+    const work = link === undefined ? undefined : reconcileWork(this.#context(link), sink);
+    if (work === undefined) return;
+    link?.define(work.definitions);
+    link?.send({ $case: 'reconcile', value: work.message });
+    this.#options.log.info(
+      { database: sink.name, executor: executorId, epoch: sink.epoch },
+      'fresh sink epoch',
+    );
+  }
+
+  probe(executorId: number, sink: SinkRecord): void {
+    const link = this.#links.get(executorId);
+    const work = link === undefined ? undefined : probeWork(this.#context(link), sink);
+    if (work === undefined) return;
+    link?.define(work.definitions);
+    link?.send({ $case: 'probeSink', value: work.message });
   }
 
   prepare(executorId: number, source: SourceRecord): void {

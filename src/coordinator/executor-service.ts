@@ -8,7 +8,13 @@ import type { Clock, ErrorCode } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import type { SchedulerEvent } from '../scheduler/index.ts';
-import type { AddSchema, OperationResult, ResealWindow, SealWindow } from '../statemachine/index.ts';
+import type {
+  AddSchema,
+  OperationResult,
+  ResealWindow,
+  SealWindow,
+  StateView,
+} from '../statemachine/index.ts';
 import { EXECUTOR_FORMAT, TaskResult, guardStream } from '../wire/index.ts';
 import type {
   ExecutorHeartbeat,
@@ -28,12 +34,14 @@ import { checkFormat } from './grpc-server.ts';
 import type { Proposer } from './proposer.ts';
 import { safeNumber } from './safe-number.ts';
 import { readSchema } from './schema-request.ts';
+import { answerFound, answerKnownTasks } from './sink-answers.ts';
 import { readSeal } from './seal-request.ts';
 
 export interface ExecutorServiceOptions {
   readonly clusterId: string;
   readonly status: () => RaftStatus;
   readonly proposer: Proposer;
+  readonly view: () => StateView;
   readonly links: ExecutorLinks;
   readonly clock: Clock;
   readonly log: Logger;
@@ -229,6 +237,12 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
     case 'housekeeping':
       options.onEvent(housekeepingOutcome(body.value));
       return;
+    case 'knownTasks':
+    case 'sinkFound':
+    case 'sinkFailed':
+    case 'sinkProbed':
+      hearOfSink(options, link, body);
+      return;
     case 'seal':
       void answer(options, link, body.value, () => readSeal(body.value));
       return;
@@ -266,6 +280,27 @@ function housekeepingOutcome(said: HousekeepingOutcome): SchedulerEvent {
     code: readCode(said.errorCode),
     message: boundedText(said.errorMessage),
   };
+}
+
+type OfSink = Extract<Heard, { $case: 'knownTasks' | 'sinkFound' | 'sinkFailed' | 'sinkProbed' }>;
+
+function hearOfSink(options: ExecutorServiceOptions, link: ExecutorLink, said: OfSink): void {
+  if (said.$case === 'knownTasks') {
+    answerKnownTasks(options.view(), link, said.value);
+    return;
+  }
+  if (said.$case === 'sinkFound') {
+    void answerFound(options.proposer, link, said.value);
+    return;
+  }
+  const { sinkId, epoch, errorCode, errorMessage } = said.value;
+  options.onEvent({
+    type: said.$case === 'sinkFailed' ? 'sink-failed' : 'sink-doubted',
+    sinkId: safeNumber(sinkId, 'sink id'),
+    epoch: epoch.toString(),
+    code: isErrorCode(errorCode) ? errorCode : 'INTERNAL',
+    message: boundedText(errorMessage),
+  });
 }
 
 /** A heartbeat is answered only while this node leads: the answer keeps the executor's session alive. */

@@ -41,14 +41,14 @@ export function listSources(view: StateView): SourceInfo[] {
   return [...view.sources.values()].map((source) => ({
     sourceId: BigInt(source.id),
     name: source.name,
-    state: sourceState(source),
+    state: sourceState(source, problemOf(view, source)),
     lastWindow: BigInt(source.lastWindow),
     mergedWindow: BigInt(source.mergedWindow),
     position: source.position,
     collectorExecutorId: BigInt(source.collector?.executorId ?? 0),
     collectorEpoch: source.collector === null ? 0n : parseToken(source.collector.epoch),
     coversMs: BigInt(view.windows.get(windowKey(source.id, source.lastWindow))?.coversMs ?? 0),
-    problem: source.problem === '' ? statesProblem(source) : source.problem,
+    problem: problemOf(view, source),
     states: (source.states ?? []).map(({ shard, window, grant, problem }) => ({
       shard,
       window: BigInt(window),
@@ -58,6 +58,13 @@ export function listSources(view: StateView): SourceInfo[] {
   }));
 }
 
+/** What keeps a source from going on: its own problem, that of its report database, or of its row states. */
+function problemOf(view: StateView, source: SourceRecord): string {
+  if (source.problem !== '') return source.problem;
+  const sink = view.sinks.get(idKey(source.sinkId));
+  return sink === undefined || sink.problem === '' ? statesProblem(source) : sink.problem;
+}
+
 /** The problem of the shard whose row states are furthest behind. */
 function statesProblem(source: SourceRecord): string {
   const troubled = (source.states ?? []).filter(({ problem }) => problem !== '');
@@ -65,9 +72,9 @@ function statesProblem(source: SourceRecord): string {
   return worst === undefined ? '' : `row states of ${worst.shard}: ${worst.problem}`;
 }
 
-function sourceState(source: SourceRecord): string {
-  if (source.prepare?.done !== true) return source.problem === '' ? 'preparing' : 'failed';
-  if (source.collector === null) return source.problem === '' ? 'waiting' : 'failed';
+function sourceState(source: SourceRecord, problem: string): string {
+  if (source.prepare?.done !== true) return problem === '' ? 'preparing' : 'failed';
+  if (source.collector === null) return problem === '' ? 'waiting' : 'failed';
   return source.lastWindow === 0 || source.cursor !== '' ? 'snapshot' : 'running';
 }
 

@@ -92,7 +92,7 @@ export async function foundCluster(path: string, remains: Remains): Promise<Rest
   await fillFolder(path, async ({ logPath, statePath }) => {
     const place = { folder: statePath, clusterId };
     await restoreState(place, snapshotAs(clusterId, chunks));
-    const entries = followedBy(tail, { term: cluster.term, data: firstEntry(wallMs) });
+    const entries = followedBy(tail, { term: cluster.term, data: firstEntry(oldClusterId, wallMs) });
     const log = { clusterId, memberId: self.id, folder: logPath, members };
     await foundRaftFolder({ ...log, term: cluster.term, base: at, entries });
     await failpoint('backup.beforeIdentity');
@@ -110,7 +110,7 @@ async function* followedBy(
 }
 
 /** Log time goes on from where the state stands. */
-function firstEntry(wallMs: number): Uint8Array {
-  const operations = [{ type: 'cluster.restore', v: 1 } as const];
+function firstEntry(formerId: string, wallMs: number): Uint8Array {
+  const operations = [{ type: 'cluster.restore', v: 1, formerId } as const];
   return encodeEntry({ logTimeMs: 0, wallMs, items: [{ session: 0, sequence: 0, operations }] });
 }

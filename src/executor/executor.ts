@@ -42,6 +42,7 @@ import { SealDesk } from './session/seal-desk.ts';
 import { Session } from './session/session.ts';
 import { StatesHost, statesName } from './states-host.ts';
 import { statesSteps } from './states-steps.ts';
+import { SinkDesk } from './sink-desk.ts';
 import { TaskRunner } from './task-runner.ts';
 import { databaseSteps } from './task-steps.ts';
 import { validateJob } from './validate-job.ts';
@@ -76,6 +77,7 @@ export class Executor {
   readonly #runner: TaskRunner;
   readonly #states: StatesHost;
   readonly #housekeeper: Housekeeper;
+  readonly #sinks: SinkDesk;
   readonly #host: CollectorHost;
   readonly #session: Session;
   /** Tokens of prepare grants that are being carried out. */
@@ -155,6 +157,7 @@ export class Executor {
         this.#tell(collectorKey(value.sourceId), { $case: 'collectorStopped', value });
       },
     });
+    this.#sinks = this.#makeSinkDesk(clock);
     this.#session = this.#makeSession(clock, random);
   }
 
@@ -192,6 +195,18 @@ export class Executor {
     await this.#databases.close();
   }
 
+  #makeSinkDesk(clock: Clock): SinkDesk {
+    return new SinkDesk({
+      catalog: this.#catalog,
+      databases: this.#databases,
+      clock,
+      log: this.#parts.log,
+      send: (body) => {
+        this.#session.send(body);
+      },
+    });
+  }
+
   #makeSession(clock: Clock, random: () => number): Session {
     const { name, coordinators, channelCredentials, slots, version, engines, log } = this.#parts;
     return new Session({
@@ -214,6 +229,7 @@ export class Executor {
         onWelcome: () => {
           for (const body of this.#outbox.all()) this.#session.send(body);
           this.#seals.resend();
+          this.#sinks.onWelcome();
         },
         onMessage: (message) => {
           this.#onMessage(message);
@@ -261,6 +277,16 @@ export class Executor {
         return;
       case 'stopCollector':
         this.#host.stop(message.value.sourceId, message.value.epoch);
+        return;
+      case 'reconcile':
+        void this.#sinks.reconcile(message.value);
+        return;
+      case 'probeSink':
+        void this.#sinks.probe(message.value);
+        return;
+      case 'knownTasks':
+      case 'sinkReply':
+        this.#sinks.onAnswer(message.value);
         return;
       case 'sealReply':
         this.#seals.onReply(message.value);

@@ -35,6 +35,8 @@ export const SINK_TABLE = 'tm_sink';
 export const LEDGER_TABLE = 'tm_ledger';
 export const WATERMARK_TABLE = 'tm_watermark';
 export const FOLD_TABLE = 'tm_fold';
+/** What a cluster knows of the ledger, while the two are compared. */
+export const KNOWN_TABLE = 'tm_known';
 /** By report name, the prepare grant that its view was made under. */
 export const PREPARED_TABLE = 'tm_prepared';
 

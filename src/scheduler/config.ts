@@ -17,6 +17,8 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   taskDeadlineMs: LIMITS.taskDeadlineMs,
   prepareDeadlineMs: 60_000,
   statesThousandRowsMs: 100,
+  reconcileDeadlineMs: 120_000,
+  probeMs: 3_000,
   resendAfterMs: 3 * LIMITS.executorHeartbeatMs,
   attemptsMax: 3,
   parkBaseMs: 15_000,

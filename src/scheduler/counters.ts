@@ -23,6 +23,8 @@ export interface SchedulerCounters {
   outcomesFenced: number;
   /** Outcomes of versions or epochs that were not current any more; dropped. */
   outcomesStale: number;
+  /** Fresh epochs of report databases, the first ones included. */
+  sinkEpochs: number;
   collectorGrants: number;
   collectorTakeovers: number;
   /** Times that windows were found lost by their store, to be captured again. */
@@ -56,6 +58,7 @@ export function newCounters(): SchedulerCounters {
     tasksSkipped: 0,
     outcomesFenced: 0,
     outcomesStale: 0,
+    sinkEpochs: 0,
     collectorGrants: 0,
     collectorTakeovers: 0,
     windowsLost: 0,
@@ -98,7 +101,8 @@ const COUNTED: Readonly<Record<Cause, readonly (keyof SchedulerCounters)[]>> = {
   'drop-granted': [],
   'states-finished': [],
   'executor-left': [],
-  'sink-granted': [],
+  'sink-granted': ['sinkEpochs'],
+  'sink-failed': [],
   'prepare-granted': [],
   'prepare-finished': [],
   'collector-stopped': [],

@@ -1,7 +1,7 @@
 /** What the scheduler keeps while this node leads in one term. A new term begins with a new one. */
 import type { Cancel } from '../base/index.ts';
 import { LogClock, type StateView } from '../statemachine/index.ts';
-import type { Outcome, PlannerMemory, Sent, SourceFailures } from './planner/types.ts';
+import type { Outcome, PlannerMemory, Sent, SinkFailures, SourceFailures } from './planner/types.ts';
 
 const SENT_SLACK = 1_024;
 
@@ -10,6 +10,8 @@ export class Leadership {
   readonly sinceMs: number;
   readonly sent = new Map<string, Sent>();
   readonly sourceFailures = new Map<number, SourceFailures>();
+  readonly sinkFailures = new Map<number, SinkFailures>();
+  readonly probed = new Map<number, number>();
   firstMissedMs: ReadonlyMap<number, number> = new Map();
   brakeSinceMs: number | undefined;
   outcomes: Outcome[] = [];
@@ -32,6 +34,7 @@ export class Leadership {
     if (this.sent.size < 2 * (view.openTasks.size + 2 * view.sources.size) + SENT_SLACK) return;
     const current = new Set<string>();
     for (const task of view.openTasks.values()) current.add(task.token);
+    for (const { epoch } of view.sinks.values()) if (epoch !== null) current.add(epoch);
     for (const source of view.sources.values()) {
       if (source.prepare !== null) current.add(source.prepare.token);
       if (source.collector !== null) current.add(source.collector.epoch);
@@ -48,6 +51,8 @@ export class Leadership {
       leaderSinceMs: this.sinceMs,
       sent: this.sent,
       sourceFailures: this.sourceFailures,
+      sinkFailures: this.sinkFailures,
+      probed: this.probed,
       firstMissedMs: this.firstMissedMs,
       brakeSinceMs: this.brakeSinceMs,
     };

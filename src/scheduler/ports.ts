@@ -9,6 +9,7 @@ import type {
   OperationResult,
   ReportRecord,
   ShardStates,
+  SinkRecord,
   SourceRecord,
   StateView,
   TaskRecord,
@@ -54,6 +55,10 @@ export interface ExecutorPort {
   fold(executorId: number, report: ReportRecord): void;
   /** Sends the current grant of dropping what the store holds of a source. */
   dropHistory(executorId: number, source: SourceRecord): void;
+  /** Has a report database put under its fresh epoch, and told what is there. */
+  reconcile(executorId: number, sink: SinkRecord): void;
+  /** Asks whether a report database still stands under its epoch, and still has what was done there. */
+  probe(executorId: number, sink: SinkRecord): void;
   prepare(executorId: number, source: SourceRecord): void;
   startCollector(executorId: number, source: SourceRecord): void;
   stopCollector(executorId: number, collector: { readonly sourceId: number; readonly epoch: string }): void;
@@ -74,6 +79,14 @@ export type SchedulerEvent =
       readonly message: string;
       /** The first window that the primary of the store shard does not show. */
       readonly lostWindow?: number | undefined;
+    }
+  /** A try to reconcile failed; or a probe has found another server, another epoch, or a loss. */
+  | {
+      readonly type: 'sink-failed' | 'sink-doubted';
+      readonly sinkId: number;
+      readonly epoch: string;
+      readonly code: ErrorCode;
+      readonly message: string;
     }
   | {
       readonly type: 'states-outcome';

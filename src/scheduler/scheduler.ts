@@ -251,7 +251,8 @@ class LeaderScheduler implements Scheduler {
 
   #follow(leadership: Leadership, planned: PlannedOperation): void {
     const { executors } = this.#options.ports;
-    const { replaces, replacesCollector, replacesStates, sourceFailure } = planned;
+    const { replaces, replacesCollector, replacesStates, sourceFailure, sinkFailure } = planned;
+    if (sinkFailure !== undefined) leadership.sinkFailures.set(sinkFailure.sinkId, sinkFailure.failures);
     if (sourceFailure !== undefined) {
       leadership.sourceFailures.set(sourceFailure.sourceId, sourceFailure.failures);
     }
@@ -283,7 +284,9 @@ class LeaderScheduler implements Scheduler {
       this.#markSent(leadership, dispatch);
       const { executors } = this.#options.ports;
       const { executorId } = dispatch;
-      if (dispatch.kind === 'prepare') executors.prepare(executorId, dispatch.source);
+      if (dispatch.kind === 'reconcile') executors.reconcile(executorId, dispatch.sink);
+      else if (dispatch.kind === 'probe') executors.probe(executorId, dispatch.sink);
+      else if (dispatch.kind === 'prepare') executors.prepare(executorId, dispatch.source);
       else if (dispatch.kind === 'collector') executors.startCollector(executorId, dispatch.source);
       else if (dispatch.kind === 'fold') executors.fold(executorId, dispatch.report);
       else if (dispatch.kind === 'drop') executors.dropHistory(executorId, dispatch.source);
@@ -305,6 +308,7 @@ class LeaderScheduler implements Scheduler {
   /** Chaos kills the leader here: a grant of this term that is committed and was never sent. */
   async #passFailpoint(leadership: Leadership, dispatch: Dispatch): Promise<void> {
     const token = tokenOf(dispatch);
+    if (dispatch.kind === 'probe') return;
     if (leadership.sent.has(token) || tokenTerm(parseToken(token)) !== leadership.term) return;
     await failpoint('scheduler.afterGrantBeforeDispatch', {
       kind: dispatch.kind,
@@ -322,6 +326,9 @@ class LeaderScheduler implements Scheduler {
     if (dispatch.kind === 'fold') {
       return view.reports.get(idKey(dispatch.report.id))?.fold?.token === tokenOf(dispatch);
     }
+    if (dispatch.kind === 'reconcile' || dispatch.kind === 'probe') {
+      return view.sinks.get(idKey(dispatch.sink.id))?.epoch === dispatch.sink.epoch;
+    }
     const source = view.sources.get(idKey(dispatch.source.id));
     if (dispatch.kind === 'drop') return source?.drop?.token === tokenOf(dispatch);
     if (dispatch.kind === 'states') {
@@ -335,13 +342,15 @@ class LeaderScheduler implements Scheduler {
 
   #markSent(leadership: Leadership, dispatch: Dispatch): void {
     const atMs = this.#options.clock.monotonicMs();
-    leadership.sent.set(tokenOf(dispatch), { executorId: dispatch.executorId, atMs });
+    if (dispatch.kind === 'probe') leadership.probed.set(dispatch.sink.id, atMs);
+    else leadership.sent.set(tokenOf(dispatch), { executorId: dispatch.executorId, atMs });
   }
 }
 
 /** What a dispatch is about, for failpoints. */
 function keyOf(dispatch: Dispatch): string {
   if (dispatch.kind === 'task') return dispatch.task.key;
+  if ('sink' in dispatch) return String(dispatch.sink.id);
   return String(dispatch.kind === 'fold' ? dispatch.report.id : dispatch.source.id);
 }
 
@@ -350,6 +359,9 @@ function tokenOf(dispatch: Dispatch): string {
   if (dispatch.kind === 'drop') return must(dispatch.source.drop?.token, 'token of a dispatched grant');
   if (dispatch.kind === 'task') return dispatch.task.token;
   if (dispatch.kind === 'states') return must(dispatch.states.grant?.token, 'token of a dispatched grant');
+  if (dispatch.kind === 'reconcile' || dispatch.kind === 'probe') {
+    return must(dispatch.sink.epoch ?? undefined, 'epoch of a report database');
+  }
   const { prepare, collector } = dispatch.source;
   return must(dispatch.kind === 'prepare' ? prepare?.token : collector?.epoch, 'token of a dispatched grant');
 }
@@ -365,6 +377,7 @@ function subjectOf({ operation }: PlannedOperation): Readonly<Record<string, str
   const { type } = operation;
   return {
     type,
+    ...('sinkId' in operation ? { sinkId: operation.sinkId } : {}),
     ...('sourceId' in operation ? { sourceId: operation.sourceId } : {}),
     ...('executorId' in operation ? { executorId: operation.executorId } : {}),
     ...('errorCode' in operation ? { code: operation.errorCode } : {}),

@@ -148,5 +148,6 @@ export const embeddedDialect: Dialect = {
     declared(type);
     return expression;
   },
+  serverIdentity: "'embedded'",
   sessionSettings: ['PRAGMA journal_mode = WAL', 'PRAGMA synchronous = FULL', 'PRAGMA foreign_keys = ON'],
 };

@@ -162,6 +162,11 @@ export interface Dialect {
   /** Casts a sum to its `sumType`. Embedded: as it is, for a cast would hide an overflow or a real number. */
   castSum(expression: string, type: string): string;
   /**
+   * An expression that names the server which answers: another one after a failover, the same one after its
+   * restart.
+   */
+  readonly serverIdentity: string;
+  /**
    * Session settings that are pinned for report SQL (time zone, sql_mode, character set), run once per
    * connection.
    */

@@ -177,6 +177,8 @@ export const mysqlDialect: Dialect = {
     return `(${count} * ${squares} - ${square}) * 1e0 / ${count} / ${count}`;
   },
   castSum: (expression, type) => `CAST(${expression} AS ${sumType(parseColumnType(type))})`,
+  // The server's own id differs among the members of a replication; a uuid of its own MariaDB lacks.
+  serverIdentity: "SHA1(CONCAT(@@hostname, '/', @@port, '/', @@server_id, '/', @@datadir))",
   sessionSettings: [
     [
       'SET NAMES utf8mb4 COLLATE utf8mb4_bin',

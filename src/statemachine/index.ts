@@ -21,6 +21,7 @@ export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
 export type * from './commands/records.ts';
 export { decodeReplies } from './commands/replies.ts';
+export { isReconciled } from './commands/sinks.ts';
 export { statesWindow } from './commands/states.ts';
 export { mayJoin } from './commands/spans.ts';
 export { isStopped, marksOf, reportsOf } from './commands/windows.ts';

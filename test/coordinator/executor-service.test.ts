@@ -100,6 +100,7 @@ function serve(): StreamEnd {
       status,
       proposer,
       links,
+      view: () => new MemoryState(),
       clock,
       log,
       onEvent: (event) => events.push(event),

@@ -1,7 +1,13 @@
 /** An executor that does no work: it speaks the protocol over real gRPC, and the test decides the rest. */
 import { JOB_FORMAT, type CompiledJob } from '../../src/job/index.ts';
 import { CHANNEL_OPTIONS, ExecutorClient, guardStream, insecureCredentials } from '../../src/wire/index.ts';
-import type { ExecutorHello, FromExecutor, GuardedStream, ToExecutor } from '../../src/wire/index.ts';
+import type {
+  ExecutorHello,
+  FromExecutor,
+  GuardedStream,
+  Reconcile,
+  ToExecutor,
+} from '../../src/wire/index.ts';
 import type { TidemarkError } from '../../src/base/index.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -17,6 +23,7 @@ export class FakeExecutor {
   /** What it makes of every job file that it is asked to check. */
   compiled: CompiledJob = COMPILED;
   error: TidemarkError | undefined;
+  reconciles = true;
   /** Tokens that its heartbeats say it works on. */
   running: { task: string; token: bigint }[] = [];
   readonly #client: ExecutorClient;
@@ -32,6 +39,8 @@ export class FakeExecutor {
         this.received.push(body);
         if (body.$case === 'welcome') this.#startHeartbeats();
         // A job is compiled without databases: the answer is what the test would have compiled.
+        // Its report databases are whatever the leader takes them for, unless the test says otherwise.
+        if (body.$case === 'reconcile' && this.reconciles) this.#reconciled(body.value);
         if (body.$case === 'validate') this.#validated(body.value.request);
       },
       onClosed: (error) => {
@@ -60,6 +69,12 @@ export class FakeExecutor {
       },
     });
     return this;
+  }
+
+  #reconciled({ known, epoch }: Reconcile): void {
+    const sinkId = known?.sinkId ?? 0n;
+    const value = { request: 1n, sinkId, epoch, lacking: [], missing: [], folds: [], last: true };
+    this.send({ $case: 'sinkFound', value });
   }
 
   send(body: NonNullable<FromExecutor['body']>): void {

@@ -17,7 +17,16 @@ import {
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { FakeLeader } from './fake-leader.ts';
-import { define, jobYaml, makeShop, prepareOrder, taskOf, token, type Place } from './shop.ts';
+import {
+  define,
+  jobYaml,
+  makeShop,
+  prepareOrder,
+  reconcileOrder,
+  taskOf,
+  token,
+  type Place,
+} from './shop.ts';
 
 const silent = { info: () => undefined, warn: () => undefined };
 
@@ -94,6 +103,8 @@ class World {
     expect(outcome.errorMessage).toBe('');
     const job = JSON.parse(edit(outcome.compiledJson)) as CompiledJob;
     define(this.leader, job);
+    this.leader.say({ $case: 'reconcile', value: reconcileOrder });
+    await this.leader.hears('sinkFound', ({ last }) => last);
     this.leader.say({ $case: 'prepare', value: prepareOrder });
     expect(await this.leader.hears('prepare')).toMatchObject({
       errorCode: '',

@@ -97,11 +97,24 @@ export class FakeLeader {
     this.#server.forceShutdown();
   }
 
+  /** It knows no task of any report database, and takes what is found there. */
+  #answerSink(stream: GuardedStream<ToExecutor>, body: Said): void {
+    const done = { errorCode: '', errorMessage: '' };
+    if (body.$case === 'knownTasks') {
+      const value = { ...done, request: body.value.request, tasks: [], nextWindow: 0n };
+      stream.write({ body: { $case: 'knownTasks', value } });
+    }
+    if (body.$case === 'sinkFound') {
+      stream.write({ body: { $case: 'sinkReply', value: { ...done, request: body.value.request } } });
+    }
+  }
+
   #serve(call: Parameters<typeof guardStream>[0]): void {
     const stream = guardStream<FromExecutor, ToExecutor>(call, {
       onMessage: ({ body }) => {
         if (body === undefined) return;
         this.heard.push(body);
+        this.#answerSink(stream, body);
         if (body.$case === 'hello') stream.write({ body: this.#greeting(body.value) });
         if (body.$case === 'heartbeat' && this.options.answersHeartbeats !== false) {
           stream.write({ body: { $case: 'heartbeatReply', value: { sequence: body.value.sequence } } });

@@ -9,11 +9,12 @@ import type { CompiledReport } from '../../src/job/index.ts';
 import { layoutOf, type ReportLayout } from '../../src/executor/sink/layout.ts';
 import type { Contribution } from '../../src/executor/sink/merge.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
-import { prepareSink, type Scope, type SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
+import type { Scope, SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import { inTransaction, type SinkContext } from '../../src/executor/sink/transaction.ts';
 import { registerReport } from '../../src/executor/sink/watermark.ts';
 import type { SqlEngine, SqlParam } from '../../src/sql/index.ts';
 import type { WeightedRow } from './merge-model.ts';
+import { prepareSink } from './sink-fixture.ts';
 
 /** Every token and epoch of these tests is above 2^53. */
 export const TOKEN_BASE = 40_000n << 40n;

@@ -30,6 +30,7 @@ const RULES: readonly MutationName[] = [
   'merge.skipKeepsContribution',
   'merge.floorNotRaised',
   'merge.watermarkSkipsHoles',
+  'merge.watermarkFromRaft',
   'fold.pastUnsettled',
   'fold.removesEmptyRows',
   'fold.removesNegatives',

@@ -5,11 +5,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
-import { prepareSink, type SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
+import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 import { codeOf } from '../sql/engine-contract.ts';
 import { REPORT, TOKEN_BASE } from './merge-fixture.ts';
+import { prepareSink } from './sink-fixture.ts';
 
 const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
 const GRANT: SinkGrant = { clusterId: 'c'.repeat(32), epoch: token(1) };

@@ -1,7 +1,7 @@
 /** A small source, its job, and the leader's messages about it, for tests of the whole executor. */
 import type { SqlEngine } from '../../src/sql/index.ts';
 import type { CompiledJob } from '../../src/job/index.ts';
-import type { Prepare, SealedWindow, Task } from '../../src/wire/index.ts';
+import type { Prepare, Reconcile, SealedWindow, Task } from '../../src/wire/index.ts';
 import { CLUSTER, type FakeLeader } from './fake-leader.ts';
 
 /** Tokens of these tests are above 2^53. */
@@ -71,6 +71,18 @@ export const prepareOrder: Prepare = {
   sinkEpoch: token(2),
   clusterId: CLUSTER,
   reports: ['report/1/1'],
+};
+
+/** A report database that nobody has written to yet. */
+export const reconcileOrder: Reconcile = {
+  epoch: token(2),
+  leaderTerm: 3n,
+  known: {
+    sinkId: 1n,
+    clusterId: CLUSTER,
+    formerIds: [],
+    generations: [{ definition: 'report/1/1', sourceId: 1n, keptFrom: 1n, prepared: false }],
+  },
 };
 
 export function taskOf(window: SealedWindow, version: number, more: Partial<Task> = {}): Task {

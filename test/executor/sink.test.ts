@@ -9,7 +9,6 @@ import { layoutOf } from '../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
-import { prepareSink } from '../../src/executor/sink/sink-epoch.ts';
 import { openEngine, type SqlConnection, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import {
@@ -21,6 +20,7 @@ import {
   TOKEN_BASE,
   type Sink,
 } from './merge-fixture.ts';
+import { prepareSink } from './sink-fixture.ts';
 
 const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
 
@@ -135,7 +135,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it('keeps its epoch against a lower one and its cluster against another', async () => {
       const { grant, engine } = sink;
-      await prepareSink(engine, grant);
+      await expect(prepareSink(engine, grant)).rejects.toMatchObject({ code: 'SINK_EPOCH' });
       await expect(prepareSink(engine, { ...grant, epoch: token(1) })).rejects.toMatchObject({
         code: 'SINK_EPOCH',
         details: { standing: String(grant.epoch), granted: String(token(1)) },
@@ -152,7 +152,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
       const { grant, engine } = sink;
       await engine.use('test', (connection) => connection.query('UPDATE tm_sink SET format = 99'));
       await expect(prepareSink(engine, grant)).rejects.toMatchObject({ code: 'FORMAT_UNKNOWN' });
-      await engine.use('test', (connection) => connection.query('UPDATE tm_sink SET format = 1'));
+      await engine.use('test', (connection) => connection.query('UPDATE tm_sink SET format = 2'));
     });
 
     it.each([true, false])('finds out what became of a lost COMMIT (carried out: %s)', async (carriedOut) => {

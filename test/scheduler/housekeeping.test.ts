@@ -90,7 +90,7 @@ describe('housekeeping', () => {
     leader.settle();
     const second = leader.world.report().fold;
     expect(second?.superseded).toEqual([first?.token]);
-    leader.world.accept({ type: 'sink.grant', v: 1, sinkId: 1 });
+    leader.world.reconcile(1);
     leader.settle();
     expect(leader.world.report().fold?.sinkEpoch).toBe([...leader.world.state.sinks.values()][0]?.epoch);
     expect(leader.world.report().fold?.superseded).toEqual([second?.token, first?.token]);

@@ -13,6 +13,7 @@ describe('a source', () => {
     leader.world.accept(jobOf());
     leader.connect(1);
     expect(causes(leader.round())).toEqual(['sink-granted']);
+    expect(leader.round().dispatches).toMatchObject([{ kind: 'reconcile', executorId: 1 }]);
     expect(causes(leader.round())).toEqual(['prepare-granted']);
     expect(leader.round().dispatches).toMatchObject([{ kind: 'prepare', executorId: 1 }]);
     expect(leader.round()).toMatchObject({ operations: [], dispatches: [] });
@@ -275,7 +276,7 @@ describe('the ladder', () => {
 
   it('gives every open task of a sink a new version under its new epoch', () => {
     const { leader, task } = failingTask(2);
-    leader.world.accept({ type: 'sink.grant', v: 1, sinkId: 1 });
+    leader.world.reconcile(1);
     expect(causes(leader.round())).toContain('sink-epoch');
     expect(task()).toMatchObject({ version: 2, attempts: 0 });
   });

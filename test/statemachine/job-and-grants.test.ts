@@ -2,7 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
 import { idKey } from '../../src/statemachine/index.ts';
 import type { DeclaredItem, DeclareJob, Operation } from '../../src/statemachine/index.ts';
-import { finishOf, jobOf, prepared, runningWorld, sealOf, topologyOf, World } from './support/world.ts';
+import {
+  finishOf,
+  grantOf,
+  jobOf,
+  prepared,
+  reconciled,
+  runningWorld,
+  sealOf,
+  topologyOf,
+  World,
+} from './support/world.ts';
 
 function declare(world: World, job: DeclareJob): { changed: unknown; actions: Record<string, string> } {
   const value = world.accept(job);
@@ -172,7 +182,9 @@ describe('grants before tasks', () => {
     expect(world.refuse(prepare)).toBe('UNKNOWN_EXECUTOR');
     world.executor('one');
     expect(world.refuse(prepare)).toBe('SINK_EPOCH');
-    world.accept({ type: 'sink.grant', v: 1, sinkId: 1 });
+    const { epoch } = world.accept({ type: 'sink.grant', v: 1, sinkId: 1, executorId: 1 });
+    expect(world.refuse(prepare)).toBe('SINK_EPOCH');
+    world.accept(reconciled(1, epoch as string));
     expect(world.refuse(collector)).toBe('BAD_REQUEST');
     const { token } = world.accept(prepare);
     world.accept(prepared(1, token as string));
@@ -180,14 +192,14 @@ describe('grants before tasks', () => {
     expect(world.accept(collector)).toMatchObject({ position: '', lastWindow: 0 });
     expect(world.refuse({ ...collector, executorId: 9 })).toBe('UNKNOWN_EXECUTOR');
     expect(world.refuse({ ...collector, sourceId: 9 })).toBe('UNKNOWN_SOURCE');
-    expect(world.refuse({ type: 'sink.grant', v: 1, sinkId: 9 })).toBe('UNKNOWN_SINK');
+    expect(world.refuse({ type: 'sink.grant', v: 1, sinkId: 9, executorId: 1 })).toBe('UNKNOWN_SINK');
   });
 
   it('accept the end of a prepare from its current token only, and show its failure', () => {
     const world = new World();
     world.executor('one');
     world.accept(jobOf());
-    world.accept({ type: 'sink.grant', v: 1, sinkId: 1 });
+    world.reconcile(1);
     const grant: Operation = { type: 'prepare.grant', v: 1, sourceId: 1, executorId: 1 };
     const old = world.accept(grant)['token'] as string;
     const current = world.accept(grant)['token'] as string;
@@ -235,13 +247,15 @@ describe('grants before tasks', () => {
     expect(world.source()).toMatchObject({ lastWindow: 2, problem: '' });
   });
 
-  it('make a new sink epoch cost every source of it a new prepare, and every task a new version', () => {
+  it('make a new sink epoch cost every task a new version, once the database is reconciled', () => {
     const world = runningWorld();
     world.seal();
     const task = world.grant({ window: 1, executorId: 1 });
-    const epoch = world.accept({ type: 'sink.grant', v: 1, sinkId: 1 })['epoch'] as string;
-    expect(world.source().prepare).toBeNull();
-    expect(world.task(task.key).sinkEpoch).not.toBe(epoch);
+    const granted = world.accept({ type: 'sink.grant', v: 1, sinkId: 1, executorId: 1 });
+    const epoch = granted['epoch'] as string;
+    expect(world.source().prepare?.done).toBe(true);
+    expect(world.refuse(grantOf({ window: 1, executorId: 1, version: 2 }))).toBe('SINK_EPOCH');
+    world.accept(reconciled(1, epoch));
     expect(world.grant({ window: 1, executorId: 1, version: 2 }).sinkEpoch).toBe(epoch);
     expect(world.refuse(finishOf(task))).toBe('STALE_VERSION');
   });

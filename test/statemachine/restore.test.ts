@@ -4,7 +4,7 @@ import { idKey, type Operation } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
 import { jobOf, runningWorld } from './support/world.ts';
 
-const RESTORE: Operation = { type: 'cluster.restore', v: 1 };
+const RESTORE: Operation = { type: 'cluster.restore', v: 1, formerId: 'former' };
 
 describe('a cluster that was made from a backup', () => {
   rule('state.restoreKeepsCounters', 'gives no id and no revision that the old one may have given', () => {

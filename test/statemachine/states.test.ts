@@ -162,11 +162,11 @@ describe('row states', () => {
     () => {
       const made = world();
       made.accept(grantOf(1, 1));
-      made.accept({ type: 'cluster.restore', v: 1 });
+      made.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
       expect(shardOf(made)).toMatchObject({ window: 0, grant: null, superseded: [], chainEnd: 4 });
       made.collect(1);
       made.seal();
-      made.accept({ type: 'cluster.restore', v: 1 });
+      made.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
       expect(shardOf(made)?.chainEnd).toBe(4);
       made.collect(1);
       made.accept(failed(tokenOf(made, grantOf(1, 2)), 0));

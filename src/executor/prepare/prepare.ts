@@ -1,6 +1,6 @@
 /**
  * Carries out a prepare grant: the tables of a source, of its reports and of their report database, the
- * dimension copies, and the sink epoch. Repeating it is harmless.
+ * dimension copies. Repeating it is harmless.
  */
 import { asToken } from '../../base/index.ts';
 import { createStoreTables, installEmbeddedCapture } from '../../collector/index.ts';
@@ -10,7 +10,6 @@ import type { Catalog } from '../catalog.ts';
 import type { Databases } from '../databases.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import { prepareReport } from '../sink/report-view.ts';
-import { prepareSink } from '../sink/sink-epoch.ts';
 import { createStateTables } from '../states/index.ts';
 import { readDimensions, writeDimension, type DimensionSpec } from './dimension-copy.ts';
 
@@ -43,7 +42,6 @@ async function prepareReports(
 ): Promise<void> {
   const engine = databases.group(catalog.sink(Number(prepare.sinkId)));
   const sink = { clusterId: prepare.clusterId, epoch: asToken(prepare.sinkEpoch) };
-  await prepareSink(engine, sink);
   const grant = { ...sink, prepared: asToken(prepare.token), sourceId: Number(prepare.sourceId) };
   for (const layout of layouts) await prepareReport(engine, grant, layout);
 }

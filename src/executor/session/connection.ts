@@ -127,6 +127,10 @@ export class Connection {
       case 'startCollector':
       case 'stopCollector':
       case 'sealReply':
+      case 'reconcile':
+      case 'knownTasks':
+      case 'sinkReply':
+      case 'probeSink':
       case 'validate':
         this.#pass(body);
         return;
@@ -213,6 +217,8 @@ function leaderTermOf(body: Incoming): bigint | undefined {
   switch (body.$case) {
     case 'prepare':
     case 'startCollector':
+    case 'reconcile':
+    case 'probeSink':
       return body.value.leaderTerm;
     case 'dispatch':
       return body.value.tasks.reduce<bigint | undefined>(

@@ -152,6 +152,31 @@ export async function removeOlder(
   }
 }
 
+/** Takes the contributions of many spans of one source out of the report, whatever their tokens. */
+export async function removeContributions(
+  connection: SqlConnection,
+  dialect: Dialect,
+  layout: ReportLayout,
+  sourceId: number,
+  spans: readonly { readonly firstWindow: number; readonly part: number }[],
+): Promise<void> {
+  const where = `source_id = ? AND (${spans.map(() => '(first_window = ? AND part = ?)').join(' OR ')})`;
+  const params = [sourceId, ...spans.flatMap(({ firstWindow, part }) => [firstWindow, part])];
+  for (const pair of pairsOf(layout)) {
+    const keys = pair.keys.map((key) => `c.${key}`).join(', ');
+    const sums = pair.sums.map((sum) => `SUM(-1 * c.${sum})`).join(', ');
+    const contributions = dialect.id(pair.contributions);
+    const rows = `FROM ${contributions} AS c WHERE ${where}`;
+    const source = `SELECT ${keys}, ${sums} ${rows} GROUP BY ${keys} ORDER BY ${keys}`;
+    const columns = [...pair.keys, ...pair.sums];
+    await connection.query(
+      dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums }),
+      params,
+    );
+    await connection.query(`DELETE FROM ${contributions} WHERE ${where}`, params);
+  }
+}
+
 /**
  * The deliberate mistake of keeping one least and one greatest value per window: they cannot be retracted.
  */

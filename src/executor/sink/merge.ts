@@ -3,11 +3,12 @@
  * to the report before for what it adds now. Sent twice, late, or by two racing copies, it counts once.
  */
 import { assert, failpoint, mutated, type FencingToken } from '../../base/index.ts';
+import { WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
 import { lockLedgerRow, writeApplied, type LedgerSpan } from './ledger.ts';
 import { exchange, insertContribution, removeOlder } from './contribution.ts';
-import { checkSink, type SinkGrant } from './sink-epoch.ts';
+import { checkSink, SCOPE_WHERE, scopeParams, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
 import { raiseWatermark } from './watermark.ts';
 
@@ -58,6 +59,8 @@ export async function mergeContribution(context: SinkContext, input: MergeInput)
     await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
     if (!merged.foundDone) await writeApplied(connection, input.span, input.token);
     await raiseWatermark(connection, dialect, input.span, folded);
+    // The deliberate mistake takes the leader's word that all before it is merged.
+    if (mutated('merge.watermarkFromRaft')) await claimWatermark(connection, input.span);
     return merged;
   });
 }
@@ -81,4 +84,11 @@ async function mergeIn(
   await exchange(connection, dialect, layout, owner, replaced);
   if (replaced) await removeOlder(connection, dialect, layout, owner);
   return { result: 'DONE', replaced, foundDone: false };
+}
+
+async function claimWatermark(connection: SqlConnection, span: LedgerSpan): Promise<void> {
+  await connection.query(
+    `UPDATE ${WATERMARK_TABLE} SET last_window = ? WHERE ${SCOPE_WHERE} AND last_window < ?`,
+    [span.lastWindow, ...scopeParams(span), span.lastWindow],
+  );
 }

@@ -3,7 +3,14 @@
  * also by two executors at once.
  */
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
-import { FOLD_TABLE, LEDGER_TABLE, PREPARED_TABLE, SINK_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
+import {
+  FOLD_TABLE,
+  KNOWN_TABLE,
+  LEDGER_TABLE,
+  PREPARED_TABLE,
+  SINK_TABLE,
+  WATERMARK_TABLE,
+} from '../../job/index.ts';
 import { CONTRIBUTION_KEY, type AdditiveColumn, type ReportLayout } from './layout.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
@@ -42,6 +49,8 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
       ...bigints(dialect, 'id', 'format'),
       text(dialect, 'cluster_id', 32),
       ...bigints(dialect, 'epoch'),
+      // On which server the epoch was set: a promoted replica has this row too.
+      text(dialect, 'server', 64),
     ],
     key: ['id'],
   },
@@ -73,6 +82,14 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
     // Up to where spans are folded away, and the epoch that this window was sealed under; 0 at first.
     columns: bigints(dialect, ...SCOPE, 'folded_window', 'folded_seal'),
     key: [...SCOPE],
+  },
+  {
+    name: KNOWN_TABLE,
+    columns: [
+      ...bigints(dialect, 'run', ...SCOPE, 'first_window', 'part', 'last_window'),
+      ...bigints(dialect, 'token', 'state', 'seal'),
+    ],
+    key: ['run', ...SCOPE, 'first_window', 'part'],
   },
   {
     name: PREPARED_TABLE,

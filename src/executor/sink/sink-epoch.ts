@@ -5,9 +5,8 @@
  */
 import { mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { FOLD_TABLE, SINK_TABLE } from '../../job/index.ts';
-import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
-import { createCommonTables, SINK_FORMAT } from './schema.ts';
-import { inTransaction } from './transaction.ts';
+import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
+import { SINK_FORMAT } from './schema.ts';
 import { asBigint, asText } from './values.ts';
 
 /** Under which cluster and epoch a grant was made. */
@@ -27,36 +26,6 @@ export const scopeParams = (scope: Scope): number[] => [scope.reportId, scope.ge
 export const SCOPE_WHERE = 'report_id = ? AND generation = ? AND source_id = ?';
 
 /**
- * Creates the common tables and makes `grant` the epoch of the report database, in one transaction.
- * Repeating it is harmless; a lower epoch than the one that stands is refused.
- *
- * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `FORMAT_UNKNOWN`, and those of the engine.
- */
-export async function prepareSink(engine: SqlEngine, grant: SinkGrant): Promise<void> {
-  await createCommonTables(engine);
-  await engine.use('prepare', async (connection) => {
-    await inTransaction(connection, () => setEpoch(connection, engine.dialect, grant));
-  });
-}
-
-async function setEpoch(connection: SqlConnection, dialect: Dialect, grant: SinkGrant): Promise<void> {
-  const columns = ['id', 'format', 'cluster_id', 'epoch'];
-  const insert = { table: SINK_TABLE, columns, source: 'VALUES (1, ?, ?, ?)', key: ['id'] };
-  await connection.query(dialect.insertIgnore(insert), [SINK_FORMAT, grant.clusterId, grant.epoch]);
-  const { rows } = await connection.query(
-    `SELECT format, cluster_id, epoch FROM ${SINK_TABLE} WHERE id = 1${dialect.forUpdate}`,
-  );
-  const [format, clusterId, epoch] = rows[0] ?? [];
-  checkFormat(asBigint(format));
-  checkCluster(asText(clusterId), grant);
-  const standing = asBigint(epoch);
-  if (standing > grant.epoch) throw otherEpoch(standing, grant);
-  if (standing < grant.epoch) {
-    await connection.query(`UPDATE ${SINK_TABLE} SET epoch = ? WHERE id = 1`, [grant.epoch]);
-  }
-}
-
-/**
  * Checks the sink epoch alone, under a shared lock.
  * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`.
  */
@@ -66,11 +35,9 @@ export async function checkGrant(
   grant: SinkGrant,
 ): Promise<void> {
   const { rows } = await connection.query(
-    `SELECT cluster_id, epoch FROM ${SINK_TABLE} WHERE id = 1${sharedLock(dialect)}`,
+    `SELECT ${ROW(dialect)} FROM ${SINK_TABLE} AS s WHERE s.id = 1${sharedLock(dialect)}`,
   );
-  const [clusterId, epoch] = rows[0] ?? [];
-  checkCluster(asText(clusterId), grant);
-  checkEpoch(asBigint(epoch), grant);
+  checkRow(rows[0] ?? [], grant);
 }
 
 /**
@@ -88,7 +55,7 @@ export async function checkSink(
   scope: Scope,
 ): Promise<number> {
   const { rows } = await connection.query(
-    `SELECT s.cluster_id, s.epoch, f.folded_window FROM ${SINK_TABLE} AS s, ${FOLD_TABLE} AS f ` +
+    `SELECT ${ROW(dialect)}, f.folded_window FROM ${SINK_TABLE} AS s, ${FOLD_TABLE} AS f ` +
       `WHERE s.id = 1 AND f.report_id = ? AND f.generation = ? AND f.source_id = ?${sharedLock(dialect)}`,
     scopeParams(scope),
   );
@@ -99,9 +66,29 @@ export async function checkSink(
       `report ${scope.reportId} was never prepared in this report database`,
     );
   }
-  checkCluster(asText(row[0]), grant);
-  checkEpoch(asBigint(row[1]), grant);
-  return Number(asBigint(row[2]));
+  checkRow(row, grant);
+  return Number(asBigint(row[4]));
+}
+
+/** Owner, epoch, the server on which it was set, and the server that answers now. */
+const ROW = (dialect: Dialect): string => `s.cluster_id, s.epoch, s.server, ${dialect.serverIdentity}`;
+
+function checkRow(row: readonly SqlValue[], grant: SinkGrant): void {
+  const [clusterId, epoch, setOn, server] = row;
+  checkCluster(asText(clusterId), grant);
+  checkServer(asText(setOn), asText(server));
+  checkEpoch(asBigint(epoch), grant);
+}
+
+/**
+ * An epoch is set at most once on a server: a promoted replica has its row, but maybe not all that came
+ * after.
+ */
+function checkServer(setOn: string, server: string): void {
+  if (setOn === server || mutated('sink.serverIgnored')) return;
+  throw new TidemarkError('SINK_SERVER', 'the report database is not on the server where its epoch was set', {
+    next: 'Nothing: the leader compares it with the log, and goes on.',
+  });
 }
 
 /**
@@ -114,7 +101,8 @@ function checkEpoch(standing: bigint, grant: SinkGrant): void {
   if (standing !== grant.epoch) throw otherEpoch(standing, grant);
 }
 
-function checkCluster(clusterId: string, grant: SinkGrant): void {
+/** @throws TidemarkError `SINK_OF_OTHER_CLUSTER`. */
+export function checkCluster(clusterId: string, grant: Pick<SinkGrant, 'clusterId'>): void {
   if (clusterId === grant.clusterId) return;
   throw new TidemarkError('SINK_OF_OTHER_CLUSTER', `the report database belongs to cluster ${clusterId}`, {
     next: 'Give this cluster a report database of its own.',
@@ -122,14 +110,15 @@ function checkCluster(clusterId: string, grant: SinkGrant): void {
   });
 }
 
-function checkFormat(format: bigint): void {
+/** @throws TidemarkError `FORMAT_UNKNOWN`. */
+export function checkFormat(format: bigint): void {
   if (format === SINK_FORMAT) return;
   throw new TidemarkError('FORMAT_UNKNOWN', `the report database has format ${format}, not ${SINK_FORMAT}`, {
     next: 'Use the version of Tidemark that wrote it, or upgrade.',
   });
 }
 
-function otherEpoch(standing: bigint, grant: SinkGrant): TidemarkError {
+export function otherEpoch(standing: bigint, grant: SinkGrant): TidemarkError {
   const message = `the report database is under sink epoch ${standing}, the grant under ${grant.epoch}`;
   return new TidemarkError('SINK_EPOCH', message, {
     details: { standing: String(standing), granted: String(grant.epoch) },

@@ -78,6 +78,23 @@ export async function raiseWatermark(
   return raised;
 }
 
+/**
+ * Sets the watermark to what ledger and fold mark vouch for, which may be less than it said.
+ */
+export async function cutWatermark(connection: SqlConnection, dialect: Dialect, scope: Scope): Promise<void> {
+  const { rows } = await connection.query(
+    `SELECT folded_window FROM ${FOLD_TABLE} WHERE ${SCOPE_WHERE}`,
+    scopeParams(scope),
+  );
+  const folded = Number(asBigint(rows[0]?.[0]));
+  await connection.query(
+    `UPDATE ${WATERMARK_TABLE} SET last_window = 0, covers_ms = 0, position_text = '', holes = 0 ` +
+      `WHERE ${SCOPE_WHERE} AND last_window > ?`,
+    [...scopeParams(scope), folded],
+  );
+  await raiseWatermark(connection, dialect, scope, folded);
+}
+
 type Mark = Omit<Watermark, 'holes'>;
 
 function toMark(row: readonly SqlValue[]): Watermark {

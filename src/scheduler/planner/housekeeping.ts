@@ -11,7 +11,6 @@ import {
   type StateView,
 } from '../../statemachine/index.ts';
 import type { Round } from './round.ts';
-import { hasSinkEpoch } from './spans.ts';
 import type { HousekeepingOutcome } from './types.ts';
 
 /** Grants under way at once, over all reports and sources. */
@@ -59,7 +58,7 @@ function grantFold(round: Round, report: ReportRecord, { keep, step }: Kept): bo
   const { view, now } = round.input;
   const isOver = report.stopped !== null && report.finalWindow >= report.stopped.window - 1;
   if (report.finalWindow - report.folded.window < (isOver ? 1 : keep + step)) return false;
-  if (report.foldRetryAtMs > now.logTimeMs || !hasSinkEpoch(round, report)) return false;
+  if (report.foldRetryAtMs > now.logTimeMs || round.readySink(report.sinkId) === undefined) return false;
   // A report that was stopped keeps nothing back: nobody will compute anything of it again.
   const window = spanEndAtOrBefore(view, report, report.finalWindow - (isOver ? 0 : keep));
   return window > report.folded.window && pushFold(round, report, window);
@@ -92,7 +91,7 @@ function pushFold(round: Round, report: ReportRecord, window: number, avoid?: nu
 function followFold(round: Round, report: ReportRecord, fold: HousekeepingGrant): void {
   const sink = [...round.input.view.sinks.values()].find(({ id }) => id === report.sinkId);
   if (isLost(round, fold) || sink?.epoch !== fold.sinkEpoch) {
-    if (hasSinkEpoch(round, report)) pushFold(round, report, fold.window, fold.executorId);
+    if (round.readySink(report.sinkId) !== undefined) pushFold(round, report, fold.window, fold.executorId);
   } else if (needsDispatch(round, fold)) {
     round.dispatches.push({ kind: 'fold', executorId: fold.executorId, report });
   }

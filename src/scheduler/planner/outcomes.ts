@@ -1,11 +1,17 @@
 /** From what executors report to operations: finish, another executor, parking, or the way to DEAD. */
 import type { ErrorCode } from '../../base/index.ts';
-import { idKey, taskRowKeyOf, type SourceRecord, type TaskRecord } from '../../statemachine/index.ts';
+import {
+  idKey,
+  isReconciled,
+  taskRowKeyOf,
+  type SourceRecord,
+  type TaskRecord,
+} from '../../statemachine/index.ts';
 import { planLostWindows } from './lost-windows.ts';
 import { backoff, type Round } from './round.ts';
 import { planHousekeepingOutcome } from './housekeeping.ts';
 import { planStatesOutcome } from './states.ts';
-import type { Outcome, PlannedOperation, TaskOutcome } from './types.ts';
+import type { Outcome, PlannedOperation, SinkOutcome, TaskOutcome } from './types.ts';
 
 /** Failures that the same SQL over the same rows gives again: trying elsewhere is no use, a hole is left. */
 const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
@@ -19,6 +25,19 @@ const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
   'DECIMAL_EMBEDDED',
   'CONTRIBUTION_TOO_LARGE',
 ]);
+
+/**
+ * Failures that speak of the report database, not of the work: it is not what it was when the work was
+ * granted.
+ */
+const DOUBTS: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
+  'SINK_EPOCH',
+  'SINK_SERVER',
+  'SINK_OF_OTHER_CLUSTER',
+]);
+
+/** What a probe finds where a report database was put back to an earlier state. */
+const LOSSES: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>(['SINK_LOSS', 'TABLE_MISSING']);
 
 export function planOutcomes(round: Round): void {
   for (const outcome of round.input.outcomes) {
@@ -41,6 +60,12 @@ function planOutcome(round: Round, outcome: Outcome): void {
     case 'prepare-outcome':
       planPrepareOutcome(round, outcome);
       return;
+    case 'sink-failed':
+      planSinkFailed(round, outcome);
+      return;
+    case 'sink-doubted':
+      planSinkDoubted(round, outcome);
+      return;
     case 'collector-stopped':
       planCollectorStopped(round, outcome);
       return;
@@ -53,6 +78,12 @@ function planOutcome(round: Round, outcome: Outcome): void {
 function planTaskOutcome(round: Round, outcome: TaskOutcome): void {
   const task = round.input.view.openTasks.get(taskRowKeyOf(outcome.key));
   if (task?.token !== outcome.token || task.version !== outcome.version) {
+    round.stale.push(outcome);
+    return;
+  }
+  // Whatever was done under another epoch counts for nothing (design 6.12).
+  const sink = round.input.view.sinks.get(idKey(task.sinkId));
+  if (!isReconciled(sink) || sink.epoch !== task.sinkEpoch) {
     round.stale.push(outcome);
     return;
   }
@@ -88,6 +119,11 @@ function finish(round: Round, task: TaskRecord, state: 'DONE' | 'DEAD' | 'SKIPPE
 }
 
 function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void {
+  if (DOUBTS.has(outcome.code)) {
+    // It stays assigned: it gets a new version once the report database is reconciled.
+    round.doubtedSinks.add(task.sinkId);
+    return;
+  }
   const reason = outcome.message === '' ? outcome.code : `${outcome.code}: ${outcome.message}`;
   const { lostWindow } = outcome;
   if (lostWindow !== undefined && task.state === 'ASSIGNED') {
@@ -133,6 +169,7 @@ function planPrepareOutcome(round: Round, outcome: Extract<Outcome, { type: 'pre
     round.stale.push(outcome);
     return;
   }
+  if (DOUBTS.has(outcome.code)) round.doubtedSinks.add(source.sinkId);
   round.decidedSources.add(source.id);
   round.operations.push({
     cause: 'prepare-finished',
@@ -191,6 +228,37 @@ function failureOf(
   const count = failuresInARow(round, source) + 1;
   const failures = { count, executorId, lastWindow: source.lastWindow };
   return { sourceFailure: { sourceId: source.id, failures } };
+}
+
+function planSinkFailed(round: Round, outcome: SinkOutcome): void {
+  const { memory, config, view } = round.input;
+  const sink = view.sinks.get(idKey(outcome.sinkId));
+  if (sink === undefined || sink.epoch !== outcome.epoch || sink.reconciled || sink.executorId === 0) {
+    round.stale.push(outcome);
+    return;
+  }
+  const count = sink.problem === '' ? 0 : (memory.sinkFailures.get(sink.id)?.count ?? 0);
+  round.decidedSinks.add(sink.id);
+  round.operations.push({
+    cause: 'sink-failed',
+    operation: {
+      type: 'sink.fail',
+      v: 1,
+      sinkId: sink.id,
+      epoch: outcome.epoch,
+      errorCode: outcome.code,
+      errorMessage: outcome.message,
+      retryAfterMs: backoff(count, config.sourceRetryBaseMs, config.sourceRetryCapMs),
+    },
+    sinkFailure: { sinkId: sink.id, failures: { count: count + 1, executorId: sink.executorId } },
+  });
+}
+
+function planSinkDoubted(round: Round, outcome: SinkOutcome): void {
+  const sink = round.input.view.sinks.get(idKey(outcome.sinkId));
+  const doubtful = DOUBTS.has(outcome.code) || LOSSES.has(outcome.code);
+  if (sink?.epoch === outcome.epoch && sink.reconciled && doubtful) round.doubtedSinks.add(sink.id);
+  else round.stale.push(outcome);
 }
 
 function planGoodbye(round: Round, outcome: Extract<Outcome, { type: 'executor-goodbye' }>): void {

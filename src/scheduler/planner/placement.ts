@@ -39,8 +39,9 @@ export class Placement {
     }
   }
 
-  get anyLive(): boolean {
-    return this.#rooms.length > 0;
+  /** One of those that live; another one for another `turn`. */
+  anyOf(turn: number): number | undefined {
+    return this.#rooms[turn % this.#rooms.length]?.executorId;
   }
 
   isLive(executorId: number): boolean {

@@ -7,6 +7,7 @@ import { planHousekeeping } from './housekeeping.ts';
 import { judge } from './liveness.ts';
 import { planOutcomes } from './outcomes.ts';
 import { Round } from './round.ts';
+import { planSinks } from './sinks.ts';
 import { planSources } from './sources.ts';
 import { planStates } from './states.ts';
 import { planSpans } from './spans.ts';
@@ -24,6 +25,7 @@ export function plan(input: PlanInput): Plan {
     });
   }
   planOutcomes(round);
+  planSinks(round);
   planSources(round);
   planStates(round);
   planOpenTasks(round);

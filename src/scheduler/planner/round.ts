@@ -1,5 +1,5 @@
 /** What one round has decided so far: the operations, and which tasks were decided on already. */
-import type { TaskRecord } from '../../statemachine/index.ts';
+import { idKey, isReconciled, type SinkRecord, type TaskRecord } from '../../statemachine/index.ts';
 import type { Judgement } from './liveness.ts';
 import { Placement } from './placement.ts';
 import type { Cause, Dispatch, Outcome, PlanInput, PlannedOperation } from './types.ts';
@@ -19,11 +19,20 @@ export class Round {
   readonly lostWindows = new Set<string>();
   /** Shards whose row states need no second decision, by {@link statesKey}. */
   readonly decidedStates = new Set<string>();
+  readonly decidedSinks = new Set<number>();
+  /** Report databases that may have lost something, or stand under another epoch. */
+  readonly doubtedSinks = new Set<number>();
 
   constructor(input: PlanInput, judgement: Judgement) {
     this.input = input;
     this.judgement = judgement;
     this.placement = new Placement(input.view, judgement.liveness, input.config.tasksPerSlot);
+  }
+
+  /** The report database, if work may be granted for it. */
+  readySink(sinkId: number): SinkRecord | undefined {
+    const sink = this.input.view.sinks.get(idKey(sinkId));
+    return isReconciled(sink) && !this.doubtedSinks.has(sinkId) ? sink : undefined;
   }
 
   get full(): boolean {

@@ -1,7 +1,7 @@
 /**
- * What a source needs, in order: its report database's epoch, its tables and dimension copies, its collector.
- * A collector that must read again does so under a new epoch (design 6.3): one that its executor does not
- * host any more is never started again under the old one.
+ * What a source needs once its report database is reconciled, in order: its tables and dimension copies,
+ * its collector. A collector that must read again does so under a new epoch (design 6.3): one that its
+ * executor does not host any more is never started again under the old one.
  */
 import { mutated, parseToken, tokenTerm } from '../../base/index.ts';
 import type { SourceRecord } from '../../statemachine/index.ts';
@@ -9,19 +9,9 @@ import type { Round } from './round.ts';
 
 export function planSources(round: Round): void {
   const { view } = round.input;
-  for (const sink of view.sinks.values()) {
-    if (round.full) return;
-    if (sink.epoch !== null || !round.placement.anyLive) continue;
-    round.operations.push({
-      cause: 'sink-granted',
-      operation: { type: 'sink.grant', v: 1, sinkId: sink.id },
-    });
-  }
-  const ready = new Set<number>();
-  for (const sink of view.sinks.values()) if (sink.epoch !== null) ready.add(sink.id);
   for (const source of view.sources.values()) {
     if (round.full) return;
-    if (!ready.has(source.sinkId) || round.decidedSources.has(source.id)) continue;
+    if (round.readySink(source.sinkId) === undefined || round.decidedSources.has(source.id)) continue;
     if (source.prepare?.done === true) planCollector(round, source);
     else planPrepare(round, source);
   }

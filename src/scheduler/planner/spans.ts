@@ -40,7 +40,7 @@ export function planSpans(round: Round): void {
   for (const span of round.input.view.pendingSpans.values()) {
     if (room.full()) return;
     const report = round.input.view.reports.get(idKey(span.reportId));
-    if (report?.generation !== span.generation || !hasSinkEpoch(round, report)) continue;
+    if (report?.generation !== span.generation || round.readySink(report.sinkId) === undefined) continue;
     // Row states may have gone back since it was opened.
     if (!statesReach(round.input.view, report, span.lastWindow)) continue;
     grantParts(room, span);
@@ -95,7 +95,7 @@ function reportsBehind(round: Round): Behind[] {
   const found: { behind: Behind; running: number; sinceMs: number }[] = [];
   for (const report of view.reports.values()) {
     const reach = reachOf(view, report);
-    if (report.nextWindow > reach || !hasSinkEpoch(round, report)) continue;
+    if (report.nextWindow > reach || round.readySink(report.sinkId) === undefined) continue;
     found.push({
       behind: { report, reach, next: report.nextWindow },
       running: running.get(report.id) ?? 0,
@@ -169,8 +169,4 @@ function grantParts(room: Room, span: NewSpan): void {
       },
     });
   }
-}
-
-export function hasSinkEpoch(round: Round, report: ReportRecord): boolean {
-  return (round.input.view.sinks.get(idKey(report.sinkId))?.epoch ?? null) !== null;
 }

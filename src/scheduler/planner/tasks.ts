@@ -10,7 +10,7 @@ export function planOpenTasks(round: Round): void {
   let wakesLeft = workWaits(round.input.view) ? Math.ceil(free / 2) : free;
   for (const task of round.input.view.openTasks.values()) {
     if (round.full) return;
-    if (round.decidedTasks.has(task.key)) continue;
+    if (round.decidedTasks.has(task.key) || round.readySink(task.sinkId) === undefined) continue;
     if (task.state === 'ASSIGNED') planAssigned(round, task);
     else if (wakesLeft > 0 && isDue(round, task)) {
       if (wake(round, task)) wakesLeft -= 1;
@@ -72,8 +72,7 @@ function planAssigned(round: Round, task: TaskRecord): void {
     round.grantAgain(task, { cause: 'executor-gone', failedAttempt: held });
     return;
   }
-  const sinkEpoch = view.sinks.get(idKey(task.sinkId))?.epoch ?? null;
-  if (sinkEpoch !== null && sinkEpoch !== task.sinkEpoch) {
+  if (view.sinks.get(idKey(task.sinkId))?.epoch !== task.sinkEpoch) {
     round.grantAgain(task, { cause: 'sink-epoch', failedAttempt: false });
     return;
   }

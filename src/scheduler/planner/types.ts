@@ -6,6 +6,7 @@ import type {
   Operation,
   ReportRecord,
   ShardStates,
+  SinkRecord,
   SourceRecord,
   StateView,
   TaskRecord,
@@ -21,6 +22,10 @@ export interface PlannerConfig {
   readonly prepareDeadlineMs: number;
   /** How long a grant of row states may take more than a task, for each thousand change rows. */
   readonly statesThousandRowsMs: number;
+  /** How long one try to reconcile a report database may take. */
+  readonly reconcileDeadlineMs: number;
+  /** How often each report database is asked whether it still stands under its epoch. */
+  readonly probeMs: number;
   /** What a heartbeat does not list this long after it was sent is sent again. */
   readonly resendAfterMs: number;
   /** So many failed versions, and the task is parked instead of granted again. */
@@ -65,10 +70,14 @@ export type Outcome = Extract<
       | 'states-outcome'
       | 'housekeeping-outcome'
       | 'prepare-outcome'
+      | 'sink-failed'
+      | 'sink-doubted'
       | 'collector-stopped'
       | 'executor-goodbye';
   }
 >;
+/** Of a report database: a try that failed, or a probe that found something. */
+export type SinkOutcome = Extract<SchedulerEvent, { readonly type: 'sink-failed' | 'sink-doubted' }>;
 export type TaskOutcome = Extract<SchedulerEvent, { readonly type: 'task-outcome' }>;
 export type HousekeepingOutcome = Extract<SchedulerEvent, { readonly type: 'housekeeping-outcome' }>;
 export type StatesOutcome = Extract<SchedulerEvent, { readonly type: 'states-outcome' }>;
@@ -90,6 +99,12 @@ export interface SourceFailures {
   readonly lastWindow: number;
 }
 
+/** Tries in a row to reconcile a report database that failed. */
+export interface SinkFailures {
+  readonly count: number;
+  readonly executorId: number;
+}
+
 /**
  * What this leader remembers beside the log. It begins empty with each term, and nothing right depends on it.
  */
@@ -99,6 +114,10 @@ export interface PlannerMemory {
   /** By token, what this leader has sent: task versions, prepare grants, collector epochs, row states. */
   readonly sent: ReadonlyMap<string, Sent>;
   readonly sourceFailures: ReadonlyMap<number, SourceFailures>;
+  /** By report database: failed tries in a row, and who made the last one. */
+  readonly sinkFailures: ReadonlyMap<number, SinkFailures>;
+  /** By report database: when it was probed last. */
+  readonly probed: ReadonlyMap<number, number>;
   /** When an executor without a stream was first met by this leader. */
   readonly firstMissedMs: ReadonlyMap<number, number>;
   /** When the brake on mass reassignment was pulled. */
@@ -136,6 +155,7 @@ export type Cause =
   | 'executor-expired'
   | 'executor-left'
   | 'sink-granted'
+  | 'sink-failed'
   | 'prepare-granted'
   | 'prepare-finished'
   | 'collector-granted'
@@ -161,6 +181,8 @@ export interface PlannedOperation {
     readonly token: string;
   };
   /** What this operation, once committed, adds to the source's failures. */
+  /** What this operation, once committed, adds to the report database's failures. */
+  readonly sinkFailure?: { readonly sinkId: number; readonly failures: SinkFailures };
   readonly sourceFailure?: { readonly sourceId: number; readonly failures: SourceFailures };
   /** The collector that this grant replaces. */
   readonly replacesCollector?: {
@@ -181,6 +203,8 @@ export type Dispatch =
       readonly source: SourceRecord;
       readonly states: ShardStates;
     }
+  | { readonly kind: 'reconcile'; readonly executorId: number; readonly sink: SinkRecord }
+  | { readonly kind: 'probe'; readonly executorId: number; readonly sink: SinkRecord }
   | { readonly kind: 'prepare'; readonly executorId: number; readonly source: SourceRecord }
   | { readonly kind: 'collector'; readonly executorId: number; readonly source: SourceRecord };
 

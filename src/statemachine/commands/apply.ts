@@ -2,13 +2,7 @@
 import { assertNever } from '../../base/index.ts';
 import { applyDeclareJob } from './declare-job.ts';
 import { applyExpireExecutor, applyRegisterExecutor } from './executors.ts';
-import {
-  applyFinishPrepare,
-  applyGrantCollector,
-  applyGrantPrepare,
-  applyGrantSinkEpoch,
-  applyStopCollector,
-} from './grants.ts';
+import { applyFinishPrepare, applyGrantCollector, applyGrantPrepare, applyStopCollector } from './grants.ts';
 import { applyFinishDrop, applyFinishFold, applyGrantDrop, applyGrantFold } from './housekeeping.ts';
 import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
@@ -16,6 +10,7 @@ import { encodeItemReply } from './replies.ts';
 import { applyRestoreCluster } from './restore.ts';
 import { applyLoseWindows, applyResealWindow } from './reseal.ts';
 import { applyAddSchema } from './schemas.ts';
+import { applyFailSink, applyGrantSinkEpoch, applyReconcileSink } from './sinks.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
 import { applyFinishStates, applyGrantStates, applyResetStates } from './states.ts';
 import { applyOpenSpan } from './spans.ts';
@@ -64,6 +59,10 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyDeclareJob(writer, operation);
     case 'sink.grant':
       return applyGrantSinkEpoch(writer, operation, meta);
+    case 'sink.reconcile':
+      return applyReconcileSink(writer, operation, meta);
+    case 'sink.fail':
+      return applyFailSink(writer, operation, meta);
     case 'prepare.grant':
       return applyGrantPrepare(writer, operation, meta);
     case 'prepare.finish':
@@ -107,7 +106,7 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
     case 'kv.write':
       return applyWriteKeyValues(writer, operation);
     case 'cluster.restore':
-      return applyRestoreCluster(writer);
+      return applyRestoreCluster(writer, operation);
     default:
       return assertNever(operation, 'operation');
   }

@@ -12,6 +12,18 @@ export function nextId(writer: StateWriter, family: keyof ClusterRecord['ids']):
   return id;
 }
 
+/** No cluster redefines a report so often. */
+const GENERATIONS_PER_LIFE = 2 ** 20;
+
+/**
+ * The generation after this one, of one report. A cluster that was restored skips those that its former
+ * self may have made since: their tables may be full.
+ */
+export function nextGeneration(writer: StateWriter, generation: number): number {
+  const lives = writer.cluster.formerIds?.length ?? 0;
+  return Math.max(generation, lives * GENERATIONS_PER_LIFE) + 1;
+}
+
 /**
  * Makes the next fencing token (design section 5): the term of the entry that grants, and a counter that
  * grows by one per grant, so that two grants in one entry differ and a later one is always greater.

@@ -3,13 +3,14 @@
  * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
  */
 import { LIMITS } from '../../base/index.ts';
-import { nextId } from './counters.ts';
+import { nextGeneration, nextId } from './counters.ts';
 import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
 import { idKey } from './keys.ts';
 import type { DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
 import { newShardStates } from './states.ts';
+import { newSink } from './sinks.ts';
 import type { StateWriter } from './writer.ts';
 
 type Action = 'created' | 'changed' | 'unchanged' | 'removed';
@@ -162,8 +163,9 @@ function declareSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
     const id = known?.id ?? nextId(writer, 'sink');
     // Another database behind the same name starts under an epoch of its own.
     const { name, spec, members } = sink;
-    const epoch = known !== undefined && isSameGroup(known, sink) ? known.epoch : null;
-    if (!same) writer.sinks.put(idKey(id), { id, name, spec, members, epoch });
+    const fresh = newSink({ id, name, spec, members });
+    const kept = known !== undefined && isSameGroup(known, sink) ? { ...known, spec, members } : fresh;
+    if (!same) writer.sinks.put(idKey(id), kept);
     return { kind: 'database', name: sink.name, id, generation: 1, action: actionOf(known, same) };
   });
 }
@@ -223,7 +225,7 @@ function declareReports(writer: StateWriter, input: DeclareJob): DeclaredItem[] 
     const known = byName(writer.reports.values(), report.name);
     const same = known !== undefined && isSameReport(writer, known, report);
     const id = known?.id ?? nextId(writer, 'report');
-    const generation = same ? known.generation : (known?.generation ?? 0) + 1;
+    const generation = same ? known.generation : nextGeneration(writer, known?.generation ?? 0);
     if (!same) putReport(writer, report, { id, generation });
     return { kind: 'report', name: report.name, id, generation, action: actionOf(known, same) };
   });

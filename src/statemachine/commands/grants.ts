@@ -1,5 +1,5 @@
 /**
- * Grants that precede tasks: the sink epoch of a report database, the preparing of a source, its collector.
+ * Grants that precede tasks: the preparing of a source, and its collector.
  */
 import { nextToken } from './counters.ts';
 import { idKey } from './keys.ts';
@@ -8,33 +8,12 @@ import type {
   FinishPrepare,
   GrantCollector,
   GrantPrepare,
-  GrantSinkEpoch,
   OperationResult,
   StopCollector,
 } from './operations.ts';
 import { accept, refuse } from './result.ts';
+import { isReconciled, notReconciled } from './sinks.ts';
 import type { StateWriter } from './writer.ts';
-
-/**
- * Gives a report database a fresh epoch (design 6.12). Its sources must be prepared again, because the
- * prepare grant is what carries the epoch to the database.
- */
-export function applyGrantSinkEpoch(
-  writer: StateWriter,
-  input: GrantSinkEpoch,
-  meta: ApplyMeta,
-): OperationResult {
-  const sink = writer.sinks.get(idKey(input.sinkId));
-  if (sink === undefined) return refuse('UNKNOWN_SINK', `report database ${input.sinkId} is not known`);
-  const epoch = nextToken(writer, meta);
-  writer.sinks.put(idKey(sink.id), { ...sink, epoch });
-  for (const source of [...writer.sources.values()]) {
-    if (source.sinkId === sink.id && source.prepare !== null) {
-      writer.sources.put(idKey(source.id), { ...source, prepare: null });
-    }
-  }
-  return accept({ epoch });
-}
 
 export function applyGrantPrepare(
   writer: StateWriter,
@@ -46,9 +25,7 @@ export function applyGrantPrepare(
   if (writer.executors.get(idKey(input.executorId)) === undefined) {
     return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
   }
-  if ((writer.sinks.get(idKey(source.sinkId))?.epoch ?? null) === null) {
-    return refuse('SINK_EPOCH', `the report database of source ${source.name} has no epoch yet`);
-  }
+  if (!isReconciled(writer.sinks.get(idKey(source.sinkId)))) return notReconciled(source.name);
   if (source.prepare?.done === true) {
     return refuse('TASK_FINISHED', `source ${source.name} is prepared already`);
   }
@@ -96,6 +73,7 @@ export function applyGrantCollector(
   if (source.prepare?.done !== true) {
     return refuse('BAD_REQUEST', `source ${source.name} is not prepared`);
   }
+  if (!isReconciled(writer.sinks.get(idKey(source.sinkId)))) return notReconciled(source.name);
   const epoch = nextToken(writer, meta);
   writer.sources.put(idKey(source.id), {
     ...source,

@@ -15,6 +15,7 @@ import type {
 } from './operations.ts';
 import type { HousekeepingGrant, ReportRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
+import { isReconciled, notReconciled } from './sinks.ts';
 import { raiseHorizon } from './windows.ts';
 import type { StateWriter } from './writer.ts';
 
@@ -27,10 +28,8 @@ export function applyGrantFold(writer: StateWriter, input: GrantFold, meta: Appl
   if (report?.generation !== input.generation) {
     return refuse('UNKNOWN_REPORT', `report ${input.reportId}/${input.generation} is not known`);
   }
-  const sinkEpoch = writer.sinks.get(idKey(report.sinkId))?.epoch ?? null;
-  if (sinkEpoch === null) {
-    return refuse('SINK_EPOCH', `the report database of ${report.name} has no epoch yet`);
-  }
+  const sink = writer.sinks.get(idKey(report.sinkId));
+  if (!isReconciled(sink)) return notReconciled(report.name);
   if (writer.executors.get(idKey(input.executorId)) === undefined) return unknownExecutor(input);
   const isNext = input.window > report.folded.window && input.window <= report.finalWindow;
   if (!isNext && !mutated('state.foldBeforeFinal')) {
@@ -39,7 +38,7 @@ export function applyGrantFold(writer: StateWriter, input: GrantFold, meta: Appl
   }
   const token = nextToken(writer, meta);
   const granted = { token, executorId: input.executorId, window: input.window, grantedMs: meta.logTimeMs };
-  const fold = { ...granted, sinkEpoch, superseded: supersede(report.fold) };
+  const fold = { ...granted, sinkEpoch: sink.epoch, superseded: supersede(report.fold) };
   writer.reports.put(idKey(report.id), { ...report, fold });
   return accept({ token });
 }
@@ -55,6 +54,10 @@ export function applyFinishFold(writer: StateWriter, input: FinishFold, meta: Ap
   }
   if (report.fold?.token !== input.token) {
     return refuse('STALE_EPOCH', `report ${report.name} has another fold grant`);
+  }
+  const sink = writer.sinks.get(idKey(report.sinkId));
+  if (!isReconciled(sink) || sink.epoch !== report.fold.sinkEpoch) {
+    return refuse('SINK_EPOCH', `report ${report.name} was folded under another epoch of its database`);
   }
   const failed = input.errorCode !== '';
   const next = { ...report, fold: null, foldRetryAtMs: failed ? meta.logTimeMs + input.retryAfterMs : 0 };

@@ -60,7 +60,18 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
       },
     },
   },
-  'sink.grant': { sinkId: 'natural' },
+  'sink.grant': { sinkId: 'natural', executorId: 'natural' },
+  'sink.reconcile': {
+    sinkId: 'natural',
+    epoch: 'token',
+    lacking: 'texts',
+    missing: { listOf: { reportId: 'natural', generation: 'natural' } },
+    folds: {
+      listOf: { reportId: 'natural', generation: 'natural', window: 'natural', seal: 'text' },
+    },
+    last: 'flag',
+  },
+  'sink.fail': { sinkId: 'natural', epoch: 'token', ...failure },
   'prepare.grant': { sourceId: 'natural', executorId: 'natural' },
   'prepare.finish': { sourceId: 'natural', token: 'token', ...failure },
   'collector.grant': { sourceId: 'natural', executorId: 'natural' },
@@ -124,7 +135,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   'state.finish': { sourceId: 'natural', shard: 'text', token: 'token', window: 'natural', ...failure },
   'state.reset': { sourceId: 'natural', shard: 'text', token: 'token', window: 'natural' },
   'kv.write': { writes: 'bytes' },
-  'cluster.restore': {},
+  'cluster.restore': { formerId: 'text' },
 };
 
 /** Says how `value` differs from `shape`; undefined if it does not. Fields beyond the shape are allowed. */

@@ -14,6 +14,8 @@ export type Operation =
   | ExpireExecutor
   | DeclareJob
   | GrantSinkEpoch
+  | ReconcileSink
+  | FailSink
   | GrantPrepare
   | FinishPrepare
   | GrantCollector
@@ -85,10 +87,45 @@ export interface DeclareJob {
   }[];
 }
 
+/** A fresh epoch for a report database (design 6.12), to be set there by an executor. */
 export interface GrantSinkEpoch {
   readonly type: 'sink.grant';
   readonly v: 1;
   readonly sinkId: number;
+  readonly executorId: number;
+}
+
+/**
+ * What a report database holds under its fresh epoch, told in pieces: finished tasks that it lacks, and
+ * report generations whose tables are not there. After the last piece the database is reconciled.
+ */
+export interface ReconcileSink {
+  readonly type: 'sink.reconcile';
+  readonly v: 1;
+  readonly sinkId: number;
+  readonly epoch: string;
+  /** Keys of tasks. */
+  readonly lacking: readonly string[];
+  readonly missing: readonly { readonly reportId: number; readonly generation: number }[];
+  /** How far each generation is folded there, and the seal of that window ('0' where nothing is folded). */
+  readonly folds: readonly {
+    readonly reportId: number;
+    readonly generation: number;
+    readonly window: number;
+    readonly seal: string;
+  }[];
+  readonly last: boolean;
+}
+
+/** The epoch could not be set, or what was found not be told: another one is granted later. */
+export interface FailSink {
+  readonly type: 'sink.fail';
+  readonly v: 1;
+  readonly sinkId: number;
+  readonly epoch: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly retryAfterMs: number;
 }
 
 /** Grants an executor the making of a source's tables and dimension copies. */
@@ -353,6 +390,7 @@ export interface WriteKeyValues {
 export interface RestoreCluster {
   readonly type: 'cluster.restore';
   readonly v: 1;
+  readonly formerId: string;
 }
 
 export type OperationType = Operation['type'];

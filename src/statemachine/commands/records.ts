@@ -17,6 +17,11 @@ export interface ClusterRecord {
   readonly grants: number;
   /** How many key-value writes there were; absent in states that had none. */
   readonly revision?: number;
+  /**
+   * Ids of the clusters from whose state this one was restored, oldest first: their report databases are its
+   * own.
+   */
+  readonly formerIds?: readonly string[];
   /** The next id of each family is this plus one; ids are never reused. */
   readonly ids: {
     readonly session: number;
@@ -87,8 +92,18 @@ export interface SinkRecord {
   readonly spec: string;
   /** References of its primary, first, and its replicas: opaque texts. */
   readonly members: readonly string[];
-  /** The sink epoch (design 6.12), a token; null before the first was granted. */
+  /** The sink epoch (design 6.12), a token, fresh for each try; null before the first was granted. */
   readonly epoch: string | null;
+  /** Who sets it; 0 before the first grant. */
+  readonly executorId: number;
+  /**
+   * Whether it is set and what was found there is applied. Before that nothing is granted for this database.
+   */
+  readonly reconciled: boolean;
+  /** A coded problem that kept the last try from its end; '' if none. */
+  readonly problem: string;
+  /** No fresh epoch before this log time (after a failure). */
+  readonly retryAtMs: number;
 }
 
 export interface SourceRecord {

@@ -6,9 +6,10 @@
  */
 import { mutated } from '../../base/index.ts';
 import { idKey } from './keys.ts';
-import type { OperationResult } from './operations.ts';
+import type { OperationResult, RestoreCluster } from './operations.ts';
 import type { ClusterRecord } from './records.ts';
 import { accept } from './result.ts';
+import { newSink } from './sinks.ts';
 import { restoredStates } from './states.ts';
 import type { StateWriter } from './writer.ts';
 
@@ -17,10 +18,11 @@ const MANY = 2 ** 32;
 /** What is declared by hand; and grants, whose tokens differ by their term anyway. */
 const FEW = 2 ** 20;
 
-export function applyRestoreCluster(writer: StateWriter): OperationResult {
-  const { cluster } = writer;
-  if (!mutated('state.restoreKeepsCounters')) writer.setCluster(skipUsed(cluster));
-  for (const sink of [...writer.sinks.values()]) writer.sinks.put(idKey(sink.id), { ...sink, epoch: null });
+export function applyRestoreCluster(writer: StateWriter, input: RestoreCluster): OperationResult {
+  const formerIds = [...(writer.cluster.formerIds ?? []), input.formerId];
+  const cluster = { ...writer.cluster, formerIds };
+  writer.setCluster(mutated('state.restoreKeepsCounters') ? cluster : skipUsed(cluster));
+  for (const sink of [...writer.sinks.values()]) writer.sinks.put(idKey(sink.id), newSink(sink));
   for (const source of [...writer.sources.values()]) {
     // Change rows under the old epoch may go beyond the last window that is known here.
     const collector = mutated('state.restoreKeepsCollectors') ? source.collector : null;

@@ -7,6 +7,7 @@ import { idKey, spanKey, taskRowKey, taskRowKeyOf } from './keys.ts';
 import type { ApplyMeta, FinishTask, GrantTask, OperationResult, ParkTask, WakeTasks } from './operations.ts';
 import { taskKey, type ReportRecord, type SinkRecord, type TaskRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
+import { isReconciled, notReconciled } from './sinks.ts';
 import { isOpenTask, putTask } from './spans.ts';
 import type { StateWriter } from './writer.ts';
 
@@ -63,10 +64,7 @@ function grantRefusal(
   if (writer.executors.get(idKey(input.executorId)) === undefined) {
     return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
   }
-  if ((sink?.epoch ?? null) === null) {
-    return refuse('SINK_EPOCH', `the report database of ${report.name} has no epoch yet`);
-  }
-  return undefined;
+  return isReconciled(sink) ? undefined : notReconciled(report.name);
 }
 
 function versionRefusal(input: GrantTask, current: TaskRecord | undefined): Refusal | undefined {
@@ -99,6 +97,10 @@ export function applyFinishTask(writer: StateWriter, input: FinishTask, meta: Ap
       return accept({ key: task.key });
     }
     return refuse('TASK_FINISHED', `task ${task.key} is ${task.state}`);
+  }
+  const sink = writer.sinks.get(idKey(task.sinkId));
+  if ((!isReconciled(sink) || sink.epoch !== task.sinkEpoch) && !mutated('sink.answerOfOldEpoch')) {
+    return refuse('SINK_EPOCH', `task ${task.key} was granted under another epoch of its report database`);
   }
   if (!mayBecome(task, input.state)) {
     return refuse('BAD_REQUEST', `a version granted for ${task.purpose} does not end as ${input.state}`);

@@ -18,12 +18,13 @@ import {
   type ShardStates,
   type HousekeepingGrant,
   type ReportRecord,
+  type SinkRecord,
   type SourceRecord,
   type StateView,
   type TaskRecord,
 } from '../../../src/statemachine/index.ts';
 import { encodeReplies } from '../../../src/statemachine/commands/replies.ts';
-import { World } from '../../statemachine/support/world.ts';
+import { reconciled, World } from '../../statemachine/support/world.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const HEARTBEAT_MS = 500;
@@ -67,6 +68,7 @@ export class FakeCluster implements ExecutorPort, ProposePort {
   readonly proposals: (readonly Operation[])[] = [];
   /** What was sent, in order: kind and token. */
   readonly sent: { readonly kind: string; readonly executorId: number; readonly token: string }[] = [];
+  probes = 0;
   readonly finished = new Map<string, string>();
   term = 0;
   workMs = 5;
@@ -216,6 +218,19 @@ export class FakeCluster implements ExecutorPort, ProposePort {
     this.#answer(executorId, () => {
       this.scheduler.event({ type: 'housekeeping-outcome', token, window, code: '', message: '' });
     });
+  }
+
+  reconcile(executorId: number, { id, epoch }: SinkRecord): void {
+    const token = epoch ?? '';
+    this.sent.push({ kind: 'reconcile', executorId, token });
+    this.#answer(executorId, () => {
+      this.world.apply(reconciled(id, token));
+      this.scheduler.event({ type: 'state-changed' });
+    });
+  }
+
+  probe(): void {
+    this.probes += 1;
   }
 
   prepare(executorId: number, source: SourceRecord): void {

@@ -6,11 +6,12 @@ import type {
   Plan,
   PlannerConfig,
   Sent,
+  SinkFailures,
   SourceFailures,
   TaskOutcome,
 } from '../../../src/scheduler/planner/types.ts';
-import type { TaskRecord } from '../../../src/statemachine/index.ts';
-import { World } from '../../statemachine/support/world.ts';
+import type { SinkRecord, TaskRecord } from '../../../src/statemachine/index.ts';
+import { reconciled, World } from '../../statemachine/support/world.ts';
 
 /**
  * A leader in a story: it plans on a world, commits what it planned, and notes what it sent. Time is moved by
@@ -21,6 +22,9 @@ export class Leader {
   readonly executors = new Map<number, ExecutorObservation>();
   readonly sent = new Map<string, Sent>();
   readonly sourceFailures = new Map<number, SourceFailures>();
+  readonly sinkFailures = new Map<number, SinkFailures>();
+  reconciles = true;
+  readonly probed = new Map<number, number>();
   readonly config: PlannerConfig;
   term: number;
   nowMs: number;
@@ -30,7 +34,8 @@ export class Leader {
 
   constructor(world: World, config: Partial<PlannerConfig> = {}, nowMs = 1_000_000) {
     this.world = world;
-    this.config = { ...SCHEDULER_DEFAULTS, ...config };
+    // A story that is about probes says how often.
+    this.config = { ...SCHEDULER_DEFAULTS, probeMs: Number.MAX_SAFE_INTEGER, ...config };
     this.term = world.term;
     this.nowMs = nowMs;
     this.leaderSinceMs = nowMs;
@@ -81,6 +86,8 @@ export class Leader {
         leaderSinceMs: this.leaderSinceMs,
         sent: this.sent,
         sourceFailures: this.sourceFailures,
+        sinkFailures: this.sinkFailures,
+        probed: this.probed,
         firstMissedMs: this.#firstMissedMs,
         brakeSinceMs: this.#brakeSinceMs,
       },
@@ -111,7 +118,9 @@ export class Leader {
         const epoch = dispatch.source.collector?.epoch ?? '';
         this.#send(executorId, epoch);
         this.hear(executorId, { collecting: new Set([...(seen?.collecting ?? []), epoch]) });
-      } else this.#send(executorId, dispatch.source.prepare?.token ?? '');
+      } else if (dispatch.kind === 'reconcile') this.#reconcile(executorId, dispatch.sink);
+      else if (dispatch.kind === 'probe') this.probed.set(dispatch.sink.id, this.nowMs);
+      else this.#send(executorId, dispatch.source.prepare?.token ?? '');
     }
     for (const { operation, sourceFailure } of planned.operations) {
       this.world.accept(operation);
@@ -119,6 +128,12 @@ export class Leader {
         this.sourceFailures.set(sourceFailure.sourceId, sourceFailure.failures);
     }
     return planned;
+  }
+
+  /** An executor's answer, at once, unless the story keeps it back. */
+  #reconcile(executorId: number, { id, epoch }: SinkRecord): void {
+    this.#send(executorId, epoch ?? '');
+    if (this.reconciles) this.world.accept(reconciled(id, epoch ?? ''));
   }
 
   #send(executorId: number, token: string): void {

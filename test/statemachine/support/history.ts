@@ -1,12 +1,13 @@
 import {
   applyEntry,
   encodeEntry,
+  idKey,
   MemoryState,
   type AppliedEntry,
   type EntryItem,
   type Operation,
 } from '../../../src/statemachine/index.ts';
-import { finishOf, grantOf, jobOf, prepared, sealOf, spanOf } from './world.ts';
+import { finishOf, grantOf, jobOf, prepared, reconciled, sealOf, spanOf } from './world.ts';
 
 /** A small generator of numbers: the same seed gives the same history everywhere. */
 export class Random {
@@ -67,6 +68,16 @@ function randomItem(random: Random, state: MemoryState, asked: EntryItem[]): Ent
   return item;
 }
 
+function randomSinkOperation(random: Random, state: MemoryState): Operation {
+  const { epoch = null, reconciled: done = false } = state.sinks.get(idKey(1)) ?? {};
+  if (epoch === null || (done && random.below(8) === 0)) {
+    const executorId = random.pick([...state.executors.values()])?.id ?? 1;
+    return { type: 'sink.grant', v: 1, sinkId: 1, executorId };
+  }
+  const tasks = [...state.tasks.values()].filter(() => random.below(4) === 0).map(({ key }) => key);
+  return reconciled(1, epoch, tasks);
+}
+
 function randomOperation(random: Random, state: MemoryState): Operation {
   const name = random.pick(['a', 'b', 'c', 'd']) ?? 'a';
   switch (random.below(12)) {
@@ -83,7 +94,7 @@ function randomOperation(random: Random, state: MemoryState): Operation {
         random.below(5) === 0 ? { shop: ['sales'], [name]: ['x'] } : { shop: ['sales', 'returns'] },
       );
     case 4:
-      return { type: 'sink.grant', v: 1, sinkId: 1 };
+      return randomSinkOperation(random, state);
     case 5:
     case 6:
     case 7:

@@ -81,14 +81,21 @@ export class World {
   /** Brings source 1 to a running collector on executor `executorId`; answers its epoch. */
   collect(executorId: number, sourceId = 1): string {
     const sink = this.source(sourceId).sinkId;
-    if (this.state.sinks.get(idKey(sink))?.epoch === null) {
-      this.accept({ type: 'sink.grant', v: 1, sinkId: sink });
-    }
+    if (this.state.sinks.get(idKey(sink))?.reconciled === false) this.reconcile(executorId, sink);
     if (this.source(sourceId).prepare?.done !== true) {
       const granted = this.accept({ type: 'prepare.grant', v: 1, sourceId, executorId });
       this.accept(prepared(sourceId, granted['token'] as string));
     }
     return this.accept({ type: 'collector.grant', v: 1, sourceId, executorId })['epoch'] as string;
+  }
+
+  /**
+   * Puts a report database under a fresh epoch, where `lacking` is found not to be there; answers the epoch.
+   */
+  reconcile(executorId: number, sinkId = 1, lacking: readonly string[] = []): string {
+    const epoch = this.accept({ type: 'sink.grant', v: 1, sinkId, executorId })['epoch'] as string;
+    this.accept(reconciled(sinkId, epoch, lacking));
+    return epoch;
   }
 
   /** Seals the next window of a source under its current epoch. */
@@ -191,6 +198,10 @@ export function prepared(sourceId: number, token: string): Operation {
     errorMessage: '',
     retryAfterMs: 0,
   };
+}
+
+export function reconciled(sinkId: number, epoch: string, lacking: readonly string[] = []): Operation {
+  return { type: 'sink.reconcile', v: 1, sinkId, epoch, lacking, missing: [], folds: [], last: true };
 }
 
 export function sealOf(source: SourceRecord, window: number, change: Partial<SealWindow> = {}): SealWindow {

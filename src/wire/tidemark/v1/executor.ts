@@ -139,6 +139,72 @@ export function taskResultToJSON(object: TaskResult): string {
   }
 }
 
+export const KnownTaskState = {
+  KNOWN_TASK_STATE_UNSPECIFIED: 0,
+  /** KNOWN_TASK_STATE_OPEN - Not finished: nothing need be there yet. */
+  KNOWN_TASK_STATE_OPEN: 1,
+  /** KNOWN_TASK_STATE_DONE - Merged under its token. */
+  KNOWN_TASK_STATE_DONE: 2,
+  /** KNOWN_TASK_STATE_LEAVING - On the way to a hole. */
+  KNOWN_TASK_STATE_LEAVING: 3,
+  /** KNOWN_TASK_STATE_HOLE - A hole. */
+  KNOWN_TASK_STATE_HOLE: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type KnownTaskState = typeof KnownTaskState[keyof typeof KnownTaskState];
+
+export namespace KnownTaskState {
+  export type KNOWN_TASK_STATE_UNSPECIFIED = typeof KnownTaskState.KNOWN_TASK_STATE_UNSPECIFIED;
+  export type KNOWN_TASK_STATE_OPEN = typeof KnownTaskState.KNOWN_TASK_STATE_OPEN;
+  export type KNOWN_TASK_STATE_DONE = typeof KnownTaskState.KNOWN_TASK_STATE_DONE;
+  export type KNOWN_TASK_STATE_LEAVING = typeof KnownTaskState.KNOWN_TASK_STATE_LEAVING;
+  export type KNOWN_TASK_STATE_HOLE = typeof KnownTaskState.KNOWN_TASK_STATE_HOLE;
+  export type UNRECOGNIZED = typeof KnownTaskState.UNRECOGNIZED;
+}
+
+export function knownTaskStateFromJSON(object: any): KnownTaskState {
+  switch (object) {
+    case 0:
+    case "KNOWN_TASK_STATE_UNSPECIFIED":
+      return KnownTaskState.KNOWN_TASK_STATE_UNSPECIFIED;
+    case 1:
+    case "KNOWN_TASK_STATE_OPEN":
+      return KnownTaskState.KNOWN_TASK_STATE_OPEN;
+    case 2:
+    case "KNOWN_TASK_STATE_DONE":
+      return KnownTaskState.KNOWN_TASK_STATE_DONE;
+    case 3:
+    case "KNOWN_TASK_STATE_LEAVING":
+      return KnownTaskState.KNOWN_TASK_STATE_LEAVING;
+    case 4:
+    case "KNOWN_TASK_STATE_HOLE":
+      return KnownTaskState.KNOWN_TASK_STATE_HOLE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return KnownTaskState.UNRECOGNIZED;
+  }
+}
+
+export function knownTaskStateToJSON(object: KnownTaskState): string {
+  switch (object) {
+    case KnownTaskState.KNOWN_TASK_STATE_UNSPECIFIED:
+      return "KNOWN_TASK_STATE_UNSPECIFIED";
+    case KnownTaskState.KNOWN_TASK_STATE_OPEN:
+      return "KNOWN_TASK_STATE_OPEN";
+    case KnownTaskState.KNOWN_TASK_STATE_DONE:
+      return "KNOWN_TASK_STATE_DONE";
+    case KnownTaskState.KNOWN_TASK_STATE_LEAVING:
+      return "KNOWN_TASK_STATE_LEAVING";
+    case KnownTaskState.KNOWN_TASK_STATE_HOLE:
+      return "KNOWN_TASK_STATE_HOLE";
+    case KnownTaskState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface FromExecutor {
   body:
     | { $case: "hello"; value: ExecutorHello }
@@ -154,6 +220,10 @@ export interface FromExecutor {
     | { $case: "housekeeping"; value: HousekeepingOutcome }
     | { $case: "states"; value: StatesOutcome }
     | { $case: "schema"; value: SchemaRequest }
+    | { $case: "knownTasks"; value: KnownTasksRequest }
+    | { $case: "sinkFound"; value: SinkFound }
+    | { $case: "sinkFailed"; value: SinkFailed }
+    | { $case: "sinkProbed"; value: SinkProbed }
     | undefined;
 }
 
@@ -176,6 +246,10 @@ export interface ToExecutor {
     | { $case: "dropHistory"; value: DropHistory }
     | { $case: "advanceStates"; value: AdvanceStates }
     | { $case: "cancelStates"; value: CancelStates }
+    | { $case: "reconcile"; value: Reconcile }
+    | { $case: "knownTasks"; value: KnownTasks }
+    | { $case: "sinkReply"; value: SinkReply }
+    | { $case: "probeSink"; value: ProbeSink }
     | undefined;
 }
 
@@ -417,8 +491,120 @@ export interface HousekeepingOutcome {
   errorMessage: string;
 }
 
+/** What a leader knows of a report database, beside its tasks. */
+export interface KnownSink {
+  sinkId: bigint;
+  clusterId: string;
+  /** Clusters from whose state this one was restored. */
+  formerIds: string[];
+  generations: KnownGeneration[];
+}
+
+export interface KnownGeneration {
+  /** "report/7/1" */
+  definition: string;
+  sourceId: bigint;
+  /** Windows below this one are not known any more: what the ledger says of them is left as it is. */
+  keptFrom: bigint;
+  /** False: its tables may never have been made. */
+  prepared: boolean;
+}
+
 /**
- * Makes the tables of a source, a sink and their reports, copies dimensions, and sets the sink epoch.
+ * Puts a report database under a fresh epoch: what the leader does not stand for is retracted in the same
+ * transaction, and what is there is told (SinkFound, the last one with `last`), or why not (SinkFailed).
+ */
+export interface Reconcile {
+  known: KnownSink | undefined;
+  epoch: bigint;
+  leaderTerm: bigint;
+}
+
+/** Asks for tasks that the leader knows, by their first window. */
+export interface KnownTasksRequest {
+  request: bigint;
+  sinkId: bigint;
+  /** 0 to begin with, then `next_window` of the last answer. */
+  fromWindow: bigint;
+}
+
+export interface KnownTasks {
+  request: bigint;
+  errorCode: string;
+  errorMessage: string;
+  tasks: KnownTask[];
+  /** 0: these were the last. */
+  nextWindow: bigint;
+}
+
+export interface KnownTask {
+  reportId: bigint;
+  generation: bigint;
+  sourceId: bigint;
+  firstWindow: bigint;
+  lastWindow: bigint;
+  part: number;
+  token: bigint;
+  state: KnownTaskState;
+  /** The latest seal among the windows of its span. */
+  seal: bigint;
+}
+
+export interface SinkFound {
+  request: bigint;
+  sinkId: bigint;
+  epoch: bigint;
+  /** Keys of finished tasks that are not there. */
+  lacking: string[];
+  /** Generations whose tables are not there. */
+  missing: string[];
+  last: boolean;
+  /** How far each generation is folded. */
+  folds: FoldMark[];
+}
+
+export interface FoldMark {
+  definition: string;
+  window: bigint;
+  /** The epoch that the window was sealed under; 0 where nothing is folded. */
+  seal: bigint;
+}
+
+export interface SinkReply {
+  request: bigint;
+  errorCode: string;
+  errorMessage: string;
+}
+
+export interface SinkFailed {
+  sinkId: bigint;
+  epoch: bigint;
+  errorCode: string;
+  errorMessage: string;
+}
+
+/** Asks whether a report database stands under an epoch, and still has what was done there. */
+export interface ProbeSink {
+  sinkId: bigint;
+  clusterId: string;
+  epoch: bigint;
+  leaderTerm: bigint;
+  /** Generations whose tables stand. */
+  generations: KnownGeneration[];
+  /** Finished tasks. */
+  tasks: KnownTask[];
+}
+
+/** Told only if it does not. */
+export interface SinkProbed {
+  sinkId: bigint;
+  epoch: bigint;
+  errorCode: string;
+  errorMessage: string;
+}
+
+/**
+ * Makes the tables of a source, a sink and their reports, and copies dimensions.
  * Repeating it is harmless: tables carry generations, dimension copies carry the token.
  */
 export interface Prepare {
@@ -570,6 +756,18 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       case "schema":
         SchemaRequest.encode(message.body.value, writer.uint32(162).fork()).join();
         break;
+      case "knownTasks":
+        KnownTasksRequest.encode(message.body.value, writer.uint32(202).fork()).join();
+        break;
+      case "sinkFound":
+        SinkFound.encode(message.body.value, writer.uint32(170).fork()).join();
+        break;
+      case "sinkFailed":
+        SinkFailed.encode(message.body.value, writer.uint32(178).fork()).join();
+        break;
+      case "sinkProbed":
+        SinkProbed.encode(message.body.value, writer.uint32(186).fork()).join();
+        break;
     }
     return writer;
   },
@@ -675,6 +873,38 @@ export const FromExecutor: MessageFns<FromExecutor> = {
             message.body = { $case: "schema", value: SchemaRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.body = { $case: "knownTasks", value: KnownTasksRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "sinkFound", value: SinkFound.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.body = { $case: "sinkFailed", value: SinkFailed.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.body = { $case: "sinkProbed", value: SinkProbed.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -713,6 +943,22 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         ? { $case: "states", value: StatesOutcome.fromJSON(object.states) }
         : isSet(object.schema)
         ? { $case: "schema", value: SchemaRequest.fromJSON(object.schema) }
+        : isSet(object.knownTasks)
+        ? { $case: "knownTasks", value: KnownTasksRequest.fromJSON(object.knownTasks) }
+        : isSet(object.known_tasks)
+        ? { $case: "knownTasks", value: KnownTasksRequest.fromJSON(object.known_tasks) }
+        : isSet(object.sinkFound)
+        ? { $case: "sinkFound", value: SinkFound.fromJSON(object.sinkFound) }
+        : isSet(object.sink_found)
+        ? { $case: "sinkFound", value: SinkFound.fromJSON(object.sink_found) }
+        : isSet(object.sinkFailed)
+        ? { $case: "sinkFailed", value: SinkFailed.fromJSON(object.sinkFailed) }
+        : isSet(object.sink_failed)
+        ? { $case: "sinkFailed", value: SinkFailed.fromJSON(object.sink_failed) }
+        : isSet(object.sinkProbed)
+        ? { $case: "sinkProbed", value: SinkProbed.fromJSON(object.sinkProbed) }
+        : isSet(object.sink_probed)
+        ? { $case: "sinkProbed", value: SinkProbed.fromJSON(object.sink_probed) }
         : undefined,
     };
   },
@@ -741,6 +987,14 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       obj.states = StatesOutcome.toJSON(message.body.value);
     } else if (message.body?.$case === "schema") {
       obj.schema = SchemaRequest.toJSON(message.body.value);
+    } else if (message.body?.$case === "knownTasks") {
+      obj.knownTasks = KnownTasksRequest.toJSON(message.body.value);
+    } else if (message.body?.$case === "sinkFound") {
+      obj.sinkFound = SinkFound.toJSON(message.body.value);
+    } else if (message.body?.$case === "sinkFailed") {
+      obj.sinkFailed = SinkFailed.toJSON(message.body.value);
+    } else if (message.body?.$case === "sinkProbed") {
+      obj.sinkProbed = SinkProbed.toJSON(message.body.value);
     }
     return obj;
   },
@@ -817,6 +1071,30 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         }
         break;
       }
+      case "knownTasks": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "knownTasks", value: KnownTasksRequest.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "sinkFound": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "sinkFound", value: SinkFound.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "sinkFailed": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "sinkFailed", value: SinkFailed.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "sinkProbed": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "sinkProbed", value: SinkProbed.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -873,6 +1151,18 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         break;
       case "cancelStates":
         CancelStates.encode(message.body.value, writer.uint32(106).fork()).join();
+        break;
+      case "reconcile":
+        Reconcile.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
+      case "knownTasks":
+        KnownTasks.encode(message.body.value, writer.uint32(170).fork()).join();
+        break;
+      case "sinkReply":
+        SinkReply.encode(message.body.value, writer.uint32(178).fork()).join();
+        break;
+      case "probeSink":
+        ProbeSink.encode(message.body.value, writer.uint32(186).fork()).join();
         break;
     }
     return writer;
@@ -1011,6 +1301,38 @@ export const ToExecutor: MessageFns<ToExecutor> = {
             message.body = { $case: "cancelStates", value: CancelStates.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "reconcile", value: Reconcile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "knownTasks", value: KnownTasks.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.body = { $case: "sinkReply", value: SinkReply.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.body = { $case: "probeSink", value: ProbeSink.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1069,6 +1391,20 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         ? { $case: "cancelStates", value: CancelStates.fromJSON(object.cancelStates) }
         : isSet(object.cancel_states)
         ? { $case: "cancelStates", value: CancelStates.fromJSON(object.cancel_states) }
+        : isSet(object.reconcile)
+        ? { $case: "reconcile", value: Reconcile.fromJSON(object.reconcile) }
+        : isSet(object.knownTasks)
+        ? { $case: "knownTasks", value: KnownTasks.fromJSON(object.knownTasks) }
+        : isSet(object.known_tasks)
+        ? { $case: "knownTasks", value: KnownTasks.fromJSON(object.known_tasks) }
+        : isSet(object.sinkReply)
+        ? { $case: "sinkReply", value: SinkReply.fromJSON(object.sinkReply) }
+        : isSet(object.sink_reply)
+        ? { $case: "sinkReply", value: SinkReply.fromJSON(object.sink_reply) }
+        : isSet(object.probeSink)
+        ? { $case: "probeSink", value: ProbeSink.fromJSON(object.probeSink) }
+        : isSet(object.probe_sink)
+        ? { $case: "probeSink", value: ProbeSink.fromJSON(object.probe_sink) }
         : undefined,
     };
   },
@@ -1105,6 +1441,14 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       obj.advanceStates = AdvanceStates.toJSON(message.body.value);
     } else if (message.body?.$case === "cancelStates") {
       obj.cancelStates = CancelStates.toJSON(message.body.value);
+    } else if (message.body?.$case === "reconcile") {
+      obj.reconcile = Reconcile.toJSON(message.body.value);
+    } else if (message.body?.$case === "knownTasks") {
+      obj.knownTasks = KnownTasks.toJSON(message.body.value);
+    } else if (message.body?.$case === "sinkReply") {
+      obj.sinkReply = SinkReply.toJSON(message.body.value);
+    } else if (message.body?.$case === "probeSink") {
+      obj.probeSink = ProbeSink.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1202,6 +1546,30 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       case "cancelStates": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "cancelStates", value: CancelStates.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "reconcile": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "reconcile", value: Reconcile.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "knownTasks": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "knownTasks", value: KnownTasks.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "sinkReply": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "sinkReply", value: SinkReply.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "probeSink": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "probeSink", value: ProbeSink.fromPartial(object.body.value) };
         }
         break;
       }
@@ -5009,6 +5377,1728 @@ export const HousekeepingOutcome: MessageFns<HousekeepingOutcome> = {
       ? BigInt(object.leaderTerm)
       : 0n;
     message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    return message;
+  },
+};
+
+function createBaseKnownSink(): KnownSink {
+  return { sinkId: 0n, clusterId: "", formerIds: [], generations: [] };
+}
+
+export const KnownSink: MessageFns<KnownSink> = {
+  encode(message: KnownSink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sinkId);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    for (const v of message.formerIds) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.generations) {
+      KnownGeneration.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownSink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownSink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.formerIds.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.generations.push(KnownGeneration.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownSink {
+    return {
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      formerIds: globalThis.Array.isArray(object?.formerIds)
+        ? object.formerIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.former_ids)
+        ? object.former_ids.map((e: any) => globalThis.String(e))
+        : [],
+      generations: globalThis.Array.isArray(object?.generations)
+        ? object.generations.map((e: any) => KnownGeneration.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: KnownSink): unknown {
+    const obj: any = {};
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.formerIds?.length) {
+      obj.formerIds = message.formerIds;
+    }
+    if (message.generations?.length) {
+      obj.generations = message.generations.map((e) => KnownGeneration.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownSink>): KnownSink {
+    return KnownSink.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownSink>): KnownSink {
+    const message = createBaseKnownSink();
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.clusterId = object.clusterId ?? "";
+    message.formerIds = object.formerIds?.map((e) => e) || [];
+    message.generations = object.generations?.map((e) => KnownGeneration.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKnownGeneration(): KnownGeneration {
+  return { definition: "", sourceId: 0n, keptFrom: 0n, prepared: false };
+}
+
+export const KnownGeneration: MessageFns<KnownGeneration> = {
+  encode(message: KnownGeneration, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.definition !== "") {
+      writer.uint32(10).string(message.definition);
+    }
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sourceId);
+    }
+    if (message.keptFrom !== 0n) {
+      if (BigInt.asUintN(64, message.keptFrom) !== message.keptFrom) {
+        throw new globalThis.Error("value provided for field message.keptFrom of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.keptFrom);
+    }
+    if (message.prepared !== false) {
+      writer.uint32(32).bool(message.prepared);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownGeneration {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownGeneration();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.definition = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.keptFrom = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.prepared = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownGeneration {
+    return {
+      definition: isSet(object.definition) ? globalThis.String(object.definition) : "",
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      keptFrom: isSet(object.keptFrom)
+        ? BigInt(object.keptFrom)
+        : isSet(object.kept_from)
+        ? BigInt(object.kept_from)
+        : 0n,
+      prepared: isSet(object.prepared) ? globalThis.Boolean(object.prepared) : false,
+    };
+  },
+
+  toJSON(message: KnownGeneration): unknown {
+    const obj: any = {};
+    if (message.definition !== "") {
+      obj.definition = message.definition;
+    }
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.keptFrom !== 0n) {
+      obj.keptFrom = message.keptFrom.toString();
+    }
+    if (message.prepared !== false) {
+      obj.prepared = message.prepared;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownGeneration>): KnownGeneration {
+    return KnownGeneration.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownGeneration>): KnownGeneration {
+    const message = createBaseKnownGeneration();
+    message.definition = object.definition ?? "";
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.keptFrom = (object.keptFrom !== undefined && object.keptFrom !== null) ? BigInt(object.keptFrom) : 0n;
+    message.prepared = object.prepared ?? false;
+    return message;
+  },
+};
+
+function createBaseReconcile(): Reconcile {
+  return { known: undefined, epoch: 0n, leaderTerm: 0n };
+}
+
+export const Reconcile: MessageFns<Reconcile> = {
+  encode(message: Reconcile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.known !== undefined) {
+      KnownSink.encode(message.known, writer.uint32(10).fork()).join();
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(16).int64(message.epoch);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.leaderTerm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reconcile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReconcile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.known = KnownSink.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Reconcile {
+    return {
+      known: isSet(object.known) ? KnownSink.fromJSON(object.known) : undefined,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+    };
+  },
+
+  toJSON(message: Reconcile): unknown {
+    const obj: any = {};
+    if (message.known !== undefined) {
+      obj.known = KnownSink.toJSON(message.known);
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Reconcile>): Reconcile {
+    return Reconcile.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Reconcile>): Reconcile {
+    const message = createBaseReconcile();
+    message.known = (object.known !== undefined && object.known !== null)
+      ? KnownSink.fromPartial(object.known)
+      : undefined;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseKnownTasksRequest(): KnownTasksRequest {
+  return { request: 0n, sinkId: 0n, fromWindow: 0n };
+}
+
+export const KnownTasksRequest: MessageFns<KnownTasksRequest> = {
+  encode(message: KnownTasksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sinkId);
+    }
+    if (message.fromWindow !== 0n) {
+      if (BigInt.asUintN(64, message.fromWindow) !== message.fromWindow) {
+        throw new globalThis.Error("value provided for field message.fromWindow of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.fromWindow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownTasksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownTasksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fromWindow = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownTasksRequest {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      fromWindow: isSet(object.fromWindow)
+        ? BigInt(object.fromWindow)
+        : isSet(object.from_window)
+        ? BigInt(object.from_window)
+        : 0n,
+    };
+  },
+
+  toJSON(message: KnownTasksRequest): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.fromWindow !== 0n) {
+      obj.fromWindow = message.fromWindow.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownTasksRequest>): KnownTasksRequest {
+    return KnownTasksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownTasksRequest>): KnownTasksRequest {
+    const message = createBaseKnownTasksRequest();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.fromWindow = (object.fromWindow !== undefined && object.fromWindow !== null)
+      ? BigInt(object.fromWindow)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseKnownTasks(): KnownTasks {
+  return { request: 0n, errorCode: "", errorMessage: "", tasks: [], nextWindow: 0n };
+}
+
+export const KnownTasks: MessageFns<KnownTasks> = {
+  encode(message: KnownTasks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(18).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(26).string(message.errorMessage);
+    }
+    for (const v of message.tasks) {
+      KnownTask.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.nextWindow !== 0n) {
+      if (BigInt.asUintN(64, message.nextWindow) !== message.nextWindow) {
+        throw new globalThis.Error("value provided for field message.nextWindow of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.nextWindow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownTasks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownTasks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tasks.push(KnownTask.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.nextWindow = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownTasks {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+      tasks: globalThis.Array.isArray(object?.tasks) ? object.tasks.map((e: any) => KnownTask.fromJSON(e)) : [],
+      nextWindow: isSet(object.nextWindow)
+        ? BigInt(object.nextWindow)
+        : isSet(object.next_window)
+        ? BigInt(object.next_window)
+        : 0n,
+    };
+  },
+
+  toJSON(message: KnownTasks): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    if (message.tasks?.length) {
+      obj.tasks = message.tasks.map((e) => KnownTask.toJSON(e));
+    }
+    if (message.nextWindow !== 0n) {
+      obj.nextWindow = message.nextWindow.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownTasks>): KnownTasks {
+    return KnownTasks.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownTasks>): KnownTasks {
+    const message = createBaseKnownTasks();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    message.tasks = object.tasks?.map((e) => KnownTask.fromPartial(e)) || [];
+    message.nextWindow = (object.nextWindow !== undefined && object.nextWindow !== null)
+      ? BigInt(object.nextWindow)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseKnownTask(): KnownTask {
+  return {
+    reportId: 0n,
+    generation: 0n,
+    sourceId: 0n,
+    firstWindow: 0n,
+    lastWindow: 0n,
+    part: 0,
+    token: 0n,
+    state: 0,
+    seal: 0n,
+  };
+}
+
+export const KnownTask: MessageFns<KnownTask> = {
+  encode(message: KnownTask, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reportId !== 0n) {
+      if (BigInt.asUintN(64, message.reportId) !== message.reportId) {
+        throw new globalThis.Error("value provided for field message.reportId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.reportId);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.generation);
+    }
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sourceId);
+    }
+    if (message.firstWindow !== 0n) {
+      if (BigInt.asUintN(64, message.firstWindow) !== message.firstWindow) {
+        throw new globalThis.Error("value provided for field message.firstWindow of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.firstWindow);
+    }
+    if (message.lastWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lastWindow) !== message.lastWindow) {
+        throw new globalThis.Error("value provided for field message.lastWindow of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.lastWindow);
+    }
+    if (message.part !== 0) {
+      writer.uint32(48).uint32(message.part);
+    }
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(56).int64(message.token);
+    }
+    if (message.state !== 0) {
+      writer.uint32(64).int32(message.state);
+    }
+    if (message.seal !== 0n) {
+      if (BigInt.asIntN(64, message.seal) !== message.seal) {
+        throw new globalThis.Error("value provided for field message.seal of type int64 too large");
+      }
+      writer.uint32(72).int64(message.seal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownTask {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownTask();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.reportId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.firstWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lastWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.part = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.seal = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownTask {
+    return {
+      reportId: isSet(object.reportId)
+        ? BigInt(object.reportId)
+        : isSet(object.report_id)
+        ? BigInt(object.report_id)
+        : 0n,
+      generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      firstWindow: isSet(object.firstWindow)
+        ? BigInt(object.firstWindow)
+        : isSet(object.first_window)
+        ? BigInt(object.first_window)
+        : 0n,
+      lastWindow: isSet(object.lastWindow)
+        ? BigInt(object.lastWindow)
+        : isSet(object.last_window)
+        ? BigInt(object.last_window)
+        : 0n,
+      part: isSet(object.part) ? globalThis.Number(object.part) : 0,
+      token: isSet(object.token) ? BigInt(object.token) : 0n,
+      state: isSet(object.state) ? knownTaskStateFromJSON(object.state) : 0,
+      seal: isSet(object.seal) ? BigInt(object.seal) : 0n,
+    };
+  },
+
+  toJSON(message: KnownTask): unknown {
+    const obj: any = {};
+    if (message.reportId !== 0n) {
+      obj.reportId = message.reportId.toString();
+    }
+    if (message.generation !== 0n) {
+      obj.generation = message.generation.toString();
+    }
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.firstWindow !== 0n) {
+      obj.firstWindow = message.firstWindow.toString();
+    }
+    if (message.lastWindow !== 0n) {
+      obj.lastWindow = message.lastWindow.toString();
+    }
+    if (message.part !== 0) {
+      obj.part = Math.round(message.part);
+    }
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    if (message.state !== 0) {
+      obj.state = knownTaskStateToJSON(message.state);
+    }
+    if (message.seal !== 0n) {
+      obj.seal = message.seal.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownTask>): KnownTask {
+    return KnownTask.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownTask>): KnownTask {
+    const message = createBaseKnownTask();
+    message.reportId = (object.reportId !== undefined && object.reportId !== null) ? BigInt(object.reportId) : 0n;
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.firstWindow = (object.firstWindow !== undefined && object.firstWindow !== null)
+      ? BigInt(object.firstWindow)
+      : 0n;
+    message.lastWindow = (object.lastWindow !== undefined && object.lastWindow !== null)
+      ? BigInt(object.lastWindow)
+      : 0n;
+    message.part = object.part ?? 0;
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    message.state = object.state ?? 0;
+    message.seal = (object.seal !== undefined && object.seal !== null) ? BigInt(object.seal) : 0n;
+    return message;
+  },
+};
+
+function createBaseSinkFound(): SinkFound {
+  return { request: 0n, sinkId: 0n, epoch: 0n, lacking: [], missing: [], last: false, folds: [] };
+}
+
+export const SinkFound: MessageFns<SinkFound> = {
+  encode(message: SinkFound, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sinkId);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(24).int64(message.epoch);
+    }
+    for (const v of message.lacking) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.missing) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.last !== false) {
+      writer.uint32(48).bool(message.last);
+    }
+    for (const v of message.folds) {
+      FoldMark.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SinkFound {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSinkFound();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lacking.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.missing.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.folds.push(FoldMark.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SinkFound {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      lacking: globalThis.Array.isArray(object?.lacking) ? object.lacking.map((e: any) => globalThis.String(e)) : [],
+      missing: globalThis.Array.isArray(object?.missing) ? object.missing.map((e: any) => globalThis.String(e)) : [],
+      last: isSet(object.last) ? globalThis.Boolean(object.last) : false,
+      folds: globalThis.Array.isArray(object?.folds) ? object.folds.map((e: any) => FoldMark.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: SinkFound): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.lacking?.length) {
+      obj.lacking = message.lacking;
+    }
+    if (message.missing?.length) {
+      obj.missing = message.missing;
+    }
+    if (message.last !== false) {
+      obj.last = message.last;
+    }
+    if (message.folds?.length) {
+      obj.folds = message.folds.map((e) => FoldMark.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SinkFound>): SinkFound {
+    return SinkFound.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SinkFound>): SinkFound {
+    const message = createBaseSinkFound();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.lacking = object.lacking?.map((e) => e) || [];
+    message.missing = object.missing?.map((e) => e) || [];
+    message.last = object.last ?? false;
+    message.folds = object.folds?.map((e) => FoldMark.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFoldMark(): FoldMark {
+  return { definition: "", window: 0n, seal: 0n };
+}
+
+export const FoldMark: MessageFns<FoldMark> = {
+  encode(message: FoldMark, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.definition !== "") {
+      writer.uint32(10).string(message.definition);
+    }
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.window);
+    }
+    if (message.seal !== 0n) {
+      if (BigInt.asIntN(64, message.seal) !== message.seal) {
+        throw new globalThis.Error("value provided for field message.seal of type int64 too large");
+      }
+      writer.uint32(24).int64(message.seal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FoldMark {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFoldMark();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.definition = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seal = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FoldMark {
+    return {
+      definition: isSet(object.definition) ? globalThis.String(object.definition) : "",
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      seal: isSet(object.seal) ? BigInt(object.seal) : 0n,
+    };
+  },
+
+  toJSON(message: FoldMark): unknown {
+    const obj: any = {};
+    if (message.definition !== "") {
+      obj.definition = message.definition;
+    }
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.seal !== 0n) {
+      obj.seal = message.seal.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FoldMark>): FoldMark {
+    return FoldMark.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FoldMark>): FoldMark {
+    const message = createBaseFoldMark();
+    message.definition = object.definition ?? "";
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.seal = (object.seal !== undefined && object.seal !== null) ? BigInt(object.seal) : 0n;
+    return message;
+  },
+};
+
+function createBaseSinkReply(): SinkReply {
+  return { request: 0n, errorCode: "", errorMessage: "" };
+}
+
+export const SinkReply: MessageFns<SinkReply> = {
+  encode(message: SinkReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(18).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(26).string(message.errorMessage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SinkReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSinkReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SinkReply {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+    };
+  },
+
+  toJSON(message: SinkReply): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SinkReply>): SinkReply {
+    return SinkReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SinkReply>): SinkReply {
+    const message = createBaseSinkReply();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    return message;
+  },
+};
+
+function createBaseSinkFailed(): SinkFailed {
+  return { sinkId: 0n, epoch: 0n, errorCode: "", errorMessage: "" };
+}
+
+export const SinkFailed: MessageFns<SinkFailed> = {
+  encode(message: SinkFailed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sinkId);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(16).int64(message.epoch);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(26).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(34).string(message.errorMessage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SinkFailed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSinkFailed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SinkFailed {
+    return {
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+    };
+  },
+
+  toJSON(message: SinkFailed): unknown {
+    const obj: any = {};
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SinkFailed>): SinkFailed {
+    return SinkFailed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SinkFailed>): SinkFailed {
+    const message = createBaseSinkFailed();
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    return message;
+  },
+};
+
+function createBaseProbeSink(): ProbeSink {
+  return { sinkId: 0n, clusterId: "", epoch: 0n, leaderTerm: 0n, generations: [], tasks: [] };
+}
+
+export const ProbeSink: MessageFns<ProbeSink> = {
+  encode(message: ProbeSink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sinkId);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(24).int64(message.epoch);
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.leaderTerm);
+    }
+    for (const v of message.generations) {
+      KnownGeneration.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.tasks) {
+      KnownTask.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeSink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeSink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leaderTerm = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.generations.push(KnownGeneration.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.tasks.push(KnownTask.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProbeSink {
+    return {
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      clusterId: isSet(object.clusterId)
+        ? globalThis.String(object.clusterId)
+        : isSet(object.cluster_id)
+        ? globalThis.String(object.cluster_id)
+        : "",
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      leaderTerm: isSet(object.leaderTerm)
+        ? BigInt(object.leaderTerm)
+        : isSet(object.leader_term)
+        ? BigInt(object.leader_term)
+        : 0n,
+      generations: globalThis.Array.isArray(object?.generations)
+        ? object.generations.map((e: any) => KnownGeneration.fromJSON(e))
+        : [],
+      tasks: globalThis.Array.isArray(object?.tasks)
+        ? object.tasks.map((e: any) => KnownTask.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ProbeSink): unknown {
+    const obj: any = {};
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.clusterId !== "") {
+      obj.clusterId = message.clusterId;
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.generations?.length) {
+      obj.generations = message.generations.map((e) => KnownGeneration.toJSON(e));
+    }
+    if (message.tasks?.length) {
+      obj.tasks = message.tasks.map((e) => KnownTask.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ProbeSink>): ProbeSink {
+    return ProbeSink.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeSink>): ProbeSink {
+    const message = createBaseProbeSink();
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.clusterId = object.clusterId ?? "";
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.leaderTerm = (object.leaderTerm !== undefined && object.leaderTerm !== null)
+      ? BigInt(object.leaderTerm)
+      : 0n;
+    message.generations = object.generations?.map((e) => KnownGeneration.fromPartial(e)) || [];
+    message.tasks = object.tasks?.map((e) => KnownTask.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSinkProbed(): SinkProbed {
+  return { sinkId: 0n, epoch: 0n, errorCode: "", errorMessage: "" };
+}
+
+export const SinkProbed: MessageFns<SinkProbed> = {
+  encode(message: SinkProbed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sinkId !== 0n) {
+      if (BigInt.asUintN(64, message.sinkId) !== message.sinkId) {
+        throw new globalThis.Error("value provided for field message.sinkId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sinkId);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(16).int64(message.epoch);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(26).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(34).string(message.errorMessage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SinkProbed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSinkProbed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sinkId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SinkProbed {
+    return {
+      sinkId: isSet(object.sinkId) ? BigInt(object.sinkId) : isSet(object.sink_id) ? BigInt(object.sink_id) : 0n,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+    };
+  },
+
+  toJSON(message: SinkProbed): unknown {
+    const obj: any = {};
+    if (message.sinkId !== 0n) {
+      obj.sinkId = message.sinkId.toString();
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<SinkProbed>): SinkProbed {
+    return SinkProbed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SinkProbed>): SinkProbed {
+    const message = createBaseSinkProbed();
+    message.sinkId = (object.sinkId !== undefined && object.sinkId !== null) ? BigInt(object.sinkId) : 0n;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
     return message;

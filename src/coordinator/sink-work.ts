@@ -1,0 +1,168 @@
+/**
+ * What a leader tells executors of a report database (design 6.12): the order to put it under a fresh
+ * epoch, the tasks that are known there, piece by piece, and what a probe looks for.
+ */
+import { must, parseToken } from '../base/index.ts';
+import {
+  idKey,
+  taskWindowPrefix,
+  windowKey,
+  type ReportRecord,
+  type SinkRecord,
+  type StateView,
+  type TaskRecord,
+} from '../statemachine/index.ts';
+import { KnownTaskState } from '../wire/index.ts';
+import type { KnownGeneration, KnownSink, KnownTask, ProbeSink, Reconcile } from '../wire/index.ts';
+import type { Work, WorkContext } from './work-messages.ts';
+
+/** Tasks told at once: a piece is a message well below the limit of one. */
+const TASKS_PER_PIECE = 2_000;
+/** Finished tasks that a probe looks for: those of the newest windows. */
+const WITNESSES_MAX = 64;
+const WITNESS_WINDOWS_MAX = 16;
+
+/** Undefined without a current grant. */
+export function reconcileWork(context: WorkContext, sink: SinkRecord): Work<Reconcile> | undefined {
+  if (sink.epoch === null) return undefined;
+  const known = knownSink(context, sink);
+  const message = { known, epoch: parseToken(sink.epoch), leaderTerm: BigInt(context.leaderTerm) };
+  return { message, definitions: definitionsOf(context.view, sink) };
+}
+
+/** Undefined where there is nothing to probe yet. */
+export function probeWork(context: WorkContext, sink: SinkRecord): Work<ProbeSink> | undefined {
+  if (sink.epoch === null) return undefined;
+  const { view, clusterId, leaderTerm } = context;
+  const message = {
+    sinkId: BigInt(sink.id),
+    clusterId,
+    epoch: parseToken(sink.epoch),
+    leaderTerm: BigInt(leaderTerm),
+    generations: generationsOf(view, sink).filter(({ prepared }) => prepared),
+    tasks: witnessesOf(view, sink),
+  };
+  return { message, definitions: definitionsOf(view, sink) };
+}
+
+function knownSink({ view, clusterId }: WorkContext, sink: SinkRecord): KnownSink {
+  return {
+    sinkId: BigInt(sink.id),
+    clusterId,
+    formerIds: [...(view.cluster.formerIds ?? [])],
+    generations: generationsOf(view, sink),
+  };
+}
+
+const definitionId = ({ id, generation }: ReportRecord): string => `report/${id}/${generation}`;
+
+const reportsOfSink = (view: StateView, sink: SinkRecord): ReportRecord[] =>
+  [...view.reports.values()].filter((report) => report.sinkId === sink.id);
+
+function definitionsOf(view: StateView, sink: SinkRecord): Work<unknown>['definitions'] {
+  const reports = reportsOfSink(view, sink);
+  return [
+    { id: `sink/${sink.id}`, json: sink.spec },
+    ...reports.map((report) => ({ id: definitionId(report), json: report.spec })),
+  ];
+}
+
+function generationsOf(view: StateView, sink: SinkRecord): KnownGeneration[] {
+  return reportsOfSink(view, sink).map((report) => {
+    const source = view.sources.get(idKey(report.sourceId));
+    return {
+      definition: definitionId(report),
+      sourceId: BigInt(report.sourceId),
+      keptFrom: BigInt(report.droppedWindow + 1),
+      prepared: source?.prepare?.done === true,
+    };
+  });
+}
+
+/** Known tasks of a report database from a first window on; `next` is 0 when there are no more. */
+export function knownTasks(
+  view: StateView,
+  sinkId: number,
+  fromWindow: number,
+): { readonly tasks: KnownTask[]; readonly next: number } {
+  const sources = [...view.sources.values()].filter((source) => source.sinkId === sinkId);
+  const last = Math.max(0, ...sources.map(({ lastWindow }) => lastWindow));
+  const reports = [...view.reports.values()].filter((report) => report.sinkId === sinkId);
+  const oldest = Math.min(...reports.map(({ droppedWindow }) => droppedWindow + 1), last + 1);
+  const tasks: KnownTask[] = [];
+  for (let window = Math.max(fromWindow, oldest); window <= last; window++) {
+    for (const task of view.tasks.withPrefix(taskWindowPrefix(window))) {
+      if (task.sinkId === sinkId) tasks.push(knownTask(view, task));
+    }
+    if (tasks.length >= TASKS_PER_PIECE && window < last) return { tasks, next: window + 1 };
+  }
+  return { tasks, next: 0 };
+}
+
+function knownTask(view: StateView, task: TaskRecord): KnownTask {
+  return {
+    reportId: BigInt(task.reportId),
+    generation: BigInt(task.generation),
+    sourceId: BigInt(task.sourceId),
+    firstWindow: BigInt(task.firstWindow),
+    lastWindow: BigInt(task.lastWindow),
+    part: task.part,
+    token: parseToken(task.token),
+    state: stateOf(task),
+    seal: sealOf(view, task),
+  };
+}
+
+/** A merge that found its window folded away ended as CANCELLED, and left no hole. */
+function stateOf({ state, purpose }: TaskRecord): KnownTaskState {
+  const open = state === 'ASSIGNED' || state === 'PARKED';
+  if (purpose === 'merge') {
+    return open ? KnownTaskState.KNOWN_TASK_STATE_OPEN : KnownTaskState.KNOWN_TASK_STATE_DONE;
+  }
+  return open ? KnownTaskState.KNOWN_TASK_STATE_LEAVING : KnownTaskState.KNOWN_TASK_STATE_HOLE;
+}
+
+/** The latest seal among the windows of a task's span: a contribution from before it is of other rows. */
+function sealOf(view: StateView, { sourceId, firstWindow, lastWindow }: TaskRecord): bigint {
+  let latest = 0n;
+  for (let window = firstWindow; window <= lastWindow; window++) {
+    const sealed = view.windows.get(windowKey(sourceId, window));
+    const epoch = sealed === undefined ? 0n : parseToken(sealed.epoch);
+    if (epoch > latest) latest = epoch;
+  }
+  return latest;
+}
+
+function witnessesOf(view: StateView, sink: SinkRecord): KnownTask[] {
+  const found: KnownTask[] = [];
+  for (const source of view.sources.values()) {
+    if (source.sinkId !== sink.id) continue;
+    const oldest = Math.max(1, source.lastWindow - WITNESS_WINDOWS_MAX);
+    for (let window = source.lastWindow; window >= oldest; window--) {
+      for (const task of view.tasks.withPrefix(taskWindowPrefix(window))) {
+        if (found.length >= WITNESSES_MAX) return found;
+        if (task.sourceId === source.id && isWitness(view, task)) found.push(knownTask(view, task));
+      }
+    }
+  }
+  return found;
+}
+
+/** Done for good, in the generation that is read. */
+function isWitness(view: StateView, task: TaskRecord): boolean {
+  if (task.state === 'ASSIGNED' || task.state === 'PARKED') return false;
+  const report = view.reports.get(idKey(task.reportId));
+  return report?.generation === task.generation;
+}
+
+const DEFINITION = /^report\/(\d+)\/(\d+)$/;
+
+/** The generation that a definition's id names; undefined if the text is none. */
+export function generationNamed(
+  definition: string,
+): { readonly reportId: number; readonly generation: number } | undefined {
+  const match = DEFINITION.exec(definition);
+  if (match === null) return undefined;
+  const [reportId, generation] = match.slice(1).map(Number);
+  return { reportId: must(reportId, 'report id'), generation: must(generation, 'generation') };
+}
