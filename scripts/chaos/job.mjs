@@ -2,7 +2,12 @@
 // tables, written by hand beside the job's text (evidence rule 2).
 
 export const SHOPS = 12;
-export const TABLES = ['items', 'sales'];
+/** Captured, with the columns that were there at the start. */
+export const TABLES = {
+  items: ['item_id', 'shop_id', 'kind', 'price'],
+  sales: ['sale_id', 'shop_id', 'item_id', 'state', 'quantity', 'discount'],
+  ballast: ['id', 'shop_id', 'v'],
+};
 
 export const SCHEMA = [
   `CREATE TABLE items (item_id BIGINT NOT NULL PRIMARY KEY, shop_id BIGINT NOT NULL, kind BIGINT NOT NULL,
@@ -43,6 +48,25 @@ export const REPORTS = {
     oracle: `SELECT country, COUNT(*) AS sales, SUM(quantity) AS pieces
       FROM sales, shops WHERE shops.shop_id = sales.shop_id GROUP BY country`,
   },
+  kind_value: {
+    inputs: { ...SALES, i: { changes: 'items' } },
+    keys: { kind: 'BIGINT' },
+    measures: { sales: of('count'), value: of('sum'), dearest: of('max') },
+    sql: `SELECT i.kind AS kind, 1 AS sales, s.quantity * i.price AS value, i.price AS dearest,
+      s._w * i._w AS _w FROM s JOIN i ON i.item_id = s.item_id AND i.shop_id = s.shop_id`,
+    oracle: `SELECT kind, COUNT(*) AS sales, SUM(quantity * price) AS value, MAX(price) AS dearest
+      FROM items, sales WHERE items.item_id = sales.item_id AND items.shop_id = sales.shop_id
+      GROUP BY kind`,
+  },
+  state_spread: {
+    inputs: SALES,
+    keys: { state: 'TEXT(8)' },
+    measures: { amounts: of('distinct'), discounts: of('distinct'), spread: of('variance') },
+    sql: `SELECT s.state AS state, s.quantity AS amounts, s.discount AS discounts, s.quantity AS spread,
+      s._w AS _w FROM s`,
+    oracle: `SELECT state, COUNT(DISTINCT quantity) AS amounts, COUNT(DISTINCT discount) AS discounts,
+      VAR_POP(quantity * 1e0) AS spread FROM sales GROUP BY state`,
+  },
   ballast_total: {
     inputs: { b: { changes: 'ballast' } },
     keys: { shop: 'BIGINT' },
@@ -52,21 +76,27 @@ export const REPORTS = {
   },
 };
 
-export const url = (name) => ({ mysql: { url: { env: name } } });
+const url = (name) => ({ mysql: { url: { env: name } } });
 
-export function jobOf({ stores, windowMs }) {
+const withReplicas = ([primary, ...replicas]) => ({
+  ...url(primary),
+  replicas: replicas.map((name) => url(name)),
+});
+
+/** @param groups of the store and of the reports: names of the variables that hold their servers' URLs */
+export function jobOf({ stores, reports, windowMs }) {
   return {
     version: 1,
     job: 'chaos',
     sources: {
       shop: {
         ...url('CHAOS_SOURCE'),
-        tables: [...TABLES, 'ballast'].map((table) => ({ table, shardKey: 'shop_id' })),
+        tables: Object.keys(TABLES).map((table) => ({ table, shardKey: 'shop_id' })),
         window: { lengthMs: windowMs },
       },
     },
-    stores,
-    databases: { reports: url('CHAOS_REPORTS') },
+    stores: Object.fromEntries(stores.map((names, at) => [`shard${at + 1}`, withReplicas(names)])),
+    databases: { reports: withReplicas(reports) },
     reports: Object.fromEntries(
       Object.entries(REPORTS).map(([name, { oracle: _oracle, ...report }]) => [
         name,

@@ -1,10 +1,12 @@
 // Small transactions without an end: inserts, updates, deletes, changed keys, several tables at once, some
 // rolled back; and, when asked for, one that is large.
 import mysql from 'mysql2/promise';
-import { SHOPS } from './job.mjs';
+import { SHOPS, TABLES } from './job.mjs';
+import { pause } from './timing.mjs';
 
 const CONNECTIONS = 3;
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const FEW = 20;
+const PASSING = ['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_ENTRY', 'ER_TABLE_DEF_CHANGED'];
 
 export class Load {
   #options;
@@ -28,6 +30,7 @@ export class Load {
     const [first] = this.#connections;
     const items = Array.from({ length: 60 }, (_, n) => [n + 1, 1 + (n % SHOPS), n % 4, 100 + random(900)]);
     await first.query('INSERT INTO items VALUES ?', [items]);
+    await this.large(FEW);
     this.#workers = this.#connections.map((connection) => this.#work(connection));
     // A failure of a worker is thrown by stop().
     for (const worker of this.#workers) worker.catch(() => undefined);
@@ -46,7 +49,8 @@ export class Load {
     this.#ballast += rows;
     await connection.query('START TRANSACTION');
     await connection.query(
-      `INSERT INTO ballast SELECT seq, 1 + seq % ${SHOPS}, seq % 97 FROM seq_${from}_to_${this.#ballast}`,
+      `INSERT INTO ballast (${TABLES.ballast})
+       SELECT seq, 1 + seq % ${SHOPS}, seq % 97 FROM seq_${from}_to_${this.#ballast}`,
     );
     await connection.query('UPDATE ballast SET v = v + 1 WHERE id % 10 = 0 AND id >= ?', [from]);
     await connection.query('COMMIT');
@@ -69,7 +73,7 @@ export class Load {
         if (undone) this.totals.rolledBack += 1;
         else this.totals.changes += changes;
       } catch (error) {
-        if (!['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_ENTRY'].includes(error.code)) throw error;
+        if (!PASSING.includes(error.code)) throw error;
         await connection.query('ROLLBACK');
         this.totals.failed += 1;
       }
@@ -98,7 +102,7 @@ export class Load {
             discount,
           ];
         });
-        return run('INSERT INTO sales VALUES ?', [rows]);
+        return run(`INSERT INTO sales (${TABLES.sales}) VALUES ?`, [rows]);
       }
       case 4:
         return run('UPDATE sales SET state = ?, quantity = quantity + 1 WHERE sale_id BETWEEN ? AND ? + 2', [
@@ -116,7 +120,11 @@ export class Load {
         );
       default:
         return random(2) === 0
-          ? run('UPDATE items SET price = price + ? WHERE item_id = ?', [random(9), 1 + random(60)])
+          ? run('UPDATE items SET price = price + ?, kind = ? WHERE item_id = ?', [
+              random(9),
+              random(4),
+              1 + random(60),
+            ])
           : run('UPDATE sales SET sale_id = ? WHERE sale_id = ?', [this.#next++, one()]);
     }
   }

@@ -1,6 +1,6 @@
 // The faults, each by its name. A scenario resolves with true once its consequence was seen, else with false:
 // then it counts for nothing and is tried again.
-import { pause, within } from './world.mjs';
+import { pause, randomOf, within } from './timing.mjs';
 
 const HIT_WITHIN_MS = 8_000;
 const CONSEQUENCE_WITHIN_MS = 20_000;
@@ -62,7 +62,9 @@ const collectorAt = (name, action) => async (world) => {
   if (hit === undefined) return false;
   if (action === 'kill') {
     await restart(host.child, world.random);
-    return (await epochAbove(world, host.epoch)) === true;
+    const taken = (await epochAbove(world, host.epoch)) === true;
+    if (taken && Number(hit.detail.rows) > 0) world.events.count('collector takeovers with unsealed rows');
+    return taken;
   }
   if (action === 'pause') {
     await pause(500 + world.random(1_500));
@@ -71,6 +73,14 @@ const collectorAt = (name, action) => async (world) => {
   }
   return (await epochAbove(world, host.epoch)) === true;
 };
+
+/** What was merged and never reported is replaced by the next version. */
+async function killedBeforeReport(world) {
+  const mark = world.records.mark;
+  if (!(await taskAt('executor.afterCommitBeforeReport', 'kill')(world))) return false;
+  const replaced = ({ record }) => record.replaced === true;
+  return (await world.records.after(mark, replaced, CONSEQUENCE_WITHIN_MS)) !== undefined;
+}
 
 /** Something happens at a place of a task. */
 const taskAt = (name, action) => async (world) => {
@@ -116,6 +126,7 @@ const leaderKilledAt = (name, match) => async (world) => {
   await cluster.doors.untilCommitted(performance.now(), CONSEQUENCE_WITHIN_MS);
   const next = await cluster.leader();
   await restart(child, world.random);
+  if (next !== child) world.events.count('leader changes with tasks in flight');
   return next !== child;
 };
 
@@ -165,16 +176,15 @@ async function stopped(world) {
 }
 
 /** Connections of the executors at a database server are cut, wherever they are in their work. */
-const connectionsCut = (role) => async (world) => {
-  const { connection } = world.admin(role);
-  const [rows] = await connection.query(
-    'SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND command <> ?',
-    ['Binlog Dump'],
+const connectionsCut = (serverOf) => async (world) => {
+  const server = serverOf(world);
+  const rows = await server.query(
+    "SELECT id FROM information_schema.processlist WHERE user = 'app' AND command <> 'Binlog Dump'",
   );
   let cut = 0;
   for (const { id } of rows) {
     // It may have gone by itself.
-    await connection.query(`KILL ${id}`).then(
+    await server.query(`KILL ${id}`).then(
       () => (cut += 1),
       () => undefined,
     );
@@ -182,13 +192,15 @@ const connectionsCut = (role) => async (world) => {
   return cut > 0 && sealedAgain(world);
 };
 
-async function serverStopped(world, role) {
-  const { pid } = world.servers[role];
+const serverStopped = (serverOf) => async (world) => {
+  const { pid } = serverOf(world);
   process.kill(pid, 'SIGSTOP');
   await pause(300 + world.random(4_000));
   process.kill(pid, 'SIGCONT');
   return sealedAgain(world);
-}
+};
+
+const anyStore = ({ servers, random }) => servers.stores[random(servers.stores.length)];
 
 async function largeTransaction(world) {
   await world.load.large(world.largeRows);
@@ -206,7 +218,7 @@ export const SCENARIOS = {
   'executor fails after computing': taskAt('executor.afterCompute', 'error'),
   'executor killed inside the merge transaction': taskAt('executor.beforeMergeCommit', 'kill'),
   'executor fails inside the merge transaction': taskAt('executor.beforeMergeCommit', 'error'),
-  'executor killed between commit and report': taskAt('executor.afterCommitBeforeReport', 'kill'),
+  'executor killed between commit and report': killedBeforeReport,
   'executor held between commit and report': taskAt('executor.afterCommitBeforeReport', 'pause'),
   'executor stopped between compute and merge': stoppedAt('executor.afterCompute', 1_000),
   'executor stopped inside the merge transaction': stoppedAt('executor.beforeMergeCommit', 1_000),
@@ -216,10 +228,29 @@ export const SCENARIOS = {
   'leader killed during a merge': leaderKilledDuringMerge,
   'a process killed': killed,
   'a process stopped': stopped,
-  'connections to the store cut': connectionsCut('store1'),
-  'connections to the reports cut': connectionsCut('reports'),
-  'the store hangs': (world) => serverStopped(world, 'store1'),
-  'the report database hangs': (world) => serverStopped(world, 'reports'),
-  'the source hangs': (world) => serverStopped(world, 'source'),
+  'connections to the store cut': connectionsCut((world) => anyStore(world).primary),
+  'connections to the reports cut': connectionsCut(({ servers }) => servers.reports.primary),
+  'the store hangs': serverStopped((world) => anyStore(world).primary),
+  'a replica of the store hangs': serverStopped((world) => anyStore(world).replica),
+  'the report database hangs': serverStopped(({ servers }) => servers.reports.primary),
+  'the source hangs': serverStopped(({ servers }) => servers.source),
   'a large transaction': largeTransaction,
 };
+
+/** Without these a run proves nothing (evidence rule 3). */
+const ALWAYS = [
+  'collector killed before its mark',
+  'executor killed between commit and report',
+  'executor stopped between compute and merge',
+  'leader killed between grant and dispatch',
+];
+
+/** Names of the faults of a run: those with `only` in their name, or so many as `draw` says, by the seed. */
+export function chosen({ only, draw, seed }) {
+  const names = Object.keys(SCENARIOS).filter((name) => name.includes(only ?? ''));
+  if (draw === undefined) return names;
+  const random = randomOf(Number(seed));
+  const others = names.filter((name) => !ALWAYS.includes(name));
+  while (others.length > Number(draw) - ALWAYS.length) others.splice(random(others.length), 1);
+  return [...ALWAYS, ...others];
+}

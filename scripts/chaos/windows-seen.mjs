@@ -1,11 +1,13 @@
 // Keeps every window that the cluster ever told of, and what is wrong with their chain: windows follow each
-// other without gap or overlap, and what was sealed once never changes.
+// other without gap or overlap, and what was sealed once never changes, but for the epoch of what a
+// failed-over store had lost.
 const LIST_MAX = 200;
 
 export class WindowsSeen {
   #client;
   #seen = new Map();
   problems = [];
+  resealed = 0;
 
   constructor(client) {
     this.#client = client;
@@ -22,16 +24,22 @@ export class WindowsSeen {
     for (const { sourceId, window, epoch, from, to, rows } of windows) {
       const known = this.#seen.get(window);
       const now = { sourceId, window, epoch, from, to, rows };
-      if (known === undefined) this.#seen.set(window, now);
-      else if (['from', 'to', 'rows', 'epoch'].some((field) => known[field] !== now[field])) {
+      this.#seen.set(window, now);
+      if (known === undefined) continue;
+      if (known.epoch < epoch) this.resealed += 1;
+      if (known.epoch > epoch || ['from', 'to', 'rows'].some((field) => known[field] !== now[field])) {
         this.problems.push(`window ${window} was sealed as ${text(known)} and is now ${text(now)}`);
       }
     }
   }
 
+  get list() {
+    return [...this.#seen.values()];
+  }
+
   /** All of them in order; a window that is missing between two is a problem. */
   all() {
-    const windows = [...this.#seen.values()].sort((a, b) => Number(a.window - b.window));
+    const windows = this.list.sort((a, b) => Number(a.window - b.window));
     for (const [at, window] of windows.entries()) {
       const before = windows[at - 1];
       const follows =

@@ -10,50 +10,41 @@ import { connect } from '../../dist/client/index.js';
 import { EventLog } from '../../dist/dev/chaos/event-log.js';
 import { LocalCluster } from '../../dist/dev/cluster.js';
 import { openDataFolder } from '../../dist/dev/data-folder.js';
-import { startPrivateServer } from '../../dist/dev/private-mysql.js';
-import { jobOf, SCHEMA, SHOPS, url } from './job.mjs';
+import { Events } from './events.mjs';
+import { jobOf, SCHEMA, SHOPS } from './job.mjs';
+import { Group, makeTemplate, Server } from './servers.mjs';
+import { within } from './timing.mjs';
 
-const DATABASE = 'chaos';
 const APPLY_WITHIN_MS = 60_000;
-const LOOK_EVERY_MS = 100;
-
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Repeats `check` until it gives something true; undefined if it does not within `withinMs`. */
-export async function within(withinMs, check) {
-  const endsAt = performance.now() + withinMs;
-  for (;;) {
-    const found = await check();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > endsAt) return undefined;
-    await pause(LOOK_EVERY_MS);
-  }
-}
-
 /**
  * Starts everything and declares the job.
  * @param options `windowMs`, `say` (line) => void, `random` (below) => number
  */
 export async function startWorld({ windowMs, say, random }) {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-chaos-'));
-  const endings = [async () => rmSync(folder, { recursive: true, force: true })];
-  const end = async () => {
+  const endings = [];
+  const end = async ({ keep }) => {
     for (const ending of endings.toReversed()) await ending();
+    if (keep) say(`kept: ${folder}`);
+    else rmSync(folder, { recursive: true, force: true });
   };
   try {
     const servers = await startServers(folder, endings);
-    const urls = Object.fromEntries(
-      Object.entries(servers).map(([role, server]) => [role, `${server.url}/${DATABASE}`]),
-    );
-    const source = await mysql.createConnection({ uri: urls.source });
+    const source = await mysql.createConnection({ uri: servers.source.rootUrl });
     endings.push(() => source.end());
     for (const statement of SCHEMA) await source.query(statement);
     const shops = Array.from({ length: SHOPS }, (_, n) => [n + 1, ['de', 'fr', 'jp'][n % 3]]);
     await source.query('INSERT INTO shops VALUES ?', [shops]);
-    const environment = Object.fromEntries(
-      Object.entries(urls).map(([role, text]) => [`CHAOS_${role.toUpperCase()}`, text]),
-    );
-    const told = { hits: new EventLog(), records: new EventLog(), crashes: [] };
+    const { stores, reports } = servers;
+    const environment = {
+      CHAOS_SOURCE: servers.source.rootUrl,
+      ...Object.fromEntries(
+        [...stores, reports].flatMap((group) =>
+          group.servers.map((server) => [variableOf(server), server.url]),
+        ),
+      ),
+    };
+    const told = { hits: new EventLog(), records: new EventLog(), crashes: [], events: new Events() };
     const data = join(folder, 'cluster');
     const opened = await openDataFolder(data, { engine: 'mysql', id: randomBytes(4).toString('hex') });
     endings.push(() => opened.unlock());
@@ -69,37 +60,45 @@ export async function startWorld({ windowMs, say, random }) {
     endings.push(async () => client.close());
     await client.init(cluster.endpoints);
     await cluster.leader();
-    const stores = Object.fromEntries(
-      storeRoles(urls).map((role) => [role, url(`CHAOS_${role.toUpperCase()}`)]),
+    const variables = (group) => group.servers.map(variableOf);
+    await apply(
+      client,
+      stringify(jobOf({ stores: stores.map(variables), reports: variables(reports), windowMs })),
     );
-    await apply(client, stringify(jobOf({ stores, windowMs })));
     cluster.started();
-    return { folder, servers, urls, source, cluster, client, say, random, ...told, end };
+    return { folder, servers, source, cluster, client, say, random, ...told, end };
   } catch (error) {
-    await end();
+    await end({ keep: false });
     throw error;
   }
 }
 
-export const storeRoles = (urls) => Object.keys(urls).filter((role) => role.startsWith('store'));
+const variableOf = ({ name }) => `CHAOS_${name.toUpperCase()}`;
 
 async function startServers(folder, endings) {
-  const servers = {};
-  for (const role of ['source', 'store1', 'reports']) {
-    const server = await startPrivateServer({ folder: join(folder, role), name: role });
-    endings.push(() => server.stop());
-    const connection = await mysql.createConnection({ uri: server.url });
-    await connection.query(`CREATE DATABASE ${DATABASE} CHARACTER SET utf8mb4`);
-    await connection.end();
-    servers[role] = server;
-  }
-  return servers;
+  const template = await makeTemplate(join(folder, 'template'));
+  const group = (name) => Group.start(name, folder, template);
+  const started = await Promise.allSettled([
+    Server.start('source', join(folder, 'source'), template),
+    group('store1'),
+    group('store2'),
+    group('reports'),
+  ]);
+  for (const { value } of started) if (value !== undefined) endings.push(() => value.stop());
+  const failed = started.find(({ status }) => status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  const [source, store1, store2, reports] = started.map(({ value }) => value);
+  await source.makeDatabase();
+  return { source, stores: [store1, store2], reports };
 }
 
-function eventsOf({ hits, records, crashes }, say) {
+function eventsOf({ hits, records, crashes, events }, say) {
   return {
     onHit: (child, hit) => hits.add({ child, hit }),
-    onLogLine: (child, record) => records.add({ child, record }),
+    onLogLine: (child, record) => {
+      events.logged(record);
+      records.add({ child, record });
+    },
     onCrash: (child, exit) => {
       const why = exit.error === undefined ? '' : `: ${exit.error.code} ${exit.error.message}`;
       crashes.push(`${child.name} (${exit.signal ?? `exit code ${exit.code}`}${why})`);

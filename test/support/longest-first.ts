@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  * the run waiting alone; the order of the others does not matter.
  */
 const LONGEST = [
+  'test/chaos/chaos.test.ts',
   'test/dev/dev.test.ts',
   'test/dev/chaos.test.ts',
   'test/dev/chaos-mysql.test.ts',
