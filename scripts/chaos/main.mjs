@@ -145,10 +145,8 @@ for (const [name, { done, missed }] of counts)
   say(`${String(done).padStart(4)} times, ${missed} missed: ${name}`);
 say(`events: ${world.events.shown()}`);
 say(`load: ${JSON.stringify(load.totals)}`);
-say(
-  `${windows.length} windows, ${sums.rows} change rows, ${states.rows} rows of states, ${cells.cells} cells; ` +
-    `${seen.resealed} windows sealed again`,
-);
+say(`${windows.length} windows, ${seen.resealed} of them sealed again, ${sums.rows} change rows`);
+say(`${states.rows} rows of states, ${cells.cells} cells`);
 const problems = [
   ...(settled.ok ? [] : settled.problems),
   ...cells.wrong,
