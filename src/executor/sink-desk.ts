@@ -140,9 +140,9 @@ export class SinkDesk {
     }
   }
 
-  #engineOf(sinkId: bigint): ReturnType<Databases['engine']> {
+  #engineOf(sinkId: bigint): ReturnType<Databases['group']> {
     const { catalog, databases } = this.#options;
-    return databases.engine(catalog.sink(Number(sinkId)).database);
+    return databases.group(catalog.sink(Number(sinkId)));
   }
 
   #read(message: KnownSinkMessage, epoch: bigint): KnownSink {
