@@ -4,7 +4,7 @@
  *
  * MariaDB 10.11 is what the tests run on. The MySQL parts are written from its manual and untested.
  */
-import { TidemarkError, isTidemarkError, must, type Clock } from '../base/index.ts';
+import { TidemarkError, isTidemarkError, must, mutated, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import { parseMysqlUrl, type MysqlTarget, type SqlConnection, type SqlEngine } from '../sql/index.ts';
 import { alteredTable } from './binlog-statements.ts';
@@ -146,18 +146,28 @@ export class BinlogSource implements ChangeSource {
     await Promise.all(streams.map((stream) => stream.stop()));
   }
 
+  async compared(): Promise<readonly SchemaChange[]> {
+    const changes: SchemaChange[] = [];
+    for (const table of this.#tables) changes.push(...(await this.#change(table, '')));
+    return changes;
+  }
+
   async redefined(statement: string): Promise<readonly SchemaChange[]> {
     const names = { schema: this.#schema, tables: new Set(this.#tables.map(({ table }) => table)) };
-    const altered = statement === '' ? undefined : alteredTable(statement, this.#schema, names);
-    const nothing = touchedColumns('');
-    const changes: SchemaChange[] = [];
-    for (const table of this.#tables) {
-      const touched = table.table === altered ? touchedColumns(statement) : nothing;
-      const change = redefine(table, await this.#inspect(table), touched);
-      if (change !== undefined) changes.push(change);
-    }
-    if (changes.length > 0) await this.#checkNamed(must(changes[0], 'a change').before.table);
-    return changes;
+    const name = statement === '' ? undefined : alteredTable(statement, this.#schema, names);
+    const altered = this.#tables.find(({ table }) => table === name);
+    const adoptsAll = mutated('collector.adoptsLaterDefinitions');
+    if (altered !== undefined && !adoptsAll) return await this.#change(altered, statement);
+    const all = await this.compared();
+    return adoptsAll ? all : [];
+  }
+
+  /** One change, or none. */
+  async #change(table: CapturedTable, statement: string): Promise<SchemaChange[]> {
+    const change = redefine(table, await this.#inspect(table), touchedColumns(statement));
+    if (change === undefined) return [];
+    await this.#checkNamed(table.table);
+    return [change];
   }
 
   adopt(changes: readonly SchemaChange[]): void {
@@ -183,8 +193,7 @@ export class BinlogSource implements ChangeSource {
   }
 
   async #compare(): Promise<void> {
-    const changes = await this.redefined('');
-    const [change] = changes;
+    const [change] = await this.compared();
     if (change === undefined) return;
     throw schemaChanged(change.before.table, 'its columns are not those that are captured', NAME_COLUMNS);
   }

@@ -71,8 +71,12 @@ export interface ChangeSource {
   ): Promise<SourceMoment>;
   /** Delivers what was committed after `position`, under the definitions that were adopted last. */
   read(position: string): Promise<ChangeReader>;
+  /** Compares every captured table with what it is now; empty if they are the same. @throws as below. */
+  compared(): Promise<readonly SchemaChange[]>;
   /**
-   * Compares the captured tables with what they are after `statement`; empty if they are the same.
+   * Tells what `statement` of the log made of the table that it alters; empty if that is the same. Whatever
+   * else differs by now is of later statements. With '', a definition that alters no column, it only looks
+   * whether the tables can still be captured.
    * @throws TidemarkError `SCHEMA_CHANGED` when capture cannot go on: a table or its key is another, or the
    * log does not name columns.
    */

@@ -220,12 +220,10 @@ class Collector {
    * Begins new schema versions where the log has a definition (design 6.3): what came before it is sealed
    * under the old ones, and the new ones are replicated before anything is written under them.
    */
-  async #redefine(statement: string): Promise<void> {
-    const changes = await this.#changes.redefined(statement);
+  async #adopt(changes: readonly SchemaChange[]): Promise<void> {
     if (changes.length === 0) return;
     assert(!this.#window.insideTransaction, 'a definition is a transaction of its own');
-    const hasRows = this.#window.stored.rows > 0;
-    if (hasRows && !mutated('collector.definitionInsideWindow')) await this.#cut();
+    if (this.#isBehindItsStart() && !mutated('collector.definitionInsideWindow')) await this.#cut();
     await this.#sealed();
     for (const change of changes) {
       const { table, schemaVersion } = change.after;
@@ -243,11 +241,20 @@ class Collector {
     await this.#store.redefine(this.#source);
   }
 
+  /**
+   * Whether anything was read in the open window, stored or not: a successor would read it again, under the
+   * new definition. Images of rows that are not copied yet are read and not stored.
+   */
+  #isBehindItsStart(): boolean {
+    const { from, to, stored } = this.#window;
+    return mutated('collector.unstoredRowsReadAgain') ? stored.rows > 0 : to !== from;
+  }
+
   /** Window 1: the first chunk of the snapshot. Nothing of the log counts before it. */
   async #snapshot(): Promise<void> {
-    await this.#redefine('');
+    await this.#adopt(await this.#changes.compared());
     const moment = await this.#copy(() => Promise.resolve(true));
-    const [altered] = await this.#changes.redefined('');
+    const [altered] = await this.#changes.compared();
     if (altered !== undefined) {
       throw new TidemarkError('DB_BUSY', `${altered.before.table} was altered while it was read`);
     }
@@ -314,7 +321,7 @@ class Collector {
     this.#pending = [];
     for (const [at, event] of events.entries()) {
       if (event.type === 'definition') {
-        await this.#redefine(event.statement);
+        await this.#adopt(await this.#changes.redefined(event.statement));
         this.#window.to = event.position;
         return event.position;
       }

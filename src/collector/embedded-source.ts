@@ -85,7 +85,12 @@ export class EmbeddedSource implements ChangeSource {
     return { next: (waitMs) => reader.next(waitMs), close: () => this.#disconnect(connection) };
   }
 
-  /** Its reader never tells of a definition: the triggers name the columns that they copy. */
+  /** The triggers name the columns that they copy. */
+  compared(): Promise<readonly SchemaChange[]> {
+    return Promise.resolve([]);
+  }
+
+  /** Its reader never tells of a definition. */
   redefined(): Promise<readonly SchemaChange[]> {
     return Promise.resolve([]);
   }

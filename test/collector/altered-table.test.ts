@@ -1,10 +1,13 @@
 /** Tables that are altered while they are captured, on MariaDB: windows, schema versions, takeovers. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { TidemarkError } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint, setMutation } from '../../src/base/test-build-active.ts';
 import { changeTable, type CapturedTable, type CompiledSource } from '../../src/job/index.ts';
 import type { SqlValue } from '../../src/sql/index.ts';
+import type { SealedWindow } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
 import {
   SOURCE_ID,
   SealLog,
@@ -166,6 +169,62 @@ describe.skipIf(mariadbMissing())('an altered table', () => {
     await caughtUp();
     expect(await rowsOf('item')).toEqual(['v1 1 1 a 10', 'v3 1 2 b 20 1']);
   });
+
+  /** Alters both tables, with rows of the second in between, while nobody collects. */
+  const backlog = async (first: string): Promise<void> => {
+    const collector = start();
+    await caughtUp();
+    await collector.stop();
+    await fixture.exec(
+      first,
+      'INSERT INTO other VALUES (1)',
+      'ALTER TABLE other ADD y INT DEFAULT 3',
+      'INSERT INTO other VALUES (2, 4)',
+    );
+    const successor = start();
+    await Promise.race([caughtUp(), successor.ended]);
+    expect(await rowsOf('other')).toEqual(['v1 1 1', 'v2 1 2 4']);
+  };
+
+  rule('collector.adoptsLaterDefinitions', 'is given no definition that lies further on in the log', () =>
+    backlog('ALTER TABLE item ADD more INT'),
+  );
+
+  it('is not looked at for a definition that alters no column', () =>
+    backlog('ALTER TABLE item ADD INDEX (n)'));
+
+  rule(
+    'collector.unstoredRowsReadAgain',
+    'is altered behind the cursor of a snapshot, and its rows are not read under the new version',
+    async () => {
+      const rows = Array.from({ length: 40 }, (_, at) => `(${at})`).join(', ');
+      await fixture.exec(
+        'CREATE TABLE big (id BIGINT NOT NULL PRIMARY KEY)',
+        `INSERT INTO big VALUES ${rows}`,
+      );
+      source = await compile(fixture, ['big', 'item']);
+      const sealUntil = async (isEnd: () => boolean): Promise<void> => {
+        const seal = (window: SealedWindow, cursor: string): Promise<void> => {
+          if (isEnd()) return Promise.reject(new TidemarkError('STALE_EPOCH', 'killed'));
+          log.seal(window, cursor);
+          return Promise.resolve();
+        };
+        const killed = startCollector(fixture, source, log, { seal, chunkRows: 5 });
+        running.push(killed);
+        await expect(killed.ended).rejects.toMatchObject({ code: 'STALE_EPOCH' });
+      };
+      await sealUntil(() => log.windows.length > 0);
+      source = { ...source, window: { ...source.window, lengthMs: 500 } };
+      await fixture.exec('UPDATE item SET n = 11', 'ALTER TABLE item ADD more INT DEFAULT 7');
+      await sealUntil(() => log.changes.length > 0);
+      expect(log.changes.map(({ after }) => after.schemaVersion)).toEqual([2]);
+      source = log.source ?? source;
+      const successor = startCollector(fixture, source, log, { chunkRows: 5 });
+      running.push(successor);
+      await Promise.race([eventually(() => log.cursors.includes(''), { withinMs: 15_000 }), successor.ended]);
+      expect((await rowsOf('item')).map((row) => row.slice(3))).toEqual(['1 1 a 11 7']);
+    },
+  );
 
   it('is captured as it is when it was altered before the first snapshot', async () => {
     await fixture.exec('ALTER TABLE item DROP COLUMN name');

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { touchedColumns } from '../../src/collector/alter-clauses.ts';
-import { brokenColumns } from '../../src/collector/schema-change.ts';
+import { brokenColumns, redefine } from '../../src/collector/schema-change.ts';
 import { columnsUsed } from '../../src/job/columns-used.ts';
-import type { ColumnSpec } from '../../src/job/index.ts';
+import type { CapturedTable, ColumnSpec } from '../../src/job/index.ts';
 import { rule } from '../support/rule.ts';
 
 const column = (name: string, declared: string, nullable = true): ColumnSpec => ({
@@ -10,6 +10,14 @@ const column = (name: string, declared: string, nullable = true): ColumnSpec => 
   type: 'not read here',
   nullable,
   declared,
+});
+
+const keyed = (declared: string): CapturedTable => ({
+  table: 't',
+  schemaVersion: 1,
+  columns: [column('c', declared)],
+  primaryKey: ['c'],
+  shardKey: 'c',
 });
 
 const broken = (before: ColumnSpec[], after: ColumnSpec[], statement: string): string[] =>
@@ -78,6 +86,18 @@ describe('brokenColumns', () => {
     }
   });
 
+  rule('collector.digitsOfTimeAdded', 'a moment with more digits is another text, so another key', () => {
+    for (const [was, is] of [
+      ['datetime', 'datetime(6)'],
+      ['timestamp', 'timestamp(6)'],
+      ['time', 'time(3)'],
+    ] as const) {
+      const change = (): unknown => redefine(keyed(was), keyed(is), touchedColumns(''));
+      expect(broken([column('c', was)], [column('c', is)], '')).toEqual(['c']);
+      expect(change).toThrow('its key column c');
+    }
+  });
+
   it.each([
     ['int(11)', 'bigint(20)'],
     ['smallint(5) unsigned', 'int(10) unsigned'],
@@ -85,7 +105,6 @@ describe('brokenColumns', () => {
     ['char(3) character set utf8mb4', 'varchar(3) character set utf8mb4'],
     ['text character set utf8mb4', 'longtext character set utf8mb4'],
     ['decimal(10,2)', 'decimal(14,2)'],
-    ['datetime', 'datetime(3)'],
   ])('lets %s become %s', (was, is) => {
     expect(broken([column('c', was)], [column('c', is)], '')).toEqual([]);
   });
