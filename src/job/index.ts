@@ -9,6 +9,7 @@ export {
   type OutputColumn,
 } from './contribution-queries.ts';
 export { checkFirstWindow, FIRST_WINDOW_NEXT } from './first-window.ts';
+export { joinColumns } from './join-columns.ts';
 export * from './job-file.ts';
 export * from './model.ts';
 export { parseJobFile } from './parse-job-file.ts';

@@ -10,7 +10,7 @@ import type { Catalog } from '../catalog.ts';
 import type { Databases } from '../databases.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import { prepareReport } from '../sink/report-view.ts';
-import { createStateTables } from '../states/index.ts';
+import { createJoinIndexes, createStateTables } from '../states/index.ts';
 import { readDimensions, writeDimension, type DimensionSpec } from './dimension-copy.ts';
 
 export interface PrepareContext {
@@ -62,6 +62,9 @@ async function prepareStore(
     const store = databases.group(shard);
     await createStoreTables(store, work.sourceId, work.source);
     await createStateTables(store, work.sourceId, work.source);
+    const { sourceId, source, layouts } = work;
+    const reports = layouts.map(({ report }) => report);
+    await createJoinIndexes(store, { sourceId, tables: source.tables }, reports);
     for (const dimension of dimensions) {
       await writeDimension(store, { sourceId: work.sourceId, prepared: work.prepared }, dimension);
     }

@@ -12,6 +12,7 @@ import { inTransaction } from '../sink/transaction.ts';
 import { asBigint } from '../sink/values.ts';
 import { advanceStatements } from './advance-sql.ts';
 import { carryStates } from './carry.ts';
+import { copyJoinIndexes } from './join-indexes.ts';
 import { rewind } from './rewind.ts';
 import { stateTableSql } from './state-tables.ts';
 
@@ -103,6 +104,7 @@ async function createVersions(
     for (const run of versionRuns(input, table, input.windows)) {
       if (run.table.schemaVersion === 1) continue;
       for (const sql of stateTableSql(dialect, input.sourceId, run.table)) await connection.query(sql);
+      await copyJoinIndexes(connection, dialect, input.sourceId, run.table);
     }
   }
 }

@@ -102,11 +102,15 @@ function indexedShardKey(dialect: Dialect, table: CapturedTable): string | undef
     table.columns.find(({ name }) => name === table.shardKey),
     'the column of the shard key',
   );
-  const ddl = changeColumnType(dialect, column.type);
-  const long =
-    dialect.kind === 'mysql' &&
-    (/^LONG/.test(ddl) || Number(/\((\d+)/.exec(ddl)?.[1] ?? 0) > INDEXED_LENGTH_MAX);
-  return `${dialect.id(column.name)}${long ? `(${INDEXED_LENGTH_MAX})` : ''}`;
+  return indexedColumn(dialect, column.name, changeColumnType(dialect, column.type), 1);
+}
+
+/** A column as an index of `of` columns names it: of long ones MySQL takes the beginning. */
+export function indexedColumn(dialect: Dialect, name: string, ddl: string, of: number): string {
+  const most = Math.floor(INDEXED_LENGTH_MAX / of);
+  const characters = /^(?:VAR)?(?:CHAR|BINARY)\((\d+)/.exec(ddl)?.[1];
+  const long = dialect.kind === 'mysql' && (/^LONG/.test(ddl) || Number(characters ?? 0) > most);
+  return `${dialect.id(name)}${long ? `(${most})` : ''}`;
 }
 
 function markTableSql(dialect: Dialect): string {

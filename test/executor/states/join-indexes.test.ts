@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { createJoinIndexes, createStateTables } from '../../../src/executor/states/index.ts';
+import { copyJoinIndexes } from '../../../src/executor/states/join-indexes.ts';
+import { stateTableSql } from '../../../src/executor/states/state-tables.ts';
+import { JOB_FORMAT, type CapturedTable, type CompiledReport } from '../../../src/job/index.ts';
+import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
+import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
+import { SOURCE, sourceOf } from './store-shard.ts';
+
+const captured = (table: string, schemaVersion: number): CapturedTable => ({
+  table,
+  schemaVersion,
+  columns: ['id', 'shop', 'order_id'].map((name) => ({ name, type: 'BIGINT', nullable: true })),
+  primaryKey: ['id'],
+  shardKey: 'shop',
+});
+const TABLES = [captured('orders', 1), captured('payments', 1)];
+const REPORT: CompiledReport = {
+  format: JOB_FORMAT,
+  name: 'paid',
+  source: 'shop',
+  database: 'reports',
+  inputs: [
+    { alias: 'o', kind: 'changes', table: 'orders' },
+    { alias: 'p', kind: 'changes', table: 'payments' },
+  ],
+  keys: [],
+  measures: [],
+  sql: 'SELECT 1 FROM o JOIN p ON p.shop = o.shop AND p.order_id = o.id',
+  parts: 1,
+};
+
+/** Columns of the indexes that joins asked for, table by table. */
+async function indexed(engine: SqlEngine, table: string): Promise<string[]> {
+  const { rows } = await engine.use('test', (connection) =>
+    connection.query(
+      engine.kind === 'mysql'
+        ? `SELECT GROUP_CONCAT(COLUMN_NAME ORDER BY SEQ_IN_INDEX) FROM information_schema.STATISTICS
+           WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_NAME LIKE 'tm_join%' GROUP BY INDEX_NAME`
+        : `SELECT (SELECT GROUP_CONCAT(name) FROM pragma_index_info(l.name)) FROM pragma_index_list(?) AS l
+           WHERE l.name LIKE 'tm_join%'`,
+      [table],
+    ),
+  );
+  return rows.map(([columns]) => String(columns)).sort();
+}
+
+async function check(engine: SqlEngine): Promise<void> {
+  const source = sourceOf(TABLES);
+  await createStateTables(engine, SOURCE, source);
+  for (let times = 0; times < 2; times++) {
+    await createJoinIndexes(engine, { sourceId: SOURCE, tables: TABLES }, [REPORT]);
+  }
+  expect(await indexed(engine, 'tm_state_4_payments_v1')).toEqual(['order_id,shop']);
+  expect(await indexed(engine, 'tm_state_4_orders_v1')).toEqual(['id,shop']);
+  const next = captured('payments', 3);
+  await engine.use('test', async (connection) => {
+    for (const sql of stateTableSql(engine.dialect, SOURCE, next)) await connection.query(sql);
+    await copyJoinIndexes(connection, engine.dialect, SOURCE, next);
+    await copyJoinIndexes(connection, engine.dialect, SOURCE, next);
+  });
+  expect(await indexed(engine, 'tm_state_4_payments_v3')).toEqual(['order_id,shop']);
+}
+
+describe('indexes of row states', () => {
+  it('are what joins go by, and follow into the next schema version, on the embedded engine', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-indexes-'));
+    const engine = openEngine({ kind: 'embedded', file: join(folder, 'store.db') });
+    await check(engine).finally(() => engine.close());
+    await rm(folder, { recursive: true });
+  });
+
+  it.skipIf(mariadbMissing())('are the same on MariaDB', async () => {
+    const database = await freshDatabase('indexes');
+    const engine = openEngine({ kind: 'mysql', url: database.url });
+    await check(engine).finally(() => engine.close());
+    await database.drop();
+  });
+});
