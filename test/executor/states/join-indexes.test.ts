@@ -39,7 +39,8 @@ async function indexed(engine: SqlEngine, table: string): Promise<string[]> {
     connection.query(
       engine.kind === 'mysql'
         ? `SELECT GROUP_CONCAT(COLUMN_NAME ORDER BY SEQ_IN_INDEX) FROM information_schema.STATISTICS
-           WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_NAME LIKE 'tm_join%' GROUP BY INDEX_NAME`
+           WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_NAME LIKE 'tm_join%'
+           GROUP BY INDEX_NAME`
         : `SELECT (SELECT GROUP_CONCAT(name) FROM pragma_index_info(l.name)) FROM pragma_index_list(?) AS l
            WHERE l.name LIKE 'tm_join%'`,
       [table],
