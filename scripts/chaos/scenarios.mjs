@@ -1,5 +1,6 @@
 // The faults, each by its name. A scenario resolves with true once its consequence was seen, else with false:
 // then it counts for nothing and is tried again.
+import { FAILOVERS } from './failovers.mjs';
 import { pause, randomOf, within } from './timing.mjs';
 
 const HIT_WITHIN_MS = 8_000;
@@ -235,6 +236,7 @@ export const SCENARIOS = {
   'the report database hangs': serverStopped(({ servers }) => servers.reports.primary),
   'the source hangs': serverStopped(({ servers }) => servers.source),
   'a large transaction': largeTransaction,
+  ...FAILOVERS,
 };
 
 /** Without these a run proves nothing (evidence rule 3). */

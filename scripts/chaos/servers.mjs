@@ -61,7 +61,8 @@ export class Server {
     return this.#process.pid;
   }
 
-  async query(sql, values) {
+  /** `then`: a second statement on the same connection. */
+  async query(sql, values, then) {
     const connection = await mysql.createConnection({
       uri: this.#process.url,
       supportBigNumbers: true,
@@ -69,15 +70,21 @@ export class Server {
     });
     try {
       const [rows] = await connection.query(sql, values);
-      return rows;
+      return then === undefined ? rows : (await connection.query(then))[0];
     } finally {
       connection.destroy();
     }
   }
 
+  /** On each server by itself: accounts are not replicated here. */
+  async makeAccount() {
+    const account = `'${APP}'@'127.0.0.1'`;
+    const grant = `GRANT ${APP_PRIVILEGES} ON *.* TO ${account} IDENTIFIED BY '${APP}'`;
+    await this.query('SET sql_log_bin = 0', undefined, grant);
+  }
+
   async makeDatabase() {
-    await this.query(`CREATE USER '${APP}'@'127.0.0.1' IDENTIFIED BY '${APP}'`);
-    await this.query(`GRANT ${APP_PRIVILEGES} ON *.* TO '${APP}'@'127.0.0.1'`);
+    await this.makeAccount();
     await this.query(`CREATE DATABASE ${DATABASE} CHARACTER SET utf8mb4`);
   }
 
@@ -120,10 +127,18 @@ export class Server {
     await this.#launch(['--read-only=ON'], this.#process.port);
   }
 
-  /** After {@link kill}: everything that it had is gone; it follows `primary` from the beginning. */
+  /** After {@link kill}: everything that it had is gone; it follows `primary` from a copy of it. */
   async rebuild(primary) {
     await this.#copyTemplate();
     await this.#launch(['--read-only=ON'], this.#process.port);
+    await this.makeAccount();
+    const client = (server) => {
+      const { username, password, port } = new URL(server.#process.url);
+      return `-h127.0.0.1 -P${port} -u${username} -p${password}`;
+    };
+    const dump = `mariadb-dump ${client(primary)} --single-transaction --gtid --master-data=1`;
+    const load = `mariadb --init-command='SET sql_log_bin=0' ${client(this)}`;
+    await promisify(execFile)('sh', ['-c', `${dump} --databases ${DATABASE} | ${load}`]);
     await this.follow(primary);
   }
 
@@ -157,6 +172,7 @@ export class Group {
     group.#servers = await Promise.all(
       ['a', 'b'].map((letter) => Server.start(`${name}${letter}`, join(folder, name + letter), template)),
     );
+    await group.replica.makeAccount();
     await group.replica.follow(group.primary);
     await group.primary.makeDatabase();
     if (!(await group.replica.catchUp(group.primary))) throw new Error(`${name} does not replicate`);
@@ -182,18 +198,18 @@ export class Group {
   }
 
   /**
-   * The replica hears nothing of the primary any more until `lost` holds; then the primary dies and the
-   * replica is promoted. Resolves with the former primary, which is dead.
+   * The replica hears nothing of the primary any more; after `lost` the primary dies (or goes on answering) and
+   * the replica is promoted. Resolves with the former primary and what `lost` gave.
    */
-  async failOver(lost) {
+  async failOver(lost, { answers = false } = {}) {
     const former = this.primary;
     await this.replica.query('STOP SLAVE IO_THREAD');
-    const had = await lost();
-    await former.kill();
+    const found = await lost();
+    if (!answers) await former.kill();
     // What it had fetched already it applies before it is promoted.
     await this.#applyAll();
     await this.promote();
-    return { former, had };
+    return { former, ...found };
   }
 
   async #applyAll() {
