@@ -203,6 +203,40 @@ const serverStopped = (serverOf) => async (world) => {
 
 const anyStore = ({ servers, random }) => servers.stores[random(servers.stores.length)];
 
+/** The advance of row states breaks off inside its transaction, and goes on elsewhere. */
+const statesAt = (action) => async (world) => {
+  const name = 'executor.beforeStatesCommit';
+  const child = anyExecutor(world);
+  if (child === undefined) return false;
+  const hit = await placed(world, child, { name, action });
+  if (hit === undefined) return false;
+  if (action === 'kill') await restart(child, world.random);
+  if (action === 'pause') {
+    child.suspend();
+    await pause(SESSION_MS + 1_000 + world.random(2_000));
+    child.send({ testBuild: 'release', name });
+    child.resume();
+  }
+  const passed = await within(CONSEQUENCE_WITHIN_MS, async () => {
+    const [source] = await world.client.listSources();
+    return source?.states.every(({ window }) => window >= BigInt(hit.detail.window));
+  });
+  return passed === true && sealedAgain(world);
+};
+
+/** A captured table gets a column while it changes. */
+async function altered(world) {
+  const { mark } = world.records;
+  const [{ columns }] = await world.servers.source.query(
+    `SELECT COUNT(*) AS columns FROM information_schema.columns
+     WHERE table_schema = 'chaos' AND table_name = 'sales'`,
+  );
+  await world.servers.source.query(`ALTER TABLE chaos.sales ADD COLUMN more_${columns} BIGINT NULL`);
+  const told = ({ record }) => record.msg === 'a table was altered';
+  const seen = await world.records.after(mark, told, CONSEQUENCE_WITHIN_MS);
+  return seen !== undefined && sealedAgain(world);
+}
+
 async function largeTransaction(world) {
   await world.load.large(world.largeRows);
   return sealedAgain(world);
@@ -235,6 +269,10 @@ export const SCENARIOS = {
   'a replica of the store hangs': serverStopped((world) => anyStore(world).replica),
   'the report database hangs': serverStopped(({ servers }) => servers.reports.primary),
   'the source hangs': serverStopped(({ servers }) => servers.source),
+  'executor killed inside the advance of row states': statesAt('kill'),
+  'executor fails inside the advance of row states': statesAt('error'),
+  'executor stopped inside the advance of row states': statesAt('pause'),
+  'a table gets a column': altered,
   'a large transaction': largeTransaction,
   ...FAILOVERS,
 };
@@ -247,9 +285,9 @@ const ALWAYS = [
   'leader killed between grant and dispatch',
 ];
 
-/** Names of the faults of a run: those with `only` in their name, or so many as `draw` says, by the seed. */
+/** Names of the faults of a run: those whose name matches `only`, or so many as `draw` says, by the seed. */
 export function chosen({ only, draw, seed }) {
-  const names = Object.keys(SCENARIOS).filter((name) => name.includes(only ?? ''));
+  const names = Object.keys(SCENARIOS).filter((name) => new RegExp(only ?? '').test(name));
   if (draw === undefined) return names;
   const random = randomOf(Number(seed));
   const others = names.filter((name) => !ALWAYS.includes(name));
