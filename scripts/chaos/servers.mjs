@@ -198,8 +198,8 @@ export class Group {
   }
 
   /**
-   * The replica hears nothing of the primary any more; after `lost` the primary dies (or goes on answering) and
-   * the replica is promoted. Resolves with the former primary and what `lost` gave.
+   * The replica hears nothing of the primary any more; after `lost` the primary dies (or goes on answering)
+   * and the replica is promoted. Resolves with the former primary and what `lost` gave.
    */
   async failOver(lost, { answers = false } = {}) {
     const former = this.primary;
