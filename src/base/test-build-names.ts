@@ -176,6 +176,7 @@ export const MUTATIONS = [
   'sink.foreignTaken',
   'sink.lossUnnoticed',
   'sink.foldOfAnyChain',
+  'sink.namedPrimaryOnly',
   'coordinator.proposeOfOlderTerm',
   'coordinator.welcomeWithoutRecheck',
   'coordinator.heartbeatWithoutLeading',

@@ -8,6 +8,7 @@ import {
   asToken,
   isErrorCode,
   must,
+  mutated,
   TidemarkError,
   toTidemarkError,
   type Cancel,
@@ -140,9 +141,11 @@ export class SinkDesk {
     }
   }
 
+  /** Of the whole group: whichever of its servers takes writes now is the one to reconcile. */
   #engineOf(sinkId: bigint): ReturnType<Databases['group']> {
     const { catalog, databases } = this.#options;
-    return databases.group(catalog.sink(Number(sinkId)));
+    const sink = catalog.sink(Number(sinkId));
+    return mutated('sink.namedPrimaryOnly') ? databases.engine(sink.database) : databases.group(sink);
   }
 
   #read(message: KnownSinkMessage, epoch: bigint): KnownSink {

@@ -97,6 +97,27 @@ export class ReplicatedServer {
     }
   }
 
+  /** Begins a transaction with `sql`, whose locks stand until they are released. */
+  async hold(sql: string): Promise<{ release(): Promise<void> }> {
+    const connection = await mysql.createConnection(this.#process.url);
+    await connection.query('BEGIN');
+    await connection.query(sql);
+    return {
+      release: async () => {
+        await connection.query('ROLLBACK');
+        await connection.end();
+      },
+    };
+  }
+
+  /** How many transactions wait for a lock. */
+  async waiting(): Promise<number> {
+    const [row] = await this.query(
+      "SELECT COUNT(*) AS waiting FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    );
+    return Number(row?.['waiting']);
+  }
+
   /** Becomes a replica of `primary`, from what it has on. */
   async follow(primary: ReplicatedServer): Promise<void> {
     const { password, username } = new URL(primary.#process.url);

@@ -1,0 +1,206 @@
+/**
+ * A real cluster whose report database is a group of real servers: what the tests of its failover and of
+ * restores share. What is right is told by plain SQL over the source's own table.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
+import pino from 'pino';
+import { expect } from 'vitest';
+import { must } from '../../src/base/index.ts';
+import { startExecutor, type RunningExecutor } from '../../src/executor/index.ts';
+import { insecureCredentials } from '../../src/wire/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { freshDatabase, type FreshDatabase } from '../support/mariadb.ts';
+import { Random } from '../support/random.ts';
+import { Replicated, type ReplicatedServer } from '../support/replicated.ts';
+import { TestCluster } from './cluster-harness.ts';
+
+const replicaRefs = (replicas: number): string =>
+  Array.from({ length: replicas }, (_, at) => `{ mysql: { url: { env: R${at + 1} } } }`).join(', ');
+
+const jobOf = (replicas: number): string => `version: 1
+job: shop
+sources:
+  shop:
+    mysql: { url: { env: SHOP_URL } }
+    tables: [{ table: orders, shardKey: shop }]
+    window: { lengthMs: 100 }
+stores:
+  main: { mysql: { url: { env: STORE_URL } } }
+databases:
+  reports:
+    mysql: { url: { env: R0 } }
+    replicas: [${replicaRefs(replicas)}]
+reports:
+  by_shop:
+    inputs: { o: { changes: orders } }
+    keys: { shop: BIGINT }
+    measures: { orders: { kind: count }, revenue: { kind: sum, type: BIGINT } }
+    sql: SELECT o.shop AS shop, 1 AS orders, o.cents AS revenue, o._w AS _w FROM o
+  extremes:
+    inputs: { o: { changes: orders } }
+    keys: { shop: BIGINT }
+    measures:
+      least: { kind: min, type: BIGINT }
+      greatest: { kind: max, type: BIGINT }
+      amounts: { kind: distinct, type: BIGINT }
+    sql: >-
+      SELECT o.shop AS shop, o.cents AS least, o.cents AS greatest, o.cents AS amounts, o._w AS _w FROM o
+`;
+
+/** What each report has to say, by the source alone. */
+const TRUTH = {
+  by_shop: 'SELECT shop, COUNT(*) AS orders, SUM(cents) AS revenue FROM orders GROUP BY shop ORDER BY shop',
+  extremes:
+    'SELECT shop, MIN(cents) AS least, MAX(cents) AS greatest, COUNT(DISTINCT cents) AS amounts ' +
+    'FROM orders GROUP BY shop ORDER BY shop',
+};
+const SHOPS = 7;
+
+/** A load that leaves the machine room: 100 orders a second at most. */
+const ORDERS_AT_ONCE = 2;
+const PAUSE_MS = 20;
+
+export class ReportWorld {
+  readonly cluster: TestCluster;
+  readonly group: Replicated;
+  readonly #databases: readonly FreshDatabase[];
+  readonly #source: Connection;
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #random = new Random(1);
+  #executors: RunningExecutor[] = [];
+  #next = 1;
+  #load: Promise<void> | undefined;
+  #stopLoad = false;
+
+  private constructor(
+    cluster: TestCluster,
+    group: Replicated,
+    databases: readonly FreshDatabase[],
+    source: Connection,
+    env: Readonly<Record<string, string>>,
+  ) {
+    this.cluster = cluster;
+    this.group = group;
+    this.#databases = databases;
+    this.#source = source;
+    this.#env = env;
+  }
+
+  /** With two executors and a job whose reports are right so far. */
+  static async start(replicas: number): Promise<ReportWorld> {
+    const [group, shop, store, cluster] = await Promise.all([
+      Replicated.start({ replicas, database: 'reports' }),
+      freshDatabase('report_shop'),
+      freshDatabase('report_store'),
+      TestCluster.formed(1),
+    ]);
+    const source = await mysql.createConnection(shop.url);
+    await source.query(
+      'CREATE TABLE orders (id BIGINT PRIMARY KEY, shop BIGINT NOT NULL, cents BIGINT NOT NULL)',
+    );
+    const urls = Array.from({ length: replicas + 1 }, (_, at) => [`R${at}`, group.server(at).url] as const);
+    const env = { SHOP_URL: shop.url, STORE_URL: store.url, ...Object.fromEntries(urls) };
+    const world = new ReportWorld(cluster, group, [shop, store], source, env);
+    await world.business(20);
+    await world.startExecutors();
+    await cluster.client().apply(jobOf(replicas));
+    await world.becomesRight(group.server(0));
+    return world;
+  }
+
+  async stop(): Promise<void> {
+    await this.endLoad();
+    await this.stopExecutors();
+    await this.cluster.stop();
+    await this.#source.end();
+    await Promise.all([this.group.stop(), ...this.#databases.map((database) => database.drop())]);
+  }
+
+  async startExecutors(): Promise<void> {
+    this.#executors = await Promise.all(
+      ['e1', 'e2'].map((name) =>
+        startExecutor({
+          name,
+          coordinators: [must(this.cluster.slots[0], 'slot').clientAddress],
+          slots: 2,
+          baseFolder: '.',
+          env: this.#env,
+          credentials: insecureCredentials(),
+          log: pino({ level: process.env['TIDEMARK_TEST_LOG'] ?? 'silent' }),
+          version: 'test',
+        }),
+      ),
+    );
+    await eventually(() => this.#executors.every(({ connected }) => connected), { withinMs: 10_000 });
+  }
+
+  async stopExecutors(): Promise<void> {
+    await Promise.all(this.#executors.map((executor) => executor.stop()));
+    this.#executors = [];
+  }
+
+  /** New orders, changed ones and removed ones. */
+  async business(orders: number): Promise<void> {
+    for (const end = this.#next + orders; this.#next < end; this.#next += 1) {
+      const [shop, cents] = [this.#random.below(SHOPS), this.#random.below(1_000)];
+      const [changed, removed] = [this.#random.below(this.#next), this.#random.below(this.#next)];
+      await this.#source.query('INSERT INTO orders VALUES (?, ?, ?)', [this.#next, shop, cents]);
+      await this.#source.query('UPDATE orders SET shop = ?, cents = cents + 1 WHERE id = ?', [shop, changed]);
+      if (removed % 5 === 0) await this.#source.query('DELETE FROM orders WHERE id = ?', [removed]);
+    }
+  }
+
+  /** Business goes on and on, until {@link endLoad}. */
+  beginLoad(): void {
+    this.#stopLoad = false;
+    const run = async (): Promise<void> => {
+      while (!this.#stopLoad) await Promise.all([this.business(ORDERS_AT_ONCE), pause(PAUSE_MS)]);
+    };
+    this.#load = run();
+  }
+
+  async endLoad(): Promise<void> {
+    this.#stopLoad = true;
+    await this.#load;
+    this.#load = undefined;
+  }
+
+  /** Waits until every cell that `server` shows is what plain SQL over the source says. */
+  async becomesRight(server: ReplicatedServer, withinMs = 45_000): Promise<void> {
+    const look = async (): Promise<void> => {
+      for (const [report, sql] of Object.entries(TRUTH)) {
+        const [truth] = await this.#source.query<RowDataPacket[]>(sql);
+        const shown = await server.query(`SELECT * FROM reports.${report} ORDER BY shop`);
+        expect(textOf(shown), report).toEqual(textOf(truth));
+      }
+    };
+    await eventually(look, { withinMs, everyMs: 100, what: 'every cell to be right' });
+  }
+
+  /** The last window that anything was merged of, on `server`. */
+  async lastMerged(server: ReplicatedServer): Promise<number> {
+    const sql = 'SELECT MAX(last_window) AS last FROM reports.tm_ledger WHERE applied <> 0';
+    return Number((await server.query(sql))[0]?.['last']);
+  }
+
+  async mergesOn(server: ReplicatedServer, windows: number): Promise<void> {
+    const from = await this.lastMerged(server);
+    await eventually(async () => (await this.lastMerged(server)) >= from + windows, {
+      withinMs: 30_000,
+      what: `${windows} more windows to be merged`,
+    });
+  }
+
+  async epochOn(server: ReplicatedServer): Promise<bigint> {
+    const [row] = await server.query('SELECT CAST(epoch AS CHAR) AS epoch FROM reports.tm_sink');
+    return BigInt(String(row?.['epoch']));
+  }
+}
+
+/** Two servers' drivers need not agree on what a number looks like, but its text is one. */
+function textOf(rows: readonly RowDataPacket[]): string[] {
+  return rows.map((row) =>
+    JSON.stringify(row, (_, value: unknown) => (typeof value === 'number' ? String(value) : value)),
+  );
+}
