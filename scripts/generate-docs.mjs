@@ -65,6 +65,26 @@ ${table(['Mutation', 'Rule', 'Tests that name it'], rows)}
 `;
 }
 
+async function plantedBugsPage() {
+  const [{ PLANTED_BUGS, WAITING_BUGS }] = await loadSources(['test/planted-bugs.ts']);
+  const rows = PLANTED_BUGS.map(({ bug, broken, file }) => [
+    bug,
+    typeof broken === 'string' ? `\`${broken}\`` : `a passage of \`${broken.file}\``,
+    `\`${file}\``,
+  ]);
+  const waiting = WAITING_BUGS.map(({ bug, waitsFor }) => `- ${bug}: waits for ${waitsFor}.`);
+  const open = waiting.length === 0 ? '' : `\n\nNot planted yet:\n\n${waiting.join('\n')}`;
+  return `# Planted bugs
+
+Made from \`test/planted-bugs.ts\` by \`npm run fix\`; do not edit.
+
+Mistakes that other systems made where windows, tokens and merges meet. \`npm run bugs\` plants one after the
+other and prints the test that catches it. Those of consensus are planted by \`npm run sim:bugs\`.
+
+${table(['Bug', 'Planted as', 'Caught by'], rows)}${open}
+`;
+}
+
 async function raftRequirementsPage() {
   const [{ REQUIREMENTS, WITHOUT_TEST }, { testsByRequirement }] = await loadSources([
     'test/raft/requirements.ts',
@@ -184,6 +204,7 @@ ${table(['Metric', 'Kind', 'Meaning', 'From'], shown)}
 const pages = [
   ['docs/reference/errors.md', errorsPage],
   ['docs/reference/rules.md', rulesPage],
+  ['docs/reference/planted-bugs.md', plantedBugsPage],
   ['docs/reference/raft-requirements.md', raftRequirementsPage],
   ['docs/reference/cli.md', cliPage],
   ['docs/reference/limits.md', limitsPage],

@@ -150,6 +150,8 @@ export const MUTATIONS = [
   'merge.keepOldContribution',
   'merge.ledgerNotWritten',
   'merge.ledgerOutsideTransaction',
+  'merge.checkedApart',
+  'merge.ledgerWithoutSource',
   'merge.deleteEmptyRows',
   'merge.perWindowExtremes',
   'merge.dropNegativeMembers',

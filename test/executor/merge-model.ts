@@ -52,6 +52,16 @@ export class MergeModel {
     this.parts = parts;
   }
 
+  /** A model of its own that stands where this one does. */
+  copy(): MergeModel {
+    const copy = new MergeModel(this.spans, this.parts);
+    for (const [key, ledger] of this.#ledger) copy.#ledger.set(key, { ...ledger });
+    copy.#foldedRows = this.#foldedRows;
+    copy.#folded = this.#folded;
+    copy.#mark = this.#mark;
+    return copy;
+  }
+
   merge(span: Span, part: number, token: bigint, rows: readonly WeightedRow[]): string {
     if (span.first <= this.#folded) return 'FOLDED';
     const ledger = this.#row(span, part);

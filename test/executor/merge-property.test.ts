@@ -10,31 +10,36 @@ import { runCase } from './merge-cases.ts';
 import { makeSink, type Sink } from './merge-fixture.ts';
 
 /** More of them by `npm run test:merge -- --cases N --seed S`. */
-const CASES = Number(process.env['TIDEMARK_MERGE_CASES'] ?? 500);
+const CASES = Number(process.env['TIDEMARK_MERGE_CASES'] ?? 150);
 const SEED = Number(process.env['TIDEMARK_MERGE_SEED'] ?? 1);
 const TIMEOUT_MS = 120_000 + 200 * CASES;
-/** One for every clause of design 6.8 and its neighbours that the product could leave out. */
-const RULES: readonly MutationName[] = [
-  'merge.ignoreSinkEpoch',
-  'merge.sinkEpochAtLeast',
-  'merge.ignoreFoldMark',
-  'merge.ignoreFloor',
-  'merge.reapplySameToken',
-  'merge.keepOldContribution',
-  'merge.ledgerNotWritten',
-  'merge.ledgerOutsideTransaction',
-  'merge.deleteEmptyRows',
-  'merge.perWindowExtremes',
-  'merge.dropNegativeMembers',
-  'merge.nonNullCountIgnored',
-  'merge.skipKeepsContribution',
-  'merge.floorNotRaised',
-  'merge.watermarkSkipsHoles',
-  'merge.watermarkFromRaft',
-  'fold.pastUnsettled',
-  'fold.removesEmptyRows',
-  'fold.removesNegatives',
-];
+/**
+ * One for every clause of design 6.8 and its neighbours that the product could leave out, with the first seed
+ * that shows it: the search begins there. After a change of the cases it takes longer, and is not wrong.
+ */
+const RULES = {
+  'merge.ignoreSinkEpoch': 9,
+  'merge.sinkEpochAtLeast': 9,
+  'merge.ignoreFoldMark': 3,
+  'merge.ignoreFloor': 3,
+  'merge.reapplySameToken': 1,
+  'merge.keepOldContribution': 2,
+  'merge.ledgerNotWritten': 2,
+  'merge.ledgerOutsideTransaction': 1,
+  'merge.checkedApart': 2,
+  'merge.ledgerWithoutSource': 1,
+  'merge.deleteEmptyRows': 5,
+  'merge.perWindowExtremes': 11,
+  'merge.dropNegativeMembers': 5,
+  'merge.nonNullCountIgnored': 8,
+  'merge.skipKeepsContribution': 7,
+  'merge.floorNotRaised': 3,
+  'merge.watermarkSkipsHoles': 1,
+  'merge.watermarkFromRaft': 1,
+  'fold.pastUnsettled': 6,
+  'fold.removesEmptyRows': 98,
+  'fold.removesNegatives': 8,
+} as const satisfies Partial<Record<MutationName, number>>;
 
 /** A bounded search: a mutation that survives this many cases is a rule without a test. */
 const CASES_PER_MUTATION = 400;
@@ -77,13 +82,14 @@ describe('the merge on the embedded engine', () => {
     TIMEOUT_MS,
   );
 
-  it.each(RULES)('notices when the rule %s is broken', async (name) => {
+  it.each(Object.entries(RULES))('notices when the rule %s is broken', async (rule, from) => {
     const engine = embedded();
+    const name = rule as MutationName;
     setMutation(name, true);
     try {
       const sink = await makeSink(engine);
       const search = async (): Promise<void> => {
-        for (let seed = 1; seed <= CASES_PER_MUTATION; seed += 1) await runCase(sink, seed);
+        for (let seed = from; seed < from + CASES_PER_MUTATION; seed += 1) await runCase(sink, seed);
       };
       await expect(search()).rejects.toThrow();
     } finally {

@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
-import { TidemarkError } from '../../src/base/index.ts';
 import { killMarked, withMarker } from '../../src/executor/marker.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
-import { openEngine, type SqlConnection, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
+import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
+import { faultyEngine } from './faulty-engine.ts';
 import {
   contextOf,
   contributionOf,
@@ -50,45 +51,6 @@ async function read(engine: SqlEngine, sql: string): Promise<readonly (readonly 
   return rows;
 }
 
-/** An engine whose next COMMIT ends without an answer: it was carried out, or the connection died before. */
-function losingCommit(engine: SqlEngine, carriedOut: boolean): { engine: SqlEngine; lost: () => number } {
-  let left = 1;
-  let lost = 0;
-  const commit = async (connection: SqlConnection): Promise<void> => {
-    if (left === 0) return connection.commit();
-    left -= 1;
-    lost += 1;
-    if (carriedOut) await connection.commit();
-    connection.destroy();
-    throw new TidemarkError('DB_OUTCOME_UNKNOWN', 'the connection was lost during COMMIT');
-  };
-  const wrapped: SqlEngine = {
-    kind: engine.kind,
-    dialect: engine.dialect,
-    connect: (options) => engine.connect(options),
-    kill: (id) => engine.kill(id),
-    close: () => engine.close(),
-    read: (purpose, work, signal) => engine.read(purpose, work, signal),
-    endpoints: engine.endpoints,
-    use: (purpose, work, signal) =>
-      engine.use(
-        purpose,
-        (connection) =>
-          work(
-            new Proxy(connection, {
-              get(target, name) {
-                if (name === 'commit') return () => commit(target);
-                const value: unknown = Reflect.get(target, name, target);
-                return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-              },
-            }),
-          ),
-        signal,
-      ),
-  };
-  return { engine: wrapped, lost: () => lost };
-}
-
 interface Place {
   readonly engine: SqlEngine;
   close(): Promise<void>;
@@ -123,6 +85,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
   describe.skipIf(kind === 'mysql' && mariadbMissing())('with a report', () => {
     let place: Place;
     let sink: Sink;
+    let sourceOfLostAnswer = 510;
 
     beforeAll(async () => {
       place = await places[kind]();
@@ -158,7 +121,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
     it.each([true, false])('finds out what became of a lost COMMIT (carried out: %s)', async (carriedOut) => {
       const sourceId = carriedOut ? 501 : 502;
       await registerSource(sink.engine, spanOf(sourceId, 1), 'sales');
-      const { engine, lost } = losingCommit(sink.engine, carriedOut);
+      const { engine, happened } = faultyEngine(sink.engine, carriedOut ? 'answer lost' : 'commit lost');
       const input = {
         grant: sink.grant,
         layout: sink.layout,
@@ -167,12 +130,39 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
         contribution: contributionOf(sourceId, [one('ada')]),
       };
       const merged = await mergeContribution({ ...sink.context, engine }, input);
-      expect(lost()).toBe(1);
+      expect(happened()).toBe(true);
       expect(merged).toEqual({ result: 'DONE', replaced: false, foundDone: carriedOut });
       expect(await read(sink.engine, `SELECT n, total FROM sales WHERE case_no = ${sourceId}`)).toEqual([
         [1n, 3n],
       ]);
     });
+
+    rule(
+      'merge.keepOldContribution',
+      'counts once what is merged again under a new token after the answer to its COMMIT was lost',
+      async () => {
+        sourceOfLostAnswer += 1;
+        const span = spanOf(sourceOfLostAnswer, 1);
+        await registerSource(sink.engine, span, 'sales');
+        const merge = (engine: SqlEngine, version: number, cancelled: boolean): Promise<unknown> =>
+          mergeContribution(
+            { ...sink.context, engine, cancelled: () => cancelled },
+            {
+              grant: sink.grant,
+              layout: sink.layout,
+              span,
+              token: token(30_000 + version),
+              contribution: contributionOf(span.sourceId, [one('ada')]),
+            },
+          );
+        // Its executor ends before it can ask again, and the task gets its next version.
+        const { engine } = faultyEngine(sink.engine, 'answer lost');
+        await expect(merge(engine, 1, true)).rejects.toMatchObject({ code: 'DB_OUTCOME_UNKNOWN' });
+        expect(await merge(sink.engine, 2, false)).toMatchObject({ result: 'DONE', replaced: true });
+        const shown = `SELECT n, total FROM sales WHERE case_no = ${span.sourceId}`;
+        expect(await read(sink.engine, shown)).toEqual([[1n, 3n]]);
+      },
+    );
 
     it('merges different windows on the same keys at once', async () => {
       const windows = 24;

@@ -52,10 +52,7 @@ export async function mergeContribution(context: SinkContext, input: MergeInput)
     const merged = await mergeIn(connection, dialect, input, folded);
     if (merged.result !== 'DONE') return merged;
     // The deliberate mistake commits the report first and the ledger on its own.
-    if (mutated('merge.ledgerOutsideTransaction')) {
-      await connection.commit();
-      await connection.begin('write');
-    }
+    if (mutated('merge.ledgerOutsideTransaction')) await commitHalfway(connection);
     await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
     if (!merged.foundDone) await writeApplied(connection, input.span, input.token);
     await raiseWatermark(connection, dialect, input.span, folded);
@@ -74,6 +71,8 @@ async function mergeIn(
   const { span, token, layout } = input;
   if (span.firstWindow <= folded && !mutated('merge.ignoreFoldMark')) return { result: 'FOLDED' };
   const ledger = await lockLedgerRow(connection, dialect, span);
+  // The deliberate mistake looks at the ledger and lets go of it.
+  if (mutated('merge.checkedApart')) await commitHalfway(connection);
   if (ledger.applied === token && !mutated('merge.reapplySameToken')) {
     return { result: 'DONE', replaced: false, foundDone: true };
   }
@@ -84,6 +83,11 @@ async function mergeIn(
   await exchange(connection, dialect, layout, owner, replaced);
   if (replaced) await removeOlder(connection, dialect, layout, owner);
   return { result: 'DONE', replaced, foundDone: false };
+}
+
+async function commitHalfway(connection: SqlConnection): Promise<void> {
+  await connection.commit();
+  await connection.begin('write');
 }
 
 async function claimWatermark(connection: SqlConnection, span: LedgerSpan): Promise<void> {

@@ -22,7 +22,11 @@ export interface Scope {
   readonly sourceId: number;
 }
 
-export const scopeParams = (scope: Scope): number[] => [scope.reportId, scope.generation, scope.sourceId];
+export const scopeParams = ({ reportId, generation, sourceId }: Scope): number[] => [
+  reportId,
+  generation,
+  mutated('merge.ledgerWithoutSource') ? 0 : sourceId,
+];
 export const SCOPE_WHERE = 'report_id = ? AND generation = ? AND source_id = ?';
 
 /**
