@@ -353,7 +353,7 @@ function show(rows: readonly (readonly unknown[])[]): string {
   return JSON.stringify(rows, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
 }
 
-/** Runs the case of a seed. @throws Error naming the seed, the first difference, and the fewest steps to it. */
+/** Runs the case of a seed. @throws Error naming the seed, the first difference, and the steps to it. */
 export async function runCase(sink: Sink, seed: number): Promise<void> {
   const whole = new Case(sink, seed);
   try {
