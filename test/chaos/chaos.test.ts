@@ -17,7 +17,7 @@ it.skipIf(mariadbMissing())(
     await ask({ want: 'build' });
     const run = promisify(execFile)(process.execPath, [
       'scripts/chaos/main.mjs',
-      ...['--minutes=0.8', `--seed=${SEED}`, '--draw=10', '--large=5000'],
+      ...['--minutes=0.5', `--seed=${SEED}`, '--draw=8', '--large=5000'],
     ]);
     const { stdout } = await run.catch((failed: unknown) => failed as { stdout: string });
     expect(stdout.split('\n').at(-2), stdout).toMatch(/ passed: 0 problems$/);
