@@ -265,7 +265,7 @@ export const ERRORS = {
     GRPC.invalidArgument,
   ),
   REPORT_ON_SEALED_SOURCE: row(
-    'A report cannot be added or changed on a source that has sealed windows yet.',
+    'A source that has sealed windows cannot change so, or a report cannot be built behind them.',
     'never',
     EXIT.badInput,
     GRPC.unimplemented,

@@ -110,6 +110,7 @@ export const MUTATIONS = [
   'state.statesFinishedByOldToken',
   'state.restoreKeepsStates',
   'states.foreignWindowsKept',
+  'state.shownBeforeCaughtUp',
   'state.spanOverGranted',
   'state.foldBeforeFinal',
   'state.dropAboveHorizon',

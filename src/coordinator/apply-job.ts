@@ -6,7 +6,7 @@
 import { LIMITS, TidemarkError, isErrorCode } from '../base/index.ts';
 import { parseJobFile, type CompiledSource } from '../job/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
-import { idKey } from '../statemachine/index.ts';
+import { idKey, isRetired, newestNamed } from '../statemachine/index.ts';
 import type { DeclareJob, DeclaredItem, OperationResult, StateView } from '../statemachine/index.ts';
 import type { ApplyReply, ApplyRequest, ValidateOutcome } from '../wire/index.ts';
 import { notLeader } from './coded-error.ts';
@@ -41,13 +41,12 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
 
 function known(view: StateView): Known {
   const sources = [...view.sources.values()].filter(({ lastWindow }) => lastWindow > 0);
-  const reports = [...view.reports.values()];
   return {
     source: (wanted) => {
       const found = sources.find(({ name }) => name === wanted);
       return found === undefined ? undefined : (JSON.parse(found.spec) as CompiledSource);
     },
-    reportHash: (wanted) => reports.find(({ name }) => name === wanted)?.specHash,
+    reportHash: (wanted) => newestNamed(view, wanted)?.specHash,
   };
 }
 
@@ -122,6 +121,10 @@ function preview(view: StateView, operation: DeclareJob): ApplyReply['items'] {
     ...compare('store', [{ name: 'store', spec: operation.topology.spec }], store.id === 0 ? [] : [store]),
     ...compare('database', operation.sinks, view.sinks.values()),
     ...compare('source', operation.sources, view.sources.values()),
-    ...compare('report', operation.reports, view.reports.values()),
+    ...compare(
+      'report',
+      operation.reports,
+      [...view.reports.values()].filter((known) => !isRetired(known)),
+    ),
   ];
 }

@@ -58,6 +58,7 @@ export function declaration(compiledJson: string, known: Known): DeclareJob {
       sink: report.database,
       parts: report.parts,
       readsStates: readsStates(report),
+      paused: job.paused.includes(report.name),
     })),
   };
 }

@@ -14,6 +14,7 @@ import {
 import type { Definition, Task } from '../wire/index.ts';
 import type { ExecutorLink, Send } from './executor-link.ts';
 import { dropWork, foldWork } from './housekeeping-messages.ts';
+import { reportWork } from './report-work.ts';
 import { probeWork, reconcileWork } from './sink-work.ts';
 import { collectorWork, prepareWork, statesWork, taskWork, type WorkContext } from './work-messages.ts';
 
@@ -178,6 +179,17 @@ export class ExecutorLinks implements ExecutorPort {
     link.define(work.definitions);
     link.send({ $case: 'prepare', value: work.message });
     this.#options.log.info({ source: source.name, executor: executorId }, 'preparing tables');
+  }
+
+  changeReport(executorId: number, report: ReportRecord): void {
+    const link = this.#links.get(executorId);
+    if (link === undefined) return;
+    const work = reportWork(this.#context(link), report);
+    if (work === undefined) return;
+    link.define(work.definitions);
+    link.send({ $case: 'prepare', value: work.message });
+    const { name, generation, phase } = report;
+    this.#options.log.info({ report: name, generation, phase, executor: executorId }, 'changing a report');
   }
 
   startCollector(executorId: number, source: SourceRecord): void {

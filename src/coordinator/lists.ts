@@ -78,6 +78,16 @@ function sourceState(source: SourceRecord, problem: string): string {
   return source.lastWindow === 0 || source.cursor !== '' ? 'snapshot' : 'running';
 }
 
+function reportState(report: ReportRecord): string {
+  const { phase, baseWindow } = report;
+  if (phase === 'retired') return 'dropping';
+  if (report.paused) return 'paused';
+  if (report.stopped !== null && report.mergedWindow >= report.stopped.window - 1) return 'stopped';
+  if (phase === 'new') return 'preparing';
+  if (report.mergedWindow < baseWindow) return `building 1..${baseWindow}`;
+  return phase === 'building' ? 'catching up' : 'live';
+}
+
 export function listReports(view: StateView): ReportInfo[] {
   return [...view.reports.values()].map((report) => {
     const source = view.sources.get(idKey(report.sourceId));
@@ -91,7 +101,8 @@ export function listReports(view: StateView): ReportInfo[] {
       view: report.name,
       mergedWindow: BigInt(report.mergedWindow),
       holes: BigInt(report.holes),
-      problem: report.stopped?.problem ?? '',
+      problem: report.stopped?.problem ?? report.changeProblem,
+      state: reportState(report),
     };
   });
 }

@@ -5,6 +5,7 @@
 import { must, parseToken } from '../base/index.ts';
 import {
   idKey,
+  isRetired,
   taskWindowPrefix,
   windowKey,
   type ReportRecord,
@@ -57,7 +58,7 @@ function knownSink({ view, clusterId }: WorkContext, sink: SinkRecord): KnownSin
 const definitionId = ({ id, generation }: ReportRecord): string => `report/${id}/${generation}`;
 
 const reportsOfSink = (view: StateView, sink: SinkRecord): ReportRecord[] =>
-  [...view.reports.values()].filter((report) => report.sinkId === sink.id);
+  [...view.reports.values()].filter((report) => report.sinkId === sink.id && !isRetired(report));
 
 function definitionsOf(view: StateView, sink: SinkRecord): Work<unknown>['definitions'] {
   const reports = reportsOfSink(view, sink);
@@ -74,7 +75,7 @@ function generationsOf(view: StateView, sink: SinkRecord): KnownGeneration[] {
       definition: definitionId(report),
       sourceId: BigInt(report.sourceId),
       keptFrom: BigInt(report.droppedWindow + 1),
-      prepared: source?.prepare?.done === true,
+      prepared: source?.prepare?.done === true && report.phase !== 'new',
     };
   });
 }

@@ -11,7 +11,7 @@ import type {
   TaskRecord,
   WindowRecord,
 } from '../statemachine/index.ts';
-import { TaskKind } from '../wire/index.ts';
+import { PrepareStep, TaskKind } from '../wire/index.ts';
 import type {
   AdvanceStates,
   Definition,
@@ -74,7 +74,7 @@ export function taskWork(
     windows: windows.map(sealedWindow),
     deadlineMs: context.taskDeadlineMs,
     superseded: superseded.map(parseToken),
-    prepared: parseToken(prepare.token),
+    prepared: parseToken(report.prepared === '' ? prepare.token : report.prepared),
     // Where its shards answer now: a newer version differs from the sealed one in replicas only.
     topologyVersion: must(view.topology, 'the topology of a task').version,
     reason: task.purpose === 'merge' ? '' : task.reason,
@@ -97,7 +97,10 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
   const sink = view.sinks.get(idKey(source.sinkId));
   const epoch = sink?.epoch ?? undefined;
   if (source.prepare === null || sink === undefined || epoch === undefined) return undefined;
-  const reports = [...view.reports.values()].filter((report) => report.sourceId === source.id);
+  // Those that were added since are prepared, and shown, under grants of their own.
+  const reports = [...view.reports.values()].filter(
+    (report) => report.sourceId === source.id && report.phase === 'live',
+  );
   const ids = reports.map((report) => `report/${report.id}/${report.generation}`);
   const message: Prepare = {
     token: parseToken(source.prepare.token),
@@ -107,6 +110,8 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
     sinkEpoch: parseToken(epoch),
     clusterId: context.clusterId,
     reports: ids,
+    step: PrepareStep.PREPARE_STEP_ALL,
+    prepared: 0n,
   };
   const definitions = [
     ...topologyDefinition(view),

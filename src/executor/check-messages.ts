@@ -34,7 +34,10 @@ export function checkTask(task: Task): void {
   }
   if (task.part >= task.parts) throw refused(what, `is part ${task.part} of ${task.parts}`);
   const { firstWindow, lastWindow, windows } = task;
-  if (BigInt(windows.length) !== lastWindow - firstWindow + 1n || !isRun(windows, firstWindow)) {
+  // A first contribution is computed from the row states as of its last window: that one comes alone.
+  const isFirst = firstWindow === 1n && windows.length === 1 && windows[0]?.window === lastWindow;
+  const isWhole = BigInt(windows.length) === lastWindow - firstWindow + 1n && isRun(windows, firstWindow);
+  if (!isWhole && !isFirst) {
     throw refused(what, `lists other windows than ${firstWindow} to ${lastWindow}`);
   }
 }

@@ -13,14 +13,15 @@ import {
   type Clock,
 } from '../base/index.ts';
 import type { ServerState } from '../sql/index.ts';
-import type {
-  AdvanceStates,
-  Prepare,
-  PrepareOutcome,
-  StatesOutcome,
-  TaskOutcome,
-  TaskProgress,
-  Validate,
+import {
+  PrepareStep,
+  type AdvanceStates,
+  type Prepare,
+  type PrepareOutcome,
+  type StatesOutcome,
+  type TaskOutcome,
+  type TaskProgress,
+  type Validate,
 } from '../wire/index.ts';
 import { Catalog } from './catalog.ts';
 import {
@@ -63,7 +64,9 @@ export interface ExecutorParts {
 }
 
 const taskKey = (task: string): string => `task ${task}`;
-const prepareKey = (sourceId: bigint): string => `prepare ${sourceId}`;
+/** A source's reports together, or a report that was declared later, by itself. */
+const prepareKey = ({ sourceId, step, reports }: Prepare): string =>
+  step === PrepareStep.PREPARE_STEP_ALL ? `prepare ${sourceId}` : `prepare ${sourceId} ${reports.join()}`;
 const choreKey = (token: bigint): string => `chore ${token}`;
 const collectorKey = (sourceId: bigint): string => `collector ${sourceId}`;
 
@@ -86,7 +89,7 @@ export class Executor {
    * By source, what became of its newest one: none is carried out twice, since tasks may read its copies by
    * then.
    */
-  readonly #prepared = new Map<bigint, PrepareOutcome>();
+  readonly #prepared = new Map<string, PrepareOutcome>();
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
@@ -338,9 +341,10 @@ export class Executor {
   }
 
   async #onPrepare(prepare: Prepare): Promise<void> {
-    const done = this.#prepared.get(prepare.sourceId);
+    const key = prepareKey(prepare);
+    const done = this.#prepared.get(key);
     if (done?.token === prepare.token) {
-      this.#tell(prepareKey(prepare.sourceId), { $case: 'prepare', value: done });
+      this.#tell(key, { $case: 'prepare', value: done });
       return;
     }
     if (this.#preparing.has(prepare.token)) return;
@@ -359,8 +363,8 @@ export class Executor {
       value = { ...value, errorCode: known.code, errorMessage: known.message };
     }
     this.#preparing.delete(token);
-    this.#prepared.set(sourceId, value);
-    this.#tell(prepareKey(sourceId), { $case: 'prepare', value });
+    this.#prepared.set(key, value);
+    this.#tell(key, { $case: 'prepare', value });
   }
 
   /** The answer is for the very leader that asked: it is not kept. */

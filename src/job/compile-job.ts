@@ -55,6 +55,7 @@ export function compileJob(input: CompileInput): CompiledJob {
       replicas,
     })),
     reports: file.reports.map((report) => compileReport(report, sources, input)),
+    paused: file.reports.filter(({ paused }) => paused).map(({ name }) => name),
   };
 }
 

@@ -53,6 +53,8 @@ export interface JobReport {
   readonly keys: readonly JobKey[];
   readonly measures: readonly Measure[];
   readonly sql: string;
+  /** No window of it is computed until it is not paused any more. */
+  readonly paused: boolean;
 }
 
 export interface JobInput {

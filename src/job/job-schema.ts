@@ -122,6 +122,7 @@ const report = z.strictObject({
   keys: z.record(name, z.string()),
   measures: z.record(name, measure),
   sql: z.string().min(1).max(SQL_MAX),
+  paused: z.boolean().default(false),
 });
 
 export const jobSchema = z.strictObject({

@@ -133,6 +133,8 @@ export interface CompiledJob {
   readonly sources: readonly CompiledSource[];
   readonly sinks: readonly CompiledSink[];
   readonly reports: readonly CompiledReport[];
+  /** Names of the reports that are paused: no part of what they are. */
+  readonly paused: readonly string[];
 }
 
 export function engineOf(database: DatabaseRef): EngineKind {

@@ -57,7 +57,16 @@ export function checkReportRules(
   findings.during([...path, 'sql'], () => {
     checkReportSql(raw.sql, inputs, kind);
   });
-  return { name, source: source.name, database: database.name, inputs, keys, measures, sql: raw.sql };
+  return {
+    name,
+    source: source.name,
+    database: database.name,
+    inputs,
+    keys,
+    measures,
+    sql: raw.sql,
+    paused: raw.paused,
+  };
 }
 
 /** A reference may be left out when there is only one thing to refer to. */

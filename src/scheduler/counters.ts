@@ -97,6 +97,8 @@ const COUNTED: Readonly<Record<Cause, readonly (keyof SchedulerCounters)[]>> = {
   folded: ['folds'],
   dropped: ['drops'],
   'housekeeping-failed': ['housekeepingFailed'],
+  'report-granted': [],
+  'report-finished': [],
   'fold-granted': [],
   'drop-granted': [],
   'states-finished': [],

@@ -41,7 +41,10 @@ export class Leadership {
       if (source.drop !== null) current.add(source.drop.token);
       for (const { grant } of source.states ?? []) if (grant !== null) current.add(grant.token);
     }
-    for (const { fold } of view.reports.values()) if (fold !== null) current.add(fold.token);
+    for (const { fold, change } of view.reports.values()) {
+      if (fold !== null) current.add(fold.token);
+      if (change !== null) current.add(change.token);
+    }
     for (const token of this.sent.keys()) if (!current.has(token)) this.sent.delete(token);
   }
 

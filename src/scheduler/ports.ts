@@ -60,6 +60,8 @@ export interface ExecutorPort {
   /** Asks whether a report database still stands under its epoch, and still has what was done there. */
   probe(executorId: number, sink: SinkRecord): void;
   prepare(executorId: number, source: SourceRecord): void;
+  /** Sends the current grant of making, showing or dropping a report generation. */
+  changeReport(executorId: number, report: ReportRecord): void;
   startCollector(executorId: number, source: SourceRecord): void;
   stopCollector(executorId: number, collector: { readonly sourceId: number; readonly epoch: string }): void;
 }

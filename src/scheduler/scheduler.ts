@@ -286,6 +286,7 @@ class LeaderScheduler implements Scheduler {
       const { executorId } = dispatch;
       if (dispatch.kind === 'reconcile') executors.reconcile(executorId, dispatch.sink);
       else if (dispatch.kind === 'probe') executors.probe(executorId, dispatch.sink);
+      else if (dispatch.kind === 'report') executors.changeReport(executorId, dispatch.report);
       else if (dispatch.kind === 'prepare') executors.prepare(executorId, dispatch.source);
       else if (dispatch.kind === 'collector') executors.startCollector(executorId, dispatch.source);
       else if (dispatch.kind === 'fold') executors.fold(executorId, dispatch.report);
@@ -323,6 +324,9 @@ class LeaderScheduler implements Scheduler {
     if (dispatch.kind === 'task') {
       return view.openTasks.get(taskRowKey(dispatch.task))?.token === dispatch.task.token;
     }
+    if (dispatch.kind === 'report') {
+      return view.reports.get(idKey(dispatch.report.id))?.change?.token === tokenOf(dispatch);
+    }
     if (dispatch.kind === 'fold') {
       return view.reports.get(idKey(dispatch.report.id))?.fold?.token === tokenOf(dispatch);
     }
@@ -351,10 +355,12 @@ class LeaderScheduler implements Scheduler {
 function keyOf(dispatch: Dispatch): string {
   if (dispatch.kind === 'task') return dispatch.task.key;
   if ('sink' in dispatch) return String(dispatch.sink.id);
-  return String(dispatch.kind === 'fold' ? dispatch.report.id : dispatch.source.id);
+  if (dispatch.kind === 'fold' || dispatch.kind === 'report') return String(dispatch.report.id);
+  return String(dispatch.source.id);
 }
 
 function tokenOf(dispatch: Dispatch): string {
+  if (dispatch.kind === 'report') return must(dispatch.report.change?.token, 'token of a dispatched grant');
   if (dispatch.kind === 'fold') return must(dispatch.report.fold?.token, 'token of a dispatched grant');
   if (dispatch.kind === 'drop') return must(dispatch.source.drop?.token, 'token of a dispatched grant');
   if (dispatch.kind === 'task') return dispatch.task.token;

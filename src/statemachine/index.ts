@@ -20,6 +20,7 @@ export {
 export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
 export type * from './commands/records.ts';
+export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { isReconciled } from './commands/sinks.ts';
 export { statesWindow } from './commands/states.ts';

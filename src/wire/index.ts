@@ -76,6 +76,7 @@ export {
   SinkReply,
   Prepare,
   PrepareOutcome,
+  PrepareStep,
   Redirect,
   SchemaVersion,
   SealReply,

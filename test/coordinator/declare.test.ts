@@ -57,6 +57,7 @@ function compiled(columns: CapturedTable['columns'], uses: readonly string[]): C
         parts: 1,
       },
     ],
+    paused: [],
   };
 }
 

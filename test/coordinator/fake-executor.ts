@@ -191,6 +191,7 @@ export const COMPILED: CompiledJob = {
       replicas: [],
     },
   ],
+  paused: [],
   reports: [
     {
       format: JOB_FORMAT,

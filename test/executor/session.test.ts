@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/index.ts';
 import type { Incoming } from '../../src/executor/session/protocol.ts';
 import { Session } from '../../src/executor/session/session.ts';
-import { insecureCredentials } from '../../src/wire/index.ts';
+import { insecureCredentials, PrepareStep } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { CLUSTER, FakeLeader, type FakeLeaderOptions } from './fake-leader.ts';
 
@@ -113,7 +113,8 @@ describe('the session of an executor', () => {
     const only = await leader({ leaderTerm: 7n });
     const { messages, warnings } = join([only.address]);
     await only.hears('heartbeat');
-    const prepare = { token: 1n, sourceId: 1n, sinkId: 1n, sinkEpoch: 1n, clusterId: CLUSTER, reports: [] };
+    const ids = { token: 1n, sourceId: 1n, sinkId: 1n, sinkEpoch: 1n, prepared: 0n };
+    const prepare = { ...ids, clusterId: CLUSTER, reports: [], step: PrepareStep.PREPARE_STEP_ALL };
     only.say({ $case: 'prepare', value: { ...prepare, leaderTerm: 6n } });
     await only.hears('hello', () => true, 2);
     expect(warnings).toContain('STALE_TERM');

@@ -1,7 +1,13 @@
 /** A small source, its job, and the leader's messages about it, for tests of the whole executor. */
 import type { SqlEngine } from '../../src/sql/index.ts';
 import type { CompiledJob } from '../../src/job/index.ts';
-import type { Prepare, Reconcile, SealedWindow, Task } from '../../src/wire/index.ts';
+import {
+  PrepareStep,
+  type Prepare,
+  type Reconcile,
+  type SealedWindow,
+  type Task,
+} from '../../src/wire/index.ts';
 import { CLUSTER, type FakeLeader } from './fake-leader.ts';
 
 /** Tokens of these tests are above 2^53. */
@@ -71,6 +77,8 @@ export const prepareOrder: Prepare = {
   sinkEpoch: token(2),
   clusterId: CLUSTER,
   reports: ['report/1/1'],
+  step: PrepareStep.PREPARE_STEP_ALL,
+  prepared: 0n,
 };
 
 /** A report database that nobody has written to yet. */

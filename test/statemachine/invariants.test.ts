@@ -24,7 +24,9 @@ function check(state: MemoryState): void {
   for (const report of state.reports.values()) checkReport(state, report, spans);
   for (const source of state.sources.values()) {
     const windows = [...state.windows.values()].filter((window) => window.sourceId === source.id);
-    const reports = [...state.reports.values()].filter((report) => report.sourceId === source.id);
+    const reports = [...state.reports.values()].filter(
+      ({ sourceId, phase }) => sourceId === source.id && phase !== 'retired',
+    );
     const merged = reports.map((report) => Math.max(report.mergedWindow, report.baseWindow));
     expect(source.mergedWindow).toBe(Math.min(source.lastWindow, ...merged));
     expect(windows.at(-1)?.to ?? '').toBe(source.position);
@@ -73,6 +75,7 @@ function checkReport(state: MemoryState, report: ReportRecord, all: readonly Spa
 /** Every token that is held differs from every other, and none is above the counter. */
 function checkTokens(state: MemoryState, tasks: readonly TaskRecord[]): void {
   const tokens = tasks.flatMap((task) => [task.token, ...task.superseded]);
+  for (const { change } of state.reports.values()) if (change !== null) tokens.push(change.token);
   for (const source of state.sources.values()) {
     if (source.prepare !== null) tokens.push(source.prepare.token);
     if (source.collector !== null) tokens.push(source.collector.epoch);

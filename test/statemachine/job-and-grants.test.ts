@@ -82,9 +82,6 @@ describe('declaring a job', () => {
 
   const sealed = jobOf({ shop: ['sales'], other: ['visits'] });
   it.each([
-    ['a report is added', jobOf({ shop: ['sales', 'more'], other: ['visits'] })],
-    ['a report is changed', changedReport(sealed)],
-    ['a report is removed', jobOf({ shop: [], other: ['visits'] })],
     ['a report moves away', jobOf({ shop: [], other: ['visits', 'sales'] })],
     ['a report moves here', jobOf({ shop: ['sales', 'visits'], other: [] })],
     ['the source is changed', { ...sealed, sources: sealed.sources.map((s) => ({ ...s, spec: '{"x":1}' })) }],

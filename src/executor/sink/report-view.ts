@@ -57,7 +57,31 @@ export async function prepareReport(
   );
 }
 
-async function claim(
+/**
+ * Makes the tables of a report generation that nobody is shown yet: the view stays where it is.
+ *
+ * @throws TidemarkError as {@link prepareReport}.
+ */
+export async function prepareHidden(
+  engine: SqlEngine,
+  grant: ReportGrant,
+  layout: ReportLayout,
+): Promise<void> {
+  const { dialect } = engine;
+  const { reportId, generation, report } = layout;
+  await createReportTables(engine, layout);
+  await engine.use('prepare', (connection) =>
+    inTransaction(connection, async () => {
+      await checkGrant(connection, dialect, grant);
+      await claim(connection, dialect, report.name, grant.prepared);
+      const scope = { reportId, generation, sourceId: grant.sourceId };
+      await registerReport(connection, dialect, scope, report.name);
+    }),
+  );
+}
+
+/** @throws TidemarkError `STALE_VERSION` if the view was last made under a newer token. */
+export async function claim(
   connection: SqlConnection,
   dialect: Dialect,
   report: string,
@@ -90,7 +114,7 @@ async function claim(
  * of the connection stays until the server has let go of the connection. A write transaction of the embedded
  * engine is alone anyway.
  */
-async function withReportLock(
+export async function withReportLock(
   connection: SqlConnection,
   dialect: Dialect,
   report: string,

@@ -56,6 +56,7 @@ function keptOf({ input }: Round): Kept {
 
 function grantFold(round: Round, report: ReportRecord, { keep, step }: Kept): boolean {
   const { view, now } = round.input;
+  if (report.phase === 'retired') return false;
   const isOver = report.stopped !== null && report.finalWindow >= report.stopped.window - 1;
   if (report.finalWindow - report.folded.window < (isOver ? 1 : keep + step)) return false;
   if (report.foldRetryAtMs > now.logTimeMs || round.readySink(report.sinkId) === undefined) return false;

@@ -9,6 +9,7 @@ import {
 } from '../../statemachine/index.ts';
 import { planLostWindows } from './lost-windows.ts';
 import { backoff, type Round } from './round.ts';
+import { planReportOutcome } from './generations.ts';
 import { planHousekeepingOutcome } from './housekeeping.ts';
 import { planStatesOutcome } from './states.ts';
 import type { Outcome, PlannedOperation, SinkOutcome, TaskOutcome } from './types.ts';
@@ -166,7 +167,7 @@ function climb(round: Round, task: TaskRecord, cause: 'failed' | 'fenced', reaso
 function planPrepareOutcome(round: Round, outcome: Extract<Outcome, { type: 'prepare-outcome' }>): void {
   const source = round.input.view.sources.get(idKey(outcome.sourceId));
   if (source?.prepare?.token !== outcome.token || source.prepare.done) {
-    round.stale.push(outcome);
+    if (!planReportOutcome(round, outcome)) round.stale.push(outcome);
     return;
   }
   if (DOUBTS.has(outcome.code)) round.doubtedSinks.add(source.sinkId);

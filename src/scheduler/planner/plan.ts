@@ -3,6 +3,7 @@
  * the loop proposes the operations, and what they grant shows up as dispatches of the next round, when it is
  * committed. So a fresh grant, one that a new leader adopts and one that was lost on its way are one case.
  */
+import { planGenerations } from './generations.ts';
 import { planHousekeeping } from './housekeeping.ts';
 import { judge } from './liveness.ts';
 import { planOutcomes } from './outcomes.ts';
@@ -27,6 +28,7 @@ export function plan(input: PlanInput): Plan {
   planOutcomes(round);
   planSinks(round);
   planSources(round);
+  planGenerations(round);
   planStates(round);
   planOpenTasks(round);
   planDeadTasks(round);

@@ -15,6 +15,7 @@ export class Round {
   /** Keys of tasks, and ids of sources, that need no second decision in this round. */
   readonly decidedTasks = new Set<string>();
   readonly decidedSources = new Set<number>();
+  readonly decidedReports = new Set<number>();
   /** `source/window` of those that this round has noted as lost. */
   readonly lostWindows = new Set<string>();
   /** Shards whose row states need no second decision, by {@link statesKey}. */

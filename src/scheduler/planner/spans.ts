@@ -26,10 +26,16 @@ export function workWaits(view: StateView): boolean {
   return false;
 }
 
+/** Its tables are there. */
+const isPrepared = ({ phase }: ReportRecord): boolean => phase === 'building' || phase === 'live';
+
 /** The last window that a report may read now: the last sealed one, or the last that is in the row states. */
 function reachOf(view: StateView, report: ReportRecord): number {
   const source = view.sources.get(idKey(report.sourceId));
   if (source === undefined) return 0;
+  if (!isPrepared(report) || report.paused) return 0;
+  // The first span of a later generation is computed from the row states as of its end.
+  if (report.nextWindow <= report.baseWindow && !statesReach(view, report, report.baseWindow)) return 0;
   const { lastWindow } = source;
   const reach = statesReach(view, report, lastWindow) ? lastWindow : (statesWindow(source) ?? 0);
   return report.stopped === null ? reach : Math.min(reach, report.stopped.window - 1);

@@ -19,9 +19,13 @@ import { planLostWindows } from './lost-windows.ts';
 import { backoff, type Round } from './round.ts';
 import type { StatesOutcome } from './types.ts';
 
-/** Whether tasks of a report may read a window: its row states, if it reads any, have reached it. */
+/**
+ * Whether tasks of a report may read a window: its row states, if it reads any, have reached it. What lies
+ * before a generation's base is read from nothing else.
+ */
 export function statesReach(view: StateView, report: ReportRecord, window: number): boolean {
-  if (!report.readsStates || mutated('scheduler.statesNotAwaited')) return true;
+  const reads = report.readsStates || window <= report.baseWindow;
+  if (!reads || mutated('scheduler.statesNotAwaited')) return true;
   const source = view.sources.get(idKey(report.sourceId));
   return source !== undefined && (statesWindow(source) ?? 0) >= window;
 }

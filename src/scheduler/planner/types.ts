@@ -79,6 +79,7 @@ export type Outcome = Extract<
 /** Of a report database: a try that failed, or a probe that found something. */
 export type SinkOutcome = Extract<SchedulerEvent, { readonly type: 'sink-failed' | 'sink-doubted' }>;
 export type TaskOutcome = Extract<SchedulerEvent, { readonly type: 'task-outcome' }>;
+export type PrepareOutcome = Extract<SchedulerEvent, { readonly type: 'prepare-outcome' }>;
 export type HousekeepingOutcome = Extract<SchedulerEvent, { readonly type: 'housekeeping-outcome' }>;
 export type StatesOutcome = Extract<SchedulerEvent, { readonly type: 'states-outcome' }>;
 
@@ -140,6 +141,8 @@ export type Cause =
   | 'drop-granted'
   | 'dropped'
   | 'housekeeping-failed'
+  | 'report-granted'
+  | 'report-finished'
   | 'span-opened'
   | 'first-grant'
   | 'woken'
@@ -205,6 +208,7 @@ export type Dispatch =
     }
   | { readonly kind: 'reconcile'; readonly executorId: number; readonly sink: SinkRecord }
   | { readonly kind: 'probe'; readonly executorId: number; readonly sink: SinkRecord }
+  | { readonly kind: 'report'; readonly executorId: number; readonly report: ReportRecord }
   | { readonly kind: 'prepare'; readonly executorId: number; readonly source: SourceRecord }
   | { readonly kind: 'collector'; readonly executorId: number; readonly source: SourceRecord };
 

@@ -3,6 +3,7 @@ import { assertNever } from '../../base/index.ts';
 import { applyDeclareJob } from './declare-job.ts';
 import { applyExpireExecutor, applyRegisterExecutor } from './executors.ts';
 import { applyFinishPrepare, applyGrantCollector, applyGrantPrepare, applyStopCollector } from './grants.ts';
+import { applyFinishReport, applyGrantReport } from './generations.ts';
 import { applyFinishDrop, applyFinishFold, applyGrantDrop, applyGrantFold } from './housekeeping.ts';
 import { applyWriteKeyValues } from './key-values.ts';
 import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './operations.ts';
@@ -56,7 +57,7 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
     case 'executor.expire':
       return applyExpireExecutor(writer, operation);
     case 'job.declare':
-      return applyDeclareJob(writer, operation);
+      return applyDeclareJob(writer, operation, meta);
     case 'sink.grant':
       return applyGrantSinkEpoch(writer, operation, meta);
     case 'sink.reconcile':
@@ -79,6 +80,10 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyResealWindow(writer, operation, meta);
     case 'span.open':
       return applyOpenSpan(writer, operation);
+    case 'report.grant':
+      return applyGrantReport(writer, operation, meta);
+    case 'report.finish':
+      return applyFinishReport(writer, operation, meta);
     case 'schema.add':
       return applyAddSchema(writer, operation);
     case 'fold.grant':

@@ -3,10 +3,11 @@
  * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
  */
 import { LIMITS } from '../../base/index.ts';
-import { nextGeneration, nextId } from './counters.ts';
+import { nextId } from './counters.ts';
+import { declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
 import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
 import { idKey } from './keys.ts';
-import type { DeclareJob, OperationResult } from './operations.ts';
+import type { ApplyMeta, DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
 import { newShardStates } from './states.ts';
@@ -25,7 +26,7 @@ export interface DeclaredItem {
 }
 
 /** Answers `{ changed, items }`; `items` is JSON of a list of {@link DeclaredItem}. */
-export function applyDeclareJob(writer: StateWriter, input: DeclareJob): OperationResult {
+export function applyDeclareJob(writer: StateWriter, input: DeclareJob, meta: ApplyMeta): OperationResult {
   const change = compare(writer, input);
   const refusal = formRefusal(input) ?? sealedRefusal(writer, input, change);
   if (refusal !== undefined) return refusal;
@@ -34,7 +35,7 @@ export function applyDeclareJob(writer: StateWriter, input: DeclareJob): Operati
     { kind: 'store', name: 'store', id: 1, generation: topology.version, action: topology.action },
     ...declareSinks(writer, input),
     ...declareSources(writer, input, change),
-    ...declareReports(writer, input),
+    ...declareReports(writer, input, meta),
     ...removeMissingSinks(writer, input),
   ];
   const changed = items.some((item) => item.action !== 'unchanged');
@@ -45,7 +46,7 @@ interface Change {
   readonly topology: TopologyChange;
   /** Report databases that are others than before, not only with other replicas. */
   readonly sinks: ReadonlySet<string>;
-  /** Sources that are new, removed or different, or of which a report is. */
+  /** Sources that are removed or different, or, before their first window, of which a report is. */
   readonly sources: ReadonlySet<string>;
 }
 
@@ -87,19 +88,19 @@ function referenceRefusal(input: DeclareJob): Refusal | undefined {
   return undefined;
 }
 
-/** Nothing below a sealed window may change yet: its change rows, generations and ledgers stand. */
+/** What lies below a sealed window stands: where its change rows are, and what they are of. */
 function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): Refusal | undefined {
   for (const source of writer.sources.values()) {
     if (source.lastWindow === 0) continue;
     const next = input.sources.find((declared) => declared.name === source.name);
     if (change.sources.has(source.name)) {
-      const message = `source ${source.name} has sealed windows; it and its reports cannot change yet`;
+      const message = `source ${source.name} has sealed windows; its tables and database cannot change`;
       return refuse('REPORT_ON_SEALED_SOURCE', message);
     }
     if (change.topology === 'places') return fixed(source, 'the store');
     if (change.sinks.has(next?.sink ?? '')) return fixed(source, `the database ${next?.sink ?? ''}`);
   }
-  return undefined;
+  return onlineRefusal(writer, input);
 }
 
 function fixed(source: SourceRecord, what: string): Refusal {
@@ -122,38 +123,22 @@ function compare(writer: StateWriter, input: DeclareJob): Change {
 
 function changedSources(writer: StateWriter, input: DeclareJob): ReadonlySet<string> {
   const changed = new Set<string>();
-  const names = new Map<number, string>();
   for (const known of writer.sources.values()) {
-    names.set(known.id, known.name);
     const next = input.sources.find((source) => source.name === known.name);
     const sink = writer.sinks.get(idKey(known.sinkId));
     if (next === undefined || next.spec !== known.spec || next.sink !== sink?.name) changed.add(known.name);
-  }
-  for (const report of input.reports) {
-    const known = byName(writer.reports.values(), report.name);
-    if (known !== undefined && isSameReport(writer, known, report)) continue;
-    changed.add(report.source);
-    if (known !== undefined) changed.add(names.get(known.sourceId) ?? report.source);
-  }
-  for (const known of writer.reports.values()) {
-    if (input.reports.some((report) => report.name === known.name)) continue;
-    changed.add(names.get(known.sourceId) ?? '');
+    else if (known.lastWindow === 0 && hasOtherReports(writer, input, known)) changed.add(known.name);
   }
   return changed;
 }
 
-function isSameReport(
-  writer: StateWriter,
-  known: ReportRecord,
-  next: DeclareJob['reports'][number],
-): boolean {
-  return (
-    known.specHash === next.specHash &&
-    known.parts === next.parts &&
-    known.readsStates === next.readsStates &&
-    writer.sources.get(idKey(known.sourceId))?.name === next.source &&
-    writer.sinks.get(idKey(known.sinkId))?.name === next.sink
+function hasOtherReports(writer: StateWriter, input: DeclareJob, source: SourceRecord): boolean {
+  const before = [...writer.reports.values()].filter(({ sourceId }) => sourceId === source.id);
+  const after = input.reports.filter((report) => report.source === source.name);
+  const kept = after.filter((next) =>
+    before.some((one) => one.name === next.name && isSameReport(writer, one, next)),
   );
+  return kept.length < before.length || kept.length < after.length;
 }
 
 function declareSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
@@ -218,52 +203,6 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
 function statesOf(input: DeclareJob, source: string): SourceRecord['states'] {
   const read = input.reports.some((report) => report.source === source && report.readsStates);
   return read ? input.topology.shards.map(({ name }) => newShardStates(name)) : null;
-}
-
-function declareReports(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
-  const items = input.reports.map((report): DeclaredItem => {
-    const known = byName(writer.reports.values(), report.name);
-    const same = known !== undefined && isSameReport(writer, known, report);
-    const id = known?.id ?? nextId(writer, 'report');
-    const generation = same ? known.generation : nextGeneration(writer, known?.generation ?? 0);
-    if (!same) putReport(writer, report, { id, generation });
-    return { kind: 'report', name: report.name, id, generation, action: actionOf(known, same) };
-  });
-  for (const known of [...writer.reports.values()]) {
-    if (input.reports.some((report) => report.name === known.name)) continue;
-    writer.reports.delete(idKey(known.id));
-    const { name, id, generation } = known;
-    items.push({ kind: 'report', name, id, generation, action: 'removed' });
-  }
-  return items;
-}
-
-function putReport(
-  writer: StateWriter,
-  report: DeclareJob['reports'][number],
-  identity: { readonly id: number; readonly generation: number },
-): void {
-  const source = byName(writer.sources.values(), report.source);
-  writer.reports.put(idKey(identity.id), {
-    ...identity,
-    name: report.name,
-    spec: report.spec,
-    specHash: report.specHash,
-    sourceId: source?.id ?? 0,
-    sinkId: source?.sinkId ?? 0,
-    baseWindow: source?.lastWindow ?? 0,
-    parts: report.parts,
-    nextWindow: 1,
-    mergedWindow: 0,
-    finalWindow: 0,
-    folded: { window: 0, seal: '' },
-    fold: null,
-    foldRetryAtMs: 0,
-    droppedWindow: 0,
-    holes: 0,
-    readsStates: report.readsStates,
-    stopped: null,
-  });
 }
 
 function removeMissingSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {

@@ -57,6 +57,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
         sink: 'text',
         parts: 'natural',
         readsStates: 'flag',
+        paused: 'flag',
       },
     },
   },
@@ -85,6 +86,8 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     firstWindow: 'natural',
     lastWindow: 'natural',
   },
+  'report.grant': { reportId: 'natural', generation: 'natural', executorId: 'natural' },
+  'report.finish': { reportId: 'natural', generation: 'natural', token: 'token', ...failure },
   'schema.add': {
     sourceId: 'natural',
     epoch: 'token',

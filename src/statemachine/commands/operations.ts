@@ -24,6 +24,8 @@ export type Operation =
   | LoseWindows
   | ResealWindow
   | OpenSpan
+  | GrantReport
+  | FinishReport
   | AddSchema
   | GrantFold
   | FinishFold
@@ -84,7 +86,29 @@ export interface DeclareJob {
     readonly sink: string;
     readonly parts: number;
     readonly readsStates: boolean;
+    readonly paused: boolean;
   }[];
+}
+
+/** Grants the step to a report generation's next phase: making it, showing it, dropping it. */
+export interface GrantReport {
+  readonly type: 'report.grant';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly executorId: number;
+}
+
+/** Ends such a step: the report is in its next phase, or it failed with a code. */
+export interface FinishReport {
+  readonly type: 'report.finish';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  readonly token: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly retryAfterMs: number;
 }
 
 /** A fresh epoch for a report database (design 6.12), to be set there by an executor. */

@@ -212,8 +212,36 @@ export interface ReportRecord {
   readonly holes: number;
   /** Its tasks read row states: a span waits until its store shards have them. */
   readonly readsStates: boolean;
+  /** How far it has come on its way into its database, and out of it. */
+  readonly phase: ReportPhase;
+  /** The grant of the step that leads to its next phase. */
+  readonly change: ReportGrant | null;
+  readonly changeRetryAtMs: number;
+  /** Why the last step failed; '' if it did not. */
+  readonly changeProblem: string;
+  /** The grant that its own dimension copies were made under; '': those of its source's prepare grant. */
+  readonly prepared: string;
+  /** The id of the generation that is shown until this one has caught up; 0 if there is none. */
+  readonly replaces: number;
+  /** No span is opened while it is. */
+  readonly paused: boolean;
   /** The first window that it does not read, and the coded reason; null while it goes on. */
   readonly stopped: { readonly window: number; readonly problem: string } | null;
+}
+
+/**
+ * `new` has no tables yet, `building` has some that nobody is shown, `live` is what its view shows, `retired`
+ * is about to be dropped. Reports declared before the first window of their source are `live` at once: they
+ * are prepared with it.
+ */
+export type ReportPhase = 'new' | 'building' | 'live' | 'retired';
+
+/** A grant of making, showing or dropping a report generation: its phase says which. */
+export interface ReportGrant {
+  readonly token: string;
+  readonly executorId: number;
+  readonly grantedMs: number;
+  readonly sinkEpoch: string;
 }
 
 /** A grant of folding a report, or of dropping what the store holds of a source, up to a window. */

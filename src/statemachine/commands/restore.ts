@@ -30,7 +30,7 @@ export function applyRestoreCluster(writer: StateWriter, input: RestoreCluster):
     writer.sources.put(idKey(source.id), { ...source, prepare: null, collector, states, drop: null });
   }
   for (const report of [...writer.reports.values()]) {
-    writer.reports.put(idKey(report.id), { ...report, fold: null });
+    writer.reports.put(idKey(report.id), { ...report, fold: null, change: null });
   }
   return accept();
 }

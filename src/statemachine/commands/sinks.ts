@@ -74,6 +74,7 @@ export function applyReconcileSink(
     if (report?.generation !== missing.generation) continue;
     // What was folded away there cannot be merged again.
     if (report.droppedWindow > 0) rebuild(writer, report);
+    else if (report.phase === 'building') writer.reports.put(idKey(report.id), { ...report, phase: 'new' });
     else prepareAgain(writer, report.sourceId);
   }
   for (const fold of input.folds) {
@@ -158,6 +159,9 @@ function rebuild(writer: StateWriter, report: ReportRecord): void {
     fold: null,
     foldRetryAtMs: 0,
     holes: 0,
+    phase: report.phase === 'live' ? 'live' : 'new',
+    change: null,
+    prepared: '',
     stopped: lost ? { window: 1, problem } : null,
   });
   prepareAgain(writer, source.id);

@@ -78,12 +78,14 @@ function isPlacedNow({ topology }: StateWriter, version: number): boolean {
   return topology !== undefined && topology.placedVersion <= version && version <= topology.version;
 }
 
-/** Reports of a source, in the order of their ids. */
+/** Reports of a source, in the order of their ids; those that are about to be dropped wait for nothing. */
 export function* reportsOf(
   view: { readonly reports: TableView<ReportRecord> },
   sourceId: number,
 ): IterableIterator<ReportRecord> {
-  for (const report of view.reports.values()) if (report.sourceId === sourceId) yield report;
+  for (const report of view.reports.values()) {
+    if (report.sourceId === sourceId && report.phase !== 'retired') yield report;
+  }
 }
 
 /** Whether a report was stopped before this window: it has no task of it, and nothing waits for one. */

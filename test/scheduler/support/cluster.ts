@@ -241,6 +241,14 @@ export class FakeCluster implements ExecutorPort, ProposePort {
     });
   }
 
+  changeReport(executorId: number, { sourceId, change }: ReportRecord): void {
+    const token = change?.token ?? '';
+    this.sent.push({ kind: 'report', executorId, token });
+    this.#answer(executorId, () => {
+      this.scheduler.event({ type: 'prepare-outcome', sourceId, token, code: '', message: '' });
+    });
+  }
+
   startCollector(executorId: number, source: SourceRecord): void {
     const epoch = source.collector?.epoch ?? '';
     this.sent.push({ kind: 'collector', executorId, token: epoch });

@@ -120,6 +120,7 @@ export class Leader {
         this.hear(executorId, { collecting: new Set([...(seen?.collecting ?? []), epoch]) });
       } else if (dispatch.kind === 'reconcile') this.#reconcile(executorId, dispatch.sink);
       else if (dispatch.kind === 'probe') this.probed.set(dispatch.sink.id, this.nowMs);
+      else if (dispatch.kind === 'report') this.#send(executorId, dispatch.report.change?.token ?? '');
       else this.#send(executorId, dispatch.source.prepare?.token ?? '');
     }
     for (const { operation, sourceFailure } of planned.operations) {

@@ -250,6 +250,7 @@ export function jobOf(
         sink: 'main',
         parts: 1,
         readsStates: false,
+        paused: false,
       })),
     ),
     ...change,

@@ -243,6 +243,8 @@ export interface ReportInfo {
   holes: bigint;
   /** Why it has stopped, with its code; empty while it goes on. */
   problem: string;
+  /** "preparing", "building 1..W", "catching up", "live", "paused", "stopped", "dropping". */
+  state: string;
 }
 
 export interface ListWindowsRequest {
@@ -3618,6 +3620,7 @@ function createBaseReportInfo(): ReportInfo {
     mergedWindow: 0n,
     holes: 0n,
     problem: "",
+    state: "",
   };
 }
 
@@ -3667,6 +3670,9 @@ export const ReportInfo: MessageFns<ReportInfo> = {
     }
     if (message.problem !== "") {
       writer.uint32(162).string(message.problem);
+    }
+    if (message.state !== "") {
+      writer.uint32(170).string(message.state);
     }
     return writer;
   },
@@ -3764,6 +3770,14 @@ export const ReportInfo: MessageFns<ReportInfo> = {
             message.problem = reader.string();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3800,6 +3814,7 @@ export const ReportInfo: MessageFns<ReportInfo> = {
         : 0n,
       holes: isSet(object.holes) ? BigInt(object.holes) : 0n,
       problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
     };
   },
 
@@ -3835,6 +3850,9 @@ export const ReportInfo: MessageFns<ReportInfo> = {
     if (message.problem !== "") {
       obj.problem = message.problem;
     }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
     return obj;
   },
 
@@ -3857,6 +3875,7 @@ export const ReportInfo: MessageFns<ReportInfo> = {
       : 0n;
     message.holes = (object.holes !== undefined && object.holes !== null) ? BigInt(object.holes) : 0n;
     message.problem = object.problem ?? "";
+    message.state = object.state ?? "";
     return message;
   },
 };

@@ -205,6 +205,72 @@ export function knownTaskStateToJSON(object: KnownTaskState): string {
   }
 }
 
+export const PrepareStep = {
+  /** PREPARE_STEP_ALL - Tables, dimension copies and views. */
+  PREPARE_STEP_ALL: 0,
+  /** PREPARE_STEP_HIDDEN - No views: those of other generations stand. */
+  PREPARE_STEP_HIDDEN: 1,
+  /** PREPARE_STEP_SHOW - Views of what is there already. */
+  PREPARE_STEP_SHOW: 2,
+  /** PREPARE_STEP_DROP - Everything of the reports goes, except for their views. */
+  PREPARE_STEP_DROP: 3,
+  PREPARE_STEP_DROP_VIEW: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type PrepareStep = typeof PrepareStep[keyof typeof PrepareStep];
+
+export namespace PrepareStep {
+  export type PREPARE_STEP_ALL = typeof PrepareStep.PREPARE_STEP_ALL;
+  export type PREPARE_STEP_HIDDEN = typeof PrepareStep.PREPARE_STEP_HIDDEN;
+  export type PREPARE_STEP_SHOW = typeof PrepareStep.PREPARE_STEP_SHOW;
+  export type PREPARE_STEP_DROP = typeof PrepareStep.PREPARE_STEP_DROP;
+  export type PREPARE_STEP_DROP_VIEW = typeof PrepareStep.PREPARE_STEP_DROP_VIEW;
+  export type UNRECOGNIZED = typeof PrepareStep.UNRECOGNIZED;
+}
+
+export function prepareStepFromJSON(object: any): PrepareStep {
+  switch (object) {
+    case 0:
+    case "PREPARE_STEP_ALL":
+      return PrepareStep.PREPARE_STEP_ALL;
+    case 1:
+    case "PREPARE_STEP_HIDDEN":
+      return PrepareStep.PREPARE_STEP_HIDDEN;
+    case 2:
+    case "PREPARE_STEP_SHOW":
+      return PrepareStep.PREPARE_STEP_SHOW;
+    case 3:
+    case "PREPARE_STEP_DROP":
+      return PrepareStep.PREPARE_STEP_DROP;
+    case 4:
+    case "PREPARE_STEP_DROP_VIEW":
+      return PrepareStep.PREPARE_STEP_DROP_VIEW;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PrepareStep.UNRECOGNIZED;
+  }
+}
+
+export function prepareStepToJSON(object: PrepareStep): string {
+  switch (object) {
+    case PrepareStep.PREPARE_STEP_ALL:
+      return "PREPARE_STEP_ALL";
+    case PrepareStep.PREPARE_STEP_HIDDEN:
+      return "PREPARE_STEP_HIDDEN";
+    case PrepareStep.PREPARE_STEP_SHOW:
+      return "PREPARE_STEP_SHOW";
+    case PrepareStep.PREPARE_STEP_DROP:
+      return "PREPARE_STEP_DROP";
+    case PrepareStep.PREPARE_STEP_DROP_VIEW:
+      return "PREPARE_STEP_DROP_VIEW";
+    case PrepareStep.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface FromExecutor {
   body:
     | { $case: "hello"; value: ExecutorHello }
@@ -616,6 +682,9 @@ export interface Prepare {
   clusterId: string;
   /** Reports to prepare, as definition ids ("report/7/1"). */
   reports: string[];
+  step: PrepareStep;
+  /** What is dropped: the token that the report's dimension copies were made under; 0 if it has none. */
+  prepared: bigint;
 }
 
 export interface PrepareOutcome {
@@ -7106,7 +7175,17 @@ export const SinkProbed: MessageFns<SinkProbed> = {
 };
 
 function createBasePrepare(): Prepare {
-  return { token: 0n, leaderTerm: 0n, sourceId: 0n, sinkId: 0n, sinkEpoch: 0n, clusterId: "", reports: [] };
+  return {
+    token: 0n,
+    leaderTerm: 0n,
+    sourceId: 0n,
+    sinkId: 0n,
+    sinkEpoch: 0n,
+    clusterId: "",
+    reports: [],
+    step: 0,
+    prepared: 0n,
+  };
 }
 
 export const Prepare: MessageFns<Prepare> = {
@@ -7146,6 +7225,15 @@ export const Prepare: MessageFns<Prepare> = {
     }
     for (const v of message.reports) {
       writer.uint32(58).string(v!);
+    }
+    if (message.step !== 0) {
+      writer.uint32(64).int32(message.step);
+    }
+    if (message.prepared !== 0n) {
+      if (BigInt.asIntN(64, message.prepared) !== message.prepared) {
+        throw new globalThis.Error("value provided for field message.prepared of type int64 too large");
+      }
+      writer.uint32(72).int64(message.prepared);
     }
     return writer;
   },
@@ -7219,6 +7307,22 @@ export const Prepare: MessageFns<Prepare> = {
             message.reports.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.step = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.prepared = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7258,6 +7362,8 @@ export const Prepare: MessageFns<Prepare> = {
       reports: globalThis.Array.isArray(object?.reports)
         ? object.reports.map((e: any) => globalThis.String(e))
         : [],
+      step: isSet(object.step) ? prepareStepFromJSON(object.step) : 0,
+      prepared: isSet(object.prepared) ? BigInt(object.prepared) : 0n,
     };
   },
 
@@ -7284,6 +7390,12 @@ export const Prepare: MessageFns<Prepare> = {
     if (message.reports?.length) {
       obj.reports = message.reports;
     }
+    if (message.step !== 0) {
+      obj.step = prepareStepToJSON(message.step);
+    }
+    if (message.prepared !== 0n) {
+      obj.prepared = message.prepared.toString();
+    }
     return obj;
   },
 
@@ -7301,6 +7413,8 @@ export const Prepare: MessageFns<Prepare> = {
     message.sinkEpoch = (object.sinkEpoch !== undefined && object.sinkEpoch !== null) ? BigInt(object.sinkEpoch) : 0n;
     message.clusterId = object.clusterId ?? "";
     message.reports = object.reports?.map((e) => e) || [];
+    message.step = object.step ?? 0;
+    message.prepared = (object.prepared !== undefined && object.prepared !== null) ? BigInt(object.prepared) : 0n;
     return message;
   },
 };
