@@ -239,6 +239,7 @@ export const MUTATIONS = [
   'collector.digitsOfTimeAdded',
   'collector.unstoredRowsReadAgain',
   'collector.adoptsLaterDefinitions',
+  'collector.endsLeftOut',
   'collector.trustsUnnamedColumns',
   'collector.definitionInsideWindow',
   'state.schemaOfDeposedEpoch',

@@ -13,6 +13,7 @@ import { BinlogStream } from './binlog-stream.ts';
 import type {
   ChangeReader,
   ChangeSource,
+  ReadOptions,
   RowValues,
   SnapshotOptions,
   SourceEvent,
@@ -96,7 +97,7 @@ export class BinlogSource implements ChangeSource {
   }
 
   /** What lies behind `position` may be of older definitions than the source's present ones. */
-  async read(position: string): Promise<ChangeReader> {
+  async read(position: string, { everyEnd = () => false }: ReadOptions = {}): Promise<ChangeReader> {
     const flavour = await this.#flavourOf(await this.#controlConnection());
     const { clock } = this.#options;
     const stream = new BinlogStream({
@@ -105,6 +106,7 @@ export class BinlogSource implements ChangeSource {
       tables: this.#tables,
       flavour,
       position,
+      everyEnd,
       clock,
     });
     this.#streams.add(stream);

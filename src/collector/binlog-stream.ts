@@ -35,6 +35,8 @@ export interface BinlogStreamOptions {
   readonly tables: readonly CapturedTable[];
   readonly flavour: Flavour;
   readonly position: string;
+  /** See {@link ReadOptions.everyEnd}. */
+  readonly everyEnd: () => boolean;
   readonly clock: Clock;
 }
 
@@ -201,8 +203,9 @@ export class BinlogStream {
   }
 
   #push(event: SourceEvent | UnnamedEvent): void {
-    // Transactions of schemas that are not captured follow each other: only the last end matters.
-    if (event.type === 'commit' && this.#queue.at(-1)?.type === 'commit') this.#queue.pop();
+    const follows = event.type === 'commit' && this.#queue.at(-1)?.type === 'commit';
+    // Transactions of schemas that are not captured follow each other: mostly only the last end matters.
+    if (follows && (mutated('collector.endsLeftOut') || !this.#options.everyEnd())) this.#queue.pop();
     this.#queue.push(event);
     const isFull =
       this.#queue.length >= LIMITS.sourceEventsWaitingMax ||

@@ -54,9 +54,17 @@ export interface SnapshotOptions {
   readonly begun?: (moment: SourceMoment) => Promise<boolean>;
 }
 
+export interface ReadOptions {
+  /**
+   * Asked for each transaction: whether its end is told although nothing captured changed in it. A chunk of
+   * a snapshot enters at such an end. @default none is
+   */
+  readonly everyEnd?: () => boolean;
+}
+
 export interface ChangeSource {
   /**
-   * Whether a reader tells the end of every transaction: only then can a chunk of a snapshot enter exactly
+   * Whether a reader can tell the end of every transaction: only then can a chunk of a snapshot enter exactly
    * where the log has come to its position.
    */
   readonly tellsEachEnd: boolean;
@@ -70,7 +78,7 @@ export interface ChangeSource {
     options?: SnapshotOptions,
   ): Promise<SourceMoment>;
   /** Delivers what was committed after `position`, under the definitions that were adopted last. */
-  read(position: string): Promise<ChangeReader>;
+  read(position: string, options?: ReadOptions): Promise<ChangeReader>;
   /** Compares every captured table with what it is now; empty if they are the same. @throws as below. */
   compared(): Promise<readonly SchemaChange[]>;
   /**

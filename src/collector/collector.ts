@@ -197,7 +197,7 @@ class Collector {
     });
     let from = this.#window.from;
     while (!signal.aborted) {
-      const reader = await this.#changes.read(from);
+      const reader = await this.#changes.read(from, { everyEnd: () => !this.#progress.finished });
       try {
         from = await this.#follow(reader);
       } finally {
@@ -282,7 +282,9 @@ class Collector {
         met.definition = from;
         return false;
       }
-      return stands() === 'here';
+      if (stands() === 'here') return true;
+      this.#options.log.info({ source: this.#source.name, position }, 'a chunk is older than what was read');
+      return false;
     });
     return met.definition ?? this.#turn(reader);
   }

@@ -6,6 +6,7 @@ import { inspectSource } from '../../src/collector/index.ts';
 import { openChangeSource } from '../../src/collector/open-change-source.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
 import { compile, openFixture, type Fixture } from './fixtures.ts';
 
 describe.skipIf(mariadbMissing())('neighbours of captured tables, MariaDB', () => {
@@ -49,6 +50,27 @@ describe.skipIf(mariadbMissing())('neighbours of captured tables, MariaDB', () =
       event.type === 'change' ? [`${event.weight > 0 ? '+' : '-'}${String(event.row[0])}`] : [],
     );
   };
+
+  rule(
+    'collector.endsLeftOut',
+    'are told of by the end of each transaction, if that is asked for',
+    async () => {
+      const { position } = await changes.head();
+      const ids = Array.from({ length: 50 }, (_, at) => at);
+      await fixture.exec(...ids.map((id) => `INSERT INTO parent VALUES (${id})`));
+      const { position: end } = await changes.head();
+      const all = await changes.read(position, { everyEnd: () => true });
+      const found: SourceEvent[] = [];
+      await eventually(
+        async () => {
+          found.push(...(await all.next(50)));
+          return found.some((event) => event.type === 'commit' && changes.includes(event.position, end));
+        },
+        { withinMs: 15_000, everyMs: 0 },
+      );
+      expect(found.length).toBeGreaterThanOrEqual(ids.length);
+    },
+  );
 
   it('are passed over: shadow tables of gh-ost and pt-online-schema-change, and their triggers', async () => {
     await fixture.exec(
