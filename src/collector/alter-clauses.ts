@@ -2,12 +2,16 @@
  * What an ALTER TABLE does to columns, read from its text. The definition that the source shows afterwards
  * cannot tell it: after a column was dropped and made anew it looks as before, and its values are others.
  */
+import { mutated } from '../base/index.ts';
+import { typeText } from './type-text.ts';
 import { wordsOf, type Word } from './statement-words.ts';
 
 /** Names are in lower case. */
 export interface TouchedColumns {
   /** Dropped, added or renamed from or to: a column of this name is not the one that it was. */
   readonly remade: ReadonlySet<string>;
+  /** Added unless it is there (MariaDB): one that is there stays as it is. */
+  readonly ensured: ReadonlySet<string>;
   /** Defined anew, with their type as it is written; see {@link typeText}. */
   readonly retyped: ReadonlyMap<string, string>;
   /** The character set that all texts are converted to, or undefined. */
@@ -24,6 +28,7 @@ const FILLERS = new Set(['COLUMN', 'IF', 'NOT', 'EXISTS']);
 export function touchedColumns(sql: string): TouchedColumns {
   const words = wordsOf(sql);
   const remade = new Set<string>();
+  const ensured = new Set<string>();
   const retyped = new Map<string, string>();
   let converted: string | undefined;
   for (const [at, { keyword }] of words.entries()) {
@@ -32,7 +37,8 @@ export function touchedColumns(sql: string): TouchedColumns {
     switch (keyword) {
       case 'ADD':
       case 'DROP':
-        if (!NOT_COLUMNS.has(rest[0]?.keyword ?? '')) remade.add(name);
+        if (NOT_COLUMNS.has(rest[0]?.keyword ?? '')) break;
+        (isUnlessThere(words, at + 1) ? ensured : remade).add(name);
         break;
       case 'MODIFY':
         retyped.set(name, typeText(rest.slice(1)));
@@ -50,12 +56,19 @@ export function touchedColumns(sql: string): TouchedColumns {
       default:
     }
   }
-  return { remade, retyped, converted };
+  return { remade, ensured, retyped, converted };
 }
 
 /** Whether ALTER TABLE does anything to columns, beyond indexes, constraints and defaults. */
-export function touchesColumns({ remade, retyped, converted }: TouchedColumns): boolean {
-  return remade.size > 0 || retyped.size > 0 || converted !== undefined;
+export function touchesColumns({ remade, ensured, retyped, converted }: TouchedColumns): boolean {
+  return remade.size > 0 || ensured.size > 0 || retyped.size > 0 || converted !== undefined;
+}
+
+/** ADD COLUMN IF NOT EXISTS: DROP has no NOT. */
+function isUnlessThere(words: readonly Word[], from: number): boolean {
+  if (mutated('collector.addedWhereItIs')) return false;
+  const [first, second, third] = words.slice(words[from]?.keyword === 'COLUMN' ? from + 1 : from);
+  return first?.keyword === 'IF' && second?.keyword === 'NOT' && third?.keyword === 'EXISTS';
 }
 
 function behind(words: readonly Word[], from: number): readonly Word[] {
@@ -74,38 +87,4 @@ function change(rest: readonly Word[], remade: Set<string>, retyped: Map<string,
 function isCharset(words: readonly Word[], at: number): boolean {
   const before = words[at - 1]?.keyword;
   return before === 'SET' || before === 'CHARSET';
-}
-
-const ALIASES: Readonly<Record<string, string>> = {
-  INTEGER: 'INT',
-  INT4: 'INT',
-  INT8: 'BIGINT',
-  INT2: 'SMALLINT',
-  INT1: 'TINYINT',
-  BOOL: 'TINYINT',
-  BOOLEAN: 'TINYINT',
-  DEC: 'DECIMAL',
-  NUMERIC: 'DECIMAL',
-  FIXED: 'DECIMAL',
-  CHARACTER: 'CHAR',
-};
-const INTEGERS = ['TINYINT', 'SMALLINT', 'MEDIUMINT', 'INT', 'BIGINT'];
-
-/**
- * The type at the head of a column's definition in one form, `DECIMAL 10 2` or `INT UNSIGNED`: definitions
- * with the same text have the same type, but for the character set.
- */
-export function typeText(words: readonly Word[]): string {
-  const first = words[0]?.keyword ?? '';
-  const base = ALIASES[first] ?? first;
-  const numbers: string[] = [];
-  let at = 1;
-  while (/^\d+$/.test(words[at]?.text ?? '')) {
-    numbers.push(words[at]?.text ?? '');
-    at += 1;
-  }
-  // The number of an integer is only how wide it is shown.
-  const shown = INTEGERS.includes(base) ? [] : numbers;
-  const unsigned = ['UNSIGNED', 'ZEROFILL'].includes(words[at]?.keyword ?? '') ? ['UNSIGNED'] : [];
-  return [base, ...shown, ...unsigned].join(' ');
 }

@@ -1,6 +1,7 @@
 /** What zongji, mysql2 or the server say while a binlog is read, as one of our codes. */
 import { TidemarkError } from '../base/index.ts';
 import { mysqlError } from '../sql/index.ts';
+import { DECLARE_AGAIN } from './declare-again.ts';
 
 /** ER_MASTER_FATAL_ERROR_READING_BINLOG: many causes, told apart by their text only. */
 const FATAL_READING = 1236;
@@ -12,8 +13,6 @@ const ALTERED = /schema changed between binlog event|Insufficient permissions to
 /** zongji: events that it names but cannot decode. */
 const UNDECODABLE = /TRANSACTION_PAYLOAD_EVENT|PARTIAL_UPDATE_ROWS_EVENT|Unsupported type/;
 
-const AGAIN = 'Declare the source anew, so that it begins with a new snapshot.';
-
 export function binlogError(error: unknown, label: string): TidemarkError {
   const { errno, message = String(error) } = error as { errno?: number; message?: string };
   if (NOT_IN_BINLOG.includes(errno) || (errno === FATAL_READING && PURGED.test(message))) {
@@ -21,13 +20,13 @@ export function binlogError(error: unknown, label: string): TidemarkError {
       'BINLOG_PURGED',
       `${label}: the binlog that is needed next is gone: ${message}`,
       {
-        next: AGAIN,
+        next: DECLARE_AGAIN,
         cause: error,
       },
     );
   }
   if (ALTERED.test(message)) {
-    return new TidemarkError('SCHEMA_CHANGED', `${label}: ${message}`, { next: AGAIN, cause: error });
+    return new TidemarkError('SCHEMA_CHANGED', `${label}: ${message}`, { next: DECLARE_AGAIN, cause: error });
   }
   if (UNDECODABLE.test(message)) {
     return new TidemarkError('SOURCE_UNTELLABLE', `${label}: ${message}`, { cause: error });

@@ -7,6 +7,7 @@ import { TidemarkError } from '../base/index.ts';
 import { parseColumnType, type DeclaredType, type SqlValue } from '../sql/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { RowValues } from './change-source.ts';
+import { DECLARE_AGAIN } from './declare-again.ts';
 import { LOGGED_TYPE, type LoggedColumn } from './logged-column.ts';
 import { fieldReader, type ImageCursor } from './row-fields.ts';
 
@@ -40,13 +41,9 @@ export function checkTableMap(table: CapturedTable, logged: readonly LoggedColum
 }
 
 /** What leads out of a log without column names. */
-export const NAME_COLUMNS = 'SET GLOBAL binlog_row_metadata = FULL, then declare the source anew.';
+export const NAME_COLUMNS = `SET GLOBAL binlog_row_metadata = FULL. ${DECLARE_AGAIN}`;
 
-export function schemaChanged(
-  table: string,
-  detail: string,
-  next = 'Declare the source anew, so that it begins with a new snapshot.',
-): TidemarkError {
+export function schemaChanged(table: string, detail: string, next = DECLARE_AGAIN): TidemarkError {
   return new TidemarkError('SCHEMA_CHANGED', `captured table ${table} was altered: ${detail}`, { next });
 }
 
@@ -122,7 +119,7 @@ export function checkFullImage(table: CapturedTable, columns: number, bitmaps: r
         'SOURCE_UNTELLABLE',
         `a change of ${table.table} was logged without all columns`,
         {
-          next: 'Set binlog_row_image = FULL for every session, then declare the source anew.',
+          next: `Set binlog_row_image = FULL for every session. ${DECLARE_AGAIN}`,
         },
       );
     }

@@ -20,6 +20,7 @@ import {
 } from './binlog-rows.ts';
 import { judgeStatement } from './binlog-statements.ts';
 import type { SourceEvent } from './change-source.ts';
+import { DECLARE_AGAIN } from './declare-again.ts';
 import { gtidTracker, type Flavour, type GtidTracker } from './gtid-position.ts';
 import type { LoggedColumn } from './logged-column.ts';
 import { takeRowEvents, type RowEvent } from './row-events.ts';
@@ -47,7 +48,6 @@ const HEARTBEAT_NS = 1_000_000_000;
 const UNREAD_SECONDS = 3_600;
 const CONTROL_IDLE_SECONDS = 365 * 24 * 3_600;
 const CONNECT_TIMEOUT_MS = 5_000;
-const AGAIN = 'Declare the source anew, so that it begins with a new snapshot.';
 /** Server ids of replicas are chosen small; two collectors of one id would end each other. */
 const SERVER_ID_MIN = 2 ** 31;
 const SERVER_ID_MAX = 2 ** 32 - 1;
@@ -294,7 +294,7 @@ export class BinlogStream {
       throw new TidemarkError(
         'SCHEMA_CHANGED',
         `a captured table was made anew by: ${query.trim().slice(0, 120)}`,
-        { next: AGAIN },
+        { next: DECLARE_AGAIN },
       );
     }
     if (verdict === 'definition') this.#group.definition = '';
@@ -386,6 +386,6 @@ export class BinlogStream {
 
 function untellable(detail: string): TidemarkError {
   return new TidemarkError('SOURCE_UNTELLABLE', detail, {
-    next: AGAIN,
+    next: DECLARE_AGAIN,
   });
 }

@@ -14,6 +14,7 @@ import type {
   SourceMoment,
 } from './change-source.ts';
 import { rowCodec } from './column-codec.ts';
+import { DECLARE_AGAIN } from './declare-again.ts';
 import {
   CAPTURE_LOG,
   WEIGHT_TAKEN,
@@ -68,7 +69,7 @@ export class EmbeddedSource implements ChangeSource {
         const index = await secondUniqueOf(connection, table);
         if (index === undefined) continue;
         throw new TidemarkError('SCHEMA_CHANGED', `captured table ${table} got a ${index}`, {
-          next: `REPLACE may have removed rows for its sake. Drop it, and declare the source anew.`,
+          next: `REPLACE may have removed rows for its sake. Drop it. ${DECLARE_AGAIN}`,
         });
       }
       if (await isCaptureInstalled(connection, this.#engine.dialect, this.#tables)) return;
@@ -76,7 +77,7 @@ export class EmbeddedSource implements ChangeSource {
         'SCHEMA_CHANGED',
         'the triggers that capture changes are not as they were made',
         {
-          next: 'A captured table was altered or dropped. Declare the source anew.',
+          next: `A captured table was altered or dropped. ${DECLARE_AGAIN}`,
         },
       );
     };
@@ -243,7 +244,7 @@ function purged(detail: string): TidemarkError {
     'BINLOG_PURGED',
     `the source's change log does not reach back far enough: ${detail}`,
     {
-      next: 'Declare the source anew, so that it begins with a new snapshot.',
+      next: DECLARE_AGAIN,
     },
   );
 }

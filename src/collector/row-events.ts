@@ -8,6 +8,7 @@
 import { crc32, inflateSync } from 'node:zlib';
 import type ZongJi from '@vlasky/zongji';
 import { TidemarkError } from '../base/index.ts';
+import { DECLARE_AGAIN } from './declare-again.ts';
 
 /** A row event without its images decoded. */
 export interface RowEvent {
@@ -109,7 +110,7 @@ function rowEvent(tableId: number, layout: Layout, packet: Packet, hasChecksum: 
   const to = packet.end - (hasChecksum ? CHECKSUM_BYTES : 0);
   if (hasChecksum && crc32(buffer.subarray(packet.offset + 1, to)) !== buffer.readUInt32LE(to)) {
     throw new TidemarkError('SOURCE_UNTELLABLE', 'a row event of the binlog does not have its checksum', {
-      next: 'The binlog is damaged: look at the disk of the source, then declare the source anew.',
+      next: `The binlog is damaged: look at the disk of the source. ${DECLARE_AGAIN}`,
     });
   }
   let at = packet.offset + HEADER_BYTES + TABLE_ID_BYTES + 2;

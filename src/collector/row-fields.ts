@@ -9,6 +9,7 @@ import { parseColumnType, type SqlValue } from '../sql/index.ts';
 import type { ColumnSpec } from '../job/index.ts';
 import { LOGGED_TYPE, type LoggedColumn } from './logged-column.ts';
 import { dateField, dateTimeField, timeField, timestampField } from './temporal-fields.ts';
+import { DECLARE_AGAIN } from './declare-again.ts';
 
 /** Where in an image the next field begins. */
 export interface ImageCursor {
@@ -141,7 +142,7 @@ function enumField(name: string, members: readonly string[], bytes: number): Fie
     const member = members[index - 1];
     if (member !== undefined) return member;
     throw new TidemarkError('VALUE_RANGE', `${name}: a value that is none of its members`, {
-      next: 'Correct the row in the source, then declare the source anew.',
+      next: `Correct the row in the source. ${DECLARE_AGAIN}`,
     });
   };
 }

@@ -6,8 +6,9 @@
 import { mutated } from '../base/index.ts';
 import type { CapturedTable, ColumnSpec } from '../job/index.ts';
 import { schemaChanged } from './binlog-rows.ts';
-import { typeText, type TouchedColumns } from './alter-clauses.ts';
+import type { TouchedColumns } from './alter-clauses.ts';
 import { wordsOf } from './statement-words.ts';
+import { typeText } from './type-text.ts';
 
 export interface BrokenColumn {
   readonly column: string;

@@ -63,6 +63,18 @@ describe('brokenColumns', () => {
     expect(broken([name, amount], [name, amount], 'ALTER TABLE t ADD name VARCHAR(20)')).toEqual(['name']);
   });
 
+  rule('collector.addedWhereItIs', 'leaves a column alone that is added only if it is not there', () => {
+    const both = [name, amount];
+    expect(broken(both, both, 'ALTER TABLE t ADD COLUMN IF NOT EXISTS name INT')).toEqual([]);
+    expect(broken(both, both, 'ALTER TABLE t ADD IF NOT EXISTS name INT')).toEqual([]);
+    expect(broken(both, both, 'ALTER TABLE t DROP COLUMN IF EXISTS gone')).toEqual([]);
+    const remade = ['DROP name', 'CHANGE name other INT', 'RENAME COLUMN name TO other'];
+    for (const clause of remade) {
+      const statement = `ALTER TABLE t ${clause}, ADD COLUMN IF NOT EXISTS name INT`;
+      expect(broken(both, both, statement)).toEqual(['name']);
+    }
+  });
+
   it('breaks what is gone or was renamed', () => {
     const after = [column('label', 'varchar(20) character set latin1'), amount];
     expect(broken([name, amount], after, 'ALTER TABLE t RENAME COLUMN name TO label')).toEqual(['name']);

@@ -72,6 +72,19 @@ describe('a lost window', () => {
     expect(world.seal()).toBe(4);
   });
 
+  rule('state.chunksCapturedAgain', 'that was sealed during the snapshot is not captured again', () => {
+    const world = new World();
+    world.accept(jobOf());
+    world.collect(world.executor('e1'));
+    for (const cursor of ['{"table":"orders"}', '{"table":"orders","more":1}', '', '']) {
+      world.accept(sealOf(world.source(), world.source().lastWindow + 1, { cursor }));
+    }
+    world.accept(lose(1, 4));
+    const problems = world.source().lost.map(({ problem }) => problem.slice(0, 11));
+    // The third window is the one that the snapshot ended in.
+    expect(problems).toEqual(['WINDOW_LOST', 'WINDOW_LOST', 'WINDOW_LOST', '']);
+  });
+
   rule('state.resealOfDeposedEpoch', 'is captured again by the current collector alone', () => {
     const { world, executorId } = made();
     world.accept(lose(3));

@@ -284,6 +284,8 @@ export interface WindowRecord {
   readonly epoch: string;
   readonly from: string;
   readonly to: string;
+  /** Sealed before the snapshot was finished: no log shows all of its rows again. */
+  readonly copying: boolean;
   readonly day: string;
   readonly coversMs: number;
   readonly topologyVersion: number;

@@ -23,7 +23,8 @@ export function applyLoseWindows(writer: StateWriter, input: LoseWindows): Opera
     if (source.lost.length + added.length === LIMITS.windowsLostMax) break;
     const sealed = writer.windows.get(windowKey(source.id, window));
     if (sealed === undefined || known.has(window)) continue;
-    added.push({ window, problem: sealed.from === '' ? snapshotLost(window) : '' });
+    const copying = mutated('state.chunksCapturedAgain') ? sealed.from === '' : sealed.copying;
+    added.push({ window, problem: copying ? snapshotLost(window) : '' });
   }
   const first = added[0];
   if (first === undefined) return accept({ lost: 0 });
@@ -39,9 +40,9 @@ export function applyLoseWindows(writer: StateWriter, input: LoseWindows): Opera
   return accept({ lost: added.length });
 }
 
-/** Its rows were those of one moment that no log shows again. */
+/** It has rows of a moment that no log shows again, or lacks images of rows that were not copied yet. */
 function snapshotLost(window: number): string {
-  return `WINDOW_LOST: window ${window} is the initial snapshot, which cannot be taken again`;
+  return `WINDOW_LOST: window ${window} was sealed during the initial snapshot, which cannot be taken again`;
 }
 
 /** Puts the new rows of a window in the place of the lost ones; repeating it answers as at first. */
