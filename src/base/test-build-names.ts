@@ -241,6 +241,7 @@ export const MUTATIONS = [
   'collector.unstoredRowsReadAgain',
   'collector.adoptsLaterDefinitions',
   'collector.endsLeftOut',
+  'collector.lockPerChunk',
   'collector.addedWhereItIs',
   'collector.typesAsWritten',
   'collector.trustsUnnamedColumns',

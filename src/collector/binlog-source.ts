@@ -42,7 +42,6 @@ const UNCAPTURABLE = [
 ];
 
 export class BinlogSource implements ChangeSource {
-  readonly tellsEachEnd = true;
   readonly #options: BinlogSourceOptions;
   readonly #target: MysqlTarget;
   readonly #schema: string;
@@ -64,6 +63,11 @@ export class BinlogSource implements ChangeSource {
       });
     }
     this.#schema = database;
+  }
+
+  /** MySQL cannot name a position without its global lock, which is taken once and not per chunk. */
+  get hasChunks(): boolean {
+    return this.#flavour === 'mariadb' || mutated('collector.lockPerChunk');
   }
 
   async snapshot(

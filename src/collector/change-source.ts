@@ -64,10 +64,11 @@ export interface ReadOptions {
 
 export interface ChangeSource {
   /**
-   * Whether a reader can tell the end of every transaction: only then can a chunk of a snapshot enter exactly
-   * where the log has come to its position.
+   * Whether a snapshot may come in chunks: a reader can tell the end of every transaction, so that a chunk
+   * enters exactly where the log has come to its position, and to learn a position locks nobody out. Known
+   * once a snapshot has begun.
    */
-  readonly tellsEachEnd: boolean;
+  readonly hasChunks: boolean;
   /**
    * Reads rows of the captured tables as of one position, in batches, one table after the other, each in the
    * order of its key, until there are no more or `onRows` answers false. The returned moment is earlier than

@@ -292,7 +292,7 @@ class Collector {
   /** Reads one chunk into the open window, as of a position that `begun` is told first. */
   async #copy(begun: (moment: SourceMoment) => Promise<boolean>): Promise<SourceMoment> {
     const { chunkRows = LIMITS.snapshotChunkRowsMax, signal } = this.#options;
-    let rowsLeft = this.#changes.tellsEachEnd ? chunkRows : Number.POSITIVE_INFINITY;
+    let rowsLeft = chunkRows;
     const chunk = { ended: false };
     const take = async (table: number, rows: readonly RowValues[]): Promise<boolean> => {
       signal.throwIfAborted();
@@ -300,7 +300,7 @@ class Collector {
       this.#progress.copied(table, rows);
       await this.#store.ready();
       rowsLeft -= rows.length;
-      chunk.ended = rowsLeft <= 0 && this.#progress.mayRest;
+      chunk.ended = rowsLeft <= 0 && this.#changes.hasChunks && this.#progress.mayRest;
       return !chunk.ended;
     };
     const moment = await this.#changes.snapshot(take, {

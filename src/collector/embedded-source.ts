@@ -31,7 +31,7 @@ const END_SQL = `coalesce((SELECT seq FROM sqlite_sequence WHERE name = '${CAPTU
 const TIME_SQL = `SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)`;
 
 export class EmbeddedSource implements ChangeSource {
-  readonly tellsEachEnd = false;
+  readonly hasChunks = false;
   readonly #engine: SqlEngine;
   readonly #tables: readonly CapturedTable[];
   readonly #clock: Clock;

@@ -4,6 +4,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { TidemarkError, systemClock } from '../../src/base/index.ts';
 import { BinlogSource } from '../../src/collector/binlog-source.ts';
+import { rule } from '../support/rule.ts';
 import { mysqlDialect, type ResultSet, type SqlConnection, type SqlEngine } from '../../src/sql/index.ts';
 
 interface Played {
@@ -80,4 +81,10 @@ it('lets go of the lock as soon as the position is known', async () => {
   const { source, isLocked } = play('nothing');
   await expect(source.snapshot(() => Promise.resolve(true))).resolves.toMatchObject({ position: 'a:1-5' });
   expect(isLocked()).toBe(false);
+});
+
+rule('collector.lockPerChunk', 'is one chunk: the lock is taken once', async () => {
+  const { source } = play('nothing');
+  await source.snapshot(() => Promise.resolve(true));
+  expect(source.hasChunks).toBe(false);
 });
