@@ -213,6 +213,12 @@ describe('under a fresh epoch, a report database', () => {
     await story.read('DELETE FROM tm_fold');
     expect(await story.reconcile(TASKS)).toMatchObject({ missing: ['report/7/1'] });
   });
+
+  it('that is restored in part only is refused with a code', async () => {
+    const story = await Story.begin();
+    await story.read('DELETE FROM tm_watermark');
+    expect(await codeOf(story.reconcile(TASKS))).toBe('SINK_LOSS');
+  });
 });
 
 describe.each(['embedded', 'mysql'] as const)('more than one statement takes, on %s', (kind) => {

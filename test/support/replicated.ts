@@ -97,6 +97,17 @@ export class ReplicatedServer {
     }
   }
 
+  /** Runs many statements in the server's database, as a dump has them. */
+  async load(statements: string): Promise<void> {
+    const connection = await mysql.createConnection({ uri: this.#process.url, multipleStatements: true });
+    try {
+      await connection.query(`DROP DATABASE ${this.#database}`);
+      await connection.query(statements);
+    } finally {
+      await connection.end();
+    }
+  }
+
   /** Begins a transaction with `sql`, whose locks stand until they are released. */
   async hold(sql: string): Promise<{ release(): Promise<void> }> {
     const connection = await mysql.createConnection(this.#process.url);

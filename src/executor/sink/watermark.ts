@@ -3,7 +3,7 @@
  * report database. It is raised from the ledger alone and stops at the first window that is neither applied
  * nor a hole.
  */
-import { must, mutated } from '../../base/index.ts';
+import { mutated, TidemarkError } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
@@ -65,7 +65,7 @@ export async function raiseWatermark(
       `WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
     scopeParams(scope),
   );
-  const standing = toMark(must(rows[0], 'the watermark of a report that was prepared'));
+  const standing = toMark(rows[0] ?? noWatermark(scope));
   const reached = await walk(connection, scope, { ...standing, window: Math.max(standing.window, folded) });
   const holes = await countHoles(connection, scope, reached.window);
   const raised = { ...reached, holes };
@@ -93,6 +93,17 @@ export async function cutWatermark(connection: SqlConnection, dialect: Dialect, 
     [...scopeParams(scope), folded],
   );
   await raiseWatermark(connection, dialect, scope, folded);
+}
+
+/** A database that is being restored, or was restored in part: nothing can be said of it, and nobody ends. */
+function noWatermark({ reportId, generation }: Scope): never {
+  throw new TidemarkError(
+    'SINK_LOSS',
+    `the report database lacks the watermark of ${reportId}/${generation}`,
+    {
+      next: 'Restore it as a whole; until then it is tried again.',
+    },
+  );
 }
 
 type Mark = Omit<Watermark, 'holes'>;
