@@ -179,6 +179,8 @@ export const MUTATIONS = [
   'sink.higherTermTaken',
   'sink.foreignTaken',
   'sink.lossUnnoticed',
+  'sink.foldLossUnnoticed',
+  'coordinator.oldLossNotProbed',
   'sink.foldOfAnyChain',
   'sink.namedPrimaryOnly',
   'coordinator.proposeOfOlderTerm',

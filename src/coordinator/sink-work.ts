@@ -15,13 +15,11 @@ import {
 } from '../statemachine/index.ts';
 import { KnownTaskState } from '../wire/index.ts';
 import type { KnownGeneration, KnownSink, KnownTask, ProbeSink, Reconcile } from '../wire/index.ts';
+import { witnessesOf } from './witnesses.ts';
 import type { Work, WorkContext } from './work-messages.ts';
 
 /** Tasks told at once: a piece is a message well below the limit of one. */
 const TASKS_PER_PIECE = 2_000;
-/** Finished tasks that a probe looks for: those of the newest windows. */
-const WITNESSES_MAX = 64;
-const WITNESS_WINDOWS_MAX = 16;
 
 /** Undefined without a current grant. */
 export function reconcileWork(context: WorkContext, sink: SinkRecord): Work<Reconcile> | undefined {
@@ -41,7 +39,7 @@ export function probeWork(context: WorkContext, sink: SinkRecord): Work<ProbeSin
     epoch: parseToken(sink.epoch),
     leaderTerm: BigInt(leaderTerm),
     generations: generationsOf(view, sink).filter(({ prepared }) => prepared),
-    tasks: witnessesOf(view, sink),
+    tasks: witnessesOf(view, sink).map((task) => knownTask(view, task)),
   };
   return { message, definitions: definitionsOf(view, sink) };
 }
@@ -76,6 +74,7 @@ function generationsOf(view: StateView, sink: SinkRecord): KnownGeneration[] {
       sourceId: BigInt(report.sourceId),
       keptFrom: BigInt(report.droppedWindow + 1),
       prepared: source?.prepare?.done === true && report.phase !== 'new',
+      foldedWindow: BigInt(report.folded.window),
     };
   });
 }
@@ -86,16 +85,13 @@ export function knownTasks(
   sinkId: number,
   fromWindow: number,
 ): { readonly tasks: KnownTask[]; readonly next: number } {
-  const sources = [...view.sources.values()].filter((source) => source.sinkId === sinkId);
-  const last = Math.max(0, ...sources.map(({ lastWindow }) => lastWindow));
-  const reports = [...view.reports.values()].filter((report) => report.sinkId === sinkId);
-  const oldest = Math.min(...reports.map(({ droppedWindow }) => droppedWindow + 1), last + 1);
   const tasks: KnownTask[] = [];
-  for (let window = Math.max(fromWindow, oldest); window <= last; window++) {
-    for (const task of view.tasks.withPrefix(taskWindowPrefix(window))) {
-      if (task.sinkId === sinkId) tasks.push(knownTask(view, task));
-    }
-    if (tasks.length >= TASKS_PER_PIECE && window < last) return { tasks, next: window + 1 };
+  let window = 0;
+  for (const task of view.tasks.valuesFrom(taskWindowPrefix(fromWindow))) {
+    if (tasks.length >= TASKS_PER_PIECE && task.firstWindow > window)
+      return { tasks, next: task.firstWindow };
+    window = task.firstWindow;
+    if (task.sinkId === sinkId) tasks.push(knownTask(view, task));
   }
   return { tasks, next: 0 };
 }
@@ -123,37 +119,24 @@ function stateOf({ state, purpose }: TaskRecord): KnownTaskState {
   return open ? KnownTaskState.KNOWN_TASK_STATE_LEAVING : KnownTaskState.KNOWN_TASK_STATE_HOLE;
 }
 
-/** The latest seal among the windows of a task's span: a contribution from before it is of other rows. */
-function sealOf(view: StateView, { sourceId, firstWindow, lastWindow }: TaskRecord): bigint {
+/**
+ * The latest seal among the windows that a task is computed from: a contribution from before it is of other
+ * rows. A first contribution is computed from the row states as of its last window.
+ */
+function sealOf(view: StateView, task: TaskRecord): bigint {
+  const { sourceId, lastWindow } = task;
+  const { baseWindow } = view.reports.get(idKey(task.reportId)) ?? {};
   let latest = 0n;
-  for (let window = firstWindow; window <= lastWindow; window++) {
+  for (
+    let window = lastWindow === baseWindow ? lastWindow : task.firstWindow;
+    window <= lastWindow;
+    window++
+  ) {
     const sealed = view.windows.get(windowKey(sourceId, window));
     const epoch = sealed === undefined ? 0n : parseToken(sealed.epoch);
     if (epoch > latest) latest = epoch;
   }
   return latest;
-}
-
-function witnessesOf(view: StateView, sink: SinkRecord): KnownTask[] {
-  const found: KnownTask[] = [];
-  for (const source of view.sources.values()) {
-    if (source.sinkId !== sink.id) continue;
-    const oldest = Math.max(1, source.lastWindow - WITNESS_WINDOWS_MAX);
-    for (let window = source.lastWindow; window >= oldest; window--) {
-      for (const task of view.tasks.withPrefix(taskWindowPrefix(window))) {
-        if (found.length >= WITNESSES_MAX) return found;
-        if (task.sourceId === source.id && isWitness(view, task)) found.push(knownTask(view, task));
-      }
-    }
-  }
-  return found;
-}
-
-/** Done for good, in the generation that is read. */
-function isWitness(view: StateView, task: TaskRecord): boolean {
-  if (task.state === 'ASSIGNED' || task.state === 'PARKED') return false;
-  const report = view.reports.get(idKey(task.reportId));
-  return report?.generation === task.generation;
 }
 
 const DEFINITION = /^report\/(\d+)\/(\d+)$/;

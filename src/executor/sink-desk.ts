@@ -125,11 +125,11 @@ export class SinkDesk {
     if (this.#probing.has(sinkId)) return;
     this.#probing.add(sinkId);
     try {
-      const scopes = order.generations.map(({ definition, sourceId }) => {
+      const folds = order.generations.map(({ definition, sourceId, foldedWindow }) => {
         const { reportId, generation } = this.#options.catalog.report(definition);
-        return { reportId, generation, sourceId: Number(sourceId) };
+        return { reportId, generation, sourceId: Number(sourceId), folded: Number(foldedWindow) };
       });
-      const witnesses = { scopes, tasks: order.tasks.map(readTask) };
+      const witnesses = { folds, tasks: order.tasks.map(readTask) };
       await probeSink(this.#engineOf(sinkId), { clusterId, epoch: asToken(epoch) }, witnesses);
     } catch (error) {
       const { code, message } = coded(error);

@@ -24,7 +24,7 @@ export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { isReconciled } from './commands/sinks.ts';
 export { statesWindow } from './commands/states.ts';
-export { mayJoin } from './commands/spans.ts';
+export { isOpenTask, mayJoin } from './commands/spans.ts';
 export { isStopped, marksOf, reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';
 export { inspectSnapshot, snapshotAs, type SnapshotContents } from './foreign-snapshot.ts';

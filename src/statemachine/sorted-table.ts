@@ -38,14 +38,7 @@ export class SortedTable<R> implements TableView<R> {
 
   /** Keys behind this one, which may be none of the table. */
   *keysBehind(key: string): IterableIterator<string> {
-    const first = this.#blockOf(key);
-    for (let at = first; at < this.#blocks.length; at++) {
-      const block = this.#blocks[at] ?? [];
-      for (let i = at === first ? firstAtOrAfter(block, key) : 0; i < block.length; i++) {
-        const found = block[i] ?? '';
-        if (found !== key) yield found;
-      }
-    }
+    for (const found of this.#keysFrom(key)) if (found !== key) yield found;
   }
 
   *values(): IterableIterator<R> {
@@ -55,14 +48,21 @@ export class SortedTable<R> implements TableView<R> {
   }
 
   *withPrefix(prefix: string): IterableIterator<R> {
-    const first = this.#blockOf(prefix);
+    for (const key of this.#keysFrom(prefix)) {
+      if (!key.startsWith(prefix)) return;
+      yield this.#row(key);
+    }
+  }
+
+  *valuesFrom(key: string): IterableIterator<R> {
+    for (const found of this.#keysFrom(key)) yield this.#row(found);
+  }
+
+  *#keysFrom(key: string): IterableIterator<string> {
+    const first = this.#blockOf(key);
     for (let at = first; at < this.#blocks.length; at++) {
       const block = this.#blocks[at] ?? [];
-      for (let i = at === first ? firstAtOrAfter(block, prefix) : 0; i < block.length; i++) {
-        const key = block[i] ?? '';
-        if (!key.startsWith(prefix)) return;
-        yield this.#row(key);
-      }
+      for (let i = at === first ? firstAtOrAfter(block, key) : 0; i < block.length; i++) yield block[i] ?? '';
     }
   }
 

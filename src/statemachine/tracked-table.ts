@@ -38,6 +38,10 @@ export class TrackedTable<R extends object> implements TableWriter<R> {
     return this.#rows.withPrefix(prefix);
   }
 
+  valuesFrom(key: string): IterableIterator<R> {
+    return this.#rows.valuesFrom(key);
+  }
+
   put(key: string, row: R): void {
     this.load(key, row);
     this.dirty.add(key);

@@ -28,6 +28,11 @@ export interface TableView<R> {
   readonly size: number;
 }
 
+export interface TasksView extends TableView<TaskRecord> {
+  /** Rows whose key is `key` or comes behind it, in key order. */
+  valuesFrom(key: string): IterableIterator<TaskRecord>;
+}
+
 export interface KeyValueView extends TableView<KeyValueRecord> {
   /** Costs less than `get`, which copies the value. */
   standing(key: string): KeyValueStanding | undefined;
@@ -52,7 +57,7 @@ export interface StateView {
   readonly windows: TableView<WindowRecord>;
   /** By report, generation and first window. */
   readonly spans: TableView<SpanRecord>;
-  readonly tasks: TableView<TaskRecord>;
+  readonly tasks: TasksView;
   /** Keys of clients, by `namespace/key`. */
   readonly keyValues: KeyValueView;
   /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */

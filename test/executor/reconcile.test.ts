@@ -202,10 +202,20 @@ describe('under a fresh epoch, a report database', () => {
       sink: story.sink,
       read: (sql: string) => story.read(sql),
     }));
-    const scopes = [{ reportId: 7, generation: 1, sourceId: SOURCE }];
-    await probeSink(sink.engine, sink.grant, { scopes, tasks: TASKS });
+    const folds = [{ reportId: 7, generation: 1, sourceId: SOURCE, folded: 0 }];
+    await probeSink(sink.engine, sink.grant, { folds, tasks: TASKS });
     await read('DELETE FROM tm_ledger WHERE first_window = 3');
-    expect(await codeOf(probeSink(sink.engine, sink.grant, { scopes, tasks: TASKS }))).toBe('SINK_LOSS');
+    expect(await codeOf(probeSink(sink.engine, sink.grant, { folds, tasks: TASKS }))).toBe('SINK_LOSS');
+  });
+
+  rule('sink.foldLossUnnoticed', 'shows that it is folded less far than it was', async () => {
+    const story = await Story.begin();
+    const { engine, grant } = story.sink;
+    const folds = [{ reportId: 7, generation: 1, sourceId: SOURCE, folded: 2 }];
+    await story.read('UPDATE tm_fold SET folded_window = 2');
+    await probeSink(engine, grant, { folds, tasks: TASKS });
+    await story.read('UPDATE tm_fold SET folded_window = 1');
+    expect(await codeOf(probeSink(engine, grant, { folds, tasks: TASKS }))).toBe('SINK_LOSS');
   });
 
   it('that lacks a whole generation says so', async () => {

@@ -5,16 +5,16 @@
  */
 import { mutated, TidemarkError } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
-import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
+import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
 import { KNOWN_STATE, type KnownTask } from './known-tasks.ts';
 import { checkGrant, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
 import { inTransaction } from './transaction.ts';
 import { asBigint } from './values.ts';
 
 export interface Witnesses {
-  /** Generations whose tables stood. */
-  readonly scopes: readonly Scope[];
-  /** Finished tasks. */
+  /** Generations whose tables stood, and how far they were folded at least. */
+  readonly folds: readonly (Scope & { readonly folded: number })[];
+  /** Finished tasks of them. */
   readonly tasks: readonly KnownTask[];
 }
 
@@ -24,42 +24,63 @@ export interface Witnesses {
  * and those of the engine.
  */
 export async function probeSink(engine: SqlEngine, grant: SinkGrant, witnesses: Witnesses): Promise<void> {
+  const key = (scope: Scope): string => scopeParams(scope).join('/');
+  const tasks = new Map<string, KnownTask[]>();
+  for (const task of witnesses.tasks) {
+    const known = tasks.get(key(task));
+    if (known === undefined) tasks.set(key(task), [task]);
+    else known.push(task);
+  }
   await engine.use('probe', (connection) =>
     inTransaction(connection, async () => {
       await checkGrant(connection, engine.dialect, grant);
-      for (const scope of witnesses.scopes) await checkScope(connection, scope);
-      for (const task of witnesses.tasks) await checkTask(connection, task);
+      for (const fold of witnesses.folds) {
+        const folded = await checkFold(connection, fold);
+        await checkTasks(connection, tasks.get(key(fold)) ?? [], folded);
+      }
     }),
   );
 }
 
-async function checkScope(connection: SqlConnection, scope: Scope): Promise<void> {
+/** Returns up to where a generation is folded. */
+async function checkFold(connection: SqlConnection, scope: Witnesses['folds'][number]): Promise<number> {
   const { rows } = await connection.query(
     `SELECT folded_window FROM ${FOLD_TABLE} WHERE ${SCOPE_WHERE}`,
     scopeParams(scope),
   );
-  if (rows.length === 0) throw lost(`report ${scope.reportId}/${scope.generation}`);
+  const [row] = rows;
+  const folded = row === undefined ? -1 : Number(asBigint(row[0]));
+  if (folded >= scope.folded || (folded >= 0 && mutated('sink.foldLossUnnoticed'))) return folded;
+  throw lost(`report ${scope.reportId}/${scope.generation}, or that it was folded to ${scope.folded}`);
 }
 
-/** A later version of the task may stand there by now, never an earlier one. */
-async function checkTask(connection: SqlConnection, task: KnownTask): Promise<void> {
+/** A later version of a task may stand there by now, never an earlier one. */
+async function checkTasks(
+  connection: SqlConnection,
+  tasks: readonly KnownTask[],
+  folded: number,
+): Promise<void> {
+  const behind = tasks.filter(({ firstWindow }) => firstWindow > folded);
+  const [first] = behind;
+  if (first === undefined) return;
   const { rows } = await connection.query(
-    `SELECT l.applied, l.hole, l.floor_token, f.folded_window FROM ${FOLD_TABLE} AS f ` +
-      `LEFT JOIN ${LEDGER_TABLE} AS l ON l.report_id = f.report_id AND l.generation = f.generation ` +
-      'AND l.source_id = f.source_id AND l.first_window = ? AND l.part = ? ' +
-      'WHERE f.report_id = ? AND f.generation = ? AND f.source_id = ?',
-    [task.firstWindow, task.part, ...scopeParams(task)],
+    `SELECT first_window, part, applied, hole, floor_token FROM ${LEDGER_TABLE} WHERE ${SCOPE_WHERE} ` +
+      `AND (${behind.map(() => '(first_window = ? AND part = ?)').join(' OR ')})`,
+    [...scopeParams(first), ...behind.flatMap(({ firstWindow, part }) => [firstWindow, part])],
   );
-  const what = `task ${task.reportId}/${task.generation}/${task.firstWindow}/${task.part}`;
-  const [row] = rows;
-  if (row === undefined) throw lost(what);
-  const [applied, hole, floor, folded] = row;
-  if (asBigint(folded) >= BigInt(task.firstWindow) || mutated('sink.lossUnnoticed')) return;
-  const isHole = asBigint(hole ?? 0n) === 1n;
-  const standing = asBigint((isHole ? floor : applied) ?? 0n);
-  if (standing < task.token || (task.state === KNOWN_STATE.hole && !isHole && standing === task.token)) {
-    throw lost(what);
+  const standing = new Map(rows.map((row) => [`${asBigint(row[0])}/${asBigint(row[1])}`, row]));
+  for (const task of behind) {
+    const row = standing.get(`${task.firstWindow}/${task.part}`);
+    if (row !== undefined && stands(task, row)) continue;
+    if (mutated('sink.lossUnnoticed')) continue;
+    throw lost(`task ${task.reportId}/${task.generation}/${task.firstWindow}/${task.part}`);
   }
+}
+
+function stands(task: KnownTask, [, , applied, hole, floor]: readonly SqlValue[]): boolean {
+  const isHole = asBigint(hole) === 1n;
+  const token = asBigint(isHole ? floor : applied);
+  return token > task.token || (token === task.token && (isHole || task.state !== KNOWN_STATE.hole));
 }
 
 function lost(what: string): TidemarkError {

@@ -574,6 +574,8 @@ export interface KnownGeneration {
   keptFrom: bigint;
   /** False: its tables may never have been made. */
   prepared: boolean;
+  /** Up to here it was folded, as far as the leader was told. */
+  foldedWindow: bigint;
 }
 
 /**
@@ -5583,7 +5585,7 @@ export const KnownSink: MessageFns<KnownSink> = {
 };
 
 function createBaseKnownGeneration(): KnownGeneration {
-  return { definition: "", sourceId: 0n, keptFrom: 0n, prepared: false };
+  return { definition: "", sourceId: 0n, keptFrom: 0n, prepared: false, foldedWindow: 0n };
 }
 
 export const KnownGeneration: MessageFns<KnownGeneration> = {
@@ -5605,6 +5607,12 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
     }
     if (message.prepared !== false) {
       writer.uint32(32).bool(message.prepared);
+    }
+    if (message.foldedWindow !== 0n) {
+      if (BigInt.asUintN(64, message.foldedWindow) !== message.foldedWindow) {
+        throw new globalThis.Error("value provided for field message.foldedWindow of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.foldedWindow);
     }
     return writer;
   },
@@ -5654,6 +5662,14 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
             message.prepared = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.foldedWindow = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5680,6 +5696,11 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
         ? BigInt(object.kept_from)
         : 0n,
       prepared: isSet(object.prepared) ? globalThis.Boolean(object.prepared) : false,
+      foldedWindow: isSet(object.foldedWindow)
+        ? BigInt(object.foldedWindow)
+        : isSet(object.folded_window)
+        ? BigInt(object.folded_window)
+        : 0n,
     };
   },
 
@@ -5697,6 +5718,9 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
     if (message.prepared !== false) {
       obj.prepared = message.prepared;
     }
+    if (message.foldedWindow !== 0n) {
+      obj.foldedWindow = message.foldedWindow.toString();
+    }
     return obj;
   },
 
@@ -5709,6 +5733,9 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
     message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
     message.keptFrom = (object.keptFrom !== undefined && object.keptFrom !== null) ? BigInt(object.keptFrom) : 0n;
     message.prepared = object.prepared ?? false;
+    message.foldedWindow = (object.foldedWindow !== undefined && object.foldedWindow !== null)
+      ? BigInt(object.foldedWindow)
+      : 0n;
     return message;
   },
 };
