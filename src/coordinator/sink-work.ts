@@ -73,7 +73,8 @@ function generationsOf(view: StateView, sink: SinkRecord): KnownGeneration[] {
       definition: definitionId(report),
       sourceId: BigInt(report.sourceId),
       keptFrom: BigInt(report.droppedWindow + 1),
-      prepared: source?.prepare?.done === true && report.phase !== 'new',
+      // A restored cluster prepares anew, though the tables of what was folded were made once.
+      prepared: report.folded.window > 0 || (source?.prepare?.done === true && report.phase !== 'new'),
       foldedWindow: BigInt(report.folded.window),
     };
   });

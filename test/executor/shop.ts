@@ -89,7 +89,9 @@ export const reconcileOrder: Reconcile = {
     sinkId: 1n,
     clusterId: CLUSTER,
     formerIds: [],
-    generations: [{ definition: 'report/1/1', sourceId: 1n, keptFrom: 1n, prepared: false, foldedWindow: 0n }],
+    generations: [
+      { definition: 'report/1/1', sourceId: 1n, keptFrom: 1n, prepared: false, foldedWindow: 0n },
+    ],
   },
 };
 

@@ -91,6 +91,15 @@ describe('folding', () => {
     expect(world.refuse({ ...grantFold(2), executorId: 9 } as Operation)).toBe('UNKNOWN_EXECUTOR');
   });
 
+  rule('state.idleFoldAgainAtOnce', 'waits after a fold that found nothing to do', () => {
+    const world = finalWorld(4);
+    const token = world.accept(grantFold(2))['token'] as string;
+    world.accept({ ...finishFold(token, 0), retryAfterMs: 500 } as Operation);
+    expect(world.report()).toMatchObject({ fold: null, foldRetryAtMs: world.logTimeMs + 500 });
+    fold(world, 2);
+    expect(world.report()).toMatchObject({ folded: { window: 2 }, foldRetryAtMs: 0 });
+  });
+
   it('takes the horizon to the least of all reports', () => {
     const world = finalWorld(6, ['a', 'b']);
     for (const window of [2, 4]) fold(world, window, 1);

@@ -96,6 +96,28 @@ describe('a report database under a fresh epoch', () => {
     expect(world.state.reports.get(idKey(1))?.generation).toBe(1);
   });
 
+  rule('sink.foldKeptWhereMissing', 'has tables made again with nothing folded in them', () => {
+    const world = finishedWorld();
+    const grant = { type: 'fold.grant', v: 1, reportId: 1, generation: 1, window: 1, executorId: 1 } as const;
+    const { token } = world.accept(grant) as { token: string };
+    const told = { token, errorCode: '', errorMessage: '', retryAfterMs: 0 };
+    world.accept({ ...told, type: 'fold.finish', v: 1, reportId: 1, generation: 1, window: 1 });
+    expect(world.report().folded.window).toBe(1);
+    const operation = reconciled(1, fresh(world), [KEY]) as ReconcileSink;
+    world.accept({ ...operation, missing: [{ reportId: 1, generation: 1 }] });
+    expect(world.report()).toMatchObject({ generation: 1, folded: { window: 0, seal: '' }, fold: null });
+  });
+
+  rule('sink.stoppedGoesOn', 'does not set a report going that was stopped', () => {
+    const world = finishedWorld();
+    const stopped = { window: 2, problem: 'COLUMN_LOST: amount' };
+    world.state.reports.put(idKey(1), { ...world.report(), stopped });
+    const operation = reconciled(1, fresh(world)) as ReconcileSink;
+    world.accept({ ...operation, folds: [{ reportId: 1, generation: 1, window: 1, seal: '77' }] });
+    expect(world.report()).toMatchObject({ generation: 2, stopped: { ...stopped, window: 1 } });
+    expect(world.refuse(spanOf({ window: 1, generation: 2 }))).toBe('SPAN_REFUSED');
+  });
+
   rule(
     'sink.foldOfAnyChain',
     'has a report built anew whose folded windows this cluster cut otherwise',

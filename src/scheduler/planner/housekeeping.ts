@@ -17,7 +17,7 @@ import type { HousekeepingOutcome } from './types.ts';
 const AT_ONCE_MAX = 2;
 /** Spans in one grant, at most: as many records go in one operation. */
 const SPANS_PER_GRANT_MAX = 128;
-/** After a failure nothing is granted for so long, in milliseconds. */
+/** After a grant that came to nothing the next one waits for so long, in milliseconds. */
 const RETRY_AFTER_MS = 30_000;
 
 export function planHousekeeping(round: Round): void {
@@ -135,7 +135,7 @@ function needsDispatch(round: Round, { executorId, token }: HousekeepingGrant): 
 export function planHousekeepingOutcome(round: Round, outcome: HousekeepingOutcome): boolean {
   const { view } = round.input;
   const { token, window, code: errorCode, message: errorMessage } = outcome;
-  const failure = { errorCode, errorMessage, retryAfterMs: errorCode === '' ? 0 : RETRY_AFTER_MS };
+  const failure = { errorCode, errorMessage, retryAfterMs: RETRY_AFTER_MS };
   for (const { id: reportId, generation, fold } of view.reports.values()) {
     if (fold?.token !== token) continue;
     const operation = { type: 'fold.finish', v: 1, reportId, generation, token, window, ...failure } as const;

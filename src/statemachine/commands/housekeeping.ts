@@ -59,16 +59,17 @@ export function applyFinishFold(writer: StateWriter, input: FinishFold, meta: Ap
   if (!isReconciled(sink) || sink.epoch !== report.fold.sinkEpoch) {
     return refuse('SINK_EPOCH', `report ${report.name} was folded under another epoch of its database`);
   }
-  const failed = input.errorCode !== '';
-  const next = { ...report, fold: null, foldRetryAtMs: failed ? meta.logTimeMs + input.retryAfterMs : 0 };
   const end = writer.windows.get(windowKey(report.sourceId, input.window));
-  if (failed || input.window <= report.folded.window || end === undefined) {
-    writer.reports.put(idKey(report.id), next);
+  if (input.errorCode !== '' || input.window <= report.folded.window || end === undefined) {
+    // Also one that found nothing to do is not granted again at once.
+    const waits = input.errorCode !== '' || !mutated('state.idleFoldAgainAtOnce');
+    const foldRetryAtMs = waits ? meta.logTimeMs + input.retryAfterMs : 0;
+    writer.reports.put(idKey(report.id), { ...report, fold: null, foldRetryAtMs });
     return accept({ window: report.folded.window });
   }
   const folded = { window: input.window, seal: end.epoch };
   const droppedWindow = report.folded.window;
-  writer.reports.put(idKey(report.id), { ...next, folded, droppedWindow });
+  writer.reports.put(idKey(report.id), { ...report, fold: null, foldRetryAtMs: 0, folded, droppedWindow });
   dropSpans(writer, report, droppedWindow);
   raiseHorizon(writer, report.sourceId);
   return accept({ window: input.window });

@@ -74,8 +74,12 @@ export function applyReconcileSink(
     if (report?.generation !== missing.generation) continue;
     // What was folded away there cannot be merged again.
     if (report.droppedWindow > 0) rebuild(writer, report);
-    else if (report.phase === 'building') writer.reports.put(idKey(report.id), { ...report, phase: 'new' });
-    else prepareAgain(writer, report.sourceId);
+    else {
+      const { phase } = report;
+      const unfolded = { ...report, phase: phase === 'building' ? ('new' as const) : phase };
+      if (!mutated('sink.foldKeptWhereMissing')) adoptFold(writer, unfolded, { ...missing, window: 0, seal: '' });
+      if (phase !== 'building') prepareAgain(writer, report.sourceId);
+    }
   }
   for (const fold of input.folds) {
     const report = writer.reports.get(idKey(fold.reportId));
@@ -145,8 +149,10 @@ function rebuild(writer: StateWriter, report: ReportRecord): void {
     writer.spans.delete(spanKey(span));
   }
   const baseWindow = source.states === null ? 0 : source.lastWindow;
-  const lost = baseWindow === 0 && source.horizon > 0;
-  const problem = `HISTORY_DROPPED: windows up to ${source.horizon} of source ${source.name} are dropped`;
+  const dropped = `HISTORY_DROPPED: windows up to ${source.horizon} of source ${source.name} are dropped`;
+  const lost = baseWindow === 0 && source.horizon > 0 ? dropped : undefined;
+  // What it was stopped for is not over: its base would be computed from the same columns.
+  const problem = mutated('sink.stoppedGoesOn') ? lost : (report.stopped?.problem ?? lost);
   writer.reports.put(idKey(report.id), {
     ...report,
     generation: nextGeneration(writer, report.generation),
@@ -162,7 +168,7 @@ function rebuild(writer: StateWriter, report: ReportRecord): void {
     phase: report.phase === 'live' ? 'live' : 'new',
     change: null,
     prepared: '',
-    stopped: lost ? { window: 1, problem } : null,
+    stopped: problem === undefined ? null : { window: 1, problem },
   });
   prepareAgain(writer, source.id);
 }
