@@ -232,6 +232,7 @@ export const MUTATIONS = [
   'states.windowNotChecked',
   'states.markIgnored',
   'states.schemaBeginsEmpty',
+  'states.widerColumnsEmpty',
   'job.joinsCurrentState',
   'job.statesSwapped',
   'job.squaresRounded',

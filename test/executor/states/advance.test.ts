@@ -51,12 +51,13 @@ const TABLES = [
   STATE_MARK_TABLE,
 ];
 
-/** The next schema version of `items`: with a column more, one less, and one of another type. */
+/** The next schema version of `items`: with a column more, one of another type, and a wider key. */
 const ALTERED: CapturedTable = {
   ...ITEMS,
   schemaVersion: 3,
+  young: ['cents', 'made'],
   columns: [
-    column('name', 'TEXT(20)'),
+    column('name', 'TEXT(400)'),
     column('part', 'BIGINT'),
     column('cents', 'TEXT(9)'),
     column('made', 'DATE'),
@@ -150,7 +151,10 @@ const item = (weight: 1 | -1, ...row: Row): Change => ({
 const born = (...row: Row): Change => item(1, ...row);
 const gone = (...row: Row): Change => item(-1, ...row);
 
-function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<void> }>): void {
+function suite(
+  kind: SqlEngine['kind'],
+  open: () => Promise<{ engine: SqlEngine; close: () => Promise<void> }>,
+): void {
   let engine: SqlEngine;
   let close: () => Promise<void>;
   beforeAll(async () => {
@@ -296,6 +300,21 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
     }),
   );
 
+  // The embedded engine has one type for a text, however wide.
+  if (kind === 'mysql') {
+    rule(
+      'states.widerColumnsEmpty',
+      'keep what they hold in columns that became wider',
+      inFresh(async (shard) => {
+        await shard.window(born('kept', 1n, 1n), born('gone', 2n, 2n));
+        await shard.alter(ALTERED);
+        await shard.window(gone('gone', 2n, '2', '2026-11-22'));
+        await shard.advance(1, 2);
+        expect(await shard.itemsAt(2, 3)).toEqual(['kept/1/']);
+      }),
+    );
+  }
+
   rule(
     'states.gapIgnored',
     'leaves out no window',
@@ -339,7 +358,7 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
 }
 
 describe('row states on the embedded engine', () => {
-  suite(async () => {
+  suite('embedded', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tidemark-states-'));
     const engine = openEngine({ kind: 'embedded', file: join(folder, 'store.db') });
     return { engine, close: () => engine.close().then(() => rm(folder, { recursive: true })) };
@@ -347,7 +366,7 @@ describe('row states on the embedded engine', () => {
 });
 
 describe.skipIf(mariadbMissing())('row states on MariaDB', () => {
-  suite(async () => {
+  suite('mysql', async () => {
     const database = await freshDatabase('states');
     const engine = openEngine({ kind: 'mysql', url: database.url });
     return { engine, close: () => engine.close().then(database.drop) };
