@@ -3,7 +3,7 @@
 //   npm run test:joins -- --cases 2000 --seed 1    random reports over several changing inputs, on MariaDB
 //   npm run test:merge -- --cases 10000            the merge against its naive model
 //   npm run model -- --cases 10000000              steps of the protocol between cluster and report database
-//   npm run test:restores -- --cases 3             report databases and clusters restored under load, on MariaDB
+//   npm run test:restores -- --cases 3             report databases and clusters restored under load
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
