@@ -4,7 +4,7 @@
  * sequence, so that a repeated apply gets its first answer.
  */
 import { LIMITS, TidemarkError, isErrorCode } from '../base/index.ts';
-import { parseJobFile, type CompiledSource } from '../job/index.ts';
+import { parseJobFile, type CompiledReport, type CompiledSource } from '../job/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import { idKey, isRetired, newestNamed } from '../statemachine/index.ts';
 import type { DeclareJob, DeclaredItem, OperationResult, StateView } from '../statemachine/index.ts';
@@ -13,6 +13,7 @@ import { notLeader } from './coded-error.ts';
 import { declaration, type Known } from './declare.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import type { Proposer, Proposing } from './proposer.ts';
+import { reportDetail } from './report-detail.ts';
 import { safeNumber } from './safe-number.ts';
 
 export interface ApplyContext {
@@ -35,8 +36,16 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
   parseJobFile(request.jobYaml);
   const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
-  if (request.dryRun) return { items: preview(context.view(), operation) };
-  return readReply(await context.proposer.propose([operation], as));
+  const reply = request.dryRun
+    ? { items: preview(context.view(), operation) }
+    : readReply(await context.proposer.propose([operation], as));
+  return { items: reply.items.map((item) => ({ ...item, detail: detailOf(operation, item) })) };
+}
+
+/** What is said of a declared report; of other things, their names say enough. */
+function detailOf(operation: DeclareJob, item: ApplyReply['items'][number]): string {
+  const report = operation.reports.find(({ name }) => item.kind === 'report' && name === item.name);
+  return report === undefined ? '' : reportDetail(JSON.parse(report.spec) as CompiledReport);
 }
 
 function known(view: StateView): Known {
@@ -98,7 +107,12 @@ function readReply(results: readonly OperationResult[]): ApplyReply {
   if (!result.ok) throw new TidemarkError(result.code, result.message);
   const items = JSON.parse(String(result.value['items'])) as DeclaredItem[];
   return {
-    items: items.map((item) => ({ ...item, id: BigInt(item.id), generation: BigInt(item.generation) })),
+    items: items.map((item) => ({
+      ...item,
+      id: BigInt(item.id),
+      generation: BigInt(item.generation),
+      detail: '',
+    })),
   };
 }
 
@@ -113,7 +127,7 @@ function preview(view: StateView, operation: DeclareJob): ApplyReply['items'] {
     return wanted.map(({ name, spec }) => {
       const record = known.get(name);
       const action = record === undefined ? 'created' : record.spec === spec ? 'unchanged' : 'changed';
-      return { kind, name, id: BigInt(record?.id ?? 0), generation: 0n, action };
+      return { kind, name, id: BigInt(record?.id ?? 0), generation: 0n, action, detail: '' };
     });
   };
   const store = { id: view.topology?.version ?? 0, name: 'store', spec: view.topology?.spec ?? '' };

@@ -1,12 +1,13 @@
 /**
  * What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own.
  */
-import { asToken, must, TidemarkError, type Clock } from '../base/index.ts';
+import { asToken, isTidemarkError, must, TidemarkError, type Clock } from '../base/index.ts';
 import type { Task } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { computeContribution, type Computed } from './compute/compute.ts';
 import type { Databases } from './databases.ts';
 import { killMarked, markerName } from './marker.ts';
+import { placed } from './placed.ts';
 import type { Run } from './run.ts';
 import type { ReportLayout } from './sink/layout.ts';
 import type { LedgerSpan } from './sink/ledger.ts';
@@ -72,14 +73,22 @@ async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run:
   });
 }
 
-function merge(options: TaskStepsOptions, run: Run, computed: Computed): Promise<MergeResult> {
-  return mergeContribution(sinkContext(options, run), {
-    grant: grantOf(options, run.task),
-    layout: layoutOfTask(options.catalog, run.task),
-    span: spanOf(run.task),
-    token: run.token,
-    contribution: computed.contribution,
-  });
+async function merge(options: TaskStepsOptions, run: Run, computed: Computed): Promise<MergeResult> {
+  const layout = layoutOfTask(options.catalog, run.task);
+  const span = spanOf(run.task);
+  try {
+    return await mergeContribution(sinkContext(options, run), {
+      grant: grantOf(options, run.task),
+      layout,
+      span,
+      token: run.token,
+      contribution: computed.contribution,
+    });
+  } catch (error) {
+    if (!isTidemarkError(error, 'VALUE_RANGE')) throw error;
+    const windows = span.firstWindow === span.lastWindow ? '' : ` to ${span.lastWindow}`;
+    throw placed(error, `report ${layout.report.name}, window ${span.firstWindow}${windows}`);
+  }
 }
 
 function retract(options: TaskStepsOptions, run: Run): Promise<RetractResult> {

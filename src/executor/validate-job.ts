@@ -1,10 +1,13 @@
 /**
- * Checks a job file against its databases and compiles it, without any effect on them (design section 8):
+ * Checks a job file against its databases and compiles it, without any effect on them (design section 8): the
+ * SQL of reports runs on connections that cannot write.
+ *
  * schemas are read from the sources, every report's SQL runs over an empty range, what its first window
  * would add is counted, stores and report databases are reached.
  */
 import { existsSync } from 'node:fs';
 import {
+  checkCost,
   checkFirstWindow,
   checkReport,
   compileJob,
@@ -14,7 +17,7 @@ import {
 } from '../job/index.ts';
 import type { CompiledJob, JobFile, JobSource } from '../job/index.ts';
 import { inspectDimension, inspectSource } from '../collector/index.ts';
-import { must, TidemarkError } from '../base/index.ts';
+import { LIMITS, must, mutated, TidemarkError } from '../base/index.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
 
 /**
@@ -101,11 +104,20 @@ async function checkReports(databases: Databases, job: CompiledJob): Promise<voi
       'the source of a report',
     );
     const engine = databases.engine(source.database);
-    await engine.use('validate', async (connection) => {
+    const readOnly = !mutated('job.reportMayWrite');
+    const connection = await engine.connect({
+      purpose: 'validate',
+      readOnly,
+      selectMs: LIMITS.validateSelectMs,
+    });
+    try {
       const input = { connection, dialect: engine.dialect, report, tables: source.tables };
       await checkReport(input);
+      await checkCost(input);
       await checkFirstWindow(input);
-    });
+    } finally {
+      await connection.close();
+    }
   }
 }
 

@@ -26,7 +26,7 @@ export interface CheckReportInput {
  * Runs the report's SQL over an empty range of the source's own tables and compares what it returns with
  * what is
  * declared. The embedded engine knows no types of expressions: there `readRows` checks each value instead.
- * @throws TidemarkError `SQL_INVALID`, `SQL_COLUMNS`, `MEASURE_TYPE`, and `DB_*` if the source cannot be
+ * @throws TidemarkError `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `SQL_COLUMNS`, `MEASURE_TYPE`, and `DB_*` if the source cannot be
  * asked.
  */
 export async function checkReport(input: CheckReportInput): Promise<void> {
@@ -86,12 +86,18 @@ function sourceInput(
   return { alias: part.alias, sql, params: [] };
 }
 
+const OF_THE_SQL = [
+  ...(['SQL_INVALID', 'TABLE_MISSING', 'VALUE_RANGE', 'DIVISION_BY_ZERO', 'DB_FAILED'] as const),
+  ...(['SQL_WRITES', 'SQL_TOO_SLOW'] as const),
+];
+
 async function run({ connection, report }: CheckReportInput, sql: string): Promise<ResultSet> {
   try {
     return await connection.query(sql);
   } catch (error) {
-    if (!isTidemarkError(error, 'SQL_INVALID', 'TABLE_MISSING', 'VALUE_RANGE', 'DB_FAILED')) throw error;
-    throw new TidemarkError('SQL_INVALID', `report ${report.name}: ${error.message}`, {
+    if (!isTidemarkError(error, ...OF_THE_SQL)) throw error;
+    const own = isTidemarkError(error, 'SQL_WRITES', 'SQL_TOO_SLOW');
+    throw new TidemarkError(own ? error.code : 'SQL_INVALID', `report ${report.name}: ${error.message}`, {
       next: 'Correct the SQL of the report; the database refused it.',
       cause: error,
     });

@@ -12,6 +12,7 @@ const ORDER = [
   'COLUMN_TYPE',
   'DECIMAL_EMBEDDED',
   'MEASURE_TYPE',
+  'SQL_WRITES',
   'SQL_INVALID',
 ] as const satisfies readonly ErrorCode[];
 export type ProblemCode = (typeof ORDER)[number];
@@ -24,6 +25,7 @@ const NEXT: Readonly<Record<ProblemCode, string>> = {
   COLUMN_TYPE: 'docs/reference/job-file.md lists the types.',
   DECIMAL_EMBEDDED: 'Use BIGINT with minor units (cents), or MySQL.',
   MEASURE_TYPE: 'Sums and averages are BIGINT or DECIMAL(p,s); CAST the value in the SQL.',
+  SQL_WRITES: 'Write one SELECT: Tidemark itself writes its result into the report.',
   SQL_INVALID: 'docs/reference/job-file.md says what the SQL of a report may be.',
 };
 

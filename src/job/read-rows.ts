@@ -5,6 +5,8 @@ import type { ContributionQuery, OutputColumn } from './contribution-queries.ts'
 
 /** From here on a real number stands for an integer sum that has overflowed. */
 const INT64_SPAN = 2 ** 63;
+/** Characters of a key that an error tells. */
+const SHOWN_MAX = 40;
 
 /**
  * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns
@@ -14,33 +16,31 @@ const INT64_SPAN = 2 ** 63;
  */
 export function readRows(query: ContributionQuery, result: ResultSet): readonly (readonly SqlValue[])[] {
   for (const row of result.rows) {
-    query.columns.forEach((column, at) => {
-      checkValue(query.report, column, row[at] ?? null);
-    });
+    for (const [at, column] of query.columns.entries()) {
+      const problem = problemOf(column, row[at] ?? null);
+      if (problem !== undefined) throw withRow(problem, query, row);
+    }
   }
   return result.rows;
 }
 
-function checkValue(report: string, column: OutputColumn, value: SqlValue): void {
+function problemOf(column: OutputColumn, value: SqlValue): TidemarkError | undefined {
   if (value === null) {
-    if (column.role !== 'key') return;
-    throw new TidemarkError('KEY_NULL', `report ${report}: key ${column.label} is NULL`, {
+    if (column.role !== 'key') return undefined;
+    return new TidemarkError('KEY_NULL', `key ${column.label} is NULL`, {
       next: 'Give it a value in the SQL: COALESCE(x, ...).',
     });
   }
-  if (typeof value === 'bigint' || !isInteger(column)) return;
+  if (typeof value === 'bigint' || !isInteger(column)) return undefined;
   if (typeof value === 'number') {
     if (column.role === 'sum' && Math.abs(value) >= INT64_SPAN) {
-      throw new TidemarkError(
-        'VALUE_RANGE',
-        `report ${report}: the sum ${column.label} does not fit 64 bits`,
-      );
+      return new TidemarkError('VALUE_RANGE', `the sum ${column.label} does not fit 64 bits`);
     }
-    throw inexact(report, column, 'a real number');
+    return inexact(column, 'a real number');
   }
   // MySQL sends sums of integers as DECIMAL, as text; anything else that is text here is no integer.
-  if (column.role === 'sum' && typeof value === 'string' && /^-?\d+$/.test(value)) return;
-  throw inexact(report, column, 'text');
+  if (column.role === 'sum' && typeof value === 'string' && /^-?\d+$/.test(value)) return undefined;
+  return inexact(column, 'text');
 }
 
 function isInteger(column: OutputColumn): boolean {
@@ -48,10 +48,29 @@ function isInteger(column: OutputColumn): boolean {
   return kind === 'BIGINT' || kind === 'BOOL';
 }
 
-function inexact(report: string, column: OutputColumn, what: string): TidemarkError {
+function inexact(column: OutputColumn, what: string): TidemarkError {
   return new TidemarkError(
     'MEASURE_TYPE',
-    `report ${report}: ${column.label} is declared ${column.type}, the SQL gives ${what}`,
+    `${column.label} is declared ${column.type}, the SQL gives ${what}`,
     { next: `Write CAST(${column.label} AS SIGNED) in the SQL, or integer arithmetic.` },
   );
+}
+
+/** Names the row of the report by its keys, or what there is of them. */
+function withRow(problem: TidemarkError, query: ContributionQuery, row: readonly SqlValue[]): TidemarkError {
+  const keys = query.columns.flatMap(({ role, label }, at) =>
+    role === 'key' ? [`${label} = ${shown(row[at] ?? null)}`] : [],
+  );
+  const { code, message, next } = problem;
+  return new TidemarkError(
+    code,
+    `${message}, in the row of ${keys.join(', ')}`,
+    next === undefined ? {} : { next },
+  );
+}
+
+/** Text keys come as bytes. */
+function shown(value: SqlValue): string {
+  const text = value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : String(value ?? 'NULL');
+  return text.slice(0, SHOWN_MAX);
 }

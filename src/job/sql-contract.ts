@@ -5,7 +5,7 @@
  * give the same value each time.
  */
 import { TidemarkError } from '../base/index.ts';
-import { textPosition, type EngineKind, type Token } from '../sql/index.ts';
+import { textPosition, tokenize, type EngineKind, type Token } from '../sql/index.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobInput } from './job-file.ts';
 import {
@@ -37,19 +37,56 @@ const UNSTABLE_WORDS = words(
   'CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP',
 );
 
+const WRITES = words(
+  'INSERT UPDATE DELETE REPLACE MERGE TRUNCATE CREATE ALTER DROP RENAME LOAD CALL DO SET GRANT REVOKE LOCK',
+  'HANDLER EXECUTE PRAGMA ATTACH VACUUM',
+);
+
 const OUTER_JOINS: ReadonlySet<string> = new Set(['LEFT', 'RIGHT', 'FULL', 'NATURAL']);
 
 /**
  * Checks the text of a report's SQL.
- * @throws TidemarkError `SQL_INVALID` for what no report may hold, `JOB_UNSUPPORTED` for what a later version
+ * @throws TidemarkError `SQL_WRITES`; `SQL_INVALID` for what no report may hold, `JOB_UNSUPPORTED` for what a later version
  * will compute in another way; both with line and column within the SQL.
  */
 export function checkReportSql(sql: string, inputs: readonly JobInput[], kind: EngineKind): void {
+  const read = tokenize(sql, kind);
+  checkReads(sql, read[0]);
   const { query, tokens } = readBlocks(sql, kind);
+  if (kind === 'embedded') checkDivisors(sql, tokens);
   tokens.forEach((token, at) => {
     checkToken(sql, tokens, token, at);
   });
   new LinearityCheck(sql, inputs).outermost(query);
+}
+
+function checkReads(sql: string, first: Token | undefined): void {
+  if (first === undefined || !WRITES.has(keyword(first))) return;
+  throw new TidemarkError(
+    'SQL_WRITES',
+    `SQL ${textPosition(sql, first.start)}: ${keyword(first)} is no SELECT: a report only reads`,
+  );
+}
+
+/**
+ * SQLite divides by zero to NULL and says nothing; MySQL warns, which the task finds. So there a divisor is a
+ * number, or says itself what zero means.
+ */
+function checkDivisors(sql: string, tokens: readonly Token[]): void {
+  for (const [at, token] of tokens.entries()) {
+    const called = keyword(token) === 'MOD' && tokens[at + 1]?.text === '(';
+    if (!called && token.text !== '/' && token.text !== '%') continue;
+    const divisor = tokens[at + 1];
+    // `%` cuts fractions off first.
+    const number = divisor?.kind === 'number' ? Number(divisor.text) : 0;
+    const isNumber = (token.text === '%' ? Math.trunc(number) : number) !== 0;
+    const isChecked = keyword(divisor) === 'NULLIF' && tokens[at + 2]?.text === '(';
+    if (!called && (isNumber || isChecked)) continue;
+    const how = called
+      ? 'write a % b, with a divisor'
+      : 'the embedded engine would make NULL of it: divide by';
+    throw refuse(sql, token, `may divide by zero; ${how} that is a number, or NULLIF(x, 0)`);
+  }
 }
 
 function checkToken(sql: string, tokens: readonly Token[], token: Token, at: number): void {

@@ -52,7 +52,9 @@ export interface ConnectOptions {
  * transaction; inside one it is rolled back), `DB_BUSY` (deadlock or lock wait; the transaction is rolled
  * back), `DB_OUTCOME_UNKNOWN` (only from `commit`, or from a write outside a transaction), `DB_READ_ONLY`
  * (the server takes no writes, any more or yet), `SQL_TOO_SLOW`, `SQL_INVALID` (parse or name errors),
- * `VALUE_RANGE`, `TABLE_MISSING`, `DB_ACCESS`, else `DB_FAILED`.
+ * `SQL_WRITES` (in a
+ * transaction that only reads), `VALUE_RANGE`, `DIVISION_BY_ZERO`, `TABLE_MISSING`, `DB_ACCESS`, else
+ * `DB_FAILED`.
  * After any but a statement's own error the connection is closed.
  */
 export interface SqlConnection {

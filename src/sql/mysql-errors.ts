@@ -53,7 +53,8 @@ const BY_NUMBER: Readonly<Record<number, ErrorCode>> = {
   1366: 'VALUE_RANGE',
   1406: 'VALUE_RANGE',
   1690: 'VALUE_RANGE',
-  1365: 'VALUE_RANGE',
+  1365: 'DIVISION_BY_ZERO',
+  1792: 'SQL_WRITES', // in a read-only transaction
   1055: 'SQL_INVALID', // not in GROUP BY
   1305: 'SQL_INVALID', // no such function
   1060: 'SQL_INVALID', // duplicate column name

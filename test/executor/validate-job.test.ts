@@ -1,7 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/index.ts';
 import { validateJob } from '../../src/executor/validate-job.ts';
-import { jobYaml } from './shop.ts';
+import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
+import { codeOf } from '../sql/engine-contract.ts';
+import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
+import { jobYaml, makeShop } from './shop.ts';
 
 const WATCH = { clock: systemClock, log: { info: () => undefined, warn: () => undefined } };
 
@@ -30,5 +34,64 @@ describe('validating a job', () => {
       message: 'stores.b leads to the same database as stores.a.replicas.0',
     });
     await expect(refused).rejects.not.toThrow('secret');
+  });
+});
+
+describe.skipIf(mariadbMissing())('a report that its source is asked about', () => {
+  const names = ['source', 'store', 'reports'] as const;
+  const databases: FreshDatabase[] = [];
+  const env: Record<string, string> = {};
+  let source: SqlEngine;
+
+  beforeAll(async () => {
+    for (const name of names) {
+      const database = await freshDatabase(`validate_${name}`);
+      databases.push(database);
+      env[`${name.toUpperCase()}_URL`] = database.url;
+    }
+    source = openEngine({ kind: 'mysql', url: env['SOURCE_URL'] ?? '' });
+    await makeShop(source);
+    await source.use('test', async (connection) => {
+      await connection.query('CREATE SEQUENCE numbers');
+      await connection.query(
+        'CREATE FUNCTION next_number() RETURNS BIGINT DETERMINISTIC RETURN nextval(numbers)',
+      );
+      await connection.query('CREATE TABLE many (id BIGINT NOT NULL PRIMARY KEY, other BIGINT)');
+      await connection.query('INSERT INTO many SELECT seq, seq FROM seq_1_to_50000');
+      await connection.query('ANALYZE TABLE many');
+    });
+  });
+
+  afterAll(async () => {
+    await source.close();
+    for (const database of databases) await database.drop();
+  });
+
+  const validated = (edit: (yaml: string) => string): Promise<string> =>
+    codeOf(validateJob({ env, baseFolder: '/nowhere' }, WATCH, edit(jobYaml('mysql'))));
+  const instead = (value: string) => (yaml: string) =>
+    yaml.replace('o.cents AS revenue', `${value} AS revenue`);
+  const alsoMany = (on: string) => (yaml: string) =>
+    yaml
+      .replace(
+        'm: {dimension: merchants}',
+        'm: {dimension: merchants}, a: {dimension: many}, b: {dimension: many}',
+      )
+      .replace('ON m.merchant_id = o.merchant_id', `ON m.merchant_id = o.merchant_id JOIN a JOIN b ON ${on}`);
+
+  it('is accepted when it only reads', async () => {
+    expect(await validated((yaml) => yaml)).toBe('no error');
+  });
+
+  rule('job.reportMayWrite', 'is refused when it would write, though it looks at no rows', async () => {
+    expect(await validated(instead('next_number()'))).toBe('SQL_WRITES');
+  });
+
+  rule('job.costIgnored', 'is refused when it would look at far too many combinations of rows', async () => {
+    expect(await validated(alsoMany('a.other = b.other'))).toBe('SQL_TOO_SLOW');
+  });
+
+  it('is not held back by tables that are large but joined by their keys', async () => {
+    expect(await validated(alsoMany('a.id = o.id AND b.id = o.id'))).toBe('no error');
   });
 });

@@ -25,7 +25,7 @@ describe('the rows of a contribution', () => {
 
   it.each<[string, SqlValue[], RegExp]>([
     ['KEY_NULL', [null, country, 1n, 1n, '1'], /key shop is NULL/],
-    ['KEY_NULL', [1n, null, 1n, 1n, '1'], /key country is NULL/],
+    ['KEY_NULL', [1n, null, 1n, 1n, '1'], /key country is NULL, in the row of shop = 1, country = NULL/],
     ['MEASURE_TYPE', [1.5, country, 1n, 1n, '1'], /shop is declared BIGINT, the SQL gives a real number/],
     ['MEASURE_TYPE', ['1', country, 1n, 1n, '1'], /shop is declared BIGINT, the SQL gives text/],
     ['MEASURE_TYPE', [1n, country, 1n, 0.5, '1'], /amount is declared BIGINT/],

@@ -173,11 +173,11 @@ describe('the ladder', () => {
   it('leads to DEAD for what would fail anywhere: first a retraction, then the hole is committed', () => {
     const { leader, task, fail } = failingTask(2);
     expect(causes(fail('KEY_NULL'))).toEqual(['dead']);
-    expect(task()).toMatchObject({ version: 2, purpose: 'DEAD', state: 'ASSIGNED', reason: 'KEY_NULL' });
+    expect(task()).toMatchObject({ version: 2, purpose: 'DEAD', state: 'ASSIGNED', reason: 'KEY_NULL: why' });
     leader.settle();
     // A retraction that fails climbs the ladder and stays a retraction.
     leader.round(outcomeOf(task(), { result: 'FAILED', code: 'VALUE_RANGE' }));
-    expect(task()).toMatchObject({ version: 3, purpose: 'DEAD', reason: 'KEY_NULL' });
+    expect(task()).toMatchObject({ version: 3, purpose: 'DEAD', reason: 'KEY_NULL: why' });
     leader.settle();
     expect(causes(leader.round(outcomeOf(task(), { result: 'RETRACTED' })))).toEqual(['finished']);
     expect(task().state).toBe('DEAD');

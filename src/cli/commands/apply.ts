@@ -29,6 +29,7 @@ export const run: Run<Values<typeof applyOptions>> = async ({ values, output }) 
           { title: 'NAME', value: (item) => item.name },
           { title: 'GENERATION', value: (item) => (item.generation === 0n ? '-' : String(item.generation)) },
           { title: 'ACTION', value: (item) => item.action },
+          { title: 'DETAIL', value: (item) => item.detail || '-' },
         ]),
         ...(values.dryRun ? ['nothing was changed (--dry-run)'] : []),
       ].join('\n'),

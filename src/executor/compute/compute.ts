@@ -17,6 +17,8 @@ import type { SealedWindow } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import type { Contribution } from '../sink/merge.ts';
+import { placed } from '../placed.ts';
+import { refuseChangedValues } from './changed-values.ts';
 import { checkComplete, sealedShard } from './completeness.ts';
 import { checkStates } from './state-mark.ts';
 
@@ -53,7 +55,8 @@ export interface Computed {
  * Computes what a span adds to a report. Aborting the signal kills the query at the server.
  *
  * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`,
- * `SQL_INVALID`, `CONTRIBUTION_TOO_LARGE`, `CANCELLED`, and those of the engine.
+ * `DIVISION_BY_ZERO`, `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `CONTRIBUTION_TOO_LARGE`, `CANCELLED`, and
+ * those of the engine. What the SQL itself is guilty of names the report and the windows.
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
   const { store, windows, shard } = input;
@@ -105,27 +108,27 @@ function capturedTables({ layout, captured, windows }: ComputeInput): CapturedTa
 }
 
 async function run(connection: SqlConnection, query: ContributionQuery, input: ComputeInput): Promise<Rows> {
-  const result = await connection.query(query.sql, query.params);
   const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
-  if (result.rows.length > LIMITS.contributionRowsMax) {
+  try {
+    const result = await connection.query(query.sql, query.params);
+    await refuseChangedValues(connection, input.store.dialect);
+    if (result.rows.length <= LIMITS.contributionRowsMax) return readRows(query, result);
     const isFirst = input.windows.some(({ window }) => window === 1n);
     throw new TidemarkError(
       'CONTRIBUTION_TOO_LARGE',
-      `${where}: ${result.rows.length} rows, at most ${LIMITS.contributionRowsMax} can be merged`,
+      `${result.rows.length} rows, at most ${LIMITS.contributionRowsMax} can be merged`,
       { next: isFirst ? FIRST_WINDOW_NEXT : 'Make windows shorter, or choose keys with fewer values.' },
     );
-  }
-  try {
-    return readRows(query, result);
   } catch (error) {
-    if (!isTidemarkError(error)) throw error;
-    const { code, message, next } = error;
-    throw new TidemarkError(code, `${message} (${windowsText(input.windows)})`, {
-      ...(next === undefined ? {} : { next }),
-      cause: error,
-    });
+    throw isTidemarkError(error, ...OF_THE_SQL) ? placed(error, where) : error;
   }
 }
+
+/** Errors that the author of a report is to be told of, with the place. */
+const OF_THE_SQL = [
+  ...(['SQL_INVALID', 'SQL_WRITES', 'SQL_TOO_SLOW', 'TABLE_MISSING', 'KEY_NULL', 'MEASURE_TYPE'] as const),
+  ...(['VALUE_RANGE', 'DIVISION_BY_ZERO', 'CONTRIBUTION_TOO_LARGE'] as const),
+];
 
 /** False for combinations that cancel out entirely within the span. */
 function addsAnything(row: readonly SqlValue[], keys: number): boolean {

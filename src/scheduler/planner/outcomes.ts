@@ -21,6 +21,8 @@ const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
   'MEASURE_TYPE',
   'COLUMN_TYPE',
   'KEY_NULL',
+  'SQL_WRITES',
+  'DIVISION_BY_ZERO',
   'VALUE_RANGE',
   'TABLE_MISSING',
   'DECIMAL_EMBEDDED',
@@ -39,6 +41,9 @@ const DOUBTS: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
 
 /** What a probe finds where a report database was put back to an earlier state. */
 const LOSSES: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>(['SINK_LOSS', 'TABLE_MISSING']);
+
+/** Characters of a reason that a DEAD task keeps; the ledger keeps the first 200. */
+const REASON_MAX = 400;
 
 export function planOutcomes(round: Round): void {
   for (const outcome of round.input.outcomes) {
@@ -142,7 +147,7 @@ function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void
     cause: 'dead',
     failedAttempt: true,
     purpose: 'DEAD',
-    reason: outcome.code,
+    reason: reason.slice(0, REASON_MAX),
   });
   if (granted) return;
   round.decidedTasks.add(task.key);

@@ -193,6 +193,8 @@ export interface AppliedItem {
   generation: bigint;
   /** "created", "changed", "unchanged" */
   action: string;
+  /** Of a report: its class and why, and on how many store shards it is computed. Empty in a repeated answer. */
+  detail: string;
 }
 
 export interface ListRequest {
@@ -2856,7 +2858,7 @@ export const ApplyReply: MessageFns<ApplyReply> = {
 };
 
 function createBaseAppliedItem(): AppliedItem {
-  return { kind: "", name: "", id: 0n, generation: 0n, action: "" };
+  return { kind: "", name: "", id: 0n, generation: 0n, action: "", detail: "" };
 }
 
 export const AppliedItem: MessageFns<AppliedItem> = {
@@ -2881,6 +2883,9 @@ export const AppliedItem: MessageFns<AppliedItem> = {
     }
     if (message.action !== "") {
       writer.uint32(42).string(message.action);
+    }
+    if (message.detail !== "") {
+      writer.uint32(50).string(message.detail);
     }
     return writer;
   },
@@ -2938,6 +2943,14 @@ export const AppliedItem: MessageFns<AppliedItem> = {
             message.action = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2957,6 +2970,7 @@ export const AppliedItem: MessageFns<AppliedItem> = {
       id: isSet(object.id) ? BigInt(object.id) : 0n,
       generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
       action: isSet(object.action) ? globalThis.String(object.action) : "",
+      detail: isSet(object.detail) ? globalThis.String(object.detail) : "",
     };
   },
 
@@ -2977,6 +2991,9 @@ export const AppliedItem: MessageFns<AppliedItem> = {
     if (message.action !== "") {
       obj.action = message.action;
     }
+    if (message.detail !== "") {
+      obj.detail = message.detail;
+    }
     return obj;
   },
 
@@ -2992,6 +3009,7 @@ export const AppliedItem: MessageFns<AppliedItem> = {
       ? BigInt(object.generation)
       : 0n;
     message.action = object.action ?? "";
+    message.detail = object.detail ?? "";
     return message;
   },
 };

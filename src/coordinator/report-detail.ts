@@ -1,0 +1,12 @@
+/** Says of a report how it is computed and why, for whoever applies its job. */
+import type { CompiledReport } from '../job/index.ts';
+
+/** Describes a compiled report in one line. */
+export function reportDetail(report: CompiledReport): string {
+  const changing = report.inputs.filter(({ kind }) => kind === 'changes').map(({ alias }) => alias);
+  const [only, ...more] = changing;
+  const from =
+    more.length === 0 ? `one change row of ${only ?? ''}` : `one row of each of ${changing.join(', ')}`;
+  const where = report.parts === 1 ? 'one part' : `${report.parts} parts, one a store shard`;
+  return `contribution (a result row comes from ${from}); ${where}`;
+}
