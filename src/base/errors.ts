@@ -282,12 +282,7 @@ export const ERRORS = {
     EXIT.badInput,
     GRPC.invalidArgument,
   ),
-  SQL_WRITES: row(
-    'The SQL of a report would write: reports only read.',
-    'never',
-    EXIT.badInput,
-    GRPC.invalidArgument,
-  ),
+  SQL_WRITES: row('The SQL of a report would write.', 'never', EXIT.badInput, GRPC.invalidArgument),
   SQL_COLUMNS: row(
     'The SQL of a report returns other columns than declared.',
     'never',
@@ -481,12 +476,7 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.resourceExhausted,
   ),
-  DIVISION_BY_ZERO: row(
-    'The SQL of a report divides by zero.',
-    'never',
-    EXIT.failed,
-    GRPC.failedPrecondition,
-  ),
+  DIVISION_BY_ZERO: row('A report divides by zero.', 'never', EXIT.failed, GRPC.failedPrecondition),
   VALUE_RANGE: row('A value does not fit its column.', 'never', EXIT.failed, GRPC.failedPrecondition),
   DECIMAL_EMBEDDED: row(
     'DECIMAL is not exact on the embedded engine.',
