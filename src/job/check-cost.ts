@@ -1,14 +1,14 @@
 /**
- * Asks MySQL by EXPLAIN how many combinations of rows a report's SQL would look at. A join without an index
- * or a condition is found before any task runs it: window 1 is all that the source holds.
+ * Asks MySQL by EXPLAIN how many combinations of rows a report's SQL would look at, over all that the source
+ * holds. A join without an index or a condition is found before any task runs it.
  */
 import { LIMITS, mutated, TidemarkError } from '../base/index.ts';
 import { buildQueries } from './contribution-queries.ts';
 import { sourceTerms, type CheckReportInput } from './check-report.ts';
 
 /**
- * Refuses SQL that no server could run over the source's tables in the time that a SELECT may take. What the
- * estimate does not show, tasks find by that time itself.
+ * Refuses SQL that is out of all proportion. It is an estimate, so its bound is far off; what it lets pass is
+ * ended by the time that a task's SELECT may take.
  * @throws TidemarkError `SQL_TOO_SLOW`, and `DB_*` if the source cannot be asked.
  */
 export async function checkCost(

@@ -46,8 +46,8 @@ const OUTER_JOINS: ReadonlySet<string> = new Set(['LEFT', 'RIGHT', 'FULL', 'NATU
 
 /**
  * Checks the text of a report's SQL.
- * @throws TidemarkError `SQL_WRITES`; `SQL_INVALID` for what no report may hold, `JOB_UNSUPPORTED` for what a later version
- * will compute in another way; both with line and column within the SQL.
+ * @throws TidemarkError `SQL_WRITES`, `SQL_INVALID` for what no report may hold, `JOB_UNSUPPORTED` for what a
+ * later version will compute in another way; all with line and column within the SQL.
  */
 export function checkReportSql(sql: string, inputs: readonly JobInput[], kind: EngineKind): void {
   const read = tokenize(sql, kind);
