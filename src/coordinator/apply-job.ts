@@ -29,23 +29,32 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
   const { term, leading } = context.status();
   if (!leading) throw notLeader(context.status());
   const as = requestId(request);
+  const committed = (results: readonly OperationResult[]): ApplyReply =>
+    described(readReply(results).items, context.view().reports.values());
   if (!request.dryRun && isAnswered(context.view(), as)) {
     // The log has the answer; which operations come with the repetition makes no difference.
-    return readReply(await context.proposer.propose([], as));
+    return committed(await context.proposer.propose([], as));
   }
   parseJobFile(request.jobYaml);
   const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
-  const reply = request.dryRun
-    ? { items: preview(context.view(), operation) }
-    : readReply(await context.proposer.propose([operation], as));
-  return { items: reply.items.map((item) => ({ ...item, detail: detailOf(operation, item) })) };
+  if (request.dryRun) return described(preview(context.view(), operation), operation.reports);
+  return committed(await context.proposer.propose([operation], as));
 }
 
-/** What is said of a declared report; of other things, their names say enough. */
-function detailOf(operation: DeclareJob, item: ApplyReply['items'][number]): string {
-  const report = operation.reports.find(({ name }) => item.kind === 'report' && name === item.name);
-  return report === undefined ? '' : reportDetail(JSON.parse(report.spec) as CompiledReport);
+type Items = ApplyReply['items'];
+
+/** Says of each report how it is computed; of other things, their names say enough. */
+function described(
+  items: Items,
+  reports: Iterable<{ readonly name: string; readonly spec: string }>,
+): ApplyReply {
+  const specs = new Map([...reports].map(({ name, spec }) => [name, spec]));
+  const detailOf = ({ kind, name }: Items[number]): string => {
+    const spec = kind === 'report' ? specs.get(name) : undefined;
+    return spec === undefined ? '' : reportDetail(JSON.parse(spec) as CompiledReport);
+  };
+  return { items: items.map((item) => ({ ...item, detail: detailOf(item) })) };
 }
 
 function known(view: StateView): Known {

@@ -26,8 +26,8 @@ export interface CheckReportInput {
  * Runs the report's SQL over an empty range of the source's own tables and compares what it returns with
  * what is
  * declared. The embedded engine knows no types of expressions: there `readRows` checks each value instead.
- * @throws TidemarkError `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `SQL_COLUMNS`, `MEASURE_TYPE`, and `DB_*`
- * if the source cannot be asked.
+ * @throws TidemarkError `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `SQL_COLUMNS`, `MEASURE_TYPE`, and those
+ * of the engine if the source cannot be asked.
  */
 export async function checkReport(input: CheckReportInput): Promise<void> {
   const { dialect, report } = input;

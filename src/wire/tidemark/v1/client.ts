@@ -193,7 +193,7 @@ export interface AppliedItem {
   generation: bigint;
   /** "created", "changed", "unchanged" */
   action: string;
-  /** Of a report: its class and why, and on how many store shards it is computed. Empty in a repeated answer. */
+  /** Of a report: its class and why, and on how many store shards it is computed. */
   detail: string;
 }
 
