@@ -77,7 +77,8 @@ export function applyReconcileSink(
     else {
       const { phase } = report;
       const unfolded = { ...report, phase: phase === 'building' ? ('new' as const) : phase };
-      if (!mutated('sink.foldKeptWhereMissing')) adoptFold(writer, unfolded, { ...missing, window: 0, seal: '' });
+      if (!mutated('sink.foldKeptWhereMissing'))
+        adoptFold(writer, unfolded, { ...missing, window: 0, seal: '' });
       if (phase !== 'building') prepareAgain(writer, report.sourceId);
     }
   }
