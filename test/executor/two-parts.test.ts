@@ -9,7 +9,7 @@ import type { CompiledJob } from '../../src/job/index.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { insecureCredentials, TaskResult } from '../../src/wire/index.ts';
 import { FakeLeader } from './fake-leader.ts';
-import { define, jobYaml, makeShop, prepareOrder, taskOf, token } from './shop.ts';
+import { define, jobYaml, makeShop, prepareOrder, reconcileOrder, taskOf, token } from './shop.ts';
 
 const STORES = '  first: {embedded: {file: first.db}}\n  second: {embedded: {file: second.db}}';
 
@@ -63,6 +63,8 @@ it('computes each part on its shard, and the report is whole when both are merge
   const job = JSON.parse(compiledJson) as CompiledJob;
   expect(job.reports.map(({ parts }) => parts)).toEqual([2]);
   define(leader, job);
+  leader.say({ $case: 'reconcile', value: reconcileOrder });
+  await leader.hears('sinkFound', ({ last }) => last);
   leader.say({ $case: 'prepare', value: prepareOrder });
   expect((await leader.hears('prepare')).errorMessage).toBe('');
 
