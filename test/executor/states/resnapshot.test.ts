@@ -301,7 +301,7 @@ describe.skipIf(mariadbMissing())('a re-snapshot', () => {
     await made.expectSame();
   };
   rule(
-    'states.widerColumnLost',
+    'states.widerColumnsEmpty',
     'takes a table as it is now that was altered in the gap, and on the way',
     afterAlter,
   );
