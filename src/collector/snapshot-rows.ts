@@ -56,7 +56,7 @@ async function readRows(
   }
 }
 
-export interface KeyColumn {
+interface KeyColumn {
   readonly name: string;
   /** What is compared: in the same order as the column, whatever its value looks like. */
   readonly compared: string;
@@ -75,10 +75,7 @@ function keyOf(dialect: Dialect, table: CapturedTable): KeyColumn[] {
 }
 
 /** `(a, b) > (x, y)`, written out: MySQL uses an index for this form only. */
-export function keyAfter(
-  key: readonly KeyColumn[],
-  last: readonly SqlValue[],
-): { sql: string; params: SqlValue[] } {
+function keyAfter(key: readonly KeyColumn[], last: readonly SqlValue[]): { sql: string; params: SqlValue[] } {
   const params: SqlValue[] = [];
   const terms = key.map(({ compared }, at) => {
     const parts = key.slice(0, at).map((before, index) => {

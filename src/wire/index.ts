@@ -29,8 +29,6 @@ export {
   PromoteMemberRequest,
   RemoveMemberRequest,
   ReportInfo,
-  ResnapshotReply,
-  ResnapshotRequest,
   RetryTasksReply,
   RetryTasksRequest,
   SaveSnapshotRequest,

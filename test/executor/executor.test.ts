@@ -124,7 +124,6 @@ class World {
         lastWindow: 0n,
         position: '',
         cursor: '',
-        resnapshot: false,
         topologyVersion: 1,
         lost: [],
       },

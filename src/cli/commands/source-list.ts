@@ -16,7 +16,6 @@ export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
       { title: 'EPOCH', value: (source) => source.collectorEpoch },
       { title: 'POSITION', value: (source) => source.position || '-' },
       { title: 'PROBLEM', value: (source) => source.problem || '-' },
-      { title: 'NEXT', value: (source) => source.next || '-' },
     ]);
   });
 

@@ -194,8 +194,6 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     drop: null,
     dropRetryAtMs: 0,
     lost: [],
-    lostPosition: null,
-    resnapshot: false,
     problem: '',
     retryAtMs: 0,
   };

@@ -43,15 +43,7 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
   };
   // What ended the collector before this one is over.
   const { window: lastWindow, to: position, cursor } = input;
-  const resnapshot = source.resnapshot && cursor !== '';
-  writer.sources.put(idKey(source.id), {
-    ...source,
-    lastWindow,
-    position,
-    cursor,
-    resnapshot,
-    problem: '',
-  });
+  writer.sources.put(idKey(source.id), { ...source, lastWindow, position, cursor, problem: '' });
   writer.windows.put(windowKey(source.id, input.window), window);
   settleSource(writer, source.id, meta);
   raiseHorizon(writer, source.id);

@@ -713,10 +713,8 @@ export interface StartCollector {
   topologyVersion: number;
   /** Windows that a failed-over store has lost: captured again, from the same place to the same place, first. */
   lost: SealedWindow[];
-  /** How far the snapshot had come by then; empty when it was finished, or has not begun (then: resnapshot). */
+  /** How far the snapshot had come by then; empty when it was finished. */
   cursor: string;
-  /** The snapshot takes the place of what the row states have. */
-  resnapshot: boolean;
 }
 
 export interface StopCollector {
@@ -7715,7 +7713,6 @@ function createBaseStartCollector(): StartCollector {
     topologyVersion: 0,
     lost: [],
     cursor: "",
-    resnapshot: false,
   };
 }
 
@@ -7756,9 +7753,6 @@ export const StartCollector: MessageFns<StartCollector> = {
     }
     if (message.cursor !== "") {
       writer.uint32(66).string(message.cursor);
-    }
-    if (message.resnapshot !== false) {
-      writer.uint32(72).bool(message.resnapshot);
     }
     return writer;
   },
@@ -7840,14 +7834,6 @@ export const StartCollector: MessageFns<StartCollector> = {
             message.cursor = reader.string();
             continue;
           }
-          case 9: {
-            if (tag !== 72) {
-              break;
-            }
-
-            message.resnapshot = reader.bool();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7888,7 +7874,6 @@ export const StartCollector: MessageFns<StartCollector> = {
         ? object.lost.map((e: any) => SealedWindow.fromJSON(e))
         : [],
       cursor: isSet(object.cursor) ? globalThis.String(object.cursor) : "",
-      resnapshot: isSet(object.resnapshot) ? globalThis.Boolean(object.resnapshot) : false,
     };
   },
 
@@ -7918,9 +7903,6 @@ export const StartCollector: MessageFns<StartCollector> = {
     if (message.cursor !== "") {
       obj.cursor = message.cursor;
     }
-    if (message.resnapshot !== false) {
-      obj.resnapshot = message.resnapshot;
-    }
     return obj;
   },
 
@@ -7941,7 +7923,6 @@ export const StartCollector: MessageFns<StartCollector> = {
     message.topologyVersion = object.topologyVersion ?? 0;
     message.lost = object.lost?.map((e) => SealedWindow.fromPartial(e)) || [];
     message.cursor = object.cursor ?? "";
-    message.resnapshot = object.resnapshot ?? false;
     return message;
   },
 };
