@@ -23,7 +23,11 @@ const TESTS = {
     cases: '10000000',
     variable: 'TIDEMARK_MODEL',
   },
-  restores: { words: ['test/coordinator/report-restore'], cases: '3', variable: 'TIDEMARK_RESTORE' },
+  restores: {
+    words: ['test/coordinator/report-restore', 'test/coordinator/report-failover'],
+    cases: '3',
+    variable: 'TIDEMARK_RESTORE',
+  },
 };
 
 const { values, positionals } = parseArgs({

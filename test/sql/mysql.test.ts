@@ -89,7 +89,7 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     ['INSERT INTO narrow (n) VALUES (128)', 'VALUE_RANGE'],
     ["INSERT INTO narrow (t) VALUES ('long')", 'VALUE_RANGE'],
     ["INSERT INTO narrow (n) VALUES ('x')", 'VALUE_RANGE'],
-    ['INSERT INTO narrow (n) VALUES (1 / 0)', 'VALUE_RANGE'],
+    ['INSERT INTO narrow (n) VALUES (1 / 0)', 'DIVISION_BY_ZERO'],
     ['SELECT 9223372036854775807 + 1', 'VALUE_RANGE'],
     ['SELECT t, SUM(n) FROM narrow', 'SQL_INVALID'],
     ['INSERT INTO narrow (n, n) VALUES (1, 1)', 'SQL_INVALID'],
