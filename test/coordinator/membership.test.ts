@@ -168,7 +168,7 @@ describe('a cluster of three', () => {
     await client.membership.remove(4);
     await cluster.startOne(3);
     const { fatal } = cluster;
-    await eventually(() => fatal.length > 0, { withinMs: 10_000, what: 'the removed learner to end' });
+    await eventually(() => fatal.length > 0, { withinMs: 5_000, what: 'the removed learner to end' });
     ends = ['MEMBER_REMOVED'];
   });
 

@@ -306,6 +306,22 @@ rule('raft.removedLearnerNotTold', 'a removed member that sends nothing is told 
 });
 
 rule(
+  'raft.removedLearnerNotTold',
+  'a removal that becomes known after the hello was taken, without another sign, ends the stream',
+  async () => {
+    removed.clear();
+    for (const side of open.splice(0)) await close(side);
+    const [one, two] = [await start(1), await start(2)];
+    let told = 0;
+    two.transport.onRemoved?.(() => (told += 1));
+    two.transport.setMembers?.([member(1), member(2)]);
+    await eventually(() => one.greeted.length > 0, { withinMs: 5_000 });
+    removed.add(2);
+    await eventually(() => told > 0, { withinMs: 3_000 });
+  },
+);
+
+rule(
   'raft.strangerAsksNobody',
   'a member that was removed before its log named anybody hears so',
   async () => {

@@ -2,7 +2,7 @@
  * Peers over gRPC: a stream per direction, so that a reader that stalls never holds up what it says itself.
  */
 import { randomBytes } from 'node:crypto';
-import { mutated, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
+import { mutated, type Cancel, type ClusterId, type Clock, type MemberId } from '../../base/index.ts';
 import type { PeerCredentials, PeerServer } from '../../wire/index.ts';
 import type { Member, PeerTransport, RaftLogger } from '../types.ts';
 import { DeathWatch } from './death-watch.ts';
@@ -41,6 +41,9 @@ export function createGrpcPeerTransport(options: GrpcPeerTransportOptions): Grpc
   return new Transport(options);
 }
 
+/** How often open streams are looked at for members that were removed, in milliseconds. */
+const REMOVED_LOOK_MS = 500;
+
 class Transport implements GrpcPeerTransport {
   readonly service: GrpcPeerTransport['service'];
   readonly #options: GrpcPeerTransportOptions;
@@ -53,6 +56,7 @@ class Transport implements GrpcPeerTransport {
   readonly #ended = new Set<MemberId>();
   #onGone: (id: MemberId) => void = () => undefined;
   #onRemoved: () => void = () => undefined;
+  #cancelLook: Cancel | undefined;
 
   constructor(options: GrpcPeerTransportOptions) {
     const { clusterId, memberId, credentials, log, isRemoved = () => false } = options;
@@ -67,6 +71,7 @@ class Transport implements GrpcPeerTransport {
         this.#ended.delete(from);
         addresses.introduce(from, address);
         this.#watch.greeted(from, incarnation);
+        this.#lookLater();
       },
       onClosed: (from) => {
         this.#watch.streamClosed(from);
@@ -118,10 +123,23 @@ class Transport implements GrpcPeerTransport {
   }
 
   close(): Promise<void> {
+    this.#cancelLook?.();
     this.#watch.close();
     this.#links.close();
     this.#inbox.close();
     return Promise.resolve();
+  }
+
+  /**
+   * A removal may commit, or become known here, after the hello was taken: who then sends nothing, as a
+   * learner with an empty log, would never be told.
+   */
+  #lookLater(): void {
+    this.#cancelLook ??= this.#options.clock.after(REMOVED_LOOK_MS, () => {
+      this.#cancelLook = undefined;
+      this.#inbox.endRemoved();
+      if (!this.#inbox.isEmpty) this.#lookLater();
+    });
   }
 
   #makeLink(to: MemberId, lane: Lane): PeerLink {

@@ -96,6 +96,10 @@ export class PeerInbox {
     for (const { from, end } of [...this.#streams.values()]) if (this.#removed(from)) end(removedPeer(from));
   }
 
+  get isEmpty(): boolean {
+    return this.#streams.size === 0;
+  }
+
   close(): void {
     this.#closed = true;
     for (const { end } of [...this.#streams.values()])
