@@ -329,6 +329,10 @@ export class World {
         const { epoch } = message.body;
         const found = setEpoch(database, message.body, this.#rules);
         return () => {
+          // It is run once, and answered when it has ended: no copy of it comes after its answer. On a
+          // database that was put back in place nothing else would stop one.
+          if (this.#rules('epochOncePerTry'))
+            this.#messages = this.#messages.filter(({ body }) => body !== message.body);
           if (typeof found !== 'string') cluster.adopt(epoch, found);
           else if (found === 'STALE' && epoch === cluster.epoch && !cluster.ready) this.#renewEpoch(cluster);
         };
