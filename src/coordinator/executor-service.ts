@@ -222,7 +222,7 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
       return;
     }
     case 'states': {
-      const { sourceId, shard, token, window, errorCode, errorMessage } = body.value;
+      const { sourceId, shard, token, window, errorCode, errorMessage, lostWindow } = body.value;
       const outcome = {
         sourceId: safeNumber(sourceId, 'source id'),
         shard,
@@ -230,6 +230,7 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
         window: safeNumber(window, 'window'),
         code: readCode(errorCode),
         message: boundedText(errorMessage),
+        lostWindow: lostWindow === 0n ? undefined : safeNumber(lostWindow, 'lost window'),
       };
       options.onEvent({ type: 'states-outcome', ...outcome });
       return;

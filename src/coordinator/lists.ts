@@ -58,11 +58,12 @@ export function listSources(view: StateView): SourceInfo[] {
   }));
 }
 
-/** What keeps a source from going on: its own problem, that of its report database, or of its row states. */
+/** What keeps a source from going on: its own problem, its report database's, its row states', a window's. */
 function problemOf(view: StateView, source: SourceRecord): string {
   if (source.problem !== '') return source.problem;
   const sink = view.sinks.get(idKey(source.sinkId));
-  return sink === undefined || sink.problem === '' ? statesProblem(source) : sink.problem;
+  if (sink !== undefined && sink.problem !== '') return sink.problem;
+  return statesProblem(source) || (source.lost.find(({ problem }) => problem !== '')?.problem ?? '');
 }
 
 /** The problem of the shard whose row states are furthest behind. */

@@ -40,6 +40,8 @@ interface Work {
   phase: 'waiting' | 'advancing';
 }
 
+type Ended = Pick<StatesOutcome, 'window' | 'rows' | 'errorCode' | 'errorMessage' | 'lostWindow'>;
+
 /** A grant that took this long is worth a line, in milliseconds. */
 const SLOW_MS = 2_000;
 
@@ -134,10 +136,10 @@ export class StatesHost {
     report({ sourceId, shard, token, leaderTerm, advanceMs, ...ended });
   }
 
-  async #attempt(work: Work): Promise<Pick<StatesOutcome, 'window' | 'rows' | 'errorCode' | 'errorMessage'>> {
+  async #attempt(work: Work): Promise<Ended> {
     try {
       const { window, rows } = await this.#withRetries(work);
-      return { window: BigInt(window), rows: BigInt(rows), errorCode: '', errorMessage: '' };
+      return { window: BigInt(window), rows: BigInt(rows), errorCode: '', errorMessage: '', lostWindow: 0n };
     } catch (error) {
       if (error instanceof AssertionError) throw error;
       const { code, message, details } = work.abort.signal.aborted
@@ -150,6 +152,7 @@ export class StatesHost {
         rows: 0n,
         errorCode: code,
         errorMessage: message.slice(0, LIMITS.errorTextMax),
+        lostWindow: code === 'WINDOW_INCOMPLETE' ? BigInt(details['window'] ?? 0) : 0n,
       };
     }
   }

@@ -99,6 +99,8 @@ export type SchedulerEvent =
       readonly window: number;
       readonly code: ErrorCode | '';
       readonly message: string;
+      /** The first window that the primary of the store shard does not show. */
+      readonly lostWindow?: number | undefined;
     }
   | {
       readonly type: 'housekeeping-outcome';

@@ -244,12 +244,16 @@ class LeaderScheduler implements Scheduler {
       }
       accepted += 1;
       countAccepted(this.counters, planned.cause);
-      this.#follow(leadership, planned);
+      this.#follow(leadership, planned, result.value);
     });
     return accepted > 0;
   }
 
-  #follow(leadership: Leadership, planned: PlannedOperation): void {
+  #follow(
+    leadership: Leadership,
+    planned: PlannedOperation,
+    answer: Extract<OperationResult, { readonly ok: true }>['value'],
+  ): void {
     const { executors } = this.#options.ports;
     const { replaces, replacesCollector, replacesStates, sourceFailure, sinkFailure } = planned;
     if (sinkFailure !== undefined) leadership.sinkFailures.set(sinkFailure.sinkId, sinkFailure.failures);
@@ -263,7 +267,10 @@ class LeaderScheduler implements Scheduler {
     if (replacesStates !== undefined && observed.get(replacesStates.executorId)?.connected === true) {
       executors.cancelStates(replacesStates.executorId, replacesStates);
     }
-    if (replacesCollector !== undefined && observed.get(replacesCollector.executorId)?.connected === true) {
+    // Nobody starts one again whose grant the log has kept.
+    const kept = answer['stopped'] === false && !mutated('scheduler.stopsKeptCollector');
+    const stops = replacesCollector !== undefined && !kept;
+    if (stops && observed.get(replacesCollector.executorId)?.connected === true) {
       executors.stopCollector(replacesCollector.executorId, replacesCollector);
     }
     if (!USUAL.has(planned.cause)) {

@@ -116,6 +116,13 @@ describe('a grant of row states at an executor', () => {
     },
   );
 
+  it('that does not find a window names the first one', async () => {
+    const error = new TidemarkError('WINDOW_INCOMPLETE', 'test', { details: { window: '7' } });
+    const { host, outcome } = bench({ advance: () => Promise.reject(error) });
+    host.dispatch(orderOf(2));
+    expect(await outcome()).toMatchObject({ errorCode: 'WINDOW_INCOMPLETE', lostWindow: 7n, window: 0n });
+  });
+
   it('gives way to a newer one, after earlier connections were killed; an older one is ignored', async () => {
     const killed: bigint[] = [];
     const { host, started, outcome } = bench({

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Plan } from '../../src/scheduler/planner/types.ts';
 import { jobOf, sealOf, World } from '../statemachine/support/world.ts';
+import { rule } from '../support/rule.ts';
 import { Leader, outcomeOf, startedLeader } from './support/leader.ts';
 
 const causes = (planned: Plan): string[] => planned.operations.map(({ cause }) => cause);
@@ -309,6 +310,43 @@ describe('the ladder', () => {
     leader.round(outcomeOf(parked, { result: 'RETRACTED' }));
     expect(leader.world.windowState(2)).toBe('FINAL');
     expect(leader.world.report()).toMatchObject({ finalWindow: 2, holes: 2 });
+  });
+
+  rule('state.dueAgainIsOld', 'gives a task that is due again the whole retention again', () => {
+    const { leader, task } = failingTask(2);
+    leader.round(outcomeOf(task()));
+    expect(task().state).toBe('DONE');
+    leader.pass(leader.config.holeRetentionMs);
+    leader.world.reconcile(1, 1, [task().key]);
+    leader.settle();
+    expect(task()).toMatchObject({ state: 'ASSIGNED', purpose: 'merge', version: 2 });
+  });
+
+  rule('state.eachVersionHeldAnew', 'counts the retention from the first of all versions', () => {
+    const { leader, task, fail } = failingTask(2);
+    leader.pass(leader.config.holeRetentionMs / 2);
+    fail('DB_BUSY');
+    expect(task()).toMatchObject({ state: 'ASSIGNED', version: 2 });
+    leader.pass(leader.config.holeRetentionMs / 2);
+    fail('DB_BUSY');
+    fail('DB_BUSY');
+    expect(task().state).toBe('PARKED');
+    leader.pass(leader.config.parkBaseMs);
+    leader.settle();
+    expect(task()).toMatchObject({ state: 'ASSIGNED', purpose: 'SKIPPED' });
+  });
+
+  it('lets a report go that waited for its row states or was paused longer than the retention', () => {
+    const leader = startedLeader(jobOf(), 1);
+    leader.world.seal();
+    leader.pass(leader.config.holeRetentionMs);
+    leader.settle();
+    const { key, version } = leader.world.task('1/1/1/0');
+    const delayMs = leader.config.parkBaseMs;
+    leader.world.accept({ type: 'task.park', v: 1, key, version, delayMs, reason: 'DB_BUSY' });
+    leader.pass(delayMs);
+    leader.settle();
+    expect(leader.world.task(key)).toMatchObject({ state: 'ASSIGNED', purpose: 'merge' });
   });
 
   it('skips an old dead task though a young one of another source has an earlier window', () => {

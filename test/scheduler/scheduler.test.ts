@@ -42,6 +42,22 @@ const allFinal = (cluster: FakeCluster): boolean =>
   );
 
 describe('the loop', () => {
+  rule('scheduler.stopsKeptCollector', 'stops a collector only if its grant was taken back', async () => {
+    const cluster = await startedCluster(1);
+    cluster.workMs = Number.MAX_SAFE_INTEGER;
+    seal(cluster);
+    await cluster.clock.advance(10);
+    const epoch = cluster.world.source().collector?.epoch ?? '';
+    const { key, version, token, executorId } = cluster.world.task('1/1/1/0');
+    const found = { result: 'FAILED', code: 'WINDOW_INCOMPLETE', message: 'x', lostWindow: 1 } as const;
+    cluster.scheduler.event({ type: 'task-outcome', executorId, key, version, token, ...found });
+    await cluster.clock.advance(10_000);
+    // Window 1 is the snapshot: no collector can capture it again.
+    expect(cluster.world.source()).toMatchObject({ lost: [{ window: 1 }], collector: { epoch } });
+    expect(cluster.executors.get(executorId)?.collecting).toEqual(new Set([epoch]));
+    await cluster.scheduler.stop();
+  });
+
   it('takes a job from nothing to merged windows, one entry at a time', async () => {
     const cluster = await startedCluster(2, ['a', 'b', 'c']);
     const before = cluster.proposals.length;

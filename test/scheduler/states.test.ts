@@ -183,6 +183,14 @@ describe('row states', () => {
     expect(statesOf(leader)).toMatchObject({ window: 1, grant: { firstWindow: 2, lastWindow: 4 } });
   });
 
+  rule('scheduler.statesLoseWholeGrant', 'have only what is missing captured again', () => {
+    const leader = started();
+    for (let i = 0; i < 4; i++) seal(leader);
+    leader.settle();
+    leader.round(outcome(leader, { window: 0, code: 'WINDOW_INCOMPLETE', message: 'x', lostWindow: 3 }));
+    expect(leader.world.source().lost.map(({ window }) => window)).toEqual([3, 4]);
+  });
+
   it('are sent again when a heartbeat does not list them, and over a new stream', () => {
     const leader = started(1);
     seal(leader);

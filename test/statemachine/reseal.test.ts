@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { LoseWindows, ResealWindow } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
-import { jobOf, sealOf, World } from './support/world.ts';
+import { finishOf, jobOf, sealOf, World } from './support/world.ts';
 
 const lose = (firstWindow: number, lastWindow = firstWindow): LoseWindows => ({
   type: 'window.lost',
@@ -36,7 +36,7 @@ describe('a lost window', () => {
   it('is captured again by the next collector, and what waits for it is due', () => {
     const { world, executorId } = made();
     const former = world.source().collector?.epoch ?? '';
-    expect(world.accept(lose(2, 3))).toEqual({ lost: 2 });
+    expect(world.accept(lose(2, 3))).toEqual({ lost: 2, stopped: true });
     expect(world.source()).toMatchObject({ collector: null, lost: [{ window: 2 }, { window: 3 }] });
     const { epoch } = world.accept({ type: 'collector.grant', v: 1, sourceId: 1, executorId });
     expect(world.refuse(sealOf(world.source(), 4, { epoch: former }))).toBe('STALE_EPOCH');
@@ -54,8 +54,26 @@ describe('a lost window', () => {
     const { world, executorId } = made();
     world.accept(lose(3));
     const { epoch } = world.accept({ type: 'collector.grant', v: 1, sourceId: 1, executorId });
-    expect(world.accept(lose(3))).toEqual({ lost: 0 });
+    expect(world.accept(lose(3))).toEqual({ lost: 0, stopped: false });
     expect(world.source().collector?.epoch).toBe(epoch);
+  });
+
+  it('is forgotten when nobody reads it any more', () => {
+    const { world, executorId } = made();
+    for (let i = 0; i < 4; i++) world.seal();
+    world.accept(lose(1));
+    for (let window = 1; window <= 5; window++) {
+      const version = window === 3 ? 2 : 1;
+      world.accept(finishOf(world.grant({ window, executorId, version })));
+    }
+    for (const window of [2, 4]) {
+      expect(world.source().lost).toMatchObject([{ window: 1 }]);
+      const fold = { reportId: 1, generation: 1, window } as const;
+      const { token } = world.accept({ type: 'fold.grant', v: 1, ...fold, executorId });
+      const ended = { token: String(token), errorCode: '', errorMessage: '', retryAfterMs: 0 };
+      world.accept({ type: 'fold.finish', v: 1, ...fold, ...ended });
+    }
+    expect(world.source()).toMatchObject({ horizon: 2, lost: [] });
   });
 
   it('that no log shows again stays lost, with a code, and the source goes on', () => {

@@ -189,8 +189,8 @@ export function planStatesOutcome(round: Round, outcome: StatesOutcome): void {
     return;
   }
   const failed = outcome.code !== '';
-  if (outcome.code === 'WINDOW_INCOMPLETE') {
-    const firstWindow = Math.max(window, states.window) + 1;
+  if (outcome.lostWindow !== undefined) {
+    const firstWindow = mutated('scheduler.statesLoseWholeGrant') ? grant.firstWindow : outcome.lostWindow;
     planLostWindows(round, { sourceId, token, firstWindow, lastWindow: grant.lastWindow });
   }
   round.operations.push({

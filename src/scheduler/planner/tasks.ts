@@ -1,5 +1,5 @@
 /** Tasks that were granted before: followed, sent again, given a new version. */
-import { idKey, windowKey, type TaskRecord } from '../../statemachine/index.ts';
+import { idKey, type TaskRecord } from '../../statemachine/index.ts';
 import type { Round } from './round.ts';
 import { workWaits } from './spans.ts';
 import { statesReach } from './states.ts';
@@ -35,8 +35,7 @@ function wake(round: Round, task: TaskRecord): boolean {
 
 function isPastRetention(round: Round, task: TaskRecord): boolean {
   const { view, now, config } = round.input;
-  const sealedMs = view.windows.get(windowKey(task.sourceId, task.firstWindow))?.sealedMs;
-  if (sealedMs !== undefined && now.logTimeMs - sealedMs >= config.holeRetentionMs) return true;
+  if (now.logTimeMs - task.heldSinceMs >= config.holeRetentionMs) return true;
   return view.tasks.size > config.tasksKeptMax && holdsTooMuch(round, task);
 }
 
@@ -47,14 +46,14 @@ function isPastRetention(round: Round, task: TaskRecord): boolean {
 function holdsTooMuch({ input }: Round, task: TaskRecord): boolean {
   const report = input.view.reports.get(idKey(task.reportId));
   if (report?.generation !== task.generation || task.firstWindow !== report.finalWindow + 1) return false;
-  return report.nextWindow - task.firstWindow > input.config.windowsHeldMax;
+  return report.nextWindow - task.lastWindow > input.config.windowsHeldMax;
 }
 
 /** Dead tasks hold their windows until the retention is over; then the hole is permanent (design 6.10). */
 export function planDeadTasks(round: Round): void {
   for (const task of round.input.view.deadTasks.values()) {
     if (round.full) return;
-    // Windows of several sources are numbered apart: a young one says nothing about those behind it.
+    // They are in the order of their windows, not of their retention: a young one says nothing of the next.
     if (!isPastRetention(round, task)) continue;
     const { key, version, token } = task;
     round.operations.push({

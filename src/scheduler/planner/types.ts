@@ -41,7 +41,8 @@ export interface PlannerConfig {
   /** Tasks granted to an executor at once, per slot: the second one waits there, so that no slot idles. */
   readonly tasksPerSlot: number;
   /**
-   * A task that is DEAD or PARKED this long after its window was sealed is skipped: the hole is permanent.
+   * A task that is DEAD or PARKED so long after its first grant, or after it became due again, is skipped:
+   * the hole is permanent.
    */
   readonly holeRetentionMs: number;
   /** Windows behind the newest FINAL one that are not folded, unless there are very many reports. */
@@ -183,11 +184,11 @@ export interface PlannedOperation {
     readonly shard: string;
     readonly token: string;
   };
-  /** What this operation, once committed, adds to the source's failures. */
   /** What this operation, once committed, adds to the report database's failures. */
   readonly sinkFailure?: { readonly sinkId: number; readonly failures: SinkFailures };
+  /** What this operation, once committed, adds to the source's failures. */
   readonly sourceFailure?: { readonly sourceId: number; readonly failures: SourceFailures };
-  /** The collector that this grant replaces. */
+  /** The collector that this operation ends, unless its answer says that its grant is kept. */
   readonly replacesCollector?: {
     readonly executorId: number;
     readonly sourceId: number;

@@ -323,6 +323,8 @@ export interface TaskRecord {
   readonly purpose: TaskPurpose;
   readonly state: TaskState;
   readonly assignedMs: number;
+  /** When it was first granted, or became due again: the retention counts from here. */
+  readonly heldSinceMs: number;
   /** Grants that ended without success; decides between another executor, parking and giving up. */
   readonly attempts: number;
   readonly wakeAtMs: number;

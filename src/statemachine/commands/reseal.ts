@@ -12,7 +12,8 @@ import type { StateWriter } from './writer.ts';
 
 /**
  * Notes windows as lost and takes the collector's grant back: the next one carries them. What is noted
- * already is not noted twice, so that a window without hope does not stop the collector again and again.
+ * already is not noted twice, so that a window without hope does not stop the collector again and again. The
+ * answer says how many were noted, and whether the grant was taken back.
  */
 export function applyLoseWindows(writer: StateWriter, input: LoseWindows): OperationResult {
   const source = writer.sources.get(idKey(input.sourceId));
@@ -27,7 +28,7 @@ export function applyLoseWindows(writer: StateWriter, input: LoseWindows): Opera
     added.push({ window, problem: copying ? snapshotLost(window) : '' });
   }
   const first = added[0];
-  if (first === undefined) return accept({ lost: 0 });
+  if (first === undefined) return accept({ lost: 0, stopped: false });
   const problem = added.find((lost) => lost.problem !== '')?.problem ?? source.problem;
   const again = added.some((lost) => lost.problem === '');
   writer.sources.put(idKey(source.id), {
@@ -37,7 +38,7 @@ export function applyLoseWindows(writer: StateWriter, input: LoseWindows): Opera
     collector: again ? null : source.collector,
     retryAtMs: again ? 0 : source.retryAtMs,
   });
-  return accept({ lost: added.length });
+  return accept({ lost: added.length, stopped: again });
 }
 
 /** It has rows of a moment that no log shows again, or lacks images of rows that were not copied yet. */

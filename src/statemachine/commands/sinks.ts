@@ -108,6 +108,7 @@ function doAgain(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): void {
     purpose,
     attempts: 0,
     wakeAtMs: meta.logTimeMs,
+    heldSinceMs: mutated('state.dueAgainIsOld') ? task.heldSinceMs : meta.logTimeMs,
     reason: purpose === 'merge' ? 'the report database lost it' : task.reason,
   };
   putTask(writer, again, meta);

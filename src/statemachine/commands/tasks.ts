@@ -42,6 +42,9 @@ export function applyGrantTask(writer: StateWriter, input: GrantTask, meta: Appl
     purpose: input.purpose,
     state: 'ASSIGNED',
     assignedMs: meta.logTimeMs,
+    heldSinceMs: mutated('state.eachVersionHeldAnew')
+      ? meta.logTimeMs
+      : (current?.heldSinceMs ?? meta.logTimeMs),
     attempts: (current?.attempts ?? 0) + (input.failedAttempt ? 1 : 0),
     wakeAtMs: 0,
     hole: current?.hole ?? false,
@@ -157,6 +160,6 @@ function* namedTasks(writer: StateWriter, keys: readonly string[]): IterableIter
 /** A dead task's hole closes only when the new try is done; until then its span is not MERGED any more. */
 function wake(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): void {
   const wasDead = task.state === 'DEAD';
-  const again = wasDead ? ({ purpose: 'merge', attempts: 0 } as const) : {};
+  const again = wasDead ? ({ purpose: 'merge', attempts: 0, heldSinceMs: meta.logTimeMs } as const) : {};
   putTask(writer, { ...task, ...again, state: 'PARKED', wakeAtMs: meta.logTimeMs }, meta);
 }

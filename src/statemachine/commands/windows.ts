@@ -145,7 +145,11 @@ export function raiseHorizon(writer: StateWriter, sourceId: number): void {
     if (isStopped(report, report.folded.window + 1)) continue;
     horizon = Math.min(horizon, Math.max(report.droppedWindow, report.baseWindow - 1));
   }
-  if (horizon > source.horizon) writer.sources.put(idKey(sourceId), { ...source, horizon });
+  if (horizon > source.horizon) {
+    // Whether windows that nobody reads any more can be read is no question any more.
+    const lost = source.lost.filter(({ window }) => window > horizon);
+    writer.sources.put(idKey(sourceId), { ...source, horizon, lost });
+  }
   dropWindows(writer, sourceId);
 }
 

@@ -515,6 +515,8 @@ export interface StatesOutcome {
   errorMessage: string;
   advanceMs: number;
   rows: bigint;
+  /** With WINDOW_INCOMPLETE: the first window of the grant that the shard's primary does not show. */
+  lostWindow: bigint;
 }
 
 /** Folds settled spans of a report into it (design 6.8, 6.10), as far as the last of `ends`. */
@@ -4511,6 +4513,7 @@ function createBaseStatesOutcome(): StatesOutcome {
     errorMessage: "",
     advanceMs: 0,
     rows: 0n,
+    lostWindow: 0n,
   };
 }
 
@@ -4557,6 +4560,12 @@ export const StatesOutcome: MessageFns<StatesOutcome> = {
         throw new globalThis.Error("value provided for field message.rows of type uint64 too large");
       }
       writer.uint32(72).uint64(message.rows);
+    }
+    if (message.lostWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lostWindow) !== message.lostWindow) {
+        throw new globalThis.Error("value provided for field message.lostWindow of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.lostWindow);
     }
     return writer;
   },
@@ -4646,6 +4655,14 @@ export const StatesOutcome: MessageFns<StatesOutcome> = {
             message.rows = reader.uint64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.lostWindow = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4689,6 +4706,11 @@ export const StatesOutcome: MessageFns<StatesOutcome> = {
         ? globalThis.Number(object.advance_ms)
         : 0,
       rows: isSet(object.rows) ? BigInt(object.rows) : 0n,
+      lostWindow: isSet(object.lostWindow)
+        ? BigInt(object.lostWindow)
+        : isSet(object.lost_window)
+        ? BigInt(object.lost_window)
+        : 0n,
     };
   },
 
@@ -4721,6 +4743,9 @@ export const StatesOutcome: MessageFns<StatesOutcome> = {
     if (message.rows !== 0n) {
       obj.rows = message.rows.toString();
     }
+    if (message.lostWindow !== 0n) {
+      obj.lostWindow = message.lostWindow.toString();
+    }
     return obj;
   },
 
@@ -4740,6 +4765,9 @@ export const StatesOutcome: MessageFns<StatesOutcome> = {
     message.errorMessage = object.errorMessage ?? "";
     message.advanceMs = object.advanceMs ?? 0;
     message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
+    message.lostWindow = (object.lostWindow !== undefined && object.lostWindow !== null)
+      ? BigInt(object.lostWindow)
+      : 0n;
     return message;
   },
 };
