@@ -380,6 +380,9 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.dataLoss,
   ),
+  BINLOG_DIVERGED: row('The log of the source is another one.', 'never', EXIT.failed, GRPC.dataLoss),
+  RESNAPSHOT_NEEDED: row('A source must be read again.', 'never', EXIT.failed, GRPC.failedPrecondition),
+  RESNAPSHOT_REFUSED: row('A source is not read again.', 'never', EXIT.failed, GRPC.failedPrecondition),
   SOURCE_UNTELLABLE: row(
     'The source did something whose row changes its log does not tell.',
     'never',

@@ -131,6 +131,11 @@ export const taskListOptions = {
   limit,
   ...remote,
 };
+export const sourceResnapshotOptions = {
+  source: requiredText('The source', { positional: 'one', placeholder: 'NAME' }),
+  yes: flag('Needed: all rows of its tables are read again'),
+  ...remote,
+};
 export const taskRetryOptions = {
   tasks: list('Tasks to wake; none means every parked one', { positional: 'many' }),
   ...remote,
@@ -356,6 +361,13 @@ export const COMMANDS: readonly Command[] = [
     summary: 'Show sources, their collectors and positions',
     options: remoteOptions,
     load: async () => (await import('./commands/source-list.ts')).run,
+  }),
+  command({
+    path: ['source', 'resnapshot'],
+    summary: 'Read the tables of a source again whose log cannot be read on',
+    examples: ['tidemark source resnapshot shop --yes'],
+    options: sourceResnapshotOptions,
+    load: async () => (await import('./commands/source-resnapshot.ts')).run,
   }),
   command({
     path: ['kv', 'get'],

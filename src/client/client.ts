@@ -67,6 +67,8 @@ export interface TidemarkClient {
   /** `state` '' means all; `limit` 0 the server's default. */
   listTasks(filter?: { readonly state?: string; readonly limit?: number }): Promise<TaskInfo[]>;
   listExecutors(): Promise<ExecutorInfo[]>;
+  /** Has the tables of a source read again whose log cannot be read on; returns the last window before. */
+  resnapshot(source: string): Promise<bigint>;
   /** Makes parked tasks due, and dead ones tried again; an empty list means all parked. Returns how many. */
   retryTasks(tasks?: readonly string[]): Promise<number>;
   /** Adding, promoting, replacing and removing members. */
@@ -191,6 +193,16 @@ class EndpointClient implements TidemarkClient {
   async listExecutors(): Promise<ExecutorInfo[]> {
     const call = { name: 'executor list', request: {}, kind: 'read' } as const;
     return (await this.#call({ ...call, method: ClientService.listExecutors })).executors;
+  }
+
+  async resnapshot(source: string): Promise<bigint> {
+    const reply = await this.#numbered((id) => ({
+      name: 'source resnapshot',
+      method: ClientService.resnapshot,
+      request: { ...id, source },
+      kind: 'numbered',
+    }));
+    return reply.window;
   }
 
   async retryTasks(tasks: readonly string[] = []): Promise<number> {

@@ -7,7 +7,9 @@ import { DECLARE_AGAIN } from './declare-again.ts';
 const FATAL_READING = 1236;
 /** MariaDB: the position is not in the server's binlog at all (1945, 1955). */
 const NOT_IN_BINLOG: readonly unknown[] = [1945, 1955];
-const PURGED = /purged|could not find GTID state|not in the master's binlog|Could not find first log/i;
+const PURGED = /purged|could not find GTID state|Could not find first log/i;
+/** The position lies in a log that this server does not have, or no more. */
+const DIVERGED = /not in the master's binlog|slave has diverged|slave has more GTIDs/i;
 /** zongji: the table as it is now does not fit the event. */
 const ALTERED = /schema changed between binlog event|Insufficient permissions to access/i;
 /** zongji: events that it names but cannot decode. */
@@ -15,6 +17,10 @@ const UNDECODABLE = /TRANSACTION_PAYLOAD_EVENT|PARTIAL_UPDATE_ROWS_EVENT|Unsuppo
 
 export function binlogError(error: unknown, label: string): TidemarkError {
   const { errno, message = String(error) } = error as { errno?: number; message?: string };
+  if (errno === FATAL_READING && DIVERGED.test(message)) {
+    const what = `${label}: its binlog is another than the one that was read: ${message}`;
+    return new TidemarkError('BINLOG_DIVERGED', what, { next: DECLARE_AGAIN, cause: error });
+  }
   if (NOT_IN_BINLOG.includes(errno) || (errno === FATAL_READING && PURGED.test(message))) {
     return new TidemarkError(
       'BINLOG_PURGED',

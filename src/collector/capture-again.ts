@@ -7,7 +7,7 @@ import type { CompiledSource, CompiledTopology } from '../job/index.ts';
 import type { SqlEngine } from '../sql/index.ts';
 import type { SealedShard, SealedWindow } from '../wire/index.ts';
 import type { ChangeSource, SourceEvent } from './change-source.ts';
-import type { CollectorLog } from './collector.ts';
+import type { CollectorLog } from './collector-options.ts';
 import type { ShardedStore, StoreWindow } from './sharded-store.ts';
 import { createStoreTables } from './store-tables.ts';
 

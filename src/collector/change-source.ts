@@ -43,7 +43,7 @@ export interface ChangeReader {
 export interface SnapshotPlace {
   readonly table: number;
   /** Undefined: with the table's first row. */
-  readonly after: readonly SqlValue[] | undefined;
+  readonly after: readonly bigint[] | undefined;
 }
 
 export interface SnapshotOptions {

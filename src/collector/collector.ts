@@ -18,66 +18,21 @@ import {
   toTidemarkError,
   type Clock,
 } from '../base/index.ts';
-import type { CapturedTable, CompiledSource, CompiledTopology } from '../job/index.ts';
-import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
+import type { CapturedTable, CompiledSource } from '../job/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
 import { boundedEngine } from './bounded-engine.ts';
 import { captureLost } from './capture-again.ts';
-import type { ChangeReader, ChangeSource, RowValues, SourceEvent, SourceMoment } from './change-source.ts';
+import type { ChangeReader, ChangeSource, SourceEvent, SourceMoment } from './change-source.ts';
+import type { CollectorOptions } from './collector-options.ts';
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
 import { openChangeSource } from './open-change-source.ts';
 import type { SchemaChange } from './schema-change.ts';
 import { ShardedStore, type StoreWindow } from './sharded-store.ts';
+import { copyChunk } from './copy-chunk.ts';
+import { FormerRows } from './former-rows.ts';
 import { SnapshotProgress, chunkStands } from './snapshot-progress.ts';
 import { untilAborted } from './until-aborted.ts';
-
-export interface CollectorEngines {
-  readonly source: SqlEngine;
-  /** The source's address: a binlog is read on a connection of its own kind. */
-  readonly sourceAddress: DatabaseAddress;
-  /** The store shards by name, as in the topology. */
-  readonly shards: ReadonlyMap<string, SqlEngine>;
-}
-
-export interface CollectorLog {
-  info(fields: Readonly<Record<string, unknown>>, message: string): void;
-  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
-}
-
-export interface CollectorOptions {
-  readonly sourceId: number;
-  /** The grant under which rows are written and windows sealed. */
-  readonly epoch: bigint;
-  /** The term of the leader that sent the grant; for the log only. */
-  readonly leaderTerm: bigint;
-  /** Number and `to` of the last sealed window. 0: window 1 will be the initial snapshot. */
-  readonly lastWindow: number;
-  readonly position: string;
-  /** How far the snapshot had come by then; empty when it was finished. */
-  readonly cursor: string;
-  readonly source: CompiledSource;
-  readonly topology: CompiledTopology;
-  readonly engines: CollectorEngines;
-  /**
-   * Proposes the seal. Resolves when it is accepted, also when this very seal had been accepted before.
-   * Errors that may be retried are retried with the same window.
-   */
-  readonly seal: (window: SealedWindow, cursor: string) => Promise<void>;
-  /** Proposes a schema version, as `seal` does a window; `source` is the whole source with it. */
-  readonly addSchema: (change: SchemaChange, source: CompiledSource) => Promise<void>;
-  /** Windows to be captured again before anything else (design 6.4). */
-  readonly lost: readonly SealedWindow[];
-  /** Proposes what became of one of them: its new rows, or the problem that keeps it lost. As `seal`. */
-  readonly reseal: (window: SealedWindow, problem?: TidemarkError) => Promise<void>;
-  readonly clock: Clock;
-  readonly log: CollectorLog;
-  readonly signal: AbortSignal;
-  /** How long a window without rows stays open, in milliseconds. @default 5000 */
-  readonly idleSealMs?: number;
-  /** Rows of the snapshot that one chunk holds. @default LIMITS.snapshotChunkRowsMax */
-  readonly chunkRows?: number;
-}
 
 const IDLE_SEAL_MS = 5_000;
 const MOMENT_EVERY_MS = 100;
@@ -151,6 +106,8 @@ class Collector {
   /** With the schema versions that the open window is captured under. */
   #source: CompiledSource;
   readonly #progress: SnapshotProgress;
+  /** In a re-snapshot, what the rows that are read take the place of. */
+  readonly #former: FormerRows | undefined;
   /** Read already, and behind the place in the log that a chunk is read at. */
   #pending: readonly SourceEvent[] = [];
   #window: OpenWindow;
@@ -172,8 +129,10 @@ class Collector {
       idleMs: options.idleSealMs ?? IDLE_SEAL_MS,
     };
     this.#source = options.source;
-    const cursor = options.lastWindow === 0 ? undefined : options.cursor;
-    this.#progress = new SnapshotProgress(options.source.tables, cursor);
+    const { rowStates, clock, signal } = options;
+    const begins = options.lastWindow === 0 || (rowStates !== undefined && options.cursor === '');
+    this.#progress = new SnapshotProgress(options.source.tables, begins ? undefined : options.cursor);
+    if (rowStates !== undefined) this.#former = new FormerRows(rowStates, clock, signal);
     this.#includes = (position, other) => changes.includes(position, other);
     this.#covers = new Covers(this.#includes);
     this.#window = this.#open(options.lastWindow + 1, options.position);
@@ -195,8 +154,10 @@ class Collector {
       store: this.#store,
       propose: (work) => this.#answered('reseal', work),
     });
-    let from = this.#window.from;
+    if (this.#former !== undefined && this.#options.cursor === '') await this.#leap();
+    let from = this.#window.to;
     while (!signal.aborted) {
+      await this.#standOnStates();
       const reader = await this.#changes.read(from, { everyEnd: () => !this.#progress.finished });
       try {
         from = await this.#follow(reader);
@@ -290,29 +251,46 @@ class Collector {
   }
 
   /** Reads one chunk into the open window, as of a position that `begun` is told first. */
-  async #copy(begun: (moment: SourceMoment) => Promise<boolean>): Promise<SourceMoment> {
-    const { chunkRows = LIMITS.snapshotChunkRowsMax, signal } = this.#options;
-    let rowsLeft = chunkRows;
-    const chunk = { ended: false };
-    const take = async (table: number, rows: readonly RowValues[]): Promise<boolean> => {
-      signal.throwIfAborted();
-      for (const row of rows) this.#store.add(this.#window.stored, table, 1, row);
-      this.#progress.copied(table, rows);
-      await this.#store.ready();
-      rowsLeft -= rows.length;
-      chunk.ended = rowsLeft <= 0 && this.#changes.hasChunks && this.#progress.mayRest;
-      return !chunk.ended;
-    };
-    const moment = await this.#changes.snapshot(take, {
-      from: this.#progress.place,
-      batchRows: Math.min(chunkRows, LIMITS.sourceReadRowsMax),
-      begun: async (at) => {
-        chunk.ended = !(await begun(at));
-        return !chunk.ended;
+  #copy(begun: (moment: SourceMoment) => Promise<boolean>): Promise<SourceMoment> {
+    return copyChunk({
+      changes: this.#changes,
+      progress: this.#progress,
+      tables: this.#source.tables,
+      former: this.#former,
+      add: (table, weight, row) => {
+        this.#store.add(this.#window.stored, table, weight, row);
       },
+      ready: () => this.#store.ready(),
+      chunkRows: this.#options.chunkRows ?? LIMITS.snapshotChunkRowsMax,
+      signal: this.#options.signal,
+      begun,
     });
-    if (!chunk.ended) this.#progress.finish();
-    return moment;
+  }
+
+  /**
+   * Begins a re-snapshot: the chain leaps over what no log shows any more, to where the log is now. What
+   * happened in between is in the difference between the row states and what is read from here on.
+   */
+  async #leap(): Promise<void> {
+    await this.#adopt(await this.#changes.compared());
+    const { position } = await this.#changes.head();
+    const [altered] = await this.#changes.compared();
+    if (altered !== undefined) {
+      throw new TidemarkError('DB_BUSY', `${altered.before.table} was altered while its source was read`);
+    }
+    if (position === '') throw new TidemarkError('BINLOG_NO_GTID', 'the binlog holds no transaction yet');
+    this.#window.to = position;
+  }
+
+  /** In a re-snapshot, before reading on: seals a window under the present definitions, to compare with. */
+  async #standOnStates(): Promise<void> {
+    if (this.#former === undefined || this.#progress.finished) return;
+    if (this.#former.standsOn(this.#source)) return;
+    const { window } = this.#window;
+    await this.#cut();
+    await this.#sealed();
+    this.#options.log.info({ source: this.#source.name, window }, 'waiting for the row states');
+    await this.#former.reach(this.#source, window);
   }
 
   /** Returns where to read on when the reader has come to a definition; ends early behind `until`. */

@@ -61,10 +61,17 @@ export class SnapshotProgress {
 
   /** Takes a batch of rows, in key order, as copied. */
   copied(table: number, rows: readonly RowValues[]): void {
-    const last = rows.at(-1);
+    const last = this.lastKey(table, rows);
     if (table !== this.#table) this.#key = undefined;
     this.#table = table;
-    if (last !== undefined && this.mayRest) this.#key = this.#keyOf(table, last).map(asInteger);
+    if (last !== undefined) this.#key = last;
+  }
+
+  /** The key that a batch of a table ends with; undefined where a chunk cannot end within that table. */
+  lastKey(table: number, rows: readonly RowValues[]): readonly bigint[] | undefined {
+    const last = rows.at(-1);
+    if (last === undefined || !this.#isOrdered(table)) return undefined;
+    return this.#keyOf(table, last).map(asInteger);
   }
 
   /**
@@ -72,7 +79,11 @@ export class SnapshotProgress {
    * other table is copied as one chunk.
    */
   get mayRest(): boolean {
-    const { primaryKey, columns } = must(this.#tables[this.#table], 'the table at the cursor');
+    return this.#isOrdered(this.#table);
+  }
+
+  #isOrdered(table: number): boolean {
+    const { primaryKey, columns } = must(this.#tables[table], 'a captured table');
     return primaryKey.every((name) => {
       const column = columns.find((one) => one.name === name);
       return column !== undefined && parseColumnType(column.type).kind === 'BIGINT';

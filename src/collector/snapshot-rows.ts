@@ -56,7 +56,7 @@ async function readRows(
   }
 }
 
-interface KeyColumn {
+export interface KeyColumn {
   readonly name: string;
   /** What is compared: in the same order as the column, whatever its value looks like. */
   readonly compared: string;
@@ -75,7 +75,10 @@ function keyOf(dialect: Dialect, table: CapturedTable): KeyColumn[] {
 }
 
 /** `(a, b) > (x, y)`, written out: MySQL uses an index for this form only. */
-function keyAfter(key: readonly KeyColumn[], last: readonly SqlValue[]): { sql: string; params: SqlValue[] } {
+export function keyAfter(
+  key: readonly KeyColumn[],
+  last: readonly SqlValue[],
+): { sql: string; params: SqlValue[] } {
   const params: SqlValue[] = [];
   const terms = key.map(({ compared }, at) => {
     const parts = key.slice(0, at).map((before, index) => {

@@ -16,6 +16,7 @@ import { checkFormat, unary } from './grpc-server.ts';
 import { listExecutors, listReports, listSources, listTasks, listWindows } from './lists.ts';
 import type { Membership } from './membership.ts';
 import type { Proposer, Proposing } from './proposer.ts';
+import { readResnapshot } from './resnapshot-request.ts';
 import { safeNumber } from './safe-number.ts';
 
 /** What the service needs of a node that belongs to a cluster. */
@@ -83,6 +84,14 @@ export function createClientService(options: ClientServiceOptions): ClientServer
         // Who is connected is known to the leader alone.
         if (!raft.status().leading) throw notLeader(raft.status());
         return { executors: listExecutors(view, links.observe(), clock.monotonicMs()) };
+      }),
+    ),
+    resnapshot: unary((request) =>
+      onCluster(async (cluster) => {
+        await cluster.raft.readIndex();
+        const operation = readResnapshot(request, cluster.view());
+        const value = await proposeOne(cluster.proposer, operation, requestId(request));
+        return { window: BigInt(Number(value['window'])) };
       }),
     ),
     retryTasks: unary((request) =>

@@ -73,7 +73,9 @@ function checkYoung(report: CompiledReport, source: CompiledSource | undefined):
     throw new TidemarkError(
       'REPORT_COLUMN_YOUNG',
       `report ${report.name} reads ${input.table}.${young}, which is younger than rows captured before`,
-      { next: `Read the source again: tidemark source resnapshot ${report.source}` },
+      {
+        next: 'Leave the column out, or declare the source with this report again under other names.',
+      },
     );
   }
 }

@@ -5,6 +5,7 @@ import {
   idKey,
   isStopped,
   marksOf,
+  mayResnapshot,
   reportsOf,
   spanKey,
   spanPrefix,
@@ -49,6 +50,7 @@ export function listSources(view: StateView): SourceInfo[] {
     collectorEpoch: source.collector === null ? 0n : parseToken(source.collector.epoch),
     coversMs: BigInt(view.windows.get(windowKey(source.id, source.lastWindow))?.coversMs ?? 0),
     problem: problemOf(view, source),
+    next: nextStep(source),
     states: (source.states ?? []).map(({ shard, window, grant, problem }) => ({
       shard,
       window: BigInt(window),
@@ -73,8 +75,14 @@ function statesProblem(source: SourceRecord): string {
   return worst === undefined ? '' : `row states of ${worst.shard}: ${worst.problem}`;
 }
 
+function nextStep(source: SourceRecord): string {
+  return mayResnapshot(source) ? `tidemark source resnapshot ${source.name} --yes` : '';
+}
+
 function sourceState(source: SourceRecord, problem: string): string {
   if (source.prepare?.done !== true) return problem === '' ? 'preparing' : 'failed';
+  if (source.lostPosition !== null) return 'lost';
+  if (source.resnapshot) return 'resnapshot';
   if (source.collector === null) return problem === '' ? 'waiting' : 'failed';
   return source.lastWindow === 0 || source.cursor !== '' ? 'snapshot' : 'running';
 }

@@ -133,6 +133,7 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
     lastWindow: BigInt(source.lastWindow),
     position: source.position,
     cursor: source.cursor,
+    resnapshot: source.resnapshot,
     topologyVersion: view.topology.version,
     lost: lostWindows(view, source).map(sealedWindow),
   };

@@ -6,6 +6,7 @@ import type { CollectorStopped, HostedCollector, StartCollector } from '../wire/
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
 import type { SealDesk } from './session/seal-desk.ts';
+import { openRowStates } from './states/index.ts';
 import type { RunnerLog } from './task-runner.ts';
 
 export interface CollectorHostOptions {
@@ -105,19 +106,22 @@ export class CollectorHost {
     const { catalog, databases, seals, clock, log } = this.#options;
     const source = catalog.source(Number(order.sourceId));
     const topology = catalog.topology(order.topologyVersion);
+    const sourceId = Number(order.sourceId);
+    const shards = new Map(topology.shards.map((shard) => [shard.name, databases.group(shard)]));
     await runCollector({
-      sourceId: Number(order.sourceId),
+      sourceId,
       epoch: order.epoch,
       leaderTerm: order.leaderTerm,
       lastWindow: Number(order.lastWindow),
       position: order.position,
       cursor: order.cursor,
+      rowStates: order.resnapshot ? openRowStates({ sourceId, source, shards }) : undefined,
       source,
       topology,
       engines: {
         source: databases.engine(source.database),
         sourceAddress: databases.address(source.database),
-        shards: new Map(topology.shards.map((shard) => [shard.name, databases.group(shard)])),
+        shards,
       },
       lost: order.lost,
       seal: (window, cursor) =>

@@ -19,6 +19,7 @@ export {
 } from './commands/keys.ts';
 export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
+export { mayResnapshot } from './commands/resnapshot.ts';
 export type * from './commands/records.ts';
 export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';
 export { decodeReplies } from './commands/replies.ts';

@@ -29,6 +29,8 @@ export {
   PromoteMemberRequest,
   RemoveMemberRequest,
   ReportInfo,
+  ResnapshotReply,
+  ResnapshotRequest,
   RetryTasksReply,
   RetryTasksRequest,
   SaveSnapshotRequest,

@@ -148,7 +148,10 @@ export function startCollector(
   source: CompiledSource,
   log: SealLog,
   options: Partial<
-    Pick<CollectorOptions, 'seal' | 'idleSealMs' | 'clock' | 'chunkRows' | 'lost' | 'reseal'>
+    Pick<
+      CollectorOptions,
+      'seal' | 'idleSealMs' | 'clock' | 'chunkRows' | 'cursor' | 'rowStates' | 'lost' | 'reseal'
+    >
   > = {},
 ): RunningCollector {
   log.epoch += 100_000_000_000_000_001n;
@@ -161,6 +164,7 @@ export function startCollector(
     lastWindow: log.windows.length,
     position: log.windows.at(-1)?.to ?? '',
     cursor: log.cursors.at(-1) ?? '',
+    rowStates: undefined,
     lost: [],
     reseal: () => Promise.reject(new Error('nothing is lost')),
     source: log.source ?? source,
@@ -239,7 +243,8 @@ export async function windowRows(
   const captured = source.tables.find((one) => one.table === table);
   if (captured === undefined) throw new Error(`${table} is not captured`);
   const { id } = fixture.store.dialect;
-  const name = changeTable({ sourceId: SOURCE_ID, table, schemaVersion: 1 });
+  const schemaVersion = window.schemaVersions.find((one) => one.table === table)?.version ?? 1;
+  const name = changeTable({ sourceId: SOURCE_ID, table, schemaVersion });
   const columns = ['_w', ...captured.columns.map((column) => column.name)].map(id).join(', ');
   const key: SqlParam[] = [SOURCE_ID, window.epoch, window.day, window.window];
   return await store.use('test', async (connection) => {

@@ -56,6 +56,7 @@ describe('messages of a leader', () => {
       lastWindow: 0n,
       position: '',
       cursor: '',
+      resnapshot: false,
       topologyVersion: 1,
       lost: [] as SealedWindow[],
     };

@@ -124,6 +124,7 @@ class World {
         lastWindow: 0n,
         position: '',
         cursor: '',
+        resnapshot: false,
         topologyVersion: 1,
         lost: [],
       },

@@ -16,6 +16,7 @@ export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
       { title: 'EPOCH', value: (source) => source.collectorEpoch },
       { title: 'POSITION', value: (source) => source.position || '-' },
       { title: 'PROBLEM', value: (source) => source.problem || '-' },
+      { title: 'NEXT', value: (source) => source.next || '-' },
     ]);
   });
 

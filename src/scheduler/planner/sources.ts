@@ -46,6 +46,8 @@ function isPrepareLate(round: Round, token: string): boolean {
 function planCollector(round: Round, source: SourceRecord): void {
   const { collector } = source;
   if (collector === null) {
+    // Nobody can read on: a person decides what happens next.
+    if (source.lostPosition !== null) return;
     if (source.retryAtMs > round.input.now.logTimeMs) return;
     grantCollector(round, source, round.input.memory.sourceFailures.get(source.id)?.executorId);
     return;

@@ -10,6 +10,7 @@ import type { ApplyMeta, Entry, EntryItem, Operation, OperationResult } from './
 import { encodeItemReply } from './replies.ts';
 import { applyRestoreCluster } from './restore.ts';
 import { applyLoseWindows, applyResealWindow } from './reseal.ts';
+import { applyAskResnapshot } from './resnapshot.ts';
 import { applyAddSchema } from './schemas.ts';
 import { applyFailSink, applyGrantSinkEpoch, applyReconcileSink } from './sinks.ts';
 import { admit, applyOpenSession, remember } from './sessions.ts';
@@ -72,6 +73,8 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyGrantCollector(writer, operation, meta);
     case 'collector.stop':
       return applyStopCollector(writer, operation, meta);
+    case 'source.resnapshot':
+      return applyAskResnapshot(writer, operation);
     case 'window.seal':
       return applySealWindow(writer, operation, meta);
     case 'window.lost':

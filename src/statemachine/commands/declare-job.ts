@@ -194,6 +194,8 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     drop: null,
     dropRetryAtMs: 0,
     lost: [],
+    lostPosition: null,
+    resnapshot: false,
     problem: '',
     retryAtMs: 0,
   };

@@ -12,6 +12,7 @@ import type {
   StopCollector,
 } from './operations.ts';
 import { accept, refuse } from './result.ts';
+import { lostPosition, positionRefusal } from './resnapshot.ts';
 import { isReconciled, notReconciled } from './sinks.ts';
 import type { StateWriter } from './writer.ts';
 
@@ -74,6 +75,8 @@ export function applyGrantCollector(
     return refuse('BAD_REQUEST', `source ${source.name} is not prepared`);
   }
   if (!isReconciled(writer.sinks.get(idKey(source.sinkId)))) return notReconciled(source.name);
+  const refusal = positionRefusal(source);
+  if (refusal !== undefined) return refusal;
   const epoch = nextToken(writer, meta);
   writer.sources.put(idKey(source.id), {
     ...source,
@@ -95,6 +98,7 @@ export function applyStopCollector(
   writer.sources.put(idKey(source.id), {
     ...source,
     collector: null,
+    ...lostPosition(source, input),
     problem: problemText(input),
     retryAtMs: meta.logTimeMs + input.retryAfterMs,
   });

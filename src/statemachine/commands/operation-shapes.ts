@@ -77,6 +77,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   'prepare.finish': { sourceId: 'natural', token: 'token', ...failure },
   'collector.grant': { sourceId: 'natural', executorId: 'natural' },
   'collector.stop': { sourceId: 'natural', epoch: 'token', ...failure },
+  'source.resnapshot': { sourceId: 'natural' },
   'window.seal': { ...slice, cursor: 'text', coversMs: 'natural' },
   'window.lost': { sourceId: 'natural', firstWindow: 'natural', lastWindow: 'natural' },
   'window.reseal': { ...slice, errorCode: 'text', errorMessage: 'text' },

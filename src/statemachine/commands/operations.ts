@@ -20,6 +20,7 @@ export type Operation =
   | FinishPrepare
   | GrantCollector
   | StopCollector
+  | AskResnapshot
   | SealWindow
   | LoseWindows
   | ResealWindow
@@ -190,6 +191,16 @@ export interface StopCollector {
   readonly errorCode: string;
   readonly errorMessage: string;
   readonly retryAfterMs: number;
+}
+
+/**
+ * Lets a source go on whose log cannot be read on: the next collector compares its tables with the row states
+ * (design 6.5). Repeating it while that is under way answers as at first.
+ */
+export interface AskResnapshot {
+  readonly type: 'source.resnapshot';
+  readonly v: 1;
+  readonly sourceId: number;
 }
 
 /**

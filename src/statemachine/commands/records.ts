@@ -144,6 +144,13 @@ export interface SourceRecord {
   readonly dropRetryAtMs: number;
   /** Sealed windows whose rows a store shard's primary does not show any more; bounded. */
   readonly lost: readonly LostWindow[];
+  /**
+   * Why its change log shows nothing behind `position` any more: no collector is granted until a re-snapshot
+   * is asked for. Null while nothing is known to be gone.
+   */
+  readonly lostPosition: { readonly code: string; readonly message: string } | null;
+  /** Its tables are compared with the row states (design 6.5), until a seal says that all are. */
+  readonly resnapshot: boolean;
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */

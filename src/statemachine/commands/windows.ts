@@ -43,7 +43,15 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
   };
   // What ended the collector before this one is over.
   const { window: lastWindow, to: position, cursor } = input;
-  writer.sources.put(idKey(source.id), { ...source, lastWindow, position, cursor, problem: '' });
+  const resnapshot = source.resnapshot && cursor !== '';
+  writer.sources.put(idKey(source.id), {
+    ...source,
+    lastWindow,
+    position,
+    cursor,
+    resnapshot,
+    problem: '',
+  });
   writer.windows.put(windowKey(source.id, input.window), window);
   settleSource(writer, source.id, meta);
   raiseHorizon(writer, source.id);

@@ -207,7 +207,7 @@ export interface ListSourcesReply {
 export interface SourceInfo {
   sourceId: bigint;
   name: string;
-  /** "preparing", "snapshot", "running", "failed", "waiting" */
+  /** "preparing", "snapshot", "resnapshot", "running", "lost", "failed", "waiting" */
   state: string;
   lastWindow: bigint;
   mergedWindow: bigint;
@@ -218,6 +218,8 @@ export interface SourceInfo {
   problem: string;
   /** Row states, by store shard; none where no report reads them. */
   states: ShardStatesInfo[];
+  /** The command that leads on, where there is one. */
+  next: string;
 }
 
 export interface ShardStatesInfo {
@@ -326,6 +328,17 @@ export interface RetryTasksRequest {
 
 export interface RetryTasksReply {
   woken: number;
+}
+
+export interface ResnapshotRequest {
+  sessionId: bigint;
+  sequence: bigint;
+  source: string;
+}
+
+export interface ResnapshotReply {
+  /** The last window before it. */
+  window: bigint;
 }
 
 function createBaseInitRequest(): InitRequest {
@@ -3148,6 +3161,7 @@ function createBaseSourceInfo(): SourceInfo {
     coversMs: 0n,
     problem: "",
     states: [],
+    next: "",
   };
 }
 
@@ -3203,6 +3217,9 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     }
     for (const v of message.states) {
       ShardStatesInfo.encode(v!, writer.uint32(90).fork()).join();
+    }
+    if (message.next !== "") {
+      writer.uint32(98).string(message.next);
     }
     return writer;
   },
@@ -3308,6 +3325,14 @@ export const SourceInfo: MessageFns<SourceInfo> = {
             message.states.push(ShardStatesInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.next = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3359,6 +3384,7 @@ export const SourceInfo: MessageFns<SourceInfo> = {
       states: globalThis.Array.isArray(object?.states)
         ? object.states.map((e: any) => ShardStatesInfo.fromJSON(e))
         : [],
+      next: isSet(object.next) ? globalThis.String(object.next) : "",
     };
   },
 
@@ -3397,6 +3423,9 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     if (message.states?.length) {
       obj.states = message.states.map((e) => ShardStatesInfo.toJSON(e));
     }
+    if (message.next !== "") {
+      obj.next = message.next;
+    }
     return obj;
   },
 
@@ -3424,6 +3453,7 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     message.coversMs = (object.coversMs !== undefined && object.coversMs !== null) ? BigInt(object.coversMs) : 0n;
     message.problem = object.problem ?? "";
     message.states = object.states?.map((e) => ShardStatesInfo.fromPartial(e)) || [];
+    message.next = object.next ?? "";
     return message;
   },
 };
@@ -5249,6 +5279,187 @@ export const RetryTasksReply: MessageFns<RetryTasksReply> = {
   },
 };
 
+function createBaseResnapshotRequest(): ResnapshotRequest {
+  return { sessionId: 0n, sequence: 0n, source: "" };
+}
+
+export const ResnapshotRequest: MessageFns<ResnapshotRequest> = {
+  encode(message: ResnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== 0n) {
+      if (BigInt.asUintN(64, message.sessionId) !== message.sessionId) {
+        throw new globalThis.Error("value provided for field message.sessionId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sessionId);
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.source !== "") {
+      writer.uint32(26).string(message.source);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sessionId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResnapshotRequest {
+    return {
+      sessionId: isSet(object.sessionId)
+        ? BigInt(object.sessionId)
+        : isSet(object.session_id)
+        ? BigInt(object.session_id)
+        : 0n,
+      sequence: isSet(object.sequence) ? BigInt(object.sequence) : 0n,
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+    };
+  },
+
+  toJSON(message: ResnapshotRequest): unknown {
+    const obj: any = {};
+    if (message.sessionId !== 0n) {
+      obj.sessionId = message.sessionId.toString();
+    }
+    if (message.sequence !== 0n) {
+      obj.sequence = message.sequence.toString();
+    }
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResnapshotRequest>): ResnapshotRequest {
+    return ResnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResnapshotRequest>): ResnapshotRequest {
+    const message = createBaseResnapshotRequest();
+    message.sessionId = (object.sessionId !== undefined && object.sessionId !== null) ? BigInt(object.sessionId) : 0n;
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.source = object.source ?? "";
+    return message;
+  },
+};
+
+function createBaseResnapshotReply(): ResnapshotReply {
+  return { window: 0n };
+}
+
+export const ResnapshotReply: MessageFns<ResnapshotReply> = {
+  encode(message: ResnapshotReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.window);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResnapshotReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResnapshotReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResnapshotReply {
+    return { window: isSet(object.window) ? BigInt(object.window) : 0n };
+  },
+
+  toJSON(message: ResnapshotReply): unknown {
+    const obj: any = {};
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ResnapshotReply>): ResnapshotReply {
+    return ResnapshotReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResnapshotReply>): ResnapshotReply {
+    const message = createBaseResnapshotReply();
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    return message;
+  },
+};
+
 /**
  * For people and programs that use a cluster. Reads are linearizable: every member answers them,
  * from a state as new as the leader's when the call came. Changes go to the leader; others name it in NOT_LEADER.
@@ -5418,6 +5629,16 @@ export const ClientService = {
     responseSerialize: (value: RetryTasksReply): Buffer => Buffer.from(RetryTasksReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): RetryTasksReply => RetryTasksReply.decode(value),
   },
+  /** Reads the tables of a source again whose log cannot be read on. */
+  resnapshot: {
+    path: "/tidemark.v1.Client/Resnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResnapshotRequest): Buffer => Buffer.from(ResnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResnapshotRequest => ResnapshotRequest.decode(value),
+    responseSerialize: (value: ResnapshotReply): Buffer => Buffer.from(ResnapshotReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResnapshotReply => ResnapshotReply.decode(value),
+  },
 } as const;
 
 export interface ClientServer extends UntypedServiceImplementation {
@@ -5454,6 +5675,8 @@ export interface ClientServer extends UntypedServiceImplementation {
   listExecutors: handleUnaryCall<ListRequest, ListExecutorsReply>;
   /** Wakes parked tasks, or gives a dead task another try. */
   retryTasks: handleUnaryCall<RetryTasksRequest, RetryTasksReply>;
+  /** Reads the tables of a source again whose log cannot be read on. */
+  resnapshot: handleUnaryCall<ResnapshotRequest, ResnapshotReply>;
 }
 
 export interface ClientClient extends Client {
@@ -5698,6 +5921,22 @@ export interface ClientClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RetryTasksReply) => void,
+  ): ClientUnaryCall;
+  /** Reads the tables of a source again whose log cannot be read on. */
+  resnapshot(
+    request: ResnapshotRequest,
+    callback: (error: ServiceError | null, response: ResnapshotReply) => void,
+  ): ClientUnaryCall;
+  resnapshot(
+    request: ResnapshotRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResnapshotReply) => void,
+  ): ClientUnaryCall;
+  resnapshot(
+    request: ResnapshotRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResnapshotReply) => void,
   ): ClientUnaryCall;
 }
 

@@ -715,8 +715,10 @@ export interface StartCollector {
   topologyVersion: number;
   /** Windows that a failed-over store has lost: captured again, from the same place to the same place, first. */
   lost: SealedWindow[];
-  /** How far the snapshot had come by then; empty when it was finished. */
+  /** How far the snapshot had come by then; empty when it was finished, or has not begun (then: resnapshot). */
   cursor: string;
+  /** The snapshot takes the place of what the row states have. */
+  resnapshot: boolean;
 }
 
 export interface StopCollector {
@@ -7741,6 +7743,7 @@ function createBaseStartCollector(): StartCollector {
     topologyVersion: 0,
     lost: [],
     cursor: "",
+    resnapshot: false,
   };
 }
 
@@ -7781,6 +7784,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     }
     if (message.cursor !== "") {
       writer.uint32(66).string(message.cursor);
+    }
+    if (message.resnapshot !== false) {
+      writer.uint32(72).bool(message.resnapshot);
     }
     return writer;
   },
@@ -7862,6 +7868,14 @@ export const StartCollector: MessageFns<StartCollector> = {
             message.cursor = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.resnapshot = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7902,6 +7916,7 @@ export const StartCollector: MessageFns<StartCollector> = {
         ? object.lost.map((e: any) => SealedWindow.fromJSON(e))
         : [],
       cursor: isSet(object.cursor) ? globalThis.String(object.cursor) : "",
+      resnapshot: isSet(object.resnapshot) ? globalThis.Boolean(object.resnapshot) : false,
     };
   },
 
@@ -7931,6 +7946,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     if (message.cursor !== "") {
       obj.cursor = message.cursor;
     }
+    if (message.resnapshot !== false) {
+      obj.resnapshot = message.resnapshot;
+    }
     return obj;
   },
 
@@ -7951,6 +7969,7 @@ export const StartCollector: MessageFns<StartCollector> = {
     message.topologyVersion = object.topologyVersion ?? 0;
     message.lost = object.lost?.map((e) => SealedWindow.fromPartial(e)) || [];
     message.cursor = object.cursor ?? "";
+    message.resnapshot = object.resnapshot ?? false;
     return message;
   },
 };
