@@ -6,6 +6,7 @@ export * from './address.ts';
 export * from './assert.ts';
 export * from './clock.ts';
 export * from './codec.ts';
+export * from './declare-again.ts';
 export { EXIT, GRPC, type Retry } from './error-row.ts';
 export * from './errors.ts';
 export * from './fencing-token.ts';

@@ -250,6 +250,7 @@ export const MUTATIONS = [
   'collector.resnapshotBeforeStates',
   'collector.chunkBeforeItsPosition',
   'collector.olderChunkTaken',
+  'collector.readsOnAfterOlderChunk',
   'collector.remadeColumnKept',
   'coordinator.youngColumnRead',
   'collector.anyTypeIsWider',

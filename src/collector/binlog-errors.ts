@@ -1,7 +1,6 @@
 /** What zongji, mysql2 or the server say while a binlog is read, as one of our codes. */
-import { TidemarkError } from '../base/index.ts';
+import { DECLARE_AGAIN, TidemarkError } from '../base/index.ts';
 import { mysqlError } from '../sql/index.ts';
-import { DECLARE_AGAIN } from './declare-again.ts';
 
 /** ER_MASTER_FATAL_ERROR_READING_BINLOG: many causes, told apart by their text only. */
 const FATAL_READING = 1236;

@@ -3,11 +3,10 @@
  * own: it is trusted only after its table map has been compared with the captured columns, and only with
  * full row images.
  */
-import { TidemarkError } from '../base/index.ts';
+import { DECLARE_AGAIN, TidemarkError } from '../base/index.ts';
 import { parseColumnType, type DeclaredType, type SqlValue } from '../sql/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { RowValues } from './change-source.ts';
-import { DECLARE_AGAIN } from './declare-again.ts';
 import { LOGGED_TYPE, type LoggedColumn } from './logged-column.ts';
 import { fieldReader, type ImageCursor } from './row-fields.ts';
 

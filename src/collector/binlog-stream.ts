@@ -6,7 +6,7 @@
 import { randomInt } from 'node:crypto';
 import ZongJi, { type AnyBinlogEvent, type TableMapEvent } from '@vlasky/zongji';
 import type { Connection } from 'mysql2';
-import { LIMITS, TidemarkError, isTidemarkError, mutated, type Clock } from '../base/index.ts';
+import { DECLARE_AGAIN, LIMITS, TidemarkError, isTidemarkError, mutated, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { MysqlTarget } from '../sql/index.ts';
 import { binlogError } from './binlog-errors.ts';
@@ -20,7 +20,6 @@ import {
 } from './binlog-rows.ts';
 import { judgeStatement } from './binlog-statements.ts';
 import type { SourceEvent } from './change-source.ts';
-import { DECLARE_AGAIN } from './declare-again.ts';
 import { gtidTracker, type Flavour, type GtidTracker } from './gtid-position.ts';
 import type { LoggedColumn } from './logged-column.ts';
 import { takeRowEvents, type RowEvent } from './row-events.ts';

@@ -233,7 +233,7 @@ class Collector {
   async #chunk(reader: ChangeReader): Promise<string | undefined> {
     // What was read of a transaction counts as read only at its end.
     if (this.#window.insideTransaction) return this.#turn(reader);
-    const met: { definition?: string } = {};
+    const met: { definition?: string; older?: true } = {};
     await this.#copy(async ({ position }) => {
       const stands = (): string => chunkStands(this.#includes, this.#window.to, position);
       while (stands() === 'ahead') {
@@ -245,9 +245,21 @@ class Collector {
       }
       if (stands() === 'here') return true;
       this.#options.log.info({ source: this.#source.name, position }, 'a chunk is older than what was read');
+      met.older = true;
       return false;
     });
+    if (met.older === true && !mutated('collector.readsOnAfterOlderChunk')) return this.#standStill();
     return met.definition ?? this.#turn(reader);
+  }
+
+  /**
+   * Lets the source commit what was read of it already: reading on meanwhile would leave the next chunk as
+   * far behind, for as long as there are writers.
+   */
+  async #standStill(): Promise<undefined> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    await sleep(this.#options.clock, READ_WAIT_MS, this.#options.signal);
+    await this.#cutIfDue();
   }
 
   /** Reads one chunk into the open window, as of a position that `begun` is told first. */
@@ -313,11 +325,15 @@ class Collector {
         return undefined;
       }
     }
+    await this.#cutIfDue();
+    return undefined;
+  }
+
+  async #cutIfDue(): Promise<void> {
     await this.#store.ready();
     const decision = this.#decide(this.#options.clock.monotonicMs());
     // A slow seal makes the next window longer, unless that is full.
     if (decision === 'due' && this.#sealsInFlight === 0) await this.#cut();
-    return undefined;
   }
 
   #decide(nowMs: number): ReturnType<typeof cutDecision> {

@@ -2,7 +2,7 @@
  * Reads the change log of an embedded database (see embedded-capture.ts). A position is the sequence number
  * of a log row. One statement sees whole transactions only, so the end that it sees is a transaction's end.
  */
-import { LIMITS, TidemarkError, assert, must, sleep, type Clock } from '../base/index.ts';
+import { DECLARE_AGAIN, LIMITS, TidemarkError, assert, must, sleep, type Clock } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlValue } from '../sql/index.ts';
 import type {
@@ -14,7 +14,6 @@ import type {
   SourceMoment,
 } from './change-source.ts';
 import { rowCodec } from './column-codec.ts';
-import { DECLARE_AGAIN } from './declare-again.ts';
 import {
   CAPTURE_LOG,
   WEIGHT_TAKEN,

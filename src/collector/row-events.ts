@@ -7,8 +7,7 @@
  */
 import { crc32, inflateSync } from 'node:zlib';
 import type ZongJi from '@vlasky/zongji';
-import { TidemarkError } from '../base/index.ts';
-import { DECLARE_AGAIN } from './declare-again.ts';
+import { DECLARE_AGAIN, TidemarkError } from '../base/index.ts';
 
 /** A row event without its images decoded. */
 export interface RowEvent {

@@ -4,12 +4,11 @@
  *
  * The layouts are those of the server's sql/log_event.cc and sql/field.cc (pack and unpack of each type).
  */
-import { TidemarkError, mutated } from '../base/index.ts';
+import { DECLARE_AGAIN, TidemarkError, mutated } from '../base/index.ts';
 import { parseColumnType, type SqlValue } from '../sql/index.ts';
 import type { ColumnSpec } from '../job/index.ts';
 import { LOGGED_TYPE, type LoggedColumn } from './logged-column.ts';
 import { dateField, dateTimeField, timeField, timestampField } from './temporal-fields.ts';
-import { DECLARE_AGAIN } from './declare-again.ts';
 
 /** Where in an image the next field begins. */
 export interface ImageCursor {

@@ -1,5 +1,5 @@
 /** The lists that people read, made from one view of the replicated state. Every list has a bound. */
-import { LIMITS, TidemarkError, parseToken } from '../base/index.ts';
+import { DECLARE_AGAIN, LIMITS, TidemarkError, parseToken } from '../base/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
 import {
   idKey,
@@ -76,7 +76,8 @@ function statesProblem(source: SourceRecord): string {
 }
 
 function nextStep(source: SourceRecord): string {
-  return mayResnapshot(source) ? `tidemark source resnapshot ${source.name} --yes` : '';
+  if (mayResnapshot(source)) return `tidemark source resnapshot ${source.name} --yes`;
+  return source.lostPosition === null ? '' : DECLARE_AGAIN;
 }
 
 function sourceState(source: SourceRecord, problem: string): string {

@@ -1,5 +1,5 @@
 /** Reads a request to read the tables of a source again (design 6.5). */
-import { TidemarkError } from '../base/index.ts';
+import { DECLARE_AGAIN, TidemarkError } from '../base/index.ts';
 import type { CompiledSource } from '../job/index.ts';
 import type { Operation, StateView } from '../statemachine/index.ts';
 import type { ResnapshotRequest } from '../wire/index.ts';
@@ -15,7 +15,7 @@ export function readResnapshot(request: ResnapshotRequest, view: StateView): Ope
   const { engine } = JSON.parse(source.spec) as CompiledSource;
   if (engine === 'embedded') {
     throw new TidemarkError('RESNAPSHOT_REFUSED', `source ${source.name} is an embedded database`, {
-      next: 'Declare the source and its reports again under other names.',
+      next: DECLARE_AGAIN,
     });
   }
   return { type: 'source.resnapshot', v: 1, sourceId: source.id };

@@ -2,8 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { armFailpoint, disarmFailpoint } from '../../src/base/test-build-active.ts';
 import type { CompiledSource } from '../../src/job/index.ts';
+import type { SqlConnection, SqlEngine } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
 import {
   SealLog,
   compile,
@@ -17,6 +19,46 @@ import {
 
 const ROWS = 150;
 const CHUNK = 12;
+
+/**
+ * A source whose commits take long to be shown: each snapshot is as of when the one before it was asked for.
+ * It commits once more whenever one is asked for.
+ */
+function showsLate(engine: SqlEngine, commit: () => Promise<void>): SqlEngine {
+  let late: SqlConnection | undefined;
+  const begin = async (options: Parameters<SqlEngine['connect']>[0]): Promise<SqlConnection> => {
+    const connection = await engine.connect(options);
+    await connection.begin('snapshot');
+    return connection;
+  };
+  return {
+    kind: engine.kind,
+    dialect: engine.dialect,
+    endpoints: engine.endpoints,
+    use: (purpose, work, signal) => engine.use(purpose, work, signal),
+    read: (purpose, work, signal) => engine.read(purpose, work, signal),
+    kill: (id) => engine.kill(id),
+    close: () => engine.close(),
+    connect: async (options) => {
+      if (options.purpose !== 'snapshot') return await engine.connect(options);
+      const given = late ?? (await begin(options));
+      late = await begin(options);
+      await commit();
+      return {
+        id: given.id,
+        begin: () => Promise.resolve(),
+        query: (sql, params) => given.query(sql, params),
+        insertRows: (table, columns, rows) => given.insertRows(table, columns, rows),
+        commit: () => given.commit(),
+        rollback: () => given.rollback(),
+        close: () => given.close(),
+        destroy: () => {
+          given.destroy();
+        },
+      };
+    },
+  };
+}
 
 describe.skipIf(mariadbMissing())('a snapshot in chunks, MariaDB', () => {
   let fixture: Fixture;
@@ -106,6 +148,32 @@ describe.skipIf(mariadbMissing())('a snapshot in chunks, MariaDB', () => {
     await writing;
     await expectSame();
   });
+
+  const whileCommitsAreShownLate = async (): Promise<void> => {
+    await fixture.exec('CREATE TABLE beside (id BIGINT NOT NULL PRIMARY KEY, n BIGINT NOT NULL)');
+    await fixture.exec('INSERT INTO beside VALUES (1, 0)');
+    const steps: string[] = [];
+    const late = showsLate(fixture.source, () => {
+      steps.push('opened');
+      return fixture.exec('UPDATE beside SET n = n + 1');
+    });
+    const note = (_: unknown, message: string): void => {
+      if (message.startsWith('a chunk is older')) steps.push('older');
+    };
+    collector = startCollector({ ...fixture, source: late }, source, log, {
+      chunkRows: CHUNK,
+      log: { info: note, warn: () => undefined },
+    });
+    const again = (): boolean => steps.join().includes('older,opened,older');
+    await eventually(() => again() || log.cursors.includes(''), { withinMs: 20_000 });
+    await collector.stop();
+    expect([steps.includes('older'), again()]).toEqual([true, false]);
+  };
+  rule(
+    'collector.readsOnAfterOlderChunk',
+    'opens a chunk that was older than the log once more, and not for ever',
+    whileCommitsAreShownLate,
+  );
 
   it('goes on from the cursor of the last seal when its collectors are killed', async () => {
     writing = churn();

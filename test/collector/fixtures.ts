@@ -150,7 +150,7 @@ export function startCollector(
   options: Partial<
     Pick<
       CollectorOptions,
-      'seal' | 'idleSealMs' | 'clock' | 'chunkRows' | 'cursor' | 'rowStates' | 'lost' | 'reseal'
+      'seal' | 'idleSealMs' | 'clock' | 'chunkRows' | 'cursor' | 'rowStates' | 'lost' | 'reseal' | 'log'
     >
   > = {},
 ): RunningCollector {

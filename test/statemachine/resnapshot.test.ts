@@ -73,6 +73,14 @@ describe('a source whose log shows nothing behind its last window', () => {
     expect(world.refuse(ASK)).toBe('RESNAPSHOT_REFUSED');
   });
 
+  it('seals windows that no log shows again, also when one of them holds it all', () => {
+    const world = lost();
+    world.accept(ASK);
+    world.accept(GRANT);
+    world.accept({ ...sealOf(world.source(), 4), cursor: '' });
+    expect(world.window(4)?.copying).toBe(true);
+  });
+
   it('begins anew when its log is lost once more on the way', () => {
     const world = lost();
     world.accept(ASK);

@@ -3,7 +3,7 @@
  * gone, or is another one. Reports stay as they are until somebody asks for their tables to be read again;
  * the chain of windows then goes on with the difference between the tables and the row states.
  */
-import { mutated } from '../../base/index.ts';
+import { DECLARE_AGAIN, mutated } from '../../base/index.ts';
 import { idKey } from './keys.ts';
 import type { AskResnapshot, OperationResult } from './operations.ts';
 import type { SourceRecord } from './records.ts';
@@ -65,14 +65,12 @@ function stateRefusal(source: SourceRecord): Refusal | undefined {
   }
   const states = statesWindow(source);
   if (states === undefined) {
-    const instead = 'declare the source and its reports again under other names';
-    return refuse('RESNAPSHOT_REFUSED', `${what} keeps no row states to compare with: ${instead}`);
+    return refuse('RESNAPSHOT_REFUSED', `${what} keeps no row states to compare with. ${DECLARE_AGAIN}`);
   }
   const lost = source.lost.find(({ window }) => window > states);
   if (lost === undefined) return undefined;
   return refuse(
     'RESNAPSHOT_REFUSED',
-    `${what}: the row states hold window ${states}, and window ${lost.window} is lost: ` +
-      'declare the source and its reports again under other names',
+    `${what}: the row states hold window ${states}, and window ${lost.window} is lost. ${DECLARE_AGAIN}`,
   );
 }

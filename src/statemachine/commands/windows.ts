@@ -32,7 +32,7 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
     epoch: input.epoch,
     from: input.from,
     to: input.to,
-    copying: source.lastWindow === 0 || source.cursor !== '' || input.cursor !== '',
+    copying: source.lastWindow === 0 || source.resnapshot || source.cursor !== '' || input.cursor !== '',
     day: input.day,
     coversMs: input.coversMs,
     topologyVersion: input.topologyVersion,
