@@ -7,7 +7,7 @@ const CONNECTIONS = 8;
 const RECENT = 20_000;
 
 /** A random sequence of its own: two runs of a seed write the same rows. */
-function random(seed) {
+export function random(seed) {
   let state = seed >>> 0;
   return (below) => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

@@ -1,16 +1,7 @@
 // The naive way: every report again over the whole table. What one refresh of all reports costs the server,
 // at several sizes of the table.
 import mysql from 'mysql2/promise';
-import { readFileSync } from 'node:fs';
-
-const CPU_TICKS = 100;
-
-export function cpuOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / CPU_TICKS;
-}
+import { cpuOf } from './processor-time.mjs';
 
 /** Seconds of processor time of one refresh of `reports`, at each number of rows of `orders`. */
 export async function naiveCosts({ server, url, reports, sizes }) {
