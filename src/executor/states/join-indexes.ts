@@ -1,6 +1,12 @@
 /** Indexes of row states by the columns that reports join them by: without one, a join reads whole tables. */
 import { createHash } from 'node:crypto';
-import { joinColumns, stateTable, type CapturedTable, type CompiledReport } from '../../job/index.ts';
+import {
+  joinColumns,
+  readsStates,
+  stateTable,
+  type CapturedTable,
+  type CompiledReport,
+} from '../../job/index.ts';
 import { changeColumnType } from '../../collector/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { stateTables } from './state-catalog.ts';
@@ -20,7 +26,8 @@ export async function createJoinIndexes(
   reports: readonly CompiledReport[],
 ): Promise<void> {
   const { dialect } = engine;
-  const wanted = reports.flatMap((report) => joinColumns(report, dialect.kind));
+  // A report over one changing input never looks a row version up: each index costs its advance.
+  const wanted = reports.filter(readsStates).flatMap((report) => joinColumns(report, dialect.kind));
   if (wanted.length === 0) return;
   await engine.use('join indexes', async (connection) => {
     const there = await stateTables(connection, dialect, source.sourceId);
@@ -81,9 +88,10 @@ async function createIndex(
     return known === undefined ? [] : [known];
   });
   const names = columns.map((column) => column.name);
-  // The primary key leads to them already.
-  const leading = rowKeys(dialect, table).slice(0, names.length);
-  const led = names.every((column) => leading.some((key) => key.column === column));
+  // The primary key leads to them already, or to the one row that they can mean.
+  const keys = rowKeys(dialect, table).map(({ column }) => column);
+  const leading = keys.slice(0, names.length);
+  const led = names.every((name) => leading.includes(name)) || keys.every((key) => names.includes(key));
   if (columns.length === 0 || columns.length > COLUMNS_MAX || led) return;
   const index = indexName(name, names);
   const list = columns

@@ -76,33 +76,17 @@ export function stateTableSql(dialect: Dialect, sourceId: number, table: Capture
     `${dialect.id('_to')} ${big}`,
     `PRIMARY KEY (${primary.join(', ')})`,
   ];
-  const joined = indexedShardKey(dialect, table);
   // Open versions are asked for when a schema version begins, closed ones when they are dropped.
   const to = dialect.id('_to');
   if (dialect.kind === 'mysql') {
     columns.push(`KEY ${to} (${to})`);
-    if (joined !== undefined) columns.push(`KEY ${dialect.id('_shard')} (${joined})`);
     const options = ' ENGINE = InnoDB ROW_FORMAT = DYNAMIC';
     return [`CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')})${options}`];
   }
-  const create = `CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')}) WITHOUT ROWID`;
-  const index = `CREATE INDEX IF NOT EXISTS ${dialect.id(`${name}_to`)} ON ${dialect.id(name)} (${to})`;
-  if (joined === undefined) return [create, index];
   return [
-    create,
-    index,
-    `CREATE INDEX IF NOT EXISTS ${dialect.id(`${name}_shard`)} ON ${dialect.id(name)} (${joined})`,
+    `CREATE TABLE IF NOT EXISTS ${dialect.id(name)} (${columns.join(', ')}) WITHOUT ROWID`,
+    `CREATE INDEX IF NOT EXISTS ${dialect.id(`${name}_to`)} ON ${dialect.id(name)} (${to})`,
   ];
-}
-
-/** Joins of changing inputs go by the shard key; undefined where the primary key leads to it already. */
-function indexedShardKey(dialect: Dialect, table: CapturedTable): string | undefined {
-  if (table.shardKey === null || table.primaryKey[0] === table.shardKey) return undefined;
-  const column = must(
-    table.columns.find(({ name }) => name === table.shardKey),
-    'the column of the shard key',
-  );
-  return indexedColumn(dialect, column.name, changeColumnType(dialect, column.type), 1);
 }
 
 /** A column as an index of `of` columns names it: of long ones MySQL takes the beginning. */
