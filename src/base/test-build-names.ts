@@ -168,6 +168,7 @@ export const MUTATIONS = [
   'merge.nonNullCountIgnored',
   'merge.skipKeepsContribution',
   'merge.floorNotRaised',
+  'merge.retractedKeysForgotten',
   'merge.watermarkSkipsHoles',
   'fold.pastUnsettled',
   'fold.removesEmptyRows',

@@ -8,10 +8,12 @@ import { createStoreTables } from '../../src/collector/index.ts';
 import { dropHistory } from '../../src/executor/retention/drop-history.ts';
 import { foldSpans } from '../../src/executor/sink/fold.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
+import { retractContribution } from '../../src/executor/sink/retract.ts';
 import { createStateTables } from '../../src/executor/states/index.ts';
 import type { CompiledSource } from '../../src/job/index.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
 import { contributionOf, makeSink, registerSource, TOKEN_BASE, type Sink } from './merge-fixture.ts';
 import type { WeightedRow } from './merge-model.ts';
 
@@ -75,12 +77,53 @@ async function foldsAway(engine: SqlEngine): Promise<void> {
   expect(await merge(sink, 4, [row(1n)])).toBe('FOLDED');
 }
 
-async function merge(sink: Sink, window: number, rows: readonly WeightedRow[]): Promise<string> {
-  const span = {
+/** Keys that nothing but a contribution that was taken out again has ever touched. */
+async function foldsRetracted(engine: SqlEngine): Promise<void> {
+  const sink = await makeSink(engine);
+  const scope = { reportId: 7, generation: 1, sourceId: 1 };
+  await registerSource(engine, scope, 'sales');
+  const row = (name: string): WeightedRow => ({ name, amount: 5n, label: name, weight: 1n });
+  await merge(sink, 1, [row('replaced'), row('kept')]);
+  await merge(sink, 1, [row('kept')], 1n);
+  await merge(sink, 2, [row('retracted')]);
+  const { grant, layout } = sink;
+  const token = asToken(TOKEN_BASE + 200n);
+  await retractContribution(sink.context, { grant, layout, span: spanOf(2), token, reason: 'SKIPPED' });
+  // Tried again, and dead again: what was noted at first is no contribution.
+  await merge(sink, 2, [row('again')], 200n);
+  await retractContribution(sink.context, {
+    ...{ grant, layout, span: spanOf(2), reason: 'SKIPPED' },
+    token: asToken(TOKEN_BASE + 400n),
+  });
+  const name = sink.layout.keys[1]?.column ?? '';
+  const names = async (table: string): Promise<unknown[]> =>
+    (await rowsOf(engine, `SELECT DISTINCT ${name} FROM ${table} ORDER BY ${name}`)).map(([found]) =>
+      Buffer.from(found as Uint8Array).toString(),
+    );
+  expect(await names(sink.layout.table)).toEqual(['again', 'kept', 'replaced', 'retracted']);
+  const spanEnds = [1, 2].map((window) => ({ window, seal: TOKEN_BASE + BigInt(window) }));
+  expect(await foldSpans(sink.context, { grant, layout, scope, spanEnds })).toBe(2);
+  for (const { table, contributionTable } of [layout, ...layout.multisets]) {
+    expect(await names(table)).toEqual(['kept']);
+    expect(await names(contributionTable)).toEqual([]);
+  }
+}
+
+function spanOf(window: number) {
+  return {
     ...{ reportId: 7, generation: 1, sourceId: 1, part: 0, parts: 1 },
     ...{ firstWindow: window, lastWindow: window, coversMs: window, position: `at ${window}` },
   };
-  const token = asToken(TOKEN_BASE + 100n + BigInt(window));
+}
+
+async function merge(
+  sink: Sink,
+  window: number,
+  rows: readonly WeightedRow[],
+  version = 0n,
+): Promise<string> {
+  const span = spanOf(window);
+  const token = asToken(TOKEN_BASE + 100n + BigInt(window) + version);
   const { grant, layout } = sink;
   const input = { grant, layout, span, token, contribution: contributionOf(0, rows) };
   return (await mergeContribution(sink.context, input)).result;
@@ -154,6 +197,10 @@ describe('on the embedded engine', () => {
   it('dropping removes change rows of every epoch, marks, and versions that ended', async () => {
     await dropsHistory(engine());
   });
+
+  rule('merge.retractedKeysForgotten', 'folding removes rows that only a retraction has left', async () => {
+    await foldsRetracted(engine());
+  });
 });
 
 describe.skipIf(mariadbMissing())('on MariaDB', () => {
@@ -176,5 +223,16 @@ describe.skipIf(mariadbMissing())('on MariaDB', () => {
 
   it('dropping removes change rows of every epoch, marks, and versions that ended', async () => {
     await dropsHistory(engine);
+  });
+
+  it('folding removes rows that only a retraction has left', async () => {
+    const other = await freshDatabase('history_retracted');
+    const apart = openEngine({ kind: 'mysql', url: other.url });
+    try {
+      await foldsRetracted(apart);
+    } finally {
+      await apart.close();
+      await other.drop();
+    }
   });
 });

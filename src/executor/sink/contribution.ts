@@ -137,7 +137,10 @@ async function addDifference(
   await connection.query(sql, [owner.token, ...ownedBy(owner)]);
 }
 
-/** Removes the rows that the owner's token has replaced. */
+/**
+ * Removes the rows that the owner's token has replaced. Of a key that the new contribution lacks a row of
+ * zeros stays: folding looks at it, since nothing else tells that the report may have a row of zeros there.
+ */
 export async function removeOlder(
   connection: SqlConnection,
   dialect: Dialect,
@@ -145,11 +148,36 @@ export async function removeOlder(
   owner: ContributionOwner,
 ): Promise<void> {
   for (const pair of pairsOf(layout)) {
+    const older = `${OWNED} AND c.token <> ?`;
+    await keepKeys(connection, dialect, pair, owner.token, older, [...ownedBy(owner), owner.token]);
     await connection.query(`DELETE FROM ${dialect.id(pair.contributions)} WHERE ${OWNED} AND token <> ?`, [
       ...ownedBy(owner),
       owner.token,
     ]);
   }
+}
+
+/** Notes the keys of contributions, which `where` selects and which are about to go, as rows of zeros. */
+async function keepKeys(
+  connection: SqlConnection,
+  dialect: Dialect,
+  pair: Pair,
+  token: bigint,
+  where: string,
+  params: readonly SqlParam[],
+): Promise<void> {
+  if (mutated('merge.retractedKeysForgotten')) return;
+  const owned = ['source_id', 'first_window', 'part'];
+  const selected = [...owned.map((column) => `c.${column}`), '?', ...pair.keys.map((key) => `c.${key}`)];
+  const zeros = pair.sums.map(() => '0');
+  const contributions = dialect.id(pair.contributions);
+  const sql = dialect.insertIgnore({
+    table: pair.contributions,
+    columns: [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
+    source: `SELECT DISTINCT ${[...selected, ...zeros].join(', ')} FROM ${contributions} AS c WHERE ${where}`,
+    key: [...CONTRIBUTION_KEY, ...pair.keys],
+  });
+  await connection.query(sql, [token, ...params]);
 }
 
 /** Takes the contributions of many spans of one source out of the report, whatever their tokens. */
@@ -173,7 +201,8 @@ export async function removeContributions(
       dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums }),
       params,
     );
-    await connection.query(`DELETE FROM ${contributions} WHERE ${where}`, params);
+    await keepKeys(connection, dialect, pair, 0n, `${where} AND c.token <> 0`, params);
+    await connection.query(`DELETE FROM ${contributions} WHERE ${where} AND token <> 0`, params);
   }
 }
 
