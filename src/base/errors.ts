@@ -466,6 +466,12 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.failedPrecondition,
   ),
+  DIMENSION_LOST: row(
+    'A store shard has lost a dimension copy: it is made again, or the reports that read it begin anew.',
+    'later',
+    EXIT.tryAgain,
+    GRPC.unavailable,
+  ),
   STATE_BEHIND: row(
     'The row states of the store do not hold the last window of the span yet.',
     'later',

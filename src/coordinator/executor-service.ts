@@ -21,6 +21,7 @@ import type {
   ExecutorHello,
   FromExecutor,
   HousekeepingOutcome,
+  PrepareOutcome,
   GuardedStream,
   SchemaRequest,
   SealRequest,
@@ -28,6 +29,7 @@ import type {
   ToExecutor,
 } from '../wire/index.ts';
 import { codedOrThrow } from './coded-error.ts';
+import { readCopies } from './copies-message.ts';
 import { ExecutorLink, type Send } from './executor-link.ts';
 import type { ExecutorLinks } from './executor-links.ts';
 import { checkFormat } from './grpc-server.ts';
@@ -210,17 +212,9 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
     case 'task':
       hearOutcome(options, link, body.value);
       return;
-    case 'prepare': {
-      const { sourceId, token, errorCode, errorMessage } = body.value;
-      const outcome = {
-        sourceId: safeNumber(sourceId, 'source id'),
-        token: token.toString(),
-        code: readCode(errorCode),
-        message: boundedText(errorMessage),
-      };
-      options.onEvent({ type: 'prepare-outcome', ...outcome });
+    case 'prepare':
+      options.onEvent(prepareOutcome(body.value));
       return;
-    }
     case 'states': {
       const { sourceId, shard, token, window, errorCode, errorMessage, lostWindow } = body.value;
       const outcome = {
@@ -271,6 +265,17 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
     default:
       assertNever(body, 'message of an executor');
   }
+}
+
+function prepareOutcome(said: PrepareOutcome): SchedulerEvent {
+  return {
+    type: 'prepare-outcome',
+    sourceId: safeNumber(said.sourceId, 'source id'),
+    token: said.token.toString(),
+    code: readCode(said.errorCode),
+    message: boundedText(said.errorMessage),
+    copies: readCopies(said),
+  };
 }
 
 function housekeepingOutcome(said: HousekeepingOutcome): SchedulerEvent {

@@ -2,6 +2,7 @@
 import { parseToken } from '../base/index.ts';
 import { idKey, newestNamed, type ReportRecord, type StateView } from '../statemachine/index.ts';
 import { PrepareStep, type Prepare } from '../wire/index.ts';
+import { copiesOf } from './copies-message.ts';
 import { topologyDefinition, type Work, type WorkContext } from './work-messages.ts';
 
 /** Undefined without a current grant. */
@@ -21,7 +22,7 @@ export function reportWork(context: WorkContext, report: ReportRecord): Work<Pre
     clusterId: context.clusterId,
     reports: [id],
     step: stepOf(view, report),
-    prepared: report.prepared === '' ? 0n : parseToken(report.prepared),
+    ...copiesOf(view, source),
   };
   const definitions = [
     ...topologyDefinition(view),
@@ -33,8 +34,8 @@ export function reportWork(context: WorkContext, report: ReportRecord): Work<Pre
 }
 
 function stepOf(view: StateView, report: ReportRecord): PrepareStep {
-  if (report.phase === 'building') return PrepareStep.PREPARE_STEP_SHOW;
-  if (report.phase === 'new') {
+  if (report.phase === 'building' && !report.copiesLost) return PrepareStep.PREPARE_STEP_SHOW;
+  if (report.phase !== 'retired') {
     return report.replaces === 0 ? PrepareStep.PREPARE_STEP_ALL : PrepareStep.PREPARE_STEP_HIDDEN;
   }
   // Else the view is another generation's, or will be.

@@ -74,11 +74,13 @@ function generationsOf(view: StateView, sink: SinkRecord): KnownGeneration[] {
       sourceId: BigInt(report.sourceId),
       keptFrom: BigInt(report.droppedWindow + 1),
       // A restored cluster prepares anew, though the tables of what was folded were made once.
-      prepared: report.folded.window > 0 || (source?.prepare?.done === true && report.phase !== 'new'),
+      prepared: report.folded.window > 0 || (source?.prepare?.done === true && hasTables(report)),
       foldedWindow: BigInt(report.folded.window),
     };
   });
 }
+
+const hasTables = ({ phase, prepared }: ReportRecord): boolean => phase !== 'new' && prepared !== '';
 
 /** Known tasks of a report database from a first window on; `next` is 0 when there are no more. */
 export function knownTasks(

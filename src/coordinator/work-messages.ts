@@ -2,8 +2,9 @@
  * Turns records of the replicated state into the messages that executors get, and names what they refer to.
  */
 import { must, parseToken } from '../base/index.ts';
+import { copiesOf } from './copies-message.ts';
 import type { CompiledTopology, DeclaredTopology } from '../job/index.ts';
-import { idKey, windowKey } from '../statemachine/index.ts';
+import { idKey, isPrepared, windowKey } from '../statemachine/index.ts';
 import type {
   ShardStates,
   SourceRecord,
@@ -52,8 +53,7 @@ export function taskWork(
   const { lastWindow } = task;
   const firstWindow = lastWindow === report?.baseWindow ? lastWindow : task.firstWindow;
   const windows = sealedWindows(view, { sourceId: task.sourceId, firstWindow, lastWindow });
-  const prepare = source?.prepare ?? undefined;
-  if (report === undefined || source === undefined || prepare === undefined) return undefined;
+  if (report === undefined || source === undefined || !isPrepared(view, report)) return undefined;
   if (sink === undefined || windows === undefined) return undefined;
   if (report.generation !== task.generation) return undefined;
   const message: Task = {
@@ -74,7 +74,7 @@ export function taskWork(
     windows: windows.map(sealedWindow),
     deadlineMs: context.taskDeadlineMs,
     superseded: superseded.map(parseToken),
-    prepared: parseToken(report.prepared === '' ? prepare.token : report.prepared),
+    prepared: parseToken(report.prepared),
     // Where its shards answer now: a newer version differs from the sealed one in replicas only.
     topologyVersion: must(view.topology, 'the topology of a task').version,
     reason: task.purpose === 'merge' ? '' : task.reason,
@@ -111,7 +111,7 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
     clusterId: context.clusterId,
     reports: ids,
     step: PrepareStep.PREPARE_STEP_ALL,
-    prepared: 0n,
+    ...copiesOf(view, source),
   };
   const definitions = [
     ...topologyDefinition(view),

@@ -80,6 +80,8 @@ export function checkPrepare(prepare: Prepare): void {
   checkToken(prepare.token, what);
   checkToken(prepare.sinkEpoch, what);
   checkIds(what, prepare.sourceId, prepare.sinkId);
+  for (const { prepared } of prepare.copies) checkToken(prepared, what);
+  for (const token of prepare.pending) checkToken(token, what);
   if (!/^[0-9a-f]{32}$/.test(prepare.clusterId)) throw refused(what, 'names no cluster');
 }
 

@@ -350,10 +350,10 @@ export class Executor {
     if (this.#preparing.has(prepare.token)) return;
     this.#preparing.add(prepare.token);
     const { token, sourceId } = prepare;
-    let value: PrepareOutcome = { token, sourceId, errorCode: '', errorMessage: '', dimensions: [] };
+    let value: PrepareOutcome = { token, sourceId, errorCode: '', errorMessage: '', copies: [] };
     try {
       const context = { catalog: this.#catalog, databases: this.#databases };
-      value = { ...value, dimensions: await carryOutPrepare(context, prepare) };
+      value = { ...value, copies: await carryOutPrepare(context, prepare) };
     } catch (error) {
       const known = coded(error);
       this.#parts.log.warn(

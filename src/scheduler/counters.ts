@@ -99,6 +99,7 @@ const COUNTED: Readonly<Record<Cause, readonly (keyof SchedulerCounters)[]>> = {
   'housekeeping-failed': ['housekeepingFailed'],
   'report-granted': [],
   'report-finished': [],
+  'copies-lost': [],
   'fold-granted': [],
   'drop-granted': [],
   'states-finished': [],

@@ -13,6 +13,7 @@ import type {
   SourceRecord,
   StateView,
   TaskRecord,
+  ReportCopies,
 } from '../statemachine/index.ts';
 
 /** An executor as its stream shows it to this leader. In memory only, never in the log. */
@@ -114,6 +115,7 @@ export type SchedulerEvent =
       readonly type: 'prepare-outcome';
       readonly sourceId: number;
       readonly token: string;
+      readonly copies: readonly ReportCopies[];
       readonly code: ErrorCode | '';
       readonly message: string;
     }

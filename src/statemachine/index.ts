@@ -21,6 +21,7 @@ export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
 export { mayResnapshot } from './commands/resnapshot.ts';
 export type * from './commands/records.ts';
+export { isPrepared } from './commands/copies.ts';
 export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { isReconciled } from './commands/sinks.ts';

@@ -78,6 +78,7 @@ export {
   SinkReply,
   Prepare,
   PrepareOutcome,
+  ReportCopies,
   PrepareStep,
   Redirect,
   SchemaVersion,

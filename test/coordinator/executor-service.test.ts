@@ -217,7 +217,7 @@ describe('a leader on a stream', () => {
       errorCode: 'DB_FAILED',
       errorMessage: 'x'.repeat(2 * 1024 * 1024),
     };
-    say(stream, { $case: 'prepare', value: { ...told, dimensions: [] } });
+    say(stream, { $case: 'prepare', value: { ...told, copies: [] } });
     const { message } = events.at(-1) as Extract<SchedulerEvent, { type: 'prepare-outcome' }>;
     expect(message).toHaveLength(LIMITS.errorTextMax + 3);
   });

@@ -50,7 +50,7 @@ async function running(): Promise<{ readonly executor: FakeExecutor; readonly ep
     sourceId: prepare.sourceId,
     errorCode: '',
     errorMessage: '',
-    dimensions: [],
+    copies: [],
   };
   executor.send({ $case: 'prepare', value: outcome });
   const collector = await executor.next('startCollector');

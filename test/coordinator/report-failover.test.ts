@@ -30,6 +30,16 @@ describe.skipIf(mariadbMissing())('a report database whose primary fails over', 
       what: 'a fresh epoch on the promoted server',
     });
 
+  it('is right with the dimension copies it has, and begins anew when they are lost', async () => {
+    const primary = world.group.server(0);
+    await world.moveShops();
+    await world.business(10);
+    await world.becomesRight(primary);
+    await world.loseCopy();
+    await world.business(10);
+    await world.becomesRight(primary);
+  });
+
   it('is right again by itself with nothing under way', { timeout: 90_000 }, async () => {
     const [former, promoted, later] = [world.group.server(0), world.group.server(1), world.group.server(2)];
     await later.goDeaf();

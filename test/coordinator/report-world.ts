@@ -46,6 +46,12 @@ reports:
       amounts: { kind: distinct, type: BIGINT }
     sql: >-
       SELECT o.shop AS shop, o.cents AS least, o.cents AS greatest, o.cents AS amounts, o._w AS _w FROM o
+  by_region:
+    inputs: { o: { changes: orders }, r: { dimension: regions } }
+    keys: { region: BIGINT }
+    measures: { orders: { kind: count }, revenue: { kind: sum, type: BIGINT } }
+    sql: >-
+      SELECT r.region AS region, 1 AS orders, o.cents AS revenue, o._w AS _w FROM o JOIN r ON r.shop = o.shop
 `;
 
 /** What each report has to say, by the source alone. */
@@ -54,8 +60,13 @@ const TRUTH = {
   extremes:
     'SELECT shop, MIN(cents) AS least, MAX(cents) AS greatest, COUNT(DISTINCT cents) AS amounts ' +
     'FROM orders GROUP BY shop ORDER BY shop',
+  // The regions that were copied: the table that was copied may have changed since.
+  by_region:
+    'SELECT region, COUNT(*) AS orders, SUM(cents) AS revenue FROM orders JOIN regions_copied USING (shop) ' +
+    'GROUP BY region ORDER BY region',
 };
 const SHOPS = 7;
+const REGIONS = 3;
 
 /** A load that leaves the machine room: 100 orders a second at most. */
 const ORDERS_AT_ONCE = 2;
@@ -66,6 +77,7 @@ export class ReportWorld {
   readonly group: Replicated;
   readonly #databases: readonly FreshDatabase[];
   readonly #source: Connection;
+  readonly #store: Connection;
   readonly #env: Readonly<Record<string, string>>;
   readonly #random = new Random(1);
   #executors: RunningExecutor[] = [];
@@ -77,13 +89,14 @@ export class ReportWorld {
     cluster: TestCluster,
     group: Replicated,
     databases: readonly FreshDatabase[],
-    source: Connection,
+    [source, store]: readonly [Connection, Connection],
     env: Readonly<Record<string, string>>,
   ) {
     this.cluster = cluster;
     this.group = group;
     this.#databases = databases;
     this.#source = source;
+    this.#store = store;
     this.#env = env;
   }
 
@@ -99,9 +112,20 @@ export class ReportWorld {
     await source.query(
       'CREATE TABLE orders (id BIGINT PRIMARY KEY, shop BIGINT NOT NULL, cents BIGINT NOT NULL)',
     );
+    await source.query('CREATE TABLE regions (shop BIGINT PRIMARY KEY, region BIGINT NOT NULL)');
+    for (let of = 0; of < SHOPS; of += 1) {
+      await source.query('INSERT INTO regions VALUES (?, ?)', [of, of % REGIONS]);
+    }
+    await source.query('CREATE TABLE regions_copied AS SELECT * FROM regions');
     const urls = Array.from({ length: replicas + 1 }, (_, at) => [`R${at}`, group.server(at).url] as const);
     const env = { SHOP_URL: shop.url, STORE_URL: store.url, ...Object.fromEntries(urls) };
-    const world = new ReportWorld(cluster, group, [shop, store], source, env);
+    const world = new ReportWorld(
+      cluster,
+      group,
+      [shop, store],
+      [source, await mysql.createConnection(store.url)],
+      env,
+    );
     await world.business(20);
     await world.startExecutors();
     await cluster.client().apply(jobOf(replicas));
@@ -114,6 +138,7 @@ export class ReportWorld {
     await this.stopExecutors();
     await this.cluster.stop();
     await this.#source.end();
+    await this.#store.end();
     await Promise.all([this.group.stop(), ...this.#databases.map((database) => database.drop())]);
   }
 
@@ -151,6 +176,21 @@ export class ReportWorld {
     }
   }
 
+  /** Every shop is in another region from now on. No window tells of it: dimensions are not captured. */
+  async moveShops(): Promise<void> {
+    await this.#source.query('UPDATE regions SET region = (region + 1) % ?', [REGIONS]);
+  }
+
+  /** The store loses its copy of the regions; so the next one is of the regions as they are now. */
+  async loseCopy(): Promise<void> {
+    const [tables] = await this.#store.query<RowDataPacket[]>("SHOW TABLES LIKE 'tm\\_dimension\\_%'");
+    const [copy] = tables.flatMap((row): unknown[] => Object.values(row));
+    await this.#store.query(`DROP TABLE ${String(copy)}`);
+    await this.#source.query(
+      'UPDATE regions_copied JOIN regions USING (shop) SET regions_copied.region = regions.region',
+    );
+  }
+
   /** Business goes on and on, until {@link endLoad}. */
   beginLoad(): void {
     this.#stopLoad = false;
@@ -171,7 +211,7 @@ export class ReportWorld {
     const look = async (): Promise<void> => {
       for (const [report, sql] of Object.entries(TRUTH)) {
         const [truth] = await this.#source.query<RowDataPacket[]>(sql);
-        const shown = await server.query(`SELECT * FROM reports.${report} ORDER BY shop`);
+        const shown = await server.query(`SELECT * FROM reports.${report} ORDER BY 1`);
         expect(textOf(shown), report).toEqual(textOf(truth));
       }
     };

@@ -60,7 +60,7 @@ it('are taken over by its former self, restored, and by nobody else; what hinder
   const theirs = await old.next('reconcile');
   expect(await setEpoch(theirs)).toBe('');
   const { token, sourceId } = await old.next('prepare');
-  old.send({ $case: 'prepare', value: { token, sourceId, errorCode: '', errorMessage: '', dimensions: [] } });
+  old.send({ $case: 'prepare', value: { token, sourceId, errorCode: '', errorMessage: '', copies: [] } });
   const { epoch } = await old.next('startCollector');
   const oldClusterId = cluster.at(0).status().clusterId;
   const file = join(folder, 'backup');

@@ -12,8 +12,9 @@ import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { rule } from '../support/rule.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 
-const COPY = { sourceId: 3, prepared: 77n };
-const NAME = dimensionTable({ ...COPY, table: 'merchants' });
+const COPY = { sourceId: 3, prepared: 77n, table: 'merchants' };
+const NAME = dimensionTable(COPY);
+const UNDER = { copy: COPY, grant: 77n };
 const COLUMNS: readonly ColumnSpec[] = [
   { name: 'id', type: 'BIGINT', nullable: false },
   { name: 'country', type: 'TEXT(8)', nullable: true },
@@ -88,7 +89,7 @@ describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
     it('and passes when the store keeps it in its own way, once or again', async () => {
       const data = await read();
       for (let tries = 0; tries < 2; tries += 1) {
-        await writeDimension(store.engine, COPY, data);
+        await writeDimension(store.engine, UNDER, data);
         expect(await stored()).toBe(3);
       }
     });
@@ -98,7 +99,7 @@ describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
       ['a row was lost', (rows: Rows) => rows.slice(1)],
     ])('and refused when %s', async (_what, harm) => {
       const data = await read();
-      const harmed = writeDimension(store.engine, COPY, { ...data, rows: harm(data.rows) });
+      const harmed = writeDimension(store.engine, UNDER, { ...data, rows: harm(data.rows) });
       await expect(harmed).rejects.toMatchObject({
         code: 'DB_FAILED',
         message: expect.stringContaining('merchants') as string,
@@ -109,7 +110,7 @@ describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
     rule('executor.copyNamedEmpty', 'and is not to be seen before it is whole', async () => {
       const data = await read();
       const columns = [...COLUMNS, { name: 'more', type: 'BIGINT', nullable: false }];
-      await expect(writeDimension(store.engine, COPY, { ...data, columns })).rejects.toThrow();
+      await expect(writeDimension(store.engine, UNDER, { ...data, columns })).rejects.toThrow();
       await expect(stored()).rejects.toMatchObject({ code: 'TABLE_MISSING' });
     });
   });

@@ -16,6 +16,7 @@ import {
 } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
 import { FakeLeader } from './fake-leader.ts';
 import {
   define,
@@ -109,7 +110,7 @@ class World {
     expect(await this.leader.hears('prepare')).toMatchObject({
       errorCode: '',
       token: token(1),
-      dimensions: [{ table: 'merchants', rows: 2n }],
+      copies: [{ report: 'report/1/1', prepared: token(1), dimensions: [{ table: 'merchants', rows: 2n }] }],
     });
   }
 
@@ -264,6 +265,12 @@ describe.each(places)('an executor on %s', (place) => {
       // A dispatch of the same grant by a leader that has not heard the outcome gets it at once.
       world.leader.say({ $case: 'dispatch', value: { tasks: [retraction] } });
       await world.outcome(retraction, 3);
+    });
+
+    rule('executor.lostCopyIsDead', 'tells a lost dimension copy from a table that never was', async () => {
+      const window = await world.snapshot();
+      const task = world.dispatch(window, { prepared: token(9) });
+      expect(await world.outcome(task)).toMatchObject({ errorCode: 'DIMENSION_LOST' });
     });
 
     it('fails a task with a code when the store does not show the whole window', async () => {

@@ -78,7 +78,8 @@ export const prepareOrder: Prepare = {
   clusterId: CLUSTER,
   reports: ['report/1/1'],
   step: PrepareStep.PREPARE_STEP_ALL,
-  prepared: 0n,
+  copies: [],
+  pending: [],
 };
 
 /** A report database that nobody has written to yet. */

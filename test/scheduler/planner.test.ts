@@ -19,7 +19,14 @@ describe('a source', () => {
     expect(leader.round().dispatches).toMatchObject([{ kind: 'prepare', executorId: 1 }]);
     expect(leader.round()).toMatchObject({ operations: [], dispatches: [] });
     const token = leader.world.source().prepare?.token ?? '';
-    const answer = { type: 'prepare-outcome', sourceId: 1, token, code: '', message: '' } as const;
+    const answer = {
+      type: 'prepare-outcome',
+      sourceId: 1,
+      token,
+      copies: [],
+      code: '',
+      message: '',
+    } as const;
     expect(causes(leader.round(answer))).toEqual(['prepare-finished']);
     expect(leader.round(answer)).toMatchObject({ stale: [answer] });
     expect(leader.world.source().collector?.executorId).toBe(1);
@@ -47,7 +54,14 @@ describe('a source', () => {
     leader.connect(2);
     leader.settle();
     const { token = '', executorId = 0 } = leader.world.source().prepare ?? {};
-    const failed = { type: 'prepare-outcome', sourceId: 1, token, code: 'DB_FAILED', message: 'x' } as const;
+    const failed = {
+      type: 'prepare-outcome',
+      sourceId: 1,
+      token,
+      copies: [],
+      code: 'DB_FAILED',
+      message: 'x',
+    } as const;
     leader.round(failed);
     expect(leader.world.source().problem).toBe('DB_FAILED: x');
     leader.pass(leader.config.sourceRetryBaseMs - 1);
@@ -72,6 +86,29 @@ describe('a source', () => {
     leader.hear(1, { connectedSinceMs: leader.nowMs });
     expect(leader.round()).toMatchObject({ operations: [], dispatches: [{ kind: 'prepare' }] });
     expect(leader.world.source().prepare).toEqual(prepare);
+  });
+});
+
+describe('a report that has lost a dimension copy', () => {
+  rule('state.sentUnprepared', 'has nothing sent before its copies were looked after', () => {
+    const leader = startedLeader(jobOf(), 2);
+    leader.world.seal();
+    leader.settle();
+    const task = leader.world.task('1/1/1/0');
+    const planned = leader.round(outcomeOf(task, { result: 'FAILED', code: 'DIMENSION_LOST', message: 'm' }));
+    expect(causes(planned)).toEqual(['copies-lost', 'parked']);
+    expect(leader.world.task(task.key)).toMatchObject({ state: 'PARKED', purpose: 'merge' });
+    leader.world.seal();
+    leader.pass(leader.config.parkCapMs);
+    expect(causes(leader.round())).toEqual(['report-granted']);
+    const [sent, ...more] = leader.round().dispatches;
+    expect([sent?.kind, ...more]).toEqual(['report']);
+    const { token = '' } = leader.world.report().change ?? {};
+    const copies = [{ reportId: 1, generation: 1, copies: [], lost: false }];
+    leader.round({ type: 'prepare-outcome', sourceId: 1, token, copies, code: '', message: '' });
+    leader.settle();
+    expect(leader.world.task(task.key)).toMatchObject({ state: 'ASSIGNED', version: 2 });
+    expect(leader.world.task('1/1/2/0').state).toBe('ASSIGNED');
   });
 });
 

@@ -61,7 +61,7 @@ describe('a first span, over everything before its report', () => {
     expect(leader.world.report(2)).toMatchObject({ readsStates: false, baseWindow: 3 });
     leader.settle();
     const token = leader.world.report(2).change?.token ?? '';
-    leader.round({ type: 'prepare-outcome', sourceId: 1, token, code: '', message: '' });
+    leader.round({ type: 'prepare-outcome', sourceId: 1, token, copies: [], code: '', message: '' });
     leader.settle();
     // Its tables are there, the row states of windows 1 to 3 are not.
     expect(leader.world.report(2)).toMatchObject({ phase: 'live', nextWindow: 1 });

@@ -26,7 +26,7 @@ function step(world: World, report: ReportRecord, errorCode = ''): void {
 
 function ended({ id: reportId, generation }: ReportRecord, token: string, errorCode = '') {
   const failure = { errorCode, errorMessage: 'why', retryAfterMs: errorCode === '' ? 0 : 5_000 };
-  return { type: 'report.finish', v: 1, reportId, generation, token, ...failure } as const;
+  return { type: 'report.finish', v: 1, reportId, generation, token, copies: [], ...failure } as const;
 }
 
 /** Windows 1 to 3 are merged by sales. */

@@ -1,7 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { idKey, type Operation, type ReconcileSink } from '../../src/statemachine/index.ts';
+import {
+  idKey,
+  type FinishPrepare,
+  type Operation,
+  type ReconcileSink,
+} from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
-import { finishOf, grantOf, reconciled, runningWorld, spanOf, type World } from './support/world.ts';
+import {
+  COPY,
+  finishOf,
+  grantOf,
+  prepared,
+  reconciled,
+  runningWorld,
+  spanOf,
+  type World,
+} from './support/world.ts';
 
 const KEY = '1/1/1/0';
 
@@ -94,6 +108,22 @@ describe('a report database under a fresh epoch', () => {
     world.accept({ ...operation, missing: [{ reportId: 1, generation: 1 }] });
     expect(world.source().prepare).toBeNull();
     expect(world.state.reports.get(idKey(1))?.generation).toBe(1);
+  });
+
+  rule('state.copiesOfEachPrepare', 'goes on with the dimension copies that its tasks have read', () => {
+    const world = finishedWorld();
+    const { copies, prepared: named } = world.report();
+    expect(named).toBe(world.source().prepare?.token);
+    expect(copies).toEqual([COPY]);
+    const operation = reconciled(1, fresh(world), [KEY]) as ReconcileSink;
+    world.accept({ ...operation, missing: [{ reportId: 1, generation: 1 }] });
+    const grant = { type: 'prepare.grant', v: 1, sourceId: 1, executorId: 1 } as const;
+    const { token } = world.accept(grant) as { token: string };
+    const others = [
+      { reportId: 1, generation: 1, copies: [{ ...COPY, checksum: 'f'.repeat(16) }], lost: false },
+    ];
+    world.accept({ ...(prepared(1, token) as FinishPrepare), copies: others });
+    expect(world.report()).toMatchObject({ generation: 1, prepared: named, copies });
   });
 
   rule('sink.foldKeptWhereMissing', 'has tables made again with nothing folded in them', () => {

@@ -2,9 +2,10 @@
  * Runs a report's SQL over one span's change rows on a store shard (design 6.7), in the snapshot in which
  * the rows were found complete, and brings the result into the column order of the report's layout.
  */
-import { isTidemarkError, LIMITS, must, TidemarkError } from '../../base/index.ts';
+import { isTidemarkError, LIMITS, must, mutated, TidemarkError } from '../../base/index.ts';
 import {
   contributionQueries,
+  dimensionTable,
   FIRST_WINDOW_NEXT,
   readRows,
   readsStates,
@@ -15,6 +16,7 @@ import {
 import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
 import type { SealedWindow } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
+import { hasTable } from '../prepare/dimension-copy.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import type { Contribution } from '../sink/merge.ts';
 import { placed } from '../placed.ts';
@@ -34,7 +36,7 @@ export interface ComputeInput {
   readonly windows: readonly SealedWindow[];
   /** Compute the report's first contribution, from the row states as of the last window (design 6.6). */
   readonly fromStates: boolean;
-  /** The token of the prepare grant whose dimension copies are read. */
+  /** The token that the report's dimension copies are named by. */
   readonly prepared: bigint;
   /** Makes the connection findable at the server (marker.ts). */
   readonly marker: string;
@@ -54,23 +56,37 @@ export interface Computed {
 /**
  * Computes what a span adds to a report. Aborting the signal kills the query at the server.
  *
- * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`,
- * `DIVISION_BY_ZERO`, `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `CONTRIBUTION_TOO_LARGE`, `CANCELLED`, and
- * those of the engine. What the SQL itself is guilty of names the report and the windows.
+ * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `DIMENSION_LOST`, `KEY_NULL`, `MEASURE_TYPE`,
+ * `VALUE_RANGE`, `DIVISION_BY_ZERO`, `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `CONTRIBUTION_TOO_LARGE`,
+ * `CANCELLED`, and those of the engine. What the SQL itself is guilty of names the report and the windows.
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
   const { store, windows, shard } = input;
-  const contribution = await store.read(
-    `compute ${input.layout.report.name}`,
-    (connection) => withMarker(store, connection, input.marker, () => computeOn(connection, input)),
-    input.signal,
-  );
+  const contribution = await store
+    .read(
+      `compute ${input.layout.report.name}`,
+      (connection) => withMarker(store, connection, input.marker, () => computeOn(connection, input)),
+      input.signal,
+    )
+    .catch((error: unknown) => explain(input, error));
   const rowsIn = windows.reduce((sum, window) => sum + sealedShard(window, shard).rows, 0n);
   const rowsOut = contribution.multisets.reduce(
     (sum, rows) => sum + rows.length,
     contribution.additive.length,
   );
   return { contribution, rowsIn: Number(rowsIn), rowsOut };
+}
+
+/** A table that is missing may be a dimension copy: it is made again, and the report is not at fault. */
+async function explain({ store, layout, sourceId, prepared }: ComputeInput, error: unknown): Promise<never> {
+  if (!isTidemarkError(error, 'TABLE_MISSING') || mutated('executor.lostCopyIsDead')) throw error;
+  for (const { kind, table } of layout.report.inputs) {
+    const name = dimensionTable({ sourceId, prepared, table });
+    if (kind !== 'dimension') continue;
+    if (await store.use('dimensions', (connection) => hasTable(connection, store.dialect.id(name)))) continue;
+    throw new TidemarkError('DIMENSION_LOST', `the copy of dimension ${table} is not there any more`);
+  }
+  throw error;
 }
 
 /** A snapshot that is left open by an error is dropped with its connection by the pool. */

@@ -1,12 +1,18 @@
 /**
  * Immutable copies of dimension tables (design 6.2): read from the source in one consistent snapshot,
- * written to every store shard under a name that carries the prepare grant's token. An executor that hangs
- * while copying and wakes later can only fill a table that nobody reads.
+ * written to every store shard under a name that carries the token of the grant that first made them. An
+ * executor that hangs while copying and wakes later fills a table that nobody reads, or with the same rows.
  */
 import { isTidemarkError, LIMITS, mutated, TidemarkError } from '../../base/index.ts';
 import { RowChecksum, exactSelect } from '../../collector/index.ts';
 import { dimensionTable, type ColumnSpec } from '../../job/index.ts';
-import { parseColumnType, type SqlConnection, type SqlEngine, type SqlValue } from '../../sql/index.ts';
+import {
+  parseColumnType,
+  type Dialect,
+  type SqlConnection,
+  type SqlEngine,
+  type SqlValue,
+} from '../../sql/index.ts';
 
 export interface DimensionSpec {
   readonly table: string;
@@ -17,6 +23,13 @@ export interface DimensionData extends DimensionSpec {
   readonly rows: readonly (readonly SqlValue[])[];
   /** 16 hex digits: the order-free sum of row hashes. */
   readonly checksum: string;
+}
+
+/** Which copy: what its table is named by. */
+export interface CopyName {
+  readonly sourceId: number;
+  readonly prepared: bigint;
+  readonly table: string;
 }
 
 /** Texts longer than this are not indexed: MySQL bounds the bytes of a key. */
@@ -83,18 +96,18 @@ function withReals(
  */
 export async function writeDimension(
   store: SqlEngine,
-  copy: { readonly sourceId: number; readonly prepared: bigint },
+  { copy, grant }: { readonly copy: CopyName; readonly grant: bigint },
   data: DimensionData,
 ): Promise<void> {
   const { dialect } = store;
-  const name = dimensionTable({ ...copy, table: data.table });
+  const name = dimensionTable(copy);
   const columns = data.columns.map(
     (column) =>
       `${dialect.id(column.name)} ${dialect.columnType(column.type)}${column.nullable ? '' : ' NOT NULL'}`,
   );
-  const unfinished = mutated('executor.copyNamedEmpty') ? name : unfinishedName(copy);
+  const unfinished = mutated('executor.copyNamedEmpty') ? name : unfinishedName(copy.sourceId, grant);
   await store.use('dimensions', async (connection) => {
-    if (await isFinished(connection, dialect.id(name))) return;
+    if (await hasTable(connection, dialect.id(name))) return;
     const definition = [...columns, ...indexOf(store, data)].join(', ');
     await connection.query(`DROP TABLE IF EXISTS ${dialect.id(unfinished)}`);
     await connection.query(`CREATE TABLE ${dialect.id(unfinished)} (${definition})`);
@@ -112,16 +125,21 @@ export async function writeDimension(
     await connection.commit();
     await checkCopy(connection, store, unfinished, data);
     if (unfinished === name) return;
-    await connection.query(`ALTER TABLE ${dialect.id(unfinished)} RENAME TO ${dialect.id(name)}`);
+    try {
+      await connection.query(`ALTER TABLE ${dialect.id(unfinished)} RENAME TO ${dialect.id(name)}`);
+    } catch (error) {
+      // Another grant has made the same one meanwhile.
+      if (!(await hasTable(connection, dialect.id(name)))) throw error;
+      await connection.query(`DROP TABLE ${dialect.id(unfinished)}`);
+    }
   });
 }
 
-/** The copies of a grant are made one after the other. */
-const unfinishedName = (copy: { readonly sourceId: number; readonly prepared: bigint }): string =>
-  `tm_unfinished_${copy.sourceId}_${copy.prepared}`;
+/** The copies of a grant are made one after the other, but two grants may make the same one again. */
+const unfinishedName = (sourceId: number, grant: bigint): string => `tm_unfinished_${sourceId}_${grant}`;
 
-/** An earlier try of the same grant may have come to its end without being heard. */
-async function isFinished(connection: SqlConnection, table: string): Promise<boolean> {
+/** Whether a copy is there, all of it. @throws TidemarkError those of the engine. */
+export async function hasTable(connection: SqlConnection, table: string): Promise<boolean> {
   try {
     await connection.query(`SELECT 1 FROM ${table} LIMIT 1`);
     return true;
@@ -129,6 +147,25 @@ async function isFinished(connection: SqlConnection, table: string): Promise<boo
     if (isTidemarkError(error, 'TABLE_MISSING')) return false;
     throw error;
   }
+}
+
+/** The tables of all copies of a source, finished or not, with the token that each is named by. */
+export async function copiesTables(
+  connection: SqlConnection,
+  dialect: Dialect,
+  sourceId: number,
+): Promise<{ readonly name: string; readonly made: bigint }[]> {
+  const { rows } = await connection.query(
+    dialect.kind === 'mysql'
+      ? 'SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()'
+      : `SELECT name FROM sqlite_master WHERE type = 'table'`,
+  );
+  const of = new RegExp(`^tm_(?:dimension_${sourceId}_.+|unfinished_${sourceId})_([0-9]+)$`, 's');
+  return rows.flatMap(([found]) => {
+    const name = String(found);
+    const token = of.exec(name)?.[1];
+    return token === undefined ? [] : [{ name, made: BigInt(token) }];
+  });
 }
 
 async function checkCopy(

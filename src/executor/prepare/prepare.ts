@@ -4,15 +4,15 @@
  */
 import { asToken, TidemarkError } from '../../base/index.ts';
 import { createStoreTables, installEmbeddedCapture } from '../../collector/index.ts';
-import { dimensionTable, type CompiledSource } from '../../job/index.ts';
-import { PrepareStep, type DimensionCopy, type Prepare } from '../../wire/index.ts';
+import type { CompiledSource } from '../../job/index.ts';
+import { PrepareStep, type Prepare, type ReportCopies } from '../../wire/index.ts';
 import type { Catalog } from '../catalog.ts';
 import type { Databases } from '../databases.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import { dropReport } from '../sink/drop-report.ts';
 import { prepareHidden, prepareReport } from '../sink/report-view.ts';
 import { createJoinIndexes, createStateTables } from '../states/index.ts';
-import { readDimensions, writeDimension, type DimensionSpec } from './dimension-copy.ts';
+import { dropUnread, prepareCopies } from './report-copies.ts';
 
 export interface PrepareContext {
   readonly catalog: Catalog;
@@ -20,12 +20,13 @@ export interface PrepareContext {
 }
 
 /**
- * Prepares everything that collectors and tasks of one source need, and returns what was copied.
+ * Prepares everything that collectors and tasks of one source need, and returns what its reports read
+ * copies of.
  *
  * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`, `STALE_VERSION`, `SECRET_MISSING`, and those
  * of the engines.
  */
-export async function carryOutPrepare(context: PrepareContext, prepare: Prepare): Promise<DimensionCopy[]> {
+export async function carryOutPrepare(context: PrepareContext, prepare: Prepare): Promise<ReportCopies[]> {
   const sourceId = Number(prepare.sourceId);
   const source = context.catalog.source(sourceId);
   const layouts = prepare.reports.map((id) => context.catalog.report(id));
@@ -33,7 +34,7 @@ export async function carryOutPrepare(context: PrepareContext, prepare: Prepare)
   if (await changeReports(context, prepare, layouts)) return [];
   const sourceEngine = context.databases.engine(source.database);
   if (source.engine === 'embedded') await installEmbeddedCapture(sourceEngine, source.tables);
-  return prepareStore(context, { sourceId, source, prepared: prepare.token, layouts });
+  return prepareStore(context, { prepare, source, layouts });
 }
 
 /** Answers whether that was all: nothing is to be made in the store. */
@@ -64,67 +65,34 @@ async function changeReports(
     case PrepareStep.PREPARE_STEP_DROP_VIEW:
       for (const layout of layouts) {
         await dropReport(engine, grant, layout, prepare.step === PrepareStep.PREPARE_STEP_DROP_VIEW);
-        if (prepare.prepared > 0n) await dropCopies(context, prepare, layout);
       }
+      for (const shard of catalog.newestTopology().shards) await dropUnread(databases.group(shard), prepare);
       return true;
     default:
       throw new TidemarkError('BAD_REQUEST', `prepare of source ${prepare.sourceId}: unknown step`);
   }
 }
 
-/** Dimension copies that were made for one report alone. */
-async function dropCopies(
-  { catalog, databases }: PrepareContext,
-  { sourceId, prepared }: Prepare,
-  layout: ReportLayout,
-): Promise<void> {
-  const of = { sourceId: Number(sourceId), prepared };
-  for (const shard of catalog.newestTopology().shards) {
-    const store = databases.group(shard);
-    await store.use('dimensions', async (connection) => {
-      for (const { table } of dimensionsOf([layout])) {
-        const name = store.dialect.id(dimensionTable({ ...of, table }));
-        await connection.query(`DROP TABLE IF EXISTS ${name}`);
-      }
-    });
-  }
-}
-
 interface StoreWork {
-  readonly sourceId: number;
+  readonly prepare: Prepare;
   readonly source: CompiledSource;
-  readonly prepared: bigint;
   readonly layouts: readonly ReportLayout[];
 }
 
 async function prepareStore(
   { catalog, databases }: PrepareContext,
-  work: StoreWork,
-): Promise<DimensionCopy[]> {
-  const dimensions = await readDimensions(databases.engine(work.source.database), dimensionsOf(work.layouts));
-  for (const shard of catalog.newestTopology().shards) {
-    const store = databases.group(shard);
-    await createStoreTables(store, work.sourceId, work.source);
-    await createStateTables(store, work.sourceId, work.source);
-    const { sourceId, source, layouts } = work;
+  { prepare, source, layouts }: StoreWork,
+): Promise<ReportCopies[]> {
+  const sourceId = Number(prepare.sourceId);
+  const stores = catalog.newestTopology().shards.map((shard) => databases.group(shard));
+  for (const store of stores) {
+    await createStoreTables(store, sourceId, source);
+    await createStateTables(store, sourceId, source);
     const reports = layouts.map(({ report }) => report);
     await createJoinIndexes(store, { sourceId, tables: source.tables }, reports);
-    for (const dimension of dimensions) {
-      await writeDimension(store, { sourceId: work.sourceId, prepared: work.prepared }, dimension);
-    }
   }
-  return dimensions.map(({ table, rows, checksum }) => ({ table, rows: BigInt(rows.length), checksum }));
-}
-
-/** Each dimension table once, whichever reports join it. */
-function dimensionsOf(layouts: readonly ReportLayout[]): DimensionSpec[] {
-  const byTable = new Map<string, DimensionSpec>();
-  for (const { report } of layouts) {
-    for (const input of report.inputs) {
-      if (input.kind === 'dimension') {
-        byTable.set(input.table, { table: input.table, columns: input.columns });
-      }
-    }
-  }
-  return [...byTable.values()];
+  const places = { source: databases.engine(source.database), stores };
+  const copies = await prepareCopies(places, prepare, layouts);
+  for (const store of stores) await dropUnread(store, prepare);
+  return copies;
 }

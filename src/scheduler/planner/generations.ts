@@ -12,7 +12,7 @@ const RETRY_AFTER_MS = 5_000;
 export function planGenerations(round: Round): void {
   for (const report of round.input.view.reports.values()) {
     if (round.full) return;
-    if (report.phase === 'live' || round.decidedReports.has(report.id)) continue;
+    if ((report.phase === 'live' && !report.copiesLost) || round.decidedReports.has(report.id)) continue;
     const sink = round.readySink(report.sinkId);
     if (sink === undefined || !isDue(round, report)) continue;
     const { change } = report;
@@ -27,7 +27,7 @@ export function planGenerations(round: Round): void {
 }
 
 function isDue(round: Round, report: ReportRecord): boolean {
-  return report.phase !== 'building' || hasCaughtUp(round.input.view, report);
+  return report.phase !== 'building' || report.copiesLost || hasCaughtUp(round.input.view, report);
 }
 
 /** Its executor is gone, or it is past its deadline: another one begins again, which is harmless. */
@@ -49,7 +49,7 @@ function grant(round: Round, report: ReportRecord, avoid: number | undefined): v
 
 /** Answers false for an outcome under a token that is not current any more. */
 export function planReportOutcome(round: Round, outcome: PrepareOutcome): boolean {
-  const { token, code: errorCode, message: errorMessage } = outcome;
+  const { token, copies, code: errorCode, message: errorMessage } = outcome;
   for (const { id: reportId, generation, change } of round.input.view.reports.values()) {
     if (change?.token !== token) continue;
     round.decidedReports.add(reportId);
@@ -57,7 +57,7 @@ export function planReportOutcome(round: Round, outcome: PrepareOutcome): boolea
     const failure = { errorCode, errorMessage, retryAfterMs };
     round.operations.push({
       cause: 'report-finished',
-      operation: { type: 'report.finish', v: 1, reportId, generation, token, ...failure },
+      operation: { type: 'report.finish', v: 1, reportId, generation, token, copies, ...failure },
     });
     return true;
   }

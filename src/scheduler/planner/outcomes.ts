@@ -139,6 +139,10 @@ function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void
       return;
     }
   }
+  if (outcome.code === 'DIMENSION_LOST' && task.state === 'ASSIGNED') {
+    loseCopies(round, task, reason);
+    return;
+  }
   if (task.purpose !== 'merge' || !DETERMINISTIC.has(outcome.code)) {
     climb(round, task, 'failed', reason);
     return;
@@ -152,6 +156,21 @@ function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void
   if (granted) return;
   round.decidedTasks.add(task.key);
   round.waiting.push(outcome);
+}
+
+/** Its report's copies are made again, or the report begins anew: nobody can do the task before. */
+function loseCopies(round: Round, task: TaskRecord, reason: string): void {
+  const { reportId, generation } = task;
+  const report = round.input.view.reports.get(idKey(reportId));
+  if (report?.generation === generation && !report.copiesLost && !round.decidedReports.has(reportId)) {
+    round.decidedReports.add(reportId);
+    const { prepared } = report;
+    round.operations.push({
+      cause: 'copies-lost',
+      operation: { type: 'copies.lose', v: 1, reportId, generation, prepared },
+    });
+  }
+  round.park(task, reason);
 }
 
 /**
@@ -184,6 +203,7 @@ function planPrepareOutcome(round: Round, outcome: Extract<Outcome, { type: 'pre
       v: 1,
       sourceId: source.id,
       token: outcome.token,
+      copies: outcome.copies,
       errorCode: outcome.code,
       errorMessage: outcome.message,
       retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, source),

@@ -5,6 +5,7 @@
 import { LIMITS } from '../../base/index.ts';
 import {
   idKey,
+  isPrepared,
   mayJoin,
   statesWindow,
   taskRowKey,
@@ -26,14 +27,11 @@ export function workWaits(view: StateView): boolean {
   return false;
 }
 
-/** Its tables are there. */
-const isPrepared = ({ phase }: ReportRecord): boolean => phase === 'building' || phase === 'live';
-
 /** The last window that a report may read now: the last sealed one, or the last that is in the row states. */
 function reachOf(view: StateView, report: ReportRecord): number {
   const source = view.sources.get(idKey(report.sourceId));
   if (source === undefined) return 0;
-  if (!isPrepared(report) || report.paused) return 0;
+  if (!isPrepared(view, report) || report.paused) return 0;
   // The first span of a later generation is computed from the row states as of its end.
   if (report.nextWindow <= report.baseWindow && !statesReach(view, report, report.baseWindow)) return 0;
   const { lastWindow } = source;
@@ -47,7 +45,8 @@ export function planSpans(round: Round): void {
     if (room.full()) return;
     const report = round.input.view.reports.get(idKey(span.reportId));
     if (report?.generation !== span.generation || round.readySink(report.sinkId) === undefined) continue;
-    // Row states may have gone back since it was opened.
+    // Tables, copies and row states may have been lost since it was opened.
+    if (!isPrepared(round.input.view, report)) continue;
     if (!statesReach(round.input.view, report, span.lastWindow)) continue;
     grantParts(room, span);
   }

@@ -1,5 +1,5 @@
 /** Tasks that were granted before: followed, sent again, given a new version. */
-import { idKey, type TaskRecord } from '../../statemachine/index.ts';
+import { idKey, isPrepared, type TaskRecord } from '../../statemachine/index.ts';
 import type { Round } from './round.ts';
 import { workWaits } from './spans.ts';
 import { statesReach } from './states.ts';
@@ -22,7 +22,9 @@ function isDue(round: Round, task: TaskRecord): boolean {
   const { view, now } = round.input;
   if (task.wakeAtMs > now.logTimeMs) return false;
   const report = view.reports.get(idKey(task.reportId));
-  if (report === undefined || task.purpose !== 'merge' || isPastRetention(round, task)) return true;
+  if (report === undefined) return true;
+  if (!isPrepared(view, report)) return false;
+  if (task.purpose !== 'merge' || isPastRetention(round, task)) return true;
   return statesReach(view, report, task.lastWindow);
 }
 
@@ -79,6 +81,8 @@ function planAssigned(round: Round, task: TaskRecord): void {
     planHung(round, task);
     return;
   }
+  const report = view.reports.get(idKey(task.reportId));
+  if (report === undefined || !isPrepared(view, report)) return;
   if (round.needsDispatch(executorId, token, held) || round.isLost(executorId, token, held)) {
     round.dispatches.push({ kind: 'task', executorId, task });
   }

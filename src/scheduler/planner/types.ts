@@ -144,6 +144,7 @@ export type Cause =
   | 'housekeeping-failed'
   | 'report-granted'
   | 'report-finished'
+  | 'copies-lost'
   | 'span-opened'
   | 'first-grant'
   | 'woken'

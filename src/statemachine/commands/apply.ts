@@ -1,5 +1,6 @@
 /** From a decoded entry to its answers: the one place where operation types meet their `apply`. */
 import { assertNever } from '../../base/index.ts';
+import { applyLoseCopies } from './copies.ts';
 import { applyDeclareJob } from './declare-job.ts';
 import { applyExpireExecutor, applyRegisterExecutor } from './executors.ts';
 import { applyFinishPrepare, applyGrantCollector, applyGrantPrepare, applyStopCollector } from './grants.ts';
@@ -84,9 +85,9 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
     case 'span.open':
       return applyOpenSpan(writer, operation);
     case 'report.grant':
-      return applyGrantReport(writer, operation, meta);
     case 'report.finish':
-      return applyFinishReport(writer, operation, meta);
+    case 'copies.lose':
+      return applyToReport(writer, operation, meta);
     case 'schema.add':
       return applyAddSchema(writer, operation);
     case 'fold.grant':
@@ -117,5 +118,21 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
       return applyRestoreCluster(writer, operation);
     default:
       return assertNever(operation, 'operation');
+  }
+}
+
+type OfReport = Extract<Operation, { type: 'report.grant' | 'report.finish' | 'copies.lose' }>;
+
+/** The way of a report generation into its database, and out of it. */
+function applyToReport(writer: StateWriter, operation: OfReport, meta: ApplyMeta): OperationResult {
+  switch (operation.type) {
+    case 'report.grant':
+      return applyGrantReport(writer, operation, meta);
+    case 'report.finish':
+      return applyFinishReport(writer, operation, meta);
+    case 'copies.lose':
+      return applyLoseCopies(writer, operation);
+    default:
+      return assertNever(operation, 'operation of a report');
   }
 }

@@ -167,6 +167,7 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
     if (known === undefined || restart) {
       const fresh = newSource({ id, name: source.name, spec: source.spec, sinkId: sink?.id ?? 0 });
       writer.sources.put(idKey(id), { ...fresh, states: statesOf(input, source.name) });
+      forgetCopies(writer, id);
     }
     return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
   });
@@ -199,6 +200,14 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>
     problem: '',
     retryAtMs: 0,
   };
+}
+
+/** What is prepared anew before its first window is copied anew, maybe from another database. */
+function forgetCopies(writer: StateWriter, sourceId: number): void {
+  for (const report of [...writer.reports.values()]) {
+    if (report.sourceId !== sourceId || report.prepared === '') continue;
+    writer.reports.put(idKey(report.id), { ...report, prepared: '', copies: [], copiesLost: false });
+  }
 }
 
 /** Row states are kept from the first window on where a report reads them (design 6.6). */

@@ -117,6 +117,8 @@ function newReport(
     changeRetryAtMs: 0,
     changeProblem: '',
     prepared: '',
+    copies: [],
+    copiesLost: false,
     replaces: 0,
     paused,
     stopped: null,

@@ -3,7 +3,8 @@
  * the row states and the windows behind them, is shown when it has caught up with the one that it replaces,
  * and is dropped when it is not wanted any more. Each of these steps in the report database is a grant.
  */
-import { mutated } from '../../base/index.ts';
+import { must, mutated } from '../../base/index.ts';
+import { settleCopies } from './copies.ts';
 import { nextToken } from './counters.ts';
 import { idKey, spanKey, spanPrefix, taskRowKey } from './keys.ts';
 import type { ApplyMeta, FinishReport, GrantReport, OperationResult } from './operations.ts';
@@ -35,8 +36,9 @@ export function applyGrantReport(writer: StateWriter, input: GrantReport, meta: 
   }
   const sink = writer.sinks.get(idKey(report.sinkId));
   if (!isReconciled(sink)) return notReconciled(report.name);
-  if (report.phase === 'live') return refuse('TASK_FINISHED', `report ${report.name} is shown already`);
-  if (report.phase === 'building' && !hasCaughtUp(writer, report)) {
+  if (report.phase === 'live' && !report.copiesLost)
+    return refuse('TASK_FINISHED', `report ${report.name} is shown already`);
+  if (report.phase === 'building' && !report.copiesLost && !hasCaughtUp(writer, report)) {
     return refuse('BAD_REQUEST', `report ${report.name} has not caught up with what it replaces`);
   }
   const token = nextToken(writer, meta);
@@ -71,19 +73,22 @@ export function applyFinishReport(
     changeProblem: failed ? `${input.errorCode}: ${input.errorMessage}` : '',
   };
   if (failed) writer.reports.put(idKey(report.id), ended);
-  else goOn(writer, ended, input.token, meta);
+  else goOn(writer, ended, input, meta);
   return accept();
 }
 
-function goOn(writer: StateWriter, report: ReportRecord, token: string, meta: ApplyMeta): void {
+function goOn(writer: StateWriter, report: ReportRecord, input: FinishReport, meta: ApplyMeta): void {
   const key = idKey(report.id);
-  switch (report.phase) {
-    case 'new': {
-      // What replaces nothing is shown from its first window on.
-      const phase = report.replaces === 0 ? 'live' : 'building';
-      writer.reports.put(key, { ...report, prepared: token, phase });
-      return;
+  if (report.phase === 'new' || (report.copiesLost && report.phase !== 'retired')) {
+    // What replaces nothing is shown from its first window on.
+    const made = report.replaces === 0 ? ('live' as const) : ('building' as const);
+    const phase = report.phase === 'new' ? made : report.phase;
+    if (settleCopies(writer, report, input.token, input.copies)) {
+      writer.reports.put(key, { ...must(writer.reports.get(key), 'the report'), phase });
     }
+    return;
+  }
+  switch (report.phase) {
     case 'building': {
       writer.reports.put(key, { ...report, phase: 'live', replaces: 0 });
       const old = writer.reports.get(idKey(report.replaces));
@@ -110,6 +115,7 @@ export function retire(writer: StateWriter, report: ReportRecord): void {
     changeRetryAtMs: 0,
     changeProblem: '',
     fold: null,
+    copiesLost: false,
     holes: 0,
     nextWindow: 1,
     mergedWindow: 0,

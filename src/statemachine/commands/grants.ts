@@ -1,6 +1,7 @@
 /**
  * Grants that precede tasks: the preparing of a source, and its collector.
  */
+import { settleCopies } from './copies.ts';
 import { nextToken } from './counters.ts';
 import { idKey } from './keys.ts';
 import type {
@@ -57,6 +58,12 @@ export function applyFinishPrepare(
     problem: problemText(input),
     retryAtMs: failed ? meta.logTimeMs + input.retryAfterMs : 0,
   });
+  if (failed) return accept();
+  for (const report of [...writer.reports.values()]) {
+    // Others are prepared under grants of their own.
+    const mine = report.sourceId === source.id && report.phase === 'live' && !report.copiesLost;
+    if (mine) settleCopies(writer, report, input.token, input.copies);
+  }
   return accept();
 }
 

@@ -20,6 +20,15 @@ interface ObjectOf {
 
 const failure: Shape = { errorCode: 'text', errorMessage: 'text', retryAfterMs: 'natural' };
 
+const copies: Shape[string] = {
+  listOf: {
+    reportId: 'natural',
+    generation: 'natural',
+    copies: { listOf: { table: 'text', rows: 'natural', checksum: 'text' } },
+    lost: 'flag',
+  },
+};
+
 const slice: Shape = {
   sourceId: 'natural',
   window: 'natural',
@@ -74,7 +83,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
   },
   'sink.fail': { sinkId: 'natural', epoch: 'token', ...failure },
   'prepare.grant': { sourceId: 'natural', executorId: 'natural' },
-  'prepare.finish': { sourceId: 'natural', token: 'token', ...failure },
+  'prepare.finish': { sourceId: 'natural', token: 'token', copies, ...failure },
   'collector.grant': { sourceId: 'natural', executorId: 'natural' },
   'collector.stop': { sourceId: 'natural', epoch: 'token', ...failure },
   'source.resnapshot': { sourceId: 'natural' },
@@ -88,7 +97,8 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     lastWindow: 'natural',
   },
   'report.grant': { reportId: 'natural', generation: 'natural', executorId: 'natural' },
-  'report.finish': { reportId: 'natural', generation: 'natural', token: 'token', ...failure },
+  'report.finish': { reportId: 'natural', generation: 'natural', token: 'token', copies, ...failure },
+  'copies.lose': { reportId: 'natural', generation: 'natural', prepared: 'token' },
   'schema.add': {
     sourceId: 'natural',
     epoch: 'token',

@@ -6,7 +6,7 @@
  * never fails half way: it answers `{ ok: false, code }` and has then changed nothing.
  */
 import type { ErrorCode } from '../../base/index.ts';
-import type { ShardPlace, TaskState } from './records.ts';
+import type { DimensionCopyRecord, ShardPlace, TaskState } from './records.ts';
 
 export type Operation =
   | OpenSession
@@ -27,6 +27,7 @@ export type Operation =
   | OpenSpan
   | GrantReport
   | FinishReport
+  | LoseCopies
   | AddSchema
   | GrantFold
   | FinishFold
@@ -107,9 +108,29 @@ export interface FinishReport {
   readonly reportId: number;
   readonly generation: number;
   readonly token: string;
+  readonly copies: readonly ReportCopies[];
   readonly errorCode: string;
   readonly errorMessage: string;
   readonly retryAfterMs: number;
+}
+
+/** What a prepare found or made of the dimension copies of a report generation. */
+export interface ReportCopies {
+  readonly reportId: number;
+  readonly generation: number;
+  readonly copies: readonly DimensionCopyRecord[];
+  /** One of them is nowhere any more, and the source holds other rows by now. */
+  readonly lost: boolean;
+}
+
+/** A task did not find a dimension copy of its report, on the word of the store shard's primary. */
+export interface LoseCopies {
+  readonly type: 'copies.lose';
+  readonly v: 1;
+  readonly reportId: number;
+  readonly generation: number;
+  /** The token that the copies are named by. */
+  readonly prepared: string;
 }
 
 /** A fresh epoch for a report database (design 6.12), to be set there by an executor. */
@@ -169,6 +190,7 @@ export interface FinishPrepare {
   readonly v: 1;
   readonly sourceId: number;
   readonly token: string;
+  readonly copies: readonly ReportCopies[];
   readonly errorCode: string;
   readonly errorMessage: string;
   /** After a failure: no new grant before this long. */

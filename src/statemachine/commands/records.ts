@@ -226,14 +226,26 @@ export interface ReportRecord {
   readonly changeRetryAtMs: number;
   /** Why the last step failed; '' if it did not. */
   readonly changeProblem: string;
-  /** The grant that its own dimension copies were made under; '': those of its source's prepare grant. */
+  /** The grant that its dimension copies are named by (design 6.2); '' before its tables are made. */
   readonly prepared: string;
+  /** Those copies, as they were when they were made. */
+  readonly copies: readonly DimensionCopyRecord[];
+  /** A copy was not found: nothing is computed before a grant has looked after them. */
+  readonly copiesLost: boolean;
   /** The id of the generation that is shown until this one has caught up; 0 if there is none. */
   readonly replaces: number;
   /** No span is opened while it is. */
   readonly paused: boolean;
   /** The first window that it does not read, and the coded reason; null while it goes on. */
   readonly stopped: { readonly window: number; readonly problem: string } | null;
+}
+
+/** An immutable copy of a dimension. What it holds is part of the generations that read it (design 6.2). */
+export interface DimensionCopyRecord {
+  readonly table: string;
+  readonly rows: number;
+  /** 16 hex digits: the order-free sum of row hashes. */
+  readonly checksum: string;
 }
 
 /**

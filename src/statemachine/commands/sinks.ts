@@ -2,10 +2,11 @@
  * Report databases: a fresh epoch per try, what an executor has found under it, and the way back to a
  * database that lost commits (design 6.12). Nothing is granted for a database before it is reconciled.
  */
-import { must, mutated } from '../../base/index.ts';
-import { nextGeneration, nextToken } from './counters.ts';
-import { idKey, spanKey, spanPrefix, taskRowKey, taskRowKeyOf, windowKey } from './keys.ts';
+import { mutated } from '../../base/index.ts';
+import { nextToken } from './counters.ts';
+import { idKey, taskRowKeyOf, windowKey } from './keys.ts';
 import type { ApplyMeta, FailSink, GrantSinkEpoch, OperationResult, ReconcileSink } from './operations.ts';
+import { prepareAgain, rebuild } from './rebuild.ts';
 import type { ReportRecord, SinkRecord, TaskRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
 import { putTask } from './spans.ts';
@@ -73,7 +74,7 @@ export function applyReconcileSink(
     const report = writer.reports.get(idKey(missing.reportId));
     if (report?.generation !== missing.generation) continue;
     // What was folded away there cannot be merged again.
-    if (report.droppedWindow > 0) rebuild(writer, report);
+    if (report.droppedWindow > 0) rebuildHere(writer, report);
     else {
       const { phase } = report;
       const unfolded = { ...report, phase: phase === 'building' ? ('new' as const) : phase };
@@ -86,7 +87,7 @@ export function applyReconcileSink(
     const report = writer.reports.get(idKey(fold.reportId));
     if (report?.generation !== fold.generation) continue;
     if (isOfChain(writer, report, fold)) adoptFold(writer, report, fold);
-    else rebuild(writer, report);
+    else rebuildHere(writer, report);
   }
   if (input.last) {
     writer.sinks.put(idKey(sink.id), { ...sink, reconciled: true, problem: '', retryAtMs: 0 });
@@ -114,12 +115,6 @@ function doAgain(writer: StateWriter, task: TaskRecord, meta: ApplyMeta): void {
   putTask(writer, again, meta);
 }
 
-/** Tables that are not there are made before anything is granted for them. */
-function prepareAgain(writer: StateWriter, sourceId: number): void {
-  const source = writer.sources.get(idKey(sourceId));
-  if (source !== undefined) writer.sources.put(idKey(source.id), { ...source, prepare: null });
-}
-
 /**
  * Whether a fold mark is of windows as this cluster has cut them: then what is folded is right. A restored
  * cluster may have sealed the same numbers over other rows; and what it has dropped already can neither be
@@ -134,45 +129,16 @@ function isOfChain(writer: StateWriter, report: ReportRecord, fold: ReconcileSin
   return fold.window <= (writer.sources.get(idKey(report.sourceId))?.horizon ?? 0);
 }
 
+/** Its tables are made with those of its source; its dimension copies stay. */
+function rebuildHere(writer: StateWriter, report: ReportRecord): void {
+  rebuild(writer, report);
+  prepareAgain(writer, report.sourceId);
+}
+
 /** A fold whose end was not told counts; one that was lost does not. */
 function adoptFold(writer: StateWriter, report: ReportRecord, fold: ReconcileSink['folds'][number]): void {
   const folded = { window: fold.window, seal: fold.window === 0 ? '' : fold.seal };
   writer.reports.put(idKey(report.id), { ...report, folded, fold: null });
-}
-
-/**
- * Begins a report anew as its next generation: from the row states as of the last sealed window, or from the
- * first window where all of them are kept.
- */
-function rebuild(writer: StateWriter, report: ReportRecord): void {
-  const source = must(writer.sources.get(idKey(report.sourceId)), 'source of a report');
-  for (const span of [...writer.spans.withPrefix(spanPrefix(report.id))]) {
-    for (let part = 0; part < span.parts; part++) writer.tasks.delete(taskRowKey({ ...span, part }));
-    writer.spans.delete(spanKey(span));
-  }
-  const baseWindow = source.states === null ? 0 : source.lastWindow;
-  const dropped = `HISTORY_DROPPED: windows up to ${source.horizon} of source ${source.name} are dropped`;
-  const lost = baseWindow === 0 && source.horizon > 0 ? dropped : undefined;
-  // What it was stopped for is not over: its base would be computed from the same columns.
-  const problem = mutated('sink.stoppedGoesOn') ? lost : (report.stopped?.problem ?? lost);
-  writer.reports.put(idKey(report.id), {
-    ...report,
-    generation: nextGeneration(writer, report.generation),
-    baseWindow,
-    nextWindow: 1,
-    mergedWindow: 0,
-    finalWindow: 0,
-    droppedWindow: 0,
-    folded: { window: 0, seal: '' },
-    fold: null,
-    foldRetryAtMs: 0,
-    holes: 0,
-    phase: report.phase === 'live' ? 'live' : 'new',
-    change: null,
-    prepared: '',
-    stopped: problem === undefined ? null : { window: 1, problem },
-  });
-  prepareAgain(writer, source.id);
 }
 
 /** Ends a try without success. The next one begins at or after `retryAtMs`. */

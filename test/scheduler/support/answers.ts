@@ -27,7 +27,8 @@ export function answerAll(leader: Leader, answer: Answer = done): Plan {
   }
   for (const { sourceId, fold, change } of reports.values()) {
     if (fold !== null) outcomes.push({ type: 'housekeeping-outcome', ...fold, ...ok });
-    if (change !== null) outcomes.push({ type: 'prepare-outcome', sourceId, token: change.token, ...ok });
+    if (change === null) continue;
+    outcomes.push({ type: 'prepare-outcome', sourceId, token: change.token, copies: [], ...ok });
   }
   return leader.round(...outcomes);
 }

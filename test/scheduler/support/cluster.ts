@@ -237,7 +237,14 @@ export class FakeCluster implements ExecutorPort, ProposePort {
     const token = source.prepare?.token ?? '';
     this.sent.push({ kind: 'prepare', executorId, token });
     this.#answer(executorId, () => {
-      this.scheduler.event({ type: 'prepare-outcome', sourceId: source.id, token, code: '', message: '' });
+      this.scheduler.event({
+        type: 'prepare-outcome',
+        sourceId: source.id,
+        token,
+        copies: [],
+        code: '',
+        message: '',
+      });
     });
   }
 
@@ -245,7 +252,7 @@ export class FakeCluster implements ExecutorPort, ProposePort {
     const token = change?.token ?? '';
     this.sent.push({ kind: 'report', executorId, token });
     this.#answer(executorId, () => {
-      this.scheduler.event({ type: 'prepare-outcome', sourceId, token, code: '', message: '' });
+      this.scheduler.event({ type: 'prepare-outcome', sourceId, token, copies: [], code: '', message: '' });
     });
   }
 

@@ -161,6 +161,7 @@ export class Leader {
                 type: 'prepare-outcome',
                 sourceId: source.id,
                 token: source.prepare.token,
+                copies: [],
                 code: '',
                 message: '',
               },

@@ -188,12 +188,16 @@ export function finishOf(
   return { type: 'task.finish', v: 1, key: task.key, version: task.version, token: task.token, state };
 }
 
+/** What every prepare of these tests says of the first report's copies. */
+export const COPY = { table: 'merchants', rows: 2, checksum: '0123456789abcdef' };
+
 export function prepared(sourceId: number, token: string): Operation {
   return {
     type: 'prepare.finish',
     v: 1,
     sourceId,
     token,
+    copies: [{ reportId: 1, generation: 1, copies: [COPY], lost: false }],
     errorCode: '',
     errorMessage: '',
     retryAfterMs: 0,

@@ -419,7 +419,7 @@ export interface Task {
   deadlineMs: number;
   /** Earlier grants of this task whose database connections must be killed first. */
   superseded: bigint[];
-  /** The token of the prepare grant whose immutable dimension copies are read. */
+  /** The token that the report's dimension copies are named by. */
   prepared: bigint;
   topologyVersion: number;
   /** With RETRACT: why there is a hole (an error code). */
@@ -675,7 +675,7 @@ export interface SinkProbed {
 
 /**
  * Makes the tables of a source, a sink and their reports, and copies dimensions.
- * Repeating it is harmless: tables carry generations, dimension copies carry the token.
+ * Repeating it is harmless: tables carry generations, dimension copies the token they were first made under.
  */
 export interface Prepare {
   token: bigint;
@@ -687,8 +687,13 @@ export interface Prepare {
   /** Reports to prepare, as definition ids ("report/7/1"). */
   reports: string[];
   step: PrepareStep;
-  /** What is dropped: the token that the report's dimension copies were made under; 0 if it has none. */
-  prepared: bigint;
+  /**
+   * The dimension copies that reports of this source read now; those of other reports are not touched, copies
+   * that nobody reads are dropped. A report that is to be prepared and is not named here has none yet.
+   */
+  copies: ReportCopies[];
+  /** Tokens of other grants under which copies may be in the making. */
+  pending: bigint[];
 }
 
 export interface PrepareOutcome {
@@ -696,7 +701,18 @@ export interface PrepareOutcome {
   sourceId: bigint;
   errorCode: string;
   errorMessage: string;
+  /** Of the reports that were prepared. */
+  copies: ReportCopies[];
+}
+
+export interface ReportCopies {
+  /** "report/7/1" */
+  report: string;
+  /** The token that the copies are named by. */
+  prepared: bigint;
   dimensions: DimensionCopy[];
+  /** One of them is nowhere any more, and the source holds other rows by now. */
+  lost: boolean;
 }
 
 export interface DimensionCopy {
@@ -7241,7 +7257,8 @@ function createBasePrepare(): Prepare {
     clusterId: "",
     reports: [],
     step: 0,
-    prepared: 0n,
+    copies: [],
+    pending: [],
   };
 }
 
@@ -7286,11 +7303,18 @@ export const Prepare: MessageFns<Prepare> = {
     if (message.step !== 0) {
       writer.uint32(64).int32(message.step);
     }
-    if (message.prepared !== 0n) {
-      if (BigInt.asIntN(64, message.prepared) !== message.prepared) {
-        throw new globalThis.Error("value provided for field message.prepared of type int64 too large");
+    for (const v of message.copies) {
+      ReportCopies.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.pending.length !== 0) {
+      writer.uint32(90).fork();
+      for (const v of message.pending) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field pending of type int64 is too large");
+        }
+        writer.int64(v);
       }
-      writer.uint32(72).int64(message.prepared);
+      writer.join();
     }
     return writer;
   },
@@ -7372,13 +7396,31 @@ export const Prepare: MessageFns<Prepare> = {
             message.step = reader.int32() as any;
             continue;
           }
-          case 9: {
-            if (tag !== 72) {
+          case 10: {
+            if (tag !== 82) {
               break;
             }
 
-            message.prepared = reader.int64() as bigint;
+            message.copies.push(ReportCopies.decode(reader, reader.uint32()));
             continue;
+          }
+          case 11: {
+            if (tag === 88) {
+              message.pending.push(reader.int64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 90) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.pending.push(reader.int64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -7420,7 +7462,8 @@ export const Prepare: MessageFns<Prepare> = {
         ? object.reports.map((e: any) => globalThis.String(e))
         : [],
       step: isSet(object.step) ? prepareStepFromJSON(object.step) : 0,
-      prepared: isSet(object.prepared) ? BigInt(object.prepared) : 0n,
+      copies: globalThis.Array.isArray(object?.copies) ? object.copies.map((e: any) => ReportCopies.fromJSON(e)) : [],
+      pending: globalThis.Array.isArray(object?.pending) ? object.pending.map((e: any) => BigInt(e)) : [],
     };
   },
 
@@ -7450,8 +7493,11 @@ export const Prepare: MessageFns<Prepare> = {
     if (message.step !== 0) {
       obj.step = prepareStepToJSON(message.step);
     }
-    if (message.prepared !== 0n) {
-      obj.prepared = message.prepared.toString();
+    if (message.copies?.length) {
+      obj.copies = message.copies.map((e) => ReportCopies.toJSON(e));
+    }
+    if (message.pending?.length) {
+      obj.pending = message.pending.map((e) => e.toString());
     }
     return obj;
   },
@@ -7471,13 +7517,14 @@ export const Prepare: MessageFns<Prepare> = {
     message.clusterId = object.clusterId ?? "";
     message.reports = object.reports?.map((e) => e) || [];
     message.step = object.step ?? 0;
-    message.prepared = (object.prepared !== undefined && object.prepared !== null) ? BigInt(object.prepared) : 0n;
+    message.copies = object.copies?.map((e) => ReportCopies.fromPartial(e)) || [];
+    message.pending = object.pending?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
 
 function createBasePrepareOutcome(): PrepareOutcome {
-  return { token: 0n, sourceId: 0n, errorCode: "", errorMessage: "", dimensions: [] };
+  return { token: 0n, sourceId: 0n, errorCode: "", errorMessage: "", copies: [] };
 }
 
 export const PrepareOutcome: MessageFns<PrepareOutcome> = {
@@ -7500,8 +7547,8 @@ export const PrepareOutcome: MessageFns<PrepareOutcome> = {
     if (message.errorMessage !== "") {
       writer.uint32(34).string(message.errorMessage);
     }
-    for (const v of message.dimensions) {
-      DimensionCopy.encode(v!, writer.uint32(42).fork()).join();
+    for (const v of message.copies) {
+      ReportCopies.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -7551,12 +7598,12 @@ export const PrepareOutcome: MessageFns<PrepareOutcome> = {
             message.errorMessage = reader.string();
             continue;
           }
-          case 5: {
-            if (tag !== 42) {
+          case 6: {
+            if (tag !== 50) {
               break;
             }
 
-            message.dimensions.push(DimensionCopy.decode(reader, reader.uint32()));
+            message.copies.push(ReportCopies.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -7589,8 +7636,8 @@ export const PrepareOutcome: MessageFns<PrepareOutcome> = {
         : isSet(object.error_message)
         ? globalThis.String(object.error_message)
         : "",
-      dimensions: globalThis.Array.isArray(object?.dimensions)
-        ? object.dimensions.map((e: any) => DimensionCopy.fromJSON(e))
+      copies: globalThis.Array.isArray(object?.copies)
+        ? object.copies.map((e: any) => ReportCopies.fromJSON(e))
         : [],
     };
   },
@@ -7609,8 +7656,8 @@ export const PrepareOutcome: MessageFns<PrepareOutcome> = {
     if (message.errorMessage !== "") {
       obj.errorMessage = message.errorMessage;
     }
-    if (message.dimensions?.length) {
-      obj.dimensions = message.dimensions.map((e) => DimensionCopy.toJSON(e));
+    if (message.copies?.length) {
+      obj.copies = message.copies.map((e) => ReportCopies.toJSON(e));
     }
     return obj;
   },
@@ -7624,7 +7671,129 @@ export const PrepareOutcome: MessageFns<PrepareOutcome> = {
     message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
+    message.copies = object.copies?.map((e) => ReportCopies.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReportCopies(): ReportCopies {
+  return { report: "", prepared: 0n, dimensions: [], lost: false };
+}
+
+export const ReportCopies: MessageFns<ReportCopies> = {
+  encode(message: ReportCopies, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.report !== "") {
+      writer.uint32(10).string(message.report);
+    }
+    if (message.prepared !== 0n) {
+      if (BigInt.asIntN(64, message.prepared) !== message.prepared) {
+        throw new globalThis.Error("value provided for field message.prepared of type int64 too large");
+      }
+      writer.uint32(16).int64(message.prepared);
+    }
+    for (const v of message.dimensions) {
+      DimensionCopy.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.lost !== false) {
+      writer.uint32(32).bool(message.lost);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportCopies {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportCopies();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.report = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.prepared = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.dimensions.push(DimensionCopy.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lost = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReportCopies {
+    return {
+      report: isSet(object.report) ? globalThis.String(object.report) : "",
+      prepared: isSet(object.prepared) ? BigInt(object.prepared) : 0n,
+      dimensions: globalThis.Array.isArray(object?.dimensions)
+        ? object.dimensions.map((e: any) => DimensionCopy.fromJSON(e))
+        : [],
+      lost: isSet(object.lost) ? globalThis.Boolean(object.lost) : false,
+    };
+  },
+
+  toJSON(message: ReportCopies): unknown {
+    const obj: any = {};
+    if (message.report !== "") {
+      obj.report = message.report;
+    }
+    if (message.prepared !== 0n) {
+      obj.prepared = message.prepared.toString();
+    }
+    if (message.dimensions?.length) {
+      obj.dimensions = message.dimensions.map((e) => DimensionCopy.toJSON(e));
+    }
+    if (message.lost !== false) {
+      obj.lost = message.lost;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ReportCopies>): ReportCopies {
+    return ReportCopies.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportCopies>): ReportCopies {
+    const message = createBaseReportCopies();
+    message.report = object.report ?? "";
+    message.prepared = (object.prepared !== undefined && object.prepared !== null) ? BigInt(object.prepared) : 0n;
     message.dimensions = object.dimensions?.map((e) => DimensionCopy.fromPartial(e)) || [];
+    message.lost = object.lost ?? false;
     return message;
   },
 };
