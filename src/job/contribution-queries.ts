@@ -146,7 +146,7 @@ type BuildQuery = (
 
 function additiveQuery(dialect: Dialect, report: CompiledReport, query: BuildQuery): ContributionQuery {
   const columns: OutputColumn[] = [...keyColumns(report), weightColumn('row_count', '_w')];
-  const expressions = [...keyNames(report), integer(dialect, 'SUM(_w)')];
+  const expressions = [...keyNames(report), weightSum(dialect, '_w')];
   for (const [index, measure] of report.measures.entries()) {
     if (isMultisetMeasure(measure)) continue;
     const value = `measure_${index}`;
@@ -162,7 +162,7 @@ function additiveQuery(dialect: Dialect, report: CompiledReport, query: BuildQue
       expressions.push(dialect.castSquares(`COALESCE(SUM(_w * ${square}), 0)`, measure.type));
     }
     columns.push(weightColumn(`nonnull_${index}`, measure.name));
-    expressions.push(integer(dialect, `SUM(CASE WHEN ${value} IS NULL THEN 0 ELSE _w END)`));
+    expressions.push(weightSum(dialect, `CASE WHEN ${value} IS NULL THEN 0 ELSE _w END`));
   }
   const inner = report.measures.flatMap((measure, index) =>
     isMultisetMeasure(measure) ? [] : [`${summand(dialect, measure)} AS measure_${index}`],
@@ -190,9 +190,9 @@ function multisetQuery(
     rowsOf(dialect, report, [memberOf(dialect, measure)]),
     'WHERE member IS NOT NULL',
     `GROUP BY ${[...keys, 'member'].join(', ')}`,
-    'HAVING SUM(_w) <> 0',
+    `HAVING ${weightSum(dialect, '_w')} <> 0`,
   ];
-  return query(columns, [...keys, 'member', integer(dialect, 'SUM(_w)')], tail.join('\n'));
+  return query(columns, [...keys, 'member', weightSum(dialect, '_w')], tail.join('\n'));
 }
 
 function memberOf(dialect: Dialect, measure: Measure): string {
@@ -228,9 +228,12 @@ function summand(dialect: Dialect, measure: Measure): string {
   return isDecimal && !mutated('job.roundSumsNotValues') ? dialect.toStored(name, measure.type) : name;
 }
 
-/** MySQL sums integers as DECIMAL; weights are small, so they are integers again. */
-function integer(dialect: Dialect, expression: string): string {
-  return dialect.kind === 'mysql' ? `CAST(${expression} AS SIGNED)` : expression;
+/**
+ * A sum of weights, as an integer. MySQL sums integers as DECIMAL, which costs a third of a grouped SELECT;
+ * weights are 1 and -1, so that their sums are exact as real numbers too, up to 2^53 rows.
+ */
+function weightSum(dialect: Dialect, weight: string): string {
+  return dialect.kind === 'mysql' ? `CAST(SUM(1e0 * (${weight})) AS SIGNED)` : `SUM(${weight})`;
 }
 
 const keyNames = (report: CompiledReport): string[] => report.keys.map((_key, at) => `key_${at}`);
