@@ -107,7 +107,8 @@ const isSettled = (span: readonly WalkRow[], parts: number): boolean =>
 /**
  * Removes rows of which every stored cell is zero: what says nothing may be missing. A negative count or
  * weight, or a count of zero with sums that are not, waits for what another window will still add. Only keys
- * of the spans that are folded are looked at: a row becomes zero by the contribution of some span.
+ * of the spans that are folded are looked at, and not those to which a span added rows: where all of them
+ * did, the row is not zero.
  */
 async function sweepZeros(
   connection: SqlConnection,
@@ -121,7 +122,9 @@ async function sweepZeros(
     .join(' AND ');
   const table = dialect.id(pair.table);
   const keys = pair.keys.join(', ');
-  const folded = `SELECT DISTINCT ${keys} FROM ${dialect.id(pair.contributions)} WHERE ${RANGE}`;
+  const folded =
+    `SELECT DISTINCT ${keys} FROM ${dialect.id(pair.contributions)} ` +
+    `WHERE ${RANGE} AND ${pair.sums[0] ?? ''} <= 0`;
   if (dialect.kind === 'mysql') {
     const same = pair.keys.map((key) => `r.${key} = f.${key}`).join(' AND ');
     await connection.query(
