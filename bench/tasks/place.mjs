@@ -71,7 +71,8 @@ export async function startTasks() {
       clusterId: CLUSTER,
       reports: ids,
       step: 1,
-      prepared: 0n,
+      copies: [],
+      pending: [],
     },
   );
   return { servers, ...stepsOf({ catalog, databases, compiled, grant }), stop };

@@ -8,21 +8,13 @@ export const FAILPOINTS = [
   'raft.beforePersist',
   'raft.afterPersist',
   'scheduler.afterGrantBeforeDispatch',
-  'scheduler.beforeFinish',
-  'scheduler.afterFinish',
   'coordinator.beforeAdmit',
   'coordinator.beforeJoin',
-  'coordinator.beforeSealAnswer',
-  'collector.afterRead',
   'collector.beforeSchema',
-  'collector.beforeStoreCommit',
   'collector.beforeMark',
   'collector.beforeSeal',
-  'collector.afterSeal',
-  'executor.beforeCompute',
   'executor.afterCompute',
   'executor.beforeMergeCommit',
-  'executor.atMergeCommit',
   'executor.afterCommitBeforeReport',
   'executor.beforeStatesCommit',
   'backup.beforeWrite',
@@ -121,6 +113,7 @@ export const MUTATIONS = [
   'state.copiesOfEachPrepare',
   'state.lostCopyReplaced',
   'state.sentUnprepared',
+  'executor.copyNotAnalyzed',
   'state.sealOfDeposedEpoch',
   'state.lostPositionGranted',
   'state.resnapshotAnyTime',
@@ -323,9 +316,7 @@ export type TestBuildMessage =
   | { readonly testBuild: 'release'; readonly name: FailpointName }
   | { readonly testBuild: 'disarm'; readonly name: FailpointName }
   /** The event loop stands still for so long, as under a garbage collection that does not end. */
-  | { readonly testBuild: 'block'; readonly ms: number }
-  /** The wall clock jumps: from now on it is so far ahead of the machine's (behind it, below 0). */
-  | { readonly testBuild: 'wallClock'; readonly aheadMs: number };
+  | { readonly testBuild: 'block'; readonly ms: number };
 
 export interface FailpointHit {
   readonly testBuild: 'hit';

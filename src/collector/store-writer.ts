@@ -8,7 +8,6 @@ import {
   LIMITS,
   TidemarkError,
   assert,
-  failpoint,
   isTidemarkError,
   mutated,
   sleep,
@@ -173,7 +172,6 @@ export class StoreWriter {
       try {
         const connection = await this.#begun();
         await work(connection);
-        await failpoint('collector.beforeStoreCommit', { epoch: String(this.#options.epoch) });
         await connection.commit();
         return;
       } catch (error) {

@@ -9,7 +9,6 @@ import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import {
-  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -40,7 +39,8 @@ describe.skipIf(mariadbMissing())('an altered table', () => {
   afterEach(async () => {
     disarmFailpoint('collector.beforeSchema');
     disarmFailpoint('collector.beforeMark');
-    await endCollectors(running, () => fixture.close());
+    for (const collector of running) await collector.stop().catch(() => undefined);
+    await fixture.close();
   });
 
   const start = (): RunningCollector => {

@@ -14,7 +14,6 @@ import type { SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
-  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -265,9 +264,9 @@ describe.skipIf(mariadbMissing())('exact types, MariaDB', () => {
 
   afterEach(async () => {
     for (const name of MUTATED) setMutation(name, false);
-    const ended = collector;
+    await collector?.stop().catch(() => undefined);
     collector = undefined;
-    await endCollectors([ended], () => fixture.close());
+    await fixture.close();
   });
 
   const collectUntilNow = async (): Promise<void> => {

@@ -7,7 +7,6 @@ import type { EngineKind, SqlEngine, SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
-  endCollectors,
   SealLog,
   compile,
   markOf,
@@ -51,7 +50,8 @@ function suite(kind: EngineKind): void {
   });
 
   afterEach(async () => {
-    await endCollectors(running.splice(0), () => fixture.close());
+    for (const collector of running.splice(0)) await collector.stop().catch(() => undefined);
+    await fixture.close();
   });
 
   const caughtUp = async (): Promise<void> => {

@@ -10,7 +10,6 @@ import { changeTable, MARK_TABLE, stateTable, type CompiledSource } from '../../
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
-  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -40,7 +39,8 @@ describe.skipIf(mariadbMissing())('two collectors, MariaDB', () => {
 
   afterEach(async () => {
     setMutation('collector.rowsWithoutEpoch', false);
-    await endCollectors(running.splice(0), () => fixture.close());
+    for (const one of running.splice(0)) await one.stop().catch(() => undefined);
+    await fixture.close();
   });
 
   const marksOf = async (epoch: bigint): Promise<number> => {

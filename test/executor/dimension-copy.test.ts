@@ -113,5 +113,19 @@ describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
       await expect(writeDimension(store.engine, UNDER, { ...data, columns })).rejects.toThrow();
       await expect(stored()).rejects.toMatchObject({ code: 'TABLE_MISSING' });
     });
+
+    if (to === 'mysql') {
+      rule('executor.copyNotAnalyzed', 'and the store knows its size, for plans of joins', async () => {
+        await writeDimension(store.engine, UNDER, await read());
+        const { rows } = await store.engine.use('test', (connection) =>
+          connection.query(
+            'SELECT n_rows FROM mysql.innodb_table_stats WHERE database_name = DATABASE() AND table_name = ?',
+            [NAME],
+          ),
+        );
+        expect(rows).toEqual([[3n]]);
+        await store.engine.use('test', (connection) => connection.query(`DROP TABLE ${NAME}`));
+      });
+    }
   });
 });

@@ -124,6 +124,11 @@ export async function writeDimension(
     }
     await connection.commit();
     await checkCopy(connection, store, unfinished, data);
+    // Else MySQL plans joins by the statistics of the table while it was being filled: one that it takes for
+    // smaller than it is, it reads first, and all change rows again for each of its rows.
+    if (store.kind === 'mysql' && !mutated('executor.copyNotAnalyzed')) {
+      await connection.query(`ANALYZE TABLE ${dialect.id(unfinished)}`);
+    }
     if (unfinished === name) return;
     try {
       await connection.query(`ALTER TABLE ${dialect.id(unfinished)} RENAME TO ${dialect.id(name)}`);
