@@ -128,6 +128,10 @@ export const LIMITS = {
   // Executors.
   slotsPerExecutorMax: 64,
   tasksPerDispatchMax: 64,
+  /** Differences that an audit tells of one database. */
+  auditDifferencesMax: 1_000,
+  /** An executor that says nothing of an audit for so long is given up. */
+  auditSilenceMs: 60_000,
   /** Row states that one executor advances at once, beside its tasks; and what one grant of them holds. */
   statesSlotsPerExecutor: 4,
   statesWindowsPerGrantMax: 64,

@@ -370,6 +370,12 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./commands/source-resnapshot.ts')).run,
   }),
   command({
+    path: ['audit'],
+    summary: 'Compare the log with report databases and row states; exit code 1 if they differ, 2 if unknown',
+    options: remoteOptions,
+    load: async () => (await import('./commands/audit.ts')).run,
+  }),
+  command({
     path: ['kv', 'get'],
     summary: 'Show the value of a key',
     examples: ['tidemark kv get --key greeting'],

@@ -13,6 +13,7 @@ import {
 import { ClientService, INIT_FORMAT, insecureCredentials } from '../wire/index.ts';
 import type {
   AppliedItem,
+  AuditPiece,
   ClientCredentials,
   ExecutorInfo,
   InitReply,
@@ -23,6 +24,7 @@ import type {
   TaskInfo,
   WindowInfo,
 } from '../wire/index.ts';
+import { readAudit } from './audit.ts';
 import { Endpoints } from './endpoints.ts';
 import { createKeyValueClient, type KeyValueClient } from './key-value.ts';
 import { KeyValueLink } from './key-value-link.ts';
@@ -71,6 +73,11 @@ export interface TidemarkClient {
   resnapshot(source: string): Promise<bigint>;
   /** Makes parked tasks due, and dead ones tried again; an empty list means all parked. Returns how many. */
   retryTasks(tasks?: readonly string[]): Promise<number>;
+  /**
+   * Compares the log with report databases and row states, and changes nothing. Pieces come as they are
+   * found; the audit is whole only if they end without an error.
+   */
+  audit(): AsyncIterable<AuditPiece>;
   /** Adding, promoting, replacing and removing members. */
   readonly membership: MembershipClient;
   /** The bytes of a snapshot file of the whole state; complete only if they end without an error. */
@@ -217,6 +224,10 @@ class EndpointClient implements TidemarkClient {
 
   snapshot(): AsyncIterable<Uint8Array> {
     return downloadSnapshot(this.#endpoints);
+  }
+
+  audit(): AsyncIterable<AuditPiece> {
+    return readAudit({ endpoints: this.#endpoints, ...this.#settings });
   }
 
   close(): void {

@@ -12,6 +12,8 @@ export {
 } from '../wire/index.ts';
 export type {
   AppliedItem,
+  AuditPiece,
+  AuditedDifference,
   ExecutorInfo,
   InitReply,
   MembershipReply,

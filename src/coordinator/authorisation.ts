@@ -35,6 +35,7 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   '/tidemark.v1.Client/ListExecutors': 'client',
   '/tidemark.v1.Client/RetryTasks': 'client',
   '/tidemark.v1.Client/Resnapshot': 'client',
+  '/tidemark.v1.Client/Audit': 'client',
   '/tidemark.v1.KeyValue/Stream': 'client',
 };
 

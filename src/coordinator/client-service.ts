@@ -34,6 +34,7 @@ export interface ClientServiceOptions {
   readonly init: (request: InitRequest) => Promise<InitReply>;
   readonly digest: () => DigestReply;
   readonly saveSnapshot: ClientServer['saveSnapshot'];
+  readonly audit: ClientServer['audit'];
   /** @throws TidemarkError `NOT_INITIALIZED`, or `NOT_LEADER` while a member is starting. */
   readonly cluster: () => ClusterFace;
 }
@@ -60,6 +61,7 @@ export function createClientService(options: ClientServiceOptions): ClientServer
     status: unary(() => options.status()),
     digest: unary(() => options.digest()),
     saveSnapshot: options.saveSnapshot,
+    audit: options.audit,
     transferLeader: unary((request) => onCluster(({ raft }) => transferLeader(raft, request))),
     addMember: unary((request) => onCluster(({ membership }) => membership.add(request))),
     promoteMember: unary((request) => onCluster(({ membership }) => membership.promote(request))),

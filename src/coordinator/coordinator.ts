@@ -22,6 +22,7 @@ import type {
   StatusReply,
   ToExecutor,
 } from '../wire/index.ts';
+import { AuditService } from './audit.ts';
 import { createClientService } from './client-service.ts';
 import { CommittedMembers } from './committed-members.ts';
 import { memberRemoved, notInitialised, notReady } from './coded-error.ts';
@@ -193,6 +194,7 @@ class CoordinatorProcess implements RunningCoordinator {
     };
     clientServer.addService(KeyValueService, keyValues);
     const snapshots = new SnapshotService(() => this.#cluster(), this.#options.version);
+    const audits = new AuditService(() => this.#cluster());
     clientServer.addService(
       ClientService,
       createClientService({
@@ -201,6 +203,9 @@ class CoordinatorProcess implements RunningCoordinator {
         digest: () => digestReply(this.#cluster()),
         saveSnapshot: (call) => {
           snapshots.serve(call);
+        },
+        audit: (call) => {
+          audits.serve(call);
         },
         cluster: () => this.#cluster(),
       }),

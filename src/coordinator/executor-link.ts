@@ -1,7 +1,8 @@
 /** One executor's stream to this leader: what was sent on it and what it said last. In memory only. */
 import { LIMITS, TidemarkError } from '../base/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
-import type { Definition, GuardedStream, ToExecutor, ValidateOutcome } from '../wire/index.ts';
+import type { AuditFound, Definition, GuardedStream, ToExecutor, ValidateOutcome } from '../wire/index.ts';
+import { AuditLooks } from './audit-looks.ts';
 
 /** Documents travel in messages of at most this many characters, well below the limit of a gRPC message. */
 const DEFINITIONS_CHARACTERS_MAX = LIMITS.grpcMessageBytesMax / 8;
@@ -22,6 +23,7 @@ export class ExecutorLink {
   readonly #stream: GuardedStream<ToExecutor>;
   readonly #defined = new Map<string, string>();
   readonly #validations = new Map<bigint, (outcome: ValidateOutcome | undefined) => void>();
+  readonly #looks: AuditLooks;
   #lastRequest = 0n;
   #closed = false;
 
@@ -44,6 +46,7 @@ export class ExecutorLink {
     this.running = new Set(input.running);
     this.collecting = new Set(input.collecting);
     this.#stream = input.stream;
+    this.#looks = new AuditLooks(input.name);
   }
 
   get connected(): boolean {
@@ -110,6 +113,22 @@ export class ExecutorLink {
     this.#validations.delete(outcome.request);
   }
 
+  /**
+   * Lets the executor compare something once; each piece of what it finds goes to `onPiece`.
+   * @throws TidemarkError `NO_EXECUTOR` when the stream ends before that, or nothing is said for too long.
+   */
+  look(order: (request: bigint) => Send, onPiece: (piece: AuditFound) => void): Promise<void> {
+    this.#lastRequest += 1n;
+    const done = this.#looks.begin(this.#lastRequest, onPiece);
+    if (this.#closed) this.#looks.end();
+    else this.send(order(this.#lastRequest));
+    return done;
+  }
+
+  audited(piece: AuditFound): void {
+    this.#looks.heard(piece);
+  }
+
   /** Ends the stream in an orderly way, with a redirect to where the leader is, or with an error. */
   end(last: { readonly redirect: Send } | { readonly error: TidemarkError }): void {
     if (this.#closed) return;
@@ -128,6 +147,7 @@ export class ExecutorLink {
     this.running = new Set();
     for (const settle of this.#validations.values()) settle(undefined);
     this.#validations.clear();
+    this.#looks.end();
   }
 }
 

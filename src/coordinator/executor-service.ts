@@ -17,6 +17,7 @@ import type {
 } from '../statemachine/index.ts';
 import { EXECUTOR_FORMAT, TaskResult, guardStream } from '../wire/index.ts';
 import type {
+  CollectorStopped,
   ExecutorHeartbeat,
   ExecutorHello,
   FromExecutor,
@@ -238,24 +239,18 @@ function hear(options: ExecutorServiceOptions, link: ExecutorLink, body: Heard):
     case 'sinkProbed':
       hearOfSink(options, link, body);
       return;
+    case 'auditFound':
+      link.audited(body.value);
+      return;
     case 'seal':
       void answer(options, link, body.value, () => readSeal(body.value));
       return;
     case 'schema':
       void answer(options, link, body.value, () => readSchema(body.value, options.links.view()));
       return;
-    case 'collectorStopped': {
-      const { sourceId, epoch, errorCode, errorMessage } = body.value;
-      link.collecting.delete(epoch.toString());
-      const outcome = {
-        sourceId: safeNumber(sourceId, 'source id'),
-        epoch: epoch.toString(),
-        code: readCode(errorCode),
-        message: boundedText(errorMessage),
-      };
-      options.onEvent({ type: 'collector-stopped', ...outcome });
+    case 'collectorStopped':
+      hearStopped(options, link, body.value);
       return;
-    }
     case 'validate':
       link.validated(body.value);
       return;
@@ -276,6 +271,18 @@ function prepareOutcome(said: PrepareOutcome): SchedulerEvent {
     message: boundedText(said.errorMessage),
     copies: readCopies(said),
   };
+}
+
+function hearStopped(options: ExecutorServiceOptions, link: ExecutorLink, said: CollectorStopped): void {
+  const { sourceId, epoch, errorCode, errorMessage } = said;
+  link.collecting.delete(epoch.toString());
+  options.onEvent({
+    type: 'collector-stopped',
+    sourceId: safeNumber(sourceId, 'source id'),
+    epoch: epoch.toString(),
+    code: readCode(errorCode),
+    message: boundedText(errorMessage),
+  });
 }
 
 function housekeepingOutcome(said: HousekeepingOutcome): SchedulerEvent {

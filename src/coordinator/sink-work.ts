@@ -5,6 +5,7 @@
 import { must, parseToken } from '../base/index.ts';
 import {
   idKey,
+  isReconciled,
   isRetired,
   taskWindowPrefix,
   windowKey,
@@ -14,7 +15,14 @@ import {
   type TaskRecord,
 } from '../statemachine/index.ts';
 import { KnownTaskState } from '../wire/index.ts';
-import type { KnownGeneration, KnownSink, KnownTask, ProbeSink, Reconcile } from '../wire/index.ts';
+import type {
+  AuditSink,
+  KnownGeneration,
+  KnownSink,
+  KnownTask,
+  ProbeSink,
+  Reconcile,
+} from '../wire/index.ts';
 import { witnessesOf } from './witnesses.ts';
 import type { Work, WorkContext } from './work-messages.ts';
 
@@ -58,8 +66,11 @@ const definitionId = ({ id, generation }: ReportRecord): string => `report/${id}
 const reportsOfSink = (view: StateView, sink: SinkRecord): ReportRecord[] =>
   [...view.reports.values()].filter((report) => report.sinkId === sink.id && !isRetired(report));
 
-function definitionsOf(view: StateView, sink: SinkRecord): Work<unknown>['definitions'] {
-  const reports = reportsOfSink(view, sink);
+function definitionsOf(
+  view: StateView,
+  sink: SinkRecord,
+  reports = reportsOfSink(view, sink),
+): Work<unknown>['definitions'] {
   return [
     { id: `sink/${sink.id}`, json: sink.spec },
     ...reports.map((report) => ({ id: definitionId(report), json: report.spec })),
@@ -67,17 +78,39 @@ function definitionsOf(view: StateView, sink: SinkRecord): Work<unknown>['defini
 }
 
 function generationsOf(view: StateView, sink: SinkRecord): KnownGeneration[] {
-  return reportsOfSink(view, sink).map((report) => {
-    const source = view.sources.get(idKey(report.sourceId));
-    return {
-      definition: definitionId(report),
-      sourceId: BigInt(report.sourceId),
-      keptFrom: BigInt(report.droppedWindow + 1),
-      // A restored cluster prepares anew, though the tables of what was folded were made once.
-      prepared: report.folded.window > 0 || (source?.prepare?.done === true && hasTables(report)),
-      foldedWindow: BigInt(report.folded.window),
-    };
+  return reportsOfSink(view, sink).map((report) => knownGeneration(view, report));
+}
+
+function knownGeneration(view: StateView, report: ReportRecord): KnownGeneration {
+  const source = view.sources.get(idKey(report.sourceId));
+  const { window, seal } = report.folded;
+  return {
+    definition: definitionId(report),
+    sourceId: BigInt(report.sourceId),
+    keptFrom: BigInt(report.droppedWindow + 1),
+    // A restored cluster prepares anew, though the tables of what was folded were made once.
+    prepared: window > 0 || (source?.prepare?.done === true && hasTables(report)),
+    foldedWindow: BigInt(window),
+    foldedSeal: seal === '' ? 0n : parseToken(seal),
+    finalWindow: BigInt(report.finalWindow),
+  };
+}
+
+/** Undefined where a report database is not compared with the log yet: then nothing is expected of it. */
+export function auditSinkWork(
+  { view, clusterId }: Pick<WorkContext, 'view' | 'clusterId'>,
+  sink: SinkRecord,
+): Work<Omit<AuditSink, 'request'>> | undefined {
+  if (!isReconciled(sink)) return undefined;
+  const reports = [...view.reports.values()].filter(({ sinkId }) => sinkId === sink.id);
+  const generations = reports.map((report) => {
+    const known = knownGeneration(view, report);
+    // What is about to be dropped may be there or not.
+    return isRetired(report) ? { ...known, prepared: false } : known;
   });
+  const known = { sinkId: BigInt(sink.id), clusterId, formerIds: [], generations };
+  const definitions = definitionsOf(view, sink, reports);
+  return { message: { known, epoch: parseToken(sink.epoch) }, definitions };
 }
 
 const hasTables = ({ phase, prepared }: ReportRecord): boolean => phase !== 'new' && prepared !== '';

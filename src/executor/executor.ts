@@ -23,6 +23,7 @@ import {
   type TaskProgress,
   type Validate,
 } from '../wire/index.ts';
+import { AuditDesk, type AuditDeskOptions } from './audit-desk.ts';
 import { Catalog } from './catalog.ts';
 import {
   checkCollector,
@@ -37,7 +38,8 @@ import { Databases, type DatabasesOptions, type GroupWatch } from './databases.t
 import { carryOutPrepare } from './prepare/prepare.ts';
 import { Housekeeper, type Chore } from './housekeeper.ts';
 import { housekeepingSteps } from './housekeeping-steps.ts';
-import { Outbox } from './session/outbox.ts';
+import { LeaderQuestions } from './leader-questions.ts';
+import { Outbox, type Outgoing } from './session/outbox.ts';
 import type { Incoming, SessionLog } from './session/protocol.ts';
 import { SealDesk } from './session/seal-desk.ts';
 import { Session } from './session/session.ts';
@@ -80,7 +82,9 @@ export class Executor {
   readonly #runner: TaskRunner;
   readonly #states: StatesHost;
   readonly #housekeeper: Housekeeper;
+  readonly #questions: LeaderQuestions;
   readonly #sinks: SinkDesk;
+  readonly #audits: AuditDesk;
   readonly #host: CollectorHost;
   readonly #session: Session;
   /** Tokens of prepare grants that are being carried out. */
@@ -100,19 +104,14 @@ export class Executor {
     const random = Math.random;
     this.#watch = { clock, log };
     this.#databases = new Databases(parts.databases, this.#watch);
+    const clusterId = (): string => this.#session.clusterId;
+    const steps = { catalog: this.#catalog, databases: this.#databases, clusterId, log };
     this.#outbox = new Outbox(clock);
     this.#seals = new SealDesk(clock, (request) => {
       this.#session.send(request);
     });
     this.#runner = new TaskRunner({
-      steps: databaseSteps({
-        catalog: this.#catalog,
-        databases: this.#databases,
-        clusterId: () => this.#session.clusterId,
-        clock,
-        random,
-        log,
-      }),
+      steps: databaseSteps({ ...steps, clock, random }),
       slots: parts.slots,
       clock,
       random,
@@ -122,12 +121,7 @@ export class Executor {
       log,
     });
     this.#states = new StatesHost({
-      steps: statesSteps({
-        catalog: this.#catalog,
-        databases: this.#databases,
-        clusterId: () => this.#session.clusterId,
-        log,
-      }),
+      steps: statesSteps(steps),
       clock,
       random,
       report: (value) => {
@@ -137,14 +131,7 @@ export class Executor {
       log,
     });
     this.#housekeeper = new Housekeeper({
-      carryOut: housekeepingSteps({
-        catalog: this.#catalog,
-        databases: this.#databases,
-        clusterId: () => this.#session.clusterId,
-        clock,
-        random,
-        log,
-      }),
+      carryOut: housekeepingSteps({ ...steps, clock, random }),
       report: (value) => {
         this.#tell(choreKey(value.token), { $case: 'housekeeping', value });
       },
@@ -160,7 +147,10 @@ export class Executor {
         this.#tell(collectorKey(value.sourceId), { $case: 'collectorStopped', value });
       },
     });
-    this.#sinks = this.#makeSinkDesk(clock);
+    const desk = this.#deskParts(clock);
+    this.#questions = desk.questions;
+    this.#sinks = new SinkDesk({ ...desk, log });
+    this.#audits = new AuditDesk(desk);
     this.#session = this.#makeSession(clock, random);
   }
 
@@ -198,16 +188,12 @@ export class Executor {
     await this.#databases.close();
   }
 
-  #makeSinkDesk(clock: Clock): SinkDesk {
-    return new SinkDesk({
-      catalog: this.#catalog,
-      databases: this.#databases,
-      clock,
-      log: this.#parts.log,
-      send: (body) => {
-        this.#session.send(body);
-      },
-    });
+  #deskParts(clock: Clock): AuditDeskOptions {
+    const send = (body: Outgoing): void => {
+      this.#session.send(body);
+    };
+    const questions = new LeaderQuestions(clock, send);
+    return { catalog: this.#catalog, databases: this.#databases, questions, send };
   }
 
   #makeSession(clock: Clock, random: () => number): Session {
@@ -232,7 +218,7 @@ export class Executor {
         onWelcome: () => {
           for (const body of this.#outbox.all()) this.#session.send(body);
           this.#seals.resend();
-          this.#sinks.onWelcome();
+          this.#questions.onWelcome();
         },
         onMessage: (message) => {
           this.#onMessage(message);
@@ -289,7 +275,13 @@ export class Executor {
         return;
       case 'knownTasks':
       case 'sinkReply':
-        this.#sinks.onAnswer(message.value);
+        this.#questions.onAnswer(message.value);
+        return;
+      case 'auditSink':
+        void this.#audits.auditSink(message.value);
+        return;
+      case 'auditStates':
+        void this.#audits.auditStates(message.value);
         return;
       case 'sealReply':
         this.#seals.onReply(message.value);

@@ -7,6 +7,9 @@ export {
   AppliedItem,
   ApplyReply,
   ApplyRequest,
+  AuditPiece,
+  AuditRequest,
+  AuditedDifference,
   ClientClient,
   ClientService,
   DigestReply,
@@ -45,6 +48,10 @@ export {
   type ClientServer,
 } from './tidemark/v1/client.ts';
 export {
+  AuditDifference,
+  AuditFound,
+  AuditSink,
+  AuditStates,
   CancelTask,
   CollectorStopped,
   Definition,
@@ -66,6 +73,7 @@ export {
   HousekeepingOutcome,
   KnownGeneration,
   KnownSink,
+  KnownStates,
   KnownTask,
   KnownTaskState,
   KnownTasks,

@@ -91,7 +91,15 @@ export const reconcileOrder: Reconcile = {
     clusterId: CLUSTER,
     formerIds: [],
     generations: [
-      { definition: 'report/1/1', sourceId: 1n, keptFrom: 1n, prepared: false, foldedWindow: 0n },
+      {
+        definition: 'report/1/1',
+        sourceId: 1n,
+        keptFrom: 1n,
+        prepared: false,
+        foldedWindow: 0n,
+        foldedSeal: 0n,
+        finalWindow: 0n,
+      },
     ],
   },
 };

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/base/index.ts';
 import { Catalog } from '../../src/executor/catalog.ts';
 import { Databases } from '../../src/executor/databases.ts';
+import { LeaderQuestions } from '../../src/executor/leader-questions.ts';
 import type { Outgoing } from '../../src/executor/session/outbox.ts';
 import { SinkDesk } from '../../src/executor/sink-desk.ts';
 import { JOB_FORMAT } from '../../src/job/index.ts';
@@ -32,23 +33,19 @@ describe.skipIf(mariadbMissing())('a report database whose first server is gone'
     const sink = { format: JOB_FORMAT, name: 'reports', engine: 'mysql', database: gone, replicas: [live] };
     catalog.put([{ id: 'sink/1', json: JSON.stringify(sink) }]);
     const sent: Outgoing[] = [];
-    const desk = new SinkDesk({
-      catalog,
-      databases,
-      clock: systemClock,
-      log: silent,
-      send: (body) => {
-        sent.push(body);
-        const answer = { errorCode: '', errorMessage: '' };
-        queueMicrotask(() => {
-          if (body.$case === 'knownTasks') {
-            desk.onAnswer({ request: body.value.request, tasks: [], nextWindow: 0n, ...answer });
-          } else if (body.$case === 'sinkFound') {
-            desk.onAnswer({ request: body.value.request, ...answer });
-          }
-        });
-      },
-    });
+    const send = (body: Outgoing): void => {
+      sent.push(body);
+      const answer = { errorCode: '', errorMessage: '' };
+      queueMicrotask(() => {
+        if (body.$case === 'knownTasks') {
+          questions.onAnswer({ request: body.value.request, tasks: [], nextWindow: 0n, ...answer });
+        } else if (body.$case === 'sinkFound') {
+          questions.onAnswer({ request: body.value.request, ...answer });
+        }
+      });
+    };
+    const questions = new LeaderQuestions(systemClock, send);
+    const desk = new SinkDesk({ catalog, databases, questions, log: silent, send });
     const known = { sinkId: 1n, clusterId: CLUSTER, formerIds: [], generations: [] };
     await desk.reconcile({ known, epoch: EPOCH, leaderTerm: 1n });
     expect(sent.map(({ $case }) => $case)).toEqual(['knownTasks', 'sinkFound']);

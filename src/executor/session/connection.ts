@@ -131,6 +131,8 @@ export class Connection {
       case 'knownTasks':
       case 'sinkReply':
       case 'probeSink':
+      case 'auditSink':
+      case 'auditStates':
       case 'validate':
         this.#pass(body);
         return;

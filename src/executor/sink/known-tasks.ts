@@ -1,7 +1,7 @@
 /**
  * What a cluster knows of a report database's ledger, laid beside it in a table of its own, so that the two
- * are compared by SQL: neither side's memory grows with the ledger. `run` keeps comparisons apart: the sink
- * epoch, or a negative number for an audit.
+ * are compared by SQL: neither side's memory grows with the ledger. `run` keeps comparisons apart: it is the
+ * sink epoch.
  */
 import { KNOWN_TABLE } from '../../job/index.ts';
 import type { SqlEngine } from '../../sql/index.ts';

@@ -38,10 +38,25 @@ export async function checkGrant(
   dialect: Dialect,
   grant: SinkGrant,
 ): Promise<void> {
+  await checkStanding(connection, dialect, grant, sharedLock(dialect));
+}
+
+/**
+ * The same without a lock, for a snapshot.
+ * @throws TidemarkError as {@link checkGrant}; `SINK_LOSS` where there is no epoch.
+ */
+export async function checkStanding(
+  connection: SqlConnection,
+  dialect: Dialect,
+  grant: SinkGrant,
+  lock = '',
+): Promise<void> {
   const { rows } = await connection.query(
-    `SELECT ${ROW(dialect)} FROM ${SINK_TABLE} AS s WHERE s.id = 1${sharedLock(dialect)}`,
+    `SELECT ${ROW(dialect)} FROM ${SINK_TABLE} AS s WHERE s.id = 1${lock}`,
   );
-  checkRow(rows[0] ?? [], grant);
+  const [row] = rows;
+  if (row === undefined) throw new TidemarkError('SINK_LOSS', 'the report database has lost its epoch');
+  checkRow(row, grant);
 }
 
 /**

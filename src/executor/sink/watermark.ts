@@ -95,6 +95,24 @@ export async function cutWatermark(connection: SqlConnection, dialect: Dialect, 
   await raiseWatermark(connection, dialect, scope, folded);
 }
 
+/**
+ * Reads what the watermark says, and what ledger and fold mark vouch for; in one snapshot they are equal.
+ * @throws TidemarkError `SINK_LOSS` if there is no watermark.
+ */
+export async function readWatermark(
+  connection: SqlConnection,
+  scope: Scope,
+  folded: number,
+): Promise<{ readonly standing: Watermark; readonly reached: Pick<Watermark, 'window' | 'holes'> }> {
+  const { rows } = await connection.query(
+    `SELECT last_window, covers_ms, position_text, holes FROM ${WATERMARK_TABLE} WHERE ${SCOPE_WHERE}`,
+    scopeParams(scope),
+  );
+  const standing = toMark(rows[0] ?? noWatermark(scope));
+  const { window } = await walk(connection, scope, { window: folded, coversMs: 0, position: '' });
+  return { standing, reached: { window, holes: await countHoles(connection, scope, window) } };
+}
+
 /** A database that is being restored, or was restored in part: nothing can be said of it, and nobody ends. */
 function noWatermark({ reportId, generation }: Scope): never {
   throw new TidemarkError(

@@ -25,6 +25,42 @@ export const protobufPackage = "tidemark.v1";
 
 export const protobufFileName = "tidemark/v1/client.proto";
 
+export interface AuditRequest {
+  format: number;
+}
+
+/** One piece of what is found in one report database, or in the marks of row states. */
+export interface AuditPiece {
+  /** "database", "states" */
+  kind: string;
+  name: string;
+  differences: AuditedDifference[];
+  /** Tasks, or marks, that were compared so far. */
+  compared: bigint;
+  /** The last piece about it. */
+  done: boolean;
+  /** With done: there are more differences than were told. */
+  more: boolean;
+  /** With done: why it could not be compared; empty if it was. */
+  errorCode: string;
+  errorMessage: string;
+}
+
+export interface AuditedDifference {
+  code: string;
+  /** Empty or 0 where it is not about one. */
+  report: string;
+  generation: bigint;
+  source: string;
+  shard: string;
+  firstWindow: bigint;
+  lastWindow: bigint;
+  part: number;
+  /** What the log says, and what the database says. */
+  log: string;
+  database: string;
+}
+
 export interface InitRequest {
   format: number;
   /** Client addresses of all coordinators, the asked one among them: 1, 3, 5 or 7. */
@@ -340,6 +376,523 @@ export interface ResnapshotReply {
   /** The last window before it. */
   window: bigint;
 }
+
+function createBaseAuditRequest(): AuditRequest {
+  return { format: 0 };
+}
+
+export const AuditRequest: MessageFns<AuditRequest> = {
+  encode(message: AuditRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditRequest {
+    return { format: isSet(object.format) ? globalThis.Number(object.format) : 0 };
+  },
+
+  toJSON(message: AuditRequest): unknown {
+    const obj: any = {};
+    if (message.format !== 0) {
+      obj.format = Math.round(message.format);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditRequest>): AuditRequest {
+    return AuditRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditRequest>): AuditRequest {
+    const message = createBaseAuditRequest();
+    message.format = object.format ?? 0;
+    return message;
+  },
+};
+
+function createBaseAuditPiece(): AuditPiece {
+  return {
+    kind: "",
+    name: "",
+    differences: [],
+    compared: 0n,
+    done: false,
+    more: false,
+    errorCode: "",
+    errorMessage: "",
+  };
+}
+
+export const AuditPiece: MessageFns<AuditPiece> = {
+  encode(message: AuditPiece, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.differences) {
+      AuditedDifference.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.compared !== 0n) {
+      if (BigInt.asUintN(64, message.compared) !== message.compared) {
+        throw new globalThis.Error("value provided for field message.compared of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.compared);
+    }
+    if (message.done !== false) {
+      writer.uint32(40).bool(message.done);
+    }
+    if (message.more !== false) {
+      writer.uint32(48).bool(message.more);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(58).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(66).string(message.errorMessage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditPiece {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditPiece();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.differences.push(AuditedDifference.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.compared = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditPiece {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      differences: globalThis.Array.isArray(object?.differences)
+        ? object.differences.map((e: any) => AuditedDifference.fromJSON(e))
+        : [],
+      compared: isSet(object.compared) ? BigInt(object.compared) : 0n,
+      done: isSet(object.done) ? globalThis.Boolean(object.done) : false,
+      more: isSet(object.more) ? globalThis.Boolean(object.more) : false,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+    };
+  },
+
+  toJSON(message: AuditPiece): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.differences?.length) {
+      obj.differences = message.differences.map((e) => AuditedDifference.toJSON(e));
+    }
+    if (message.compared !== 0n) {
+      obj.compared = message.compared.toString();
+    }
+    if (message.done !== false) {
+      obj.done = message.done;
+    }
+    if (message.more !== false) {
+      obj.more = message.more;
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditPiece>): AuditPiece {
+    return AuditPiece.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditPiece>): AuditPiece {
+    const message = createBaseAuditPiece();
+    message.kind = object.kind ?? "";
+    message.name = object.name ?? "";
+    message.differences = object.differences?.map((e) => AuditedDifference.fromPartial(e)) || [];
+    message.compared = (object.compared !== undefined && object.compared !== null) ? BigInt(object.compared) : 0n;
+    message.done = object.done ?? false;
+    message.more = object.more ?? false;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    return message;
+  },
+};
+
+function createBaseAuditedDifference(): AuditedDifference {
+  return {
+    code: "",
+    report: "",
+    generation: 0n,
+    source: "",
+    shard: "",
+    firstWindow: 0n,
+    lastWindow: 0n,
+    part: 0,
+    log: "",
+    database: "",
+  };
+}
+
+export const AuditedDifference: MessageFns<AuditedDifference> = {
+  encode(message: AuditedDifference, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.report !== "") {
+      writer.uint32(18).string(message.report);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.generation);
+    }
+    if (message.source !== "") {
+      writer.uint32(34).string(message.source);
+    }
+    if (message.shard !== "") {
+      writer.uint32(42).string(message.shard);
+    }
+    if (message.firstWindow !== 0n) {
+      if (BigInt.asUintN(64, message.firstWindow) !== message.firstWindow) {
+        throw new globalThis.Error("value provided for field message.firstWindow of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.firstWindow);
+    }
+    if (message.lastWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lastWindow) !== message.lastWindow) {
+        throw new globalThis.Error("value provided for field message.lastWindow of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.lastWindow);
+    }
+    if (message.part !== 0) {
+      writer.uint32(64).uint32(message.part);
+    }
+    if (message.log !== "") {
+      writer.uint32(74).string(message.log);
+    }
+    if (message.database !== "") {
+      writer.uint32(82).string(message.database);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditedDifference {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditedDifference();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.report = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.firstWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.lastWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.part = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditedDifference {
+    return {
+      code: isSet(object.code) ? globalThis.String(object.code) : "",
+      report: isSet(object.report) ? globalThis.String(object.report) : "",
+      generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      firstWindow: isSet(object.firstWindow)
+        ? BigInt(object.firstWindow)
+        : isSet(object.first_window)
+        ? BigInt(object.first_window)
+        : 0n,
+      lastWindow: isSet(object.lastWindow)
+        ? BigInt(object.lastWindow)
+        : isSet(object.last_window)
+        ? BigInt(object.last_window)
+        : 0n,
+      part: isSet(object.part) ? globalThis.Number(object.part) : 0,
+      log: isSet(object.log) ? globalThis.String(object.log) : "",
+      database: isSet(object.database) ? globalThis.String(object.database) : "",
+    };
+  },
+
+  toJSON(message: AuditedDifference): unknown {
+    const obj: any = {};
+    if (message.code !== "") {
+      obj.code = message.code;
+    }
+    if (message.report !== "") {
+      obj.report = message.report;
+    }
+    if (message.generation !== 0n) {
+      obj.generation = message.generation.toString();
+    }
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.firstWindow !== 0n) {
+      obj.firstWindow = message.firstWindow.toString();
+    }
+    if (message.lastWindow !== 0n) {
+      obj.lastWindow = message.lastWindow.toString();
+    }
+    if (message.part !== 0) {
+      obj.part = Math.round(message.part);
+    }
+    if (message.log !== "") {
+      obj.log = message.log;
+    }
+    if (message.database !== "") {
+      obj.database = message.database;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditedDifference>): AuditedDifference {
+    return AuditedDifference.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditedDifference>): AuditedDifference {
+    const message = createBaseAuditedDifference();
+    message.code = object.code ?? "";
+    message.report = object.report ?? "";
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    message.source = object.source ?? "";
+    message.shard = object.shard ?? "";
+    message.firstWindow = (object.firstWindow !== undefined && object.firstWindow !== null)
+      ? BigInt(object.firstWindow)
+      : 0n;
+    message.lastWindow = (object.lastWindow !== undefined && object.lastWindow !== null)
+      ? BigInt(object.lastWindow)
+      : 0n;
+    message.part = object.part ?? 0;
+    message.log = object.log ?? "";
+    message.database = object.database ?? "";
+    return message;
+  },
+};
 
 function createBaseInitRequest(): InitRequest {
   return { format: 0, clientAddresses: [] };
@@ -5639,6 +6192,19 @@ export const ClientService = {
     responseSerialize: (value: ResnapshotReply): Buffer => Buffer.from(ResnapshotReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResnapshotReply => ResnapshotReply.decode(value),
   },
+  /**
+   * Compares the log with the report databases and the marks of row states, through a connected executor, and
+   * changes nothing. Answered by the leader alone.
+   */
+  audit: {
+    path: "/tidemark.v1.Client/Audit" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: AuditRequest): Buffer => Buffer.from(AuditRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AuditRequest => AuditRequest.decode(value),
+    responseSerialize: (value: AuditPiece): Buffer => Buffer.from(AuditPiece.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuditPiece => AuditPiece.decode(value),
+  },
 } as const;
 
 export interface ClientServer extends UntypedServiceImplementation {
@@ -5677,6 +6243,11 @@ export interface ClientServer extends UntypedServiceImplementation {
   retryTasks: handleUnaryCall<RetryTasksRequest, RetryTasksReply>;
   /** Reads the tables of a source again whose log cannot be read on. */
   resnapshot: handleUnaryCall<ResnapshotRequest, ResnapshotReply>;
+  /**
+   * Compares the log with the report databases and the marks of row states, through a connected executor, and
+   * changes nothing. Answered by the leader alone.
+   */
+  audit: handleServerStreamingCall<AuditRequest, AuditPiece>;
 }
 
 export interface ClientClient extends Client {
@@ -5938,6 +6509,12 @@ export interface ClientClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResnapshotReply) => void,
   ): ClientUnaryCall;
+  /**
+   * Compares the log with the report databases and the marks of row states, through a connected executor, and
+   * changes nothing. Answered by the leader alone.
+   */
+  audit(request: AuditRequest, options?: Partial<CallOptions>): ClientReadableStream<AuditPiece>;
+  audit(request: AuditRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<AuditPiece>;
 }
 
 export const ClientClient = makeGenericClientConstructor(ClientService, "tidemark.v1.Client") as unknown as {

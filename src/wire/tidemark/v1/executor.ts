@@ -290,6 +290,7 @@ export interface FromExecutor {
     | { $case: "sinkFound"; value: SinkFound }
     | { $case: "sinkFailed"; value: SinkFailed }
     | { $case: "sinkProbed"; value: SinkProbed }
+    | { $case: "auditFound"; value: AuditFound }
     | undefined;
 }
 
@@ -316,6 +317,8 @@ export interface ToExecutor {
     | { $case: "knownTasks"; value: KnownTasks }
     | { $case: "sinkReply"; value: SinkReply }
     | { $case: "probeSink"; value: ProbeSink }
+    | { $case: "auditSink"; value: AuditSink }
+    | { $case: "auditStates"; value: AuditStates }
     | undefined;
 }
 
@@ -576,8 +579,11 @@ export interface KnownGeneration {
   keptFrom: bigint;
   /** False: its tables may never have been made. */
   prepared: boolean;
-  /** Up to here it was folded, as far as the leader was told. */
+  /** Up to here it was folded, as far as the leader was told, and the epoch that this window was sealed under. */
   foldedWindow: bigint;
+  foldedSeal: bigint;
+  /** Up to here every span is FINAL: nothing beyond it may be folded. */
+  finalWindow: bigint;
 }
 
 /**
@@ -671,6 +677,62 @@ export interface SinkProbed {
   epoch: bigint;
   errorCode: string;
   errorMessage: string;
+}
+
+/**
+ * Compares a report database with what the leader knows, once, and changes nothing. Tasks are asked for as
+ * with Reconcile.
+ */
+export interface AuditSink {
+  request: bigint;
+  known: KnownSink | undefined;
+  epoch: bigint;
+}
+
+/** Compares the marks of row states with what the leader knows, once, and changes nothing. */
+export interface AuditStates {
+  request: bigint;
+  topologyVersion: number;
+  states: KnownStates[];
+}
+
+export interface KnownStates {
+  sourceId: bigint;
+  shard: string;
+  /** The mark is at `window` or later, but not behind the last sealed window. */
+  window: bigint;
+  lastWindow: bigint;
+  /** No grant has a higher token. */
+  newestToken: bigint;
+}
+
+/** A piece of what an audit has found; also without a difference, as a sign of life. `last` ends it. */
+export interface AuditFound {
+  request: bigint;
+  differences: AuditDifference[];
+  /** Tasks, or marks, that were compared for this piece. */
+  compared: bigint;
+  last: boolean;
+  /** With last: there are more differences than were told. */
+  more: boolean;
+  /** With last: why it could not be compared. */
+  errorCode: string;
+  errorMessage: string;
+}
+
+export interface AuditDifference {
+  code: string;
+  /** 0 or empty where it is not about one. */
+  reportId: bigint;
+  generation: bigint;
+  sourceId: bigint;
+  shard: string;
+  firstWindow: bigint;
+  lastWindow: bigint;
+  part: number;
+  /** What the log says, and what the database says. */
+  log: string;
+  database: string;
 }
 
 /**
@@ -859,6 +921,9 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       case "sinkProbed":
         SinkProbed.encode(message.body.value, writer.uint32(186).fork()).join();
         break;
+      case "auditFound":
+        AuditFound.encode(message.body.value, writer.uint32(322).fork()).join();
+        break;
     }
     return writer;
   },
@@ -996,6 +1061,14 @@ export const FromExecutor: MessageFns<FromExecutor> = {
             message.body = { $case: "sinkProbed", value: SinkProbed.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.body = { $case: "auditFound", value: AuditFound.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1050,6 +1123,10 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         ? { $case: "sinkProbed", value: SinkProbed.fromJSON(object.sinkProbed) }
         : isSet(object.sink_probed)
         ? { $case: "sinkProbed", value: SinkProbed.fromJSON(object.sink_probed) }
+        : isSet(object.auditFound)
+        ? { $case: "auditFound", value: AuditFound.fromJSON(object.auditFound) }
+        : isSet(object.audit_found)
+        ? { $case: "auditFound", value: AuditFound.fromJSON(object.audit_found) }
         : undefined,
     };
   },
@@ -1086,6 +1163,8 @@ export const FromExecutor: MessageFns<FromExecutor> = {
       obj.sinkFailed = SinkFailed.toJSON(message.body.value);
     } else if (message.body?.$case === "sinkProbed") {
       obj.sinkProbed = SinkProbed.toJSON(message.body.value);
+    } else if (message.body?.$case === "auditFound") {
+      obj.auditFound = AuditFound.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1186,6 +1265,12 @@ export const FromExecutor: MessageFns<FromExecutor> = {
         }
         break;
       }
+      case "auditFound": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "auditFound", value: AuditFound.fromPartial(object.body.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -1254,6 +1339,12 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         break;
       case "probeSink":
         ProbeSink.encode(message.body.value, writer.uint32(186).fork()).join();
+        break;
+      case "auditSink":
+        AuditSink.encode(message.body.value, writer.uint32(322).fork()).join();
+        break;
+      case "auditStates":
+        AuditStates.encode(message.body.value, writer.uint32(330).fork()).join();
         break;
     }
     return writer;
@@ -1424,6 +1515,22 @@ export const ToExecutor: MessageFns<ToExecutor> = {
             message.body = { $case: "probeSink", value: ProbeSink.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.body = { $case: "auditSink", value: AuditSink.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.body = { $case: "auditStates", value: AuditStates.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1496,6 +1603,14 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         ? { $case: "probeSink", value: ProbeSink.fromJSON(object.probeSink) }
         : isSet(object.probe_sink)
         ? { $case: "probeSink", value: ProbeSink.fromJSON(object.probe_sink) }
+        : isSet(object.auditSink)
+        ? { $case: "auditSink", value: AuditSink.fromJSON(object.auditSink) }
+        : isSet(object.audit_sink)
+        ? { $case: "auditSink", value: AuditSink.fromJSON(object.audit_sink) }
+        : isSet(object.auditStates)
+        ? { $case: "auditStates", value: AuditStates.fromJSON(object.auditStates) }
+        : isSet(object.audit_states)
+        ? { $case: "auditStates", value: AuditStates.fromJSON(object.audit_states) }
         : undefined,
     };
   },
@@ -1540,6 +1655,10 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       obj.sinkReply = SinkReply.toJSON(message.body.value);
     } else if (message.body?.$case === "probeSink") {
       obj.probeSink = ProbeSink.toJSON(message.body.value);
+    } else if (message.body?.$case === "auditSink") {
+      obj.auditSink = AuditSink.toJSON(message.body.value);
+    } else if (message.body?.$case === "auditStates") {
+      obj.auditStates = AuditStates.toJSON(message.body.value);
     }
     return obj;
   },
@@ -1661,6 +1780,18 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       case "probeSink": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "probeSink", value: ProbeSink.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "auditSink": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "auditSink", value: AuditSink.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "auditStates": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "auditStates", value: AuditStates.fromPartial(object.body.value) };
         }
         break;
       }
@@ -5631,7 +5762,15 @@ export const KnownSink: MessageFns<KnownSink> = {
 };
 
 function createBaseKnownGeneration(): KnownGeneration {
-  return { definition: "", sourceId: 0n, keptFrom: 0n, prepared: false, foldedWindow: 0n };
+  return {
+    definition: "",
+    sourceId: 0n,
+    keptFrom: 0n,
+    prepared: false,
+    foldedWindow: 0n,
+    foldedSeal: 0n,
+    finalWindow: 0n,
+  };
 }
 
 export const KnownGeneration: MessageFns<KnownGeneration> = {
@@ -5659,6 +5798,18 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
         throw new globalThis.Error("value provided for field message.foldedWindow of type uint64 too large");
       }
       writer.uint32(40).uint64(message.foldedWindow);
+    }
+    if (message.foldedSeal !== 0n) {
+      if (BigInt.asIntN(64, message.foldedSeal) !== message.foldedSeal) {
+        throw new globalThis.Error("value provided for field message.foldedSeal of type int64 too large");
+      }
+      writer.uint32(48).int64(message.foldedSeal);
+    }
+    if (message.finalWindow !== 0n) {
+      if (BigInt.asUintN(64, message.finalWindow) !== message.finalWindow) {
+        throw new globalThis.Error("value provided for field message.finalWindow of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.finalWindow);
     }
     return writer;
   },
@@ -5716,6 +5867,22 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
             message.foldedWindow = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.foldedSeal = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.finalWindow = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5747,6 +5914,16 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
         : isSet(object.folded_window)
         ? BigInt(object.folded_window)
         : 0n,
+      foldedSeal: isSet(object.foldedSeal)
+        ? BigInt(object.foldedSeal)
+        : isSet(object.folded_seal)
+        ? BigInt(object.folded_seal)
+        : 0n,
+      finalWindow: isSet(object.finalWindow)
+        ? BigInt(object.finalWindow)
+        : isSet(object.final_window)
+        ? BigInt(object.final_window)
+        : 0n,
     };
   },
 
@@ -5767,6 +5944,12 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
     if (message.foldedWindow !== 0n) {
       obj.foldedWindow = message.foldedWindow.toString();
     }
+    if (message.foldedSeal !== 0n) {
+      obj.foldedSeal = message.foldedSeal.toString();
+    }
+    if (message.finalWindow !== 0n) {
+      obj.finalWindow = message.finalWindow.toString();
+    }
     return obj;
   },
 
@@ -5781,6 +5964,12 @@ export const KnownGeneration: MessageFns<KnownGeneration> = {
     message.prepared = object.prepared ?? false;
     message.foldedWindow = (object.foldedWindow !== undefined && object.foldedWindow !== null)
       ? BigInt(object.foldedWindow)
+      : 0n;
+    message.foldedSeal = (object.foldedSeal !== undefined && object.foldedSeal !== null)
+      ? BigInt(object.foldedSeal)
+      : 0n;
+    message.finalWindow = (object.finalWindow !== undefined && object.finalWindow !== null)
+      ? BigInt(object.finalWindow)
       : 0n;
     return message;
   },
@@ -7243,6 +7432,826 @@ export const SinkProbed: MessageFns<SinkProbed> = {
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
+    return message;
+  },
+};
+
+function createBaseAuditSink(): AuditSink {
+  return { request: 0n, known: undefined, epoch: 0n };
+}
+
+export const AuditSink: MessageFns<AuditSink> = {
+  encode(message: AuditSink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.known !== undefined) {
+      KnownSink.encode(message.known, writer.uint32(18).fork()).join();
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asIntN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type int64 too large");
+      }
+      writer.uint32(24).int64(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditSink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditSink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.known = KnownSink.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditSink {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      known: isSet(object.known) ? KnownSink.fromJSON(object.known) : undefined,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+    };
+  },
+
+  toJSON(message: AuditSink): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.known !== undefined) {
+      obj.known = KnownSink.toJSON(message.known);
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditSink>): AuditSink {
+    return AuditSink.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditSink>): AuditSink {
+    const message = createBaseAuditSink();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.known = (object.known !== undefined && object.known !== null)
+      ? KnownSink.fromPartial(object.known)
+      : undefined;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    return message;
+  },
+};
+
+function createBaseAuditStates(): AuditStates {
+  return { request: 0n, topologyVersion: 0, states: [] };
+}
+
+export const AuditStates: MessageFns<AuditStates> = {
+  encode(message: AuditStates, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    if (message.topologyVersion !== 0) {
+      writer.uint32(16).uint32(message.topologyVersion);
+    }
+    for (const v of message.states) {
+      KnownStates.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditStates {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditStates();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.topologyVersion = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.states.push(KnownStates.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditStates {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      topologyVersion: isSet(object.topologyVersion)
+        ? globalThis.Number(object.topologyVersion)
+        : isSet(object.topology_version)
+        ? globalThis.Number(object.topology_version)
+        : 0,
+      states: globalThis.Array.isArray(object?.states) ? object.states.map((e: any) => KnownStates.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: AuditStates): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.topologyVersion !== 0) {
+      obj.topologyVersion = Math.round(message.topologyVersion);
+    }
+    if (message.states?.length) {
+      obj.states = message.states.map((e) => KnownStates.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditStates>): AuditStates {
+    return AuditStates.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditStates>): AuditStates {
+    const message = createBaseAuditStates();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.topologyVersion = object.topologyVersion ?? 0;
+    message.states = object.states?.map((e) => KnownStates.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKnownStates(): KnownStates {
+  return { sourceId: 0n, shard: "", window: 0n, lastWindow: 0n, newestToken: 0n };
+}
+
+export const KnownStates: MessageFns<KnownStates> = {
+  encode(message: KnownStates, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sourceId);
+    }
+    if (message.shard !== "") {
+      writer.uint32(18).string(message.shard);
+    }
+    if (message.window !== 0n) {
+      if (BigInt.asUintN(64, message.window) !== message.window) {
+        throw new globalThis.Error("value provided for field message.window of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.window);
+    }
+    if (message.lastWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lastWindow) !== message.lastWindow) {
+        throw new globalThis.Error("value provided for field message.lastWindow of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.lastWindow);
+    }
+    if (message.newestToken !== 0n) {
+      if (BigInt.asIntN(64, message.newestToken) !== message.newestToken) {
+        throw new globalThis.Error("value provided for field message.newestToken of type int64 too large");
+      }
+      writer.uint32(40).int64(message.newestToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnownStates {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnownStates();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.window = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lastWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.newestToken = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KnownStates {
+    return {
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      window: isSet(object.window) ? BigInt(object.window) : 0n,
+      lastWindow: isSet(object.lastWindow)
+        ? BigInt(object.lastWindow)
+        : isSet(object.last_window)
+        ? BigInt(object.last_window)
+        : 0n,
+      newestToken: isSet(object.newestToken)
+        ? BigInt(object.newestToken)
+        : isSet(object.newest_token)
+        ? BigInt(object.newest_token)
+        : 0n,
+    };
+  },
+
+  toJSON(message: KnownStates): unknown {
+    const obj: any = {};
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.window !== 0n) {
+      obj.window = message.window.toString();
+    }
+    if (message.lastWindow !== 0n) {
+      obj.lastWindow = message.lastWindow.toString();
+    }
+    if (message.newestToken !== 0n) {
+      obj.newestToken = message.newestToken.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<KnownStates>): KnownStates {
+    return KnownStates.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnownStates>): KnownStates {
+    const message = createBaseKnownStates();
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.shard = object.shard ?? "";
+    message.window = (object.window !== undefined && object.window !== null) ? BigInt(object.window) : 0n;
+    message.lastWindow = (object.lastWindow !== undefined && object.lastWindow !== null)
+      ? BigInt(object.lastWindow)
+      : 0n;
+    message.newestToken = (object.newestToken !== undefined && object.newestToken !== null)
+      ? BigInt(object.newestToken)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseAuditFound(): AuditFound {
+  return { request: 0n, differences: [], compared: 0n, last: false, more: false, errorCode: "", errorMessage: "" };
+}
+
+export const AuditFound: MessageFns<AuditFound> = {
+  encode(message: AuditFound, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== 0n) {
+      if (BigInt.asUintN(64, message.request) !== message.request) {
+        throw new globalThis.Error("value provided for field message.request of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.request);
+    }
+    for (const v of message.differences) {
+      AuditDifference.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.compared !== 0n) {
+      if (BigInt.asUintN(64, message.compared) !== message.compared) {
+        throw new globalThis.Error("value provided for field message.compared of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.compared);
+    }
+    if (message.last !== false) {
+      writer.uint32(32).bool(message.last);
+    }
+    if (message.more !== false) {
+      writer.uint32(40).bool(message.more);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(50).string(message.errorCode);
+    }
+    if (message.errorMessage !== "") {
+      writer.uint32(58).string(message.errorMessage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditFound {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditFound();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.request = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.differences.push(AuditDifference.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.compared = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.errorMessage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditFound {
+    return {
+      request: isSet(object.request) ? BigInt(object.request) : 0n,
+      differences: globalThis.Array.isArray(object?.differences)
+        ? object.differences.map((e: any) => AuditDifference.fromJSON(e))
+        : [],
+      compared: isSet(object.compared) ? BigInt(object.compared) : 0n,
+      last: isSet(object.last) ? globalThis.Boolean(object.last) : false,
+      more: isSet(object.more) ? globalThis.Boolean(object.more) : false,
+      errorCode: isSet(object.errorCode)
+        ? globalThis.String(object.errorCode)
+        : isSet(object.error_code)
+        ? globalThis.String(object.error_code)
+        : "",
+      errorMessage: isSet(object.errorMessage)
+        ? globalThis.String(object.errorMessage)
+        : isSet(object.error_message)
+        ? globalThis.String(object.error_message)
+        : "",
+    };
+  },
+
+  toJSON(message: AuditFound): unknown {
+    const obj: any = {};
+    if (message.request !== 0n) {
+      obj.request = message.request.toString();
+    }
+    if (message.differences?.length) {
+      obj.differences = message.differences.map((e) => AuditDifference.toJSON(e));
+    }
+    if (message.compared !== 0n) {
+      obj.compared = message.compared.toString();
+    }
+    if (message.last !== false) {
+      obj.last = message.last;
+    }
+    if (message.more !== false) {
+      obj.more = message.more;
+    }
+    if (message.errorCode !== "") {
+      obj.errorCode = message.errorCode;
+    }
+    if (message.errorMessage !== "") {
+      obj.errorMessage = message.errorMessage;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditFound>): AuditFound {
+    return AuditFound.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditFound>): AuditFound {
+    const message = createBaseAuditFound();
+    message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
+    message.differences = object.differences?.map((e) => AuditDifference.fromPartial(e)) || [];
+    message.compared = (object.compared !== undefined && object.compared !== null) ? BigInt(object.compared) : 0n;
+    message.last = object.last ?? false;
+    message.more = object.more ?? false;
+    message.errorCode = object.errorCode ?? "";
+    message.errorMessage = object.errorMessage ?? "";
+    return message;
+  },
+};
+
+function createBaseAuditDifference(): AuditDifference {
+  return {
+    code: "",
+    reportId: 0n,
+    generation: 0n,
+    sourceId: 0n,
+    shard: "",
+    firstWindow: 0n,
+    lastWindow: 0n,
+    part: 0,
+    log: "",
+    database: "",
+  };
+}
+
+export const AuditDifference: MessageFns<AuditDifference> = {
+  encode(message: AuditDifference, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.reportId !== 0n) {
+      if (BigInt.asUintN(64, message.reportId) !== message.reportId) {
+        throw new globalThis.Error("value provided for field message.reportId of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.reportId);
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.generation);
+    }
+    if (message.sourceId !== 0n) {
+      if (BigInt.asUintN(64, message.sourceId) !== message.sourceId) {
+        throw new globalThis.Error("value provided for field message.sourceId of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.sourceId);
+    }
+    if (message.shard !== "") {
+      writer.uint32(42).string(message.shard);
+    }
+    if (message.firstWindow !== 0n) {
+      if (BigInt.asUintN(64, message.firstWindow) !== message.firstWindow) {
+        throw new globalThis.Error("value provided for field message.firstWindow of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.firstWindow);
+    }
+    if (message.lastWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lastWindow) !== message.lastWindow) {
+        throw new globalThis.Error("value provided for field message.lastWindow of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.lastWindow);
+    }
+    if (message.part !== 0) {
+      writer.uint32(64).uint32(message.part);
+    }
+    if (message.log !== "") {
+      writer.uint32(74).string(message.log);
+    }
+    if (message.database !== "") {
+      writer.uint32(82).string(message.database);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditDifference {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditDifference();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reportId = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sourceId = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.shard = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.firstWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.lastWindow = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.part = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.database = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AuditDifference {
+    return {
+      code: isSet(object.code) ? globalThis.String(object.code) : "",
+      reportId: isSet(object.reportId)
+        ? BigInt(object.reportId)
+        : isSet(object.report_id)
+        ? BigInt(object.report_id)
+        : 0n,
+      generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
+      sourceId: isSet(object.sourceId)
+        ? BigInt(object.sourceId)
+        : isSet(object.source_id)
+        ? BigInt(object.source_id)
+        : 0n,
+      shard: isSet(object.shard) ? globalThis.String(object.shard) : "",
+      firstWindow: isSet(object.firstWindow)
+        ? BigInt(object.firstWindow)
+        : isSet(object.first_window)
+        ? BigInt(object.first_window)
+        : 0n,
+      lastWindow: isSet(object.lastWindow)
+        ? BigInt(object.lastWindow)
+        : isSet(object.last_window)
+        ? BigInt(object.last_window)
+        : 0n,
+      part: isSet(object.part) ? globalThis.Number(object.part) : 0,
+      log: isSet(object.log) ? globalThis.String(object.log) : "",
+      database: isSet(object.database) ? globalThis.String(object.database) : "",
+    };
+  },
+
+  toJSON(message: AuditDifference): unknown {
+    const obj: any = {};
+    if (message.code !== "") {
+      obj.code = message.code;
+    }
+    if (message.reportId !== 0n) {
+      obj.reportId = message.reportId.toString();
+    }
+    if (message.generation !== 0n) {
+      obj.generation = message.generation.toString();
+    }
+    if (message.sourceId !== 0n) {
+      obj.sourceId = message.sourceId.toString();
+    }
+    if (message.shard !== "") {
+      obj.shard = message.shard;
+    }
+    if (message.firstWindow !== 0n) {
+      obj.firstWindow = message.firstWindow.toString();
+    }
+    if (message.lastWindow !== 0n) {
+      obj.lastWindow = message.lastWindow.toString();
+    }
+    if (message.part !== 0) {
+      obj.part = Math.round(message.part);
+    }
+    if (message.log !== "") {
+      obj.log = message.log;
+    }
+    if (message.database !== "") {
+      obj.database = message.database;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<AuditDifference>): AuditDifference {
+    return AuditDifference.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditDifference>): AuditDifference {
+    const message = createBaseAuditDifference();
+    message.code = object.code ?? "";
+    message.reportId = (object.reportId !== undefined && object.reportId !== null) ? BigInt(object.reportId) : 0n;
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    message.sourceId = (object.sourceId !== undefined && object.sourceId !== null) ? BigInt(object.sourceId) : 0n;
+    message.shard = object.shard ?? "";
+    message.firstWindow = (object.firstWindow !== undefined && object.firstWindow !== null)
+      ? BigInt(object.firstWindow)
+      : 0n;
+    message.lastWindow = (object.lastWindow !== undefined && object.lastWindow !== null)
+      ? BigInt(object.lastWindow)
+      : 0n;
+    message.part = object.part ?? 0;
+    message.log = object.log ?? "";
+    message.database = object.database ?? "";
     return message;
   },
 };

@@ -1,0 +1,217 @@
+/**
+ * Compares ledger rows of a report generation, and the contributions beside them, with the tasks that the
+ * leader knows; all of the database's side in one snapshot. Rows up to the fold mark say nothing any more.
+ */
+import { isTidemarkError, mutated } from '../../base/index.ts';
+import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
+import type { Dialect, SqlConnection } from '../../sql/index.ts';
+import { pairsOf } from '../sink/contribution.ts';
+import { KNOWN_STATE, type KnownGeneration, type KnownTask } from '../sink/known-tasks.ts';
+import { SCOPE_WHERE, scopeParams, type Scope } from '../sink/sink-epoch.ts';
+import { asBigint } from '../sink/values.ts';
+import { difference, type Difference, type DifferenceCode } from './difference.ts';
+
+/** First windows, both ends included. */
+export interface WindowRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Rows read at a time, and contributions told of one table. */
+const ROWS_PER_READ = 512;
+
+interface Row {
+  readonly firstWindow: number;
+  readonly lastWindow: number;
+  readonly part: number;
+  readonly applied: bigint;
+  readonly floor: bigint;
+  readonly hole: boolean;
+}
+
+type Place = Pick<Row, 'firstWindow' | 'lastWindow' | 'part'>;
+
+/** Compares one generation over a range of windows; `known` are its tasks there. */
+export async function auditLedger(
+  connection: SqlConnection,
+  dialect: Dialect,
+  generation: KnownGeneration,
+  { first, last }: WindowRange,
+  known: readonly KnownTask[],
+): Promise<Difference[]> {
+  const scope = scopeOf(generation);
+  const behind = Math.max(generation.keptFrom - 1, await foldedWindow(connection, scope));
+  const range = { first: Math.max(first, behind + 1), last };
+  const found: Difference[] = [];
+  const waiting = new Map(
+    known.filter(({ firstWindow }) => firstWindow > behind).map((task) => [keyOf(task), task]),
+  );
+  for await (const row of ledgerRows(connection, scope, range)) {
+    const task = waiting.get(keyOf(row));
+    waiting.delete(keyOf(row));
+    const wrong = compareRow(task, row);
+    if (wrong !== undefined) found.push(tell(wrong, scope, row, task, row));
+  }
+  for (const task of waiting.values()) {
+    const isDue = task.state === KNOWN_STATE.done || task.state === KNOWN_STATE.hole;
+    if (isDue && !mutated('audit.missingPassed')) {
+      found.push(tell('LEDGER_MISSING', scope, task, task, undefined));
+    }
+  }
+  found.push(...(await contributionsThere(connection, dialect, generation, range)));
+  return found;
+}
+
+export const scopeOf = ({ layout, sourceId }: KnownGeneration): Scope => ({
+  reportId: layout.reportId,
+  generation: layout.generation,
+  sourceId,
+});
+
+const keyOf = ({ firstWindow, part }: Pick<Place, 'firstWindow' | 'part'>): string =>
+  `${firstWindow}/${part}`;
+
+async function foldedWindow(connection: SqlConnection, scope: Scope): Promise<number> {
+  const { rows } = await connection.query(
+    `SELECT folded_window FROM ${FOLD_TABLE} WHERE ${SCOPE_WHERE}`,
+    scopeParams(scope),
+  );
+  return Number(asBigint(rows[0]?.[0] ?? 0n));
+}
+
+async function* ledgerRows(
+  connection: SqlConnection,
+  scope: Scope,
+  { first, last }: WindowRange,
+): AsyncGenerator<Row, void> {
+  let after = { firstWindow: first - 1, part: Number.MAX_SAFE_INTEGER };
+  for (;;) {
+    const { rows } = await connection.query(
+      `SELECT first_window, part, last_window, applied, floor_token, hole FROM ${LEDGER_TABLE} ` +
+        `WHERE ${SCOPE_WHERE} AND (first_window > ? OR (first_window = ? AND part > ?)) ` +
+        `AND first_window <= ? ORDER BY first_window, part LIMIT ${ROWS_PER_READ}`,
+      [...scopeParams(scope), after.firstWindow, after.firstWindow, after.part, last],
+    );
+    for (const [firstWindow, part, lastWindow, applied, floor, hole] of rows) {
+      after = { firstWindow: Number(asBigint(firstWindow)), part: Number(asBigint(part)) };
+      yield {
+        ...after,
+        lastWindow: Number(asBigint(lastWindow)),
+        applied: asBigint(applied),
+        floor: asBigint(floor),
+        hole: asBigint(hole) === 1n,
+      };
+    }
+    if (rows.length < ROWS_PER_READ) return;
+  }
+}
+
+/**
+ * What is wrong with a row, if anything. A task that is under way may have left anything there that was
+ * granted before, but nothing that was not.
+ */
+function compareRow(task: KnownTask | undefined, row: Row): DifferenceCode | undefined {
+  if (task === undefined) return mutated('audit.unknownPassed') ? undefined : 'LEDGER_UNKNOWN';
+  if (task.lastWindow !== row.lastWindow && !mutated('audit.spanPassed')) return 'LEDGER_SPAN';
+  const isAhead = row.applied > task.token || row.floor > task.token;
+  if (isAhead && !mutated('audit.aheadPassed')) return 'LEDGER_TOKEN';
+  if (task.state === KNOWN_STATE.done) {
+    if (row.applied !== task.token && !mutated('audit.tokenPassed')) return 'LEDGER_TOKEN';
+    return row.hole && !mutated('audit.holePassed') ? 'LEDGER_HOLE' : undefined;
+  }
+  if (task.state !== KNOWN_STATE.hole) return undefined;
+  if ((!row.hole || row.applied !== 0n) && !mutated('audit.noHolePassed')) return 'LEDGER_HOLE';
+  // A merge that was granted before must not be able to fill it.
+  return row.floor !== task.token && !mutated('audit.floorPassed') ? 'LEDGER_TOKEN' : undefined;
+}
+
+/** That a table is missing is told with the marks. */
+async function contributionsThere(
+  ...asked: Parameters<typeof auditContributions>
+): Promise<readonly Difference[]> {
+  try {
+    return await auditContributions(...asked);
+  } catch (error) {
+    if (!isTidemarkError(error, 'TABLE_MISSING')) throw error;
+    return [];
+  }
+}
+
+/**
+ * Contribution rows under another token than the ledger says, or without a row of it. Under token 0 are keys
+ * that were taken back, as rows of zeros.
+ */
+async function auditContributions(
+  connection: SqlConnection,
+  dialect: Dialect,
+  generation: KnownGeneration,
+  range: WindowRange,
+): Promise<Difference[]> {
+  if (mutated('audit.contributionPassed')) return [];
+  const scope = scopeOf(generation);
+  const found: Difference[] = [];
+  for (const { contributions } of pairsOf(generation.layout)) {
+    const { rows } = await connection.query(
+      `SELECT DISTINCT c.first_window, c.part, c.token, l.applied, l.last_window ` +
+        `FROM ${dialect.id(contributions)} AS c LEFT JOIN ${LEDGER_TABLE} AS l ON l.report_id = ? ` +
+        'AND l.generation = ? AND l.source_id = c.source_id AND l.first_window = c.first_window ' +
+        'AND l.part = c.part WHERE c.source_id = ? AND c.first_window BETWEEN ? AND ? ' +
+        'AND c.token <> 0 AND (l.applied IS NULL OR l.applied <> c.token) ' +
+        `ORDER BY c.first_window, c.part, c.token LIMIT ${ROWS_PER_READ}`,
+      [scope.reportId, scope.generation, scope.sourceId, range.first, range.last],
+    );
+    for (const [firstWindow, part, token, applied, lastWindow] of rows) {
+      const place = {
+        firstWindow: asBigint(firstWindow),
+        lastWindow: asBigint(lastWindow ?? firstWindow),
+        part: Number(asBigint(part)),
+      };
+      const stands = asBigint(applied ?? 0n) === 0n ? 'nothing' : `token ${asBigint(applied)}`;
+      found.push(
+        difference(
+          'CONTRIBUTION_TOKEN',
+          { ...named(scope), ...place },
+          {
+            log: `the ledger says ${stands}`,
+            database: `${contributions} has rows under token ${asBigint(token)}`,
+          },
+        ),
+      );
+    }
+  }
+  return found;
+}
+
+const named = ({ reportId, generation, sourceId }: Scope) => ({
+  reportId: BigInt(reportId),
+  generation: BigInt(generation),
+  sourceId: BigInt(sourceId),
+});
+
+const STATE_WORDS: Readonly<Record<KnownTask['state'], string>> = {
+  [KNOWN_STATE.open]: 'under way',
+  [KNOWN_STATE.done]: 'merged',
+  [KNOWN_STATE.leaving]: 'on its way to a hole',
+  [KNOWN_STATE.hole]: 'a hole',
+};
+
+function tell(
+  code: DifferenceCode,
+  scope: Scope,
+  { firstWindow, lastWindow, part }: Place,
+  task: KnownTask | undefined,
+  row: Row | undefined,
+): Difference {
+  const where = { firstWindow: BigInt(firstWindow), lastWindow: BigInt(lastWindow), part };
+  const log =
+    task === undefined
+      ? 'no such task'
+      : `${STATE_WORDS[task.state]} under token ${task.token}, ` +
+        `windows ${task.firstWindow}-${task.lastWindow}`;
+  const database =
+    row === undefined
+      ? 'no row'
+      : `${row.hole ? 'a hole' : `token ${row.applied}`}, floor ${row.floor}, ` +
+        `windows ${row.firstWindow}-${row.lastWindow}`;
+  return difference(code, { ...named(scope), ...where }, { log, database });
+}
