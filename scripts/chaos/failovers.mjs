@@ -1,5 +1,6 @@
 // Faults of the databases with replicas: a replica lags or dies, a primary dies before its replica had its
 // last commits, or goes on answering after its replica was promoted.
+import { anyStore, mergedAgain } from './placed.mjs';
 import { pause, within } from './timing.mjs';
 
 const LOST_MARKS = 3;
@@ -7,23 +8,11 @@ const LOST_MERGES = 8;
 const CONSEQUENCE_WITHIN_MS = 40_000;
 const ANSWERS_FOR_MS = 4_000;
 
-const anyStore = ({ servers, random }) => servers.stores[random(servers.stores.length)];
-
 const numberOf = async (server, sql) => Number(Object.values((await server.query(sql))[0])[0] ?? 0);
 const lastMark = (server) => numberOf(server, 'SELECT MAX(_window) FROM chaos.tm_mark');
 const merges = (server) => numberOf(server, 'SELECT COUNT(*) FROM chaos.tm_ledger WHERE applied > 0');
 const sinkEpoch = async (server) =>
   BigInt((await server.query('SELECT epoch FROM chaos.tm_sink'))[0]?.epoch ?? 0);
-
-/** A window that was sealed after now is merged for all reports. */
-async function mergedAgain({ client }) {
-  const [before] = await client.listSources();
-  const merged = await within(CONSEQUENCE_WITHIN_MS, async () => {
-    const [source] = await client.listSources();
-    return source !== undefined && source.mergedWindow > before.lastWindow;
-  });
-  return merged === true;
-}
 
 async function replicaLags(world) {
   const { primary, replica } = anyStore(world);

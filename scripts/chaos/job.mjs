@@ -1,5 +1,6 @@
 // The chaos run's own small business, its reports, and what each must show: plain SQL over the source's
 // tables, written by hand beside the job's text (evidence rule 2).
+import { stringify } from 'yaml';
 
 export const SHOPS = 12;
 /** Captured, with the columns that were there at the start. */
@@ -76,6 +77,52 @@ export const REPORTS = {
   },
 };
 
+/** Added while the run goes on, and redefined from the one to the other and back. */
+export const LATER_REPORTS = {
+  later_items: [
+    {
+      inputs: SALES,
+      keys: { item: 'BIGINT' },
+      measures: { sales: of('count'), pieces: of('sum'), fewest: of('min') },
+      sql: `SELECT s.item_id AS item, 1 AS sales, s.quantity AS pieces, s.quantity AS fewest, s._w AS _w
+        FROM s`,
+      oracle: `SELECT item_id AS item, COUNT(*) AS sales, SUM(quantity) AS pieces, MIN(quantity) AS fewest
+        FROM sales GROUP BY item_id`,
+    },
+    {
+      inputs: SALES,
+      keys: { state: 'TEXT(8)', shop: 'BIGINT' },
+      measures: { items: of('distinct'), given: of('sum') },
+      sql: `SELECT s.state AS state, s.shop_id AS shop, s.item_id AS items, s.discount AS given, s._w AS _w
+        FROM s WHERE s.quantity > 3`,
+      oracle: `SELECT state, shop_id AS shop, COUNT(DISTINCT item_id) AS items, SUM(discount) AS given
+        FROM sales WHERE quantity > 3 GROUP BY state, shop_id`,
+    },
+  ],
+  later_kinds: [
+    {
+      inputs: { ...SALES, i: { changes: 'items' } },
+      keys: { kind: 'BIGINT', state: 'TEXT(8)' },
+      measures: { sales: of('count'), value: of('sum') },
+      sql: `SELECT i.kind AS kind, s.state AS state, 1 AS sales, s.quantity * i.price AS value,
+        s._w * i._w AS _w FROM s JOIN i ON i.item_id = s.item_id AND i.shop_id = s.shop_id`,
+      oracle: `SELECT kind, state, COUNT(*) AS sales, SUM(quantity * price) AS value FROM items, sales
+        WHERE items.item_id = sales.item_id AND items.shop_id = sales.shop_id GROUP BY kind, state`,
+    },
+    {
+      inputs: { ...SALES, i: { state: 'items' }, p: { dimension: 'shops' } },
+      keys: { country: 'TEXT(2)' },
+      measures: { pieces: of('sum') },
+      sql: `SELECT p.country AS country, s.quantity AS pieces, s._w AS _w
+        FROM s JOIN i ON i.item_id = s.item_id AND i.shop_id = s.shop_id
+        JOIN p ON p.shop_id = s.shop_id`,
+      oracle: `SELECT country, SUM(quantity) AS pieces FROM sales, shops, items
+        WHERE shops.shop_id = sales.shop_id AND items.item_id = sales.item_id
+        AND items.shop_id = sales.shop_id GROUP BY country`,
+    },
+  ],
+};
+
 const url = (name) => ({ mysql: { url: { env: name } } });
 
 const withReplicas = ([primary, ...replicas]) => ({
@@ -83,9 +130,12 @@ const withReplicas = ([primary, ...replicas]) => ({
   replicas: replicas.map((name) => url(name)),
 });
 
-/** @param groups of the store and of the reports: names of the variables that hold their servers' URLs */
-export function jobOf({ stores, reports, windowMs }) {
-  return {
+/**
+ * @param stores names of the variables that hold the URLs of each group's servers, `databases` those of the
+ * report database, `reports` their definitions by name
+ */
+export function jobTextOf({ stores, databases, windowMs, reports }) {
+  return stringify({
     version: 1,
     job: 'chaos',
     sources: {
@@ -96,12 +146,12 @@ export function jobOf({ stores, reports, windowMs }) {
       },
     },
     stores: Object.fromEntries(stores.map((names, at) => [`shard${at + 1}`, withReplicas(names)])),
-    databases: { reports: withReplicas(reports) },
+    databases: { reports: withReplicas(databases) },
     reports: Object.fromEntries(
-      Object.entries(REPORTS).map(([name, { oracle: _oracle, ...report }]) => [
+      Object.entries(reports).map(([name, { oracle: _oracle, ...report }]) => [
         name,
         { source: 'shop', database: 'reports', ...report },
       ]),
     ),
-  };
+  });
 }

@@ -12,6 +12,7 @@ export class Load {
   #options;
   #connections = [];
   #workers = [];
+  #failures = [];
   #ended = false;
   #next = 1;
   #ballast = 0;
@@ -31,15 +32,21 @@ export class Load {
     const items = Array.from({ length: 60 }, (_, n) => [n + 1, 1 + (n % SHOPS), n % 4, 100 + random(900)]);
     await first.query('INSERT INTO items VALUES ?', [items]);
     await this.large(FEW);
-    this.#workers = this.#connections.map((connection) => this.#work(connection));
-    // A failure of a worker is thrown by stop().
-    for (const worker of this.#workers) worker.catch(() => undefined);
+    this.#workers = this.#connections.map((connection) =>
+      this.#work(connection).catch((error) => this.#failures.push(error)),
+    );
+  }
+
+  /** Throws what ended a worker: a run without its load shows nothing. */
+  check() {
+    if (this.#failures.length > 0) throw this.#failures[0];
   }
 
   async stop() {
     this.#ended = true;
     await Promise.all(this.#workers);
     await Promise.all(this.#connections.map((connection) => connection.end()));
+    this.check();
   }
 
   /** One transaction of so many rows. */

@@ -51,6 +51,17 @@ const seen = new WindowsSeen(client);
 const [{ sourceId }] = await client.listSources();
 const sums = new ChangeSums(sourceId);
 let looking = true;
+let looked = Promise.resolve();
+/** Does `work` while nobody looks at windows; then those after the one that it gives are looked at anew. */
+world.forgetting = async (work) => {
+  const before = looked;
+  looked = before.then(async () => {
+    const last = await work();
+    seen.forgetAbove(last);
+    sums.forgetAbove(last);
+  });
+  await looked;
+};
 async function look() {
   await seen.look();
   try {
@@ -62,7 +73,8 @@ async function look() {
 }
 const watching = (async () => {
   while (looking) {
-    await look();
+    looked = looked.then(look);
+    await looked;
     await pause(LOOK_EVERY_MS);
   }
 })();
@@ -106,6 +118,7 @@ const over = () => {
   return now > lastEndsAt || (now > endsAt && lacking().length === 0);
 };
 while (!over()) {
+  load.check();
   // What has come about least is next; between faults of the list a random one.
   const least = [...counts].sort(([, a], [, b]) => a.done - b.done || a.missed - b.missed)[0][0];
   await run(performance.now() < endsAt && random(3) === 0 ? names[random(names.length)] : least);
@@ -136,7 +149,11 @@ await watching;
 await look();
 const windows = seen.all();
 const source = servers.source.rootUrl;
-const cells = await compareCells({ source, reports: servers.reports.primary.rootUrl });
+const cells = await compareCells({
+  source,
+  reports: servers.reports.primary.rootUrl,
+  definitions: world.job.reports,
+});
 const changes = await sums.compare(source);
 const states = await compareStates({ source, stores: primaries(), sourceId });
 

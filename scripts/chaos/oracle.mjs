@@ -4,6 +4,8 @@ import mysql from 'mysql2/promise';
 import { REPORTS, TABLES } from './job.mjs';
 
 const DETAILS_MAX = 8;
+/** Windows whose rows can still be taken back. */
+const RECENT_MAX = 200;
 const OPEN = '9007199254740991';
 /** Variances are made of other intermediate numbers by the server; everything else is exact. */
 const TOLERANCE = 1e-9;
@@ -22,10 +24,10 @@ const same = (kind, found, expected) =>
     ? Math.abs(Number(found) - Number(expected)) <= TOLERANCE * (1 + Math.abs(Number(expected)))
     : String(found) === String(expected);
 
-/** Every report of the job, cell by cell. `empty` are reports that have no rows: nothing was compared. */
-export async function compareCells({ source, reports }) {
+/** Every report of the job as it is now. `empty` are those without rows: nothing was compared there. */
+export async function compareCells({ source, reports, definitions = REPORTS }) {
   const result = { cells: 0, wrong: [], empty: [] };
-  for (const [name, report] of Object.entries(REPORTS)) {
+  for (const [name, report] of Object.entries(definitions)) {
     const expected = await connected(source, (query) => query(report.oracle));
     const actual = await connected(reports, (query) => query(`SELECT * FROM ${name}`));
     if (expected.length === 0) result.empty.push(name);
@@ -63,6 +65,7 @@ export class ChangeSums {
   #left = new Map();
   #counted = new Set();
   #sums = new Map();
+  #recent = new Map();
   rows = 0;
 
   constructor(sourceId) {
@@ -93,7 +96,22 @@ export class ChangeSums {
       this.#counted.add(window);
       this.rows += changes.length;
       for (const { key, weight } of changes) this.#add(key, weight);
+      this.#recent.set(window, changes);
+      if (this.#recent.size > RECENT_MAX) this.#recent.delete(this.#recent.keys().next().value);
     }
+  }
+
+  /** Takes back what it took of later windows: the cluster does not know of them any more. */
+  forgetAbove(last) {
+    for (const window of [...this.#counted].filter((one) => one > last)) {
+      const changes = this.#recent.get(window);
+      if (changes === undefined) throw new Error(`window ${window} is too old to be forgotten`);
+      for (const { key, weight } of changes) this.#add(key, -weight);
+      this.rows -= changes.length;
+      this.#recent.delete(window);
+      this.#counted.delete(window);
+    }
+    for (const window of [...this.#left.keys()]) if (window > last) this.#left.delete(window);
   }
 
   /** What is wrong, after everything was taken. */

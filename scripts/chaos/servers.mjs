@@ -18,6 +18,8 @@ const APP_PRIVILEGES =
   'SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, CREATE VIEW, SHOW VIEW, LOCK TABLES, ' +
   'CREATE TEMPORARY TABLES, RELOAD, BINLOG MONITOR, REPLICATION SLAVE, SLAVE MONITOR';
 
+const shell = (line) => promisify(execFile)('sh', ['-c', line]);
+
 const OPTIONS = [
   '--log-slave-updates=ON',
   '--innodb-log-file-size=8M',
@@ -132,14 +134,26 @@ export class Server {
     await this.#copyTemplate();
     await this.#launch(['--read-only=ON'], this.#process.port);
     await this.makeAccount();
-    const client = (server) => {
-      const { username, password, port } = new URL(server.#process.url);
-      return `-h127.0.0.1 -P${port} -u${username} -p${password}`;
-    };
-    const dump = `mariadb-dump ${client(primary)} --single-transaction --gtid --master-data=1`;
-    const load = `mariadb --init-command='SET sql_log_bin=0' ${client(this)}`;
-    await promisify(execFile)('sh', ['-c', `${dump} --databases ${DATABASE} | ${load}`]);
+    const dump = `mariadb-dump ${primary.#account} --single-transaction --gtid --master-data=1`;
+    const load = `mariadb --init-command='SET sql_log_bin=0' ${this.#account}`;
+    await shell(`${dump} --databases ${DATABASE} | ${load}`);
     await this.follow(primary);
+  }
+
+  /** As of one moment, while others write. */
+  async dump(file) {
+    const options = '--single-transaction --skip-lock-tables';
+    await shell(`mariadb-dump ${this.#account} ${options} --databases ${DATABASE} > '${file}'`);
+  }
+
+  /** Takes the place of what it has; its replica follows. */
+  async load(file) {
+    await shell(`mariadb ${this.#account} < '${file}'`);
+  }
+
+  get #account() {
+    const { username, password, port } = new URL(this.#process.url);
+    return `-h127.0.0.1 -P${port} -u${username} -p${password}`;
   }
 
   stop() {

@@ -33,6 +33,11 @@ export class WindowsSeen {
     }
   }
 
+  /** The cluster came back as it was when this was its last window; later ones it seals in its own way. */
+  forgetAbove(last) {
+    for (const window of this.#seen.keys()) if (window > last) this.#seen.delete(window);
+  }
+
   get list() {
     return [...this.#seen.values()];
   }

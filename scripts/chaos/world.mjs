@@ -5,13 +5,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import mysql from 'mysql2/promise';
-import { stringify } from 'yaml';
 import { connect } from '../../dist/client/index.js';
 import { EventLog } from '../../dist/dev/chaos/event-log.js';
 import { LocalCluster } from '../../dist/dev/cluster.js';
 import { openDataFolder } from '../../dist/dev/data-folder.js';
 import { Events } from './events.mjs';
-import { jobOf, SCHEMA, SHOPS } from './job.mjs';
+import { jobTextOf, REPORTS, SCHEMA, SHOPS } from './job.mjs';
+import { Network } from './network.mjs';
 import { Group, makeTemplate, Server } from './servers.mjs';
 import { within } from './timing.mjs';
 
@@ -35,38 +35,19 @@ export async function startWorld({ windowMs, say, random }) {
     for (const statement of SCHEMA) await source.query(statement);
     const shops = Array.from({ length: SHOPS }, (_, n) => [n + 1, ['de', 'fr', 'jp'][n % 3]]);
     await source.query('INSERT INTO shops VALUES ?', [shops]);
-    const { stores, reports } = servers;
-    const environment = {
-      CHAOS_SOURCE: servers.source.rootUrl,
-      ...Object.fromEntries(
-        [...stores, reports].flatMap((group) =>
-          group.servers.map((server) => [variableOf(server), server.url]),
-        ),
-      ),
-    };
     const told = { hits: new EventLog(), records: new EventLog(), crashes: [], events: new Events() };
-    const data = join(folder, 'cluster');
-    const opened = await openDataFolder(data, { engine: 'mysql', id: randomBytes(4).toString('hex') });
-    endings.push(() => opened.unlock());
-    const cluster = new LocalCluster({
-      folder: opened,
-      testBuild: true,
-      environment,
-      events: eventsOf(told, say),
-    });
-    endings.push(() => cluster.stop());
-    await cluster.start();
+    const started = await startCluster({ folder, servers, told, say, endings });
+    const { cluster, advertised } = started;
     const client = connect({ endpoints: cluster.endpoints, name: 'chaos', deadlineMs: 30_000 });
     endings.push(async () => client.close());
-    await client.init(cluster.endpoints);
+    await client.init(advertised);
     await cluster.leader();
     const variables = (group) => group.servers.map(variableOf);
-    await apply(
-      client,
-      stringify(jobOf({ stores: stores.map(variables), reports: variables(reports), windowMs })),
-    );
+    const { stores, reports } = servers;
+    const job = { stores: stores.map(variables), databases: variables(reports), windowMs, reports: REPORTS };
+    await apply(client, jobTextOf(job));
     cluster.started();
-    return { folder, servers, source, cluster, client, say, random, ...told, end };
+    return { folder, servers, source, client, ...started, job, say, random, ...told, end };
   } catch (error) {
     await end({ keep: false });
     throw error;
@@ -74,6 +55,41 @@ export async function startWorld({ windowMs, say, random }) {
 }
 
 const variableOf = ({ name }) => `CHAOS_${name.toUpperCase()}`;
+
+/** Three coordinators and two executors, and the network between executors and all that they talk to. */
+async function startCluster({ folder, servers, told, say, endings }) {
+  const children = [];
+  const network = new Network(() => children);
+  endings.push(() => network.close());
+  const groups = [...servers.stores, servers.reports].flatMap((group) => group.servers);
+  const environment = { CHAOS_SOURCE: await through(network, 'source', servers.source.rootUrl) };
+  for (const server of groups) {
+    environment[variableOf(server)] = await through(network, server.name, server.url);
+  }
+  const data = join(folder, 'cluster');
+  const opened = await openDataFolder(data, { engine: 'mysql', id: randomBytes(4).toString('hex') });
+  endings.push(() => opened.unlock());
+  const advertised = [];
+  const members = [];
+  for (const [at, { peerPort, clientPort }] of opened.settings.coordinators.entries()) {
+    const name = `c${at + 1}`;
+    advertised.push(`127.0.0.1:${await network.before(name, clientPort)}`);
+    members.push({ data: join(data, name), peer: `127.0.0.1:${peerPort}` });
+  }
+  const events = eventsOf(told, say);
+  const cluster = new LocalCluster({ folder: opened, testBuild: true, environment, advertised, events });
+  children.push(...cluster.executors);
+  endings.push(() => cluster.stop());
+  await cluster.start();
+  return { cluster, network, members, advertised };
+}
+
+/** The same URL through the network between executors and servers. */
+async function through(network, name, url) {
+  const proxied = new URL(url);
+  proxied.port = String(await network.before(name, Number(proxied.port)));
+  return proxied.href;
+}
 
 async function startServers(folder, endings) {
   const template = await makeTemplate(join(folder, 'template'));

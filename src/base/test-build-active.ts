@@ -19,6 +19,7 @@ const armed = new Map<FailpointName, FailpointArm>();
 const held = new Map<FailpointName, (() => void)[]>();
 const mutations = new Set<MutationName>();
 const listeners = new Set<(hit: FailpointHit) => void>();
+const MachineDate = globalThis.Date;
 
 for (const name of (process.env['TIDEMARK_MUTATIONS'] ?? '').split(',').filter((part) => part !== '')) {
   if (!(MUTATIONS as readonly string[]).includes(name))
@@ -82,6 +83,16 @@ export function failpointSync(name: FailpointName, detail: Readonly<Record<strin
   if (arm.action === 'error') throw new Error(`failpoint ${name}`);
 }
 
+/** Moves every `Date` of this process that is made of the present; monotonic time and timers stay. */
+export function setWallClockAhead(aheadMs: number): void {
+  const now = (): number => MachineDate.now() + aheadMs;
+  globalThis.Date = new Proxy(MachineDate, {
+    construct: (target, given: unknown[], newTarget) =>
+      Reflect.construct(target, given.length === 0 ? [now()] : given, newTarget) as object,
+    get: (target, name) => (name === 'now' ? now : (Reflect.get(target, name) as unknown)),
+  });
+}
+
 function take(name: FailpointName, detail: Readonly<Record<string, string>>): FailpointArm | undefined {
   const arm = armed.get(name);
   if (arm === undefined) return undefined;
@@ -114,6 +125,7 @@ if (process.send !== undefined) {
     if (typeof message !== 'object' || message === null || !('testBuild' in message)) return;
     if (known.testBuild === 'arm') armFailpoint(known.arm);
     else if (known.testBuild === 'release') releaseFailpoint(known.name);
+    else if (known.testBuild === 'wallClock') setWallClockAhead(known.aheadMs);
     else if (known.testBuild === 'block')
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, known.ms);
     else disarmFailpoint(known.name);

@@ -8,13 +8,21 @@ export const FAILPOINTS = [
   'raft.beforePersist',
   'raft.afterPersist',
   'scheduler.afterGrantBeforeDispatch',
+  'scheduler.beforeFinish',
+  'scheduler.afterFinish',
   'coordinator.beforeAdmit',
   'coordinator.beforeJoin',
+  'coordinator.beforeSealAnswer',
+  'collector.afterRead',
   'collector.beforeSchema',
+  'collector.beforeStoreCommit',
   'collector.beforeMark',
   'collector.beforeSeal',
+  'collector.afterSeal',
+  'executor.beforeCompute',
   'executor.afterCompute',
   'executor.beforeMergeCommit',
+  'executor.atMergeCommit',
   'executor.afterCommitBeforeReport',
   'executor.beforeStatesCommit',
   'backup.beforeWrite',
@@ -107,13 +115,13 @@ export const MUTATIONS = [
   'scheduler.statesLoseWholeGrant',
   'collector.capturesAgainTooMuch',
   'executor.copyNamedEmpty',
+  'executor.copyNotAnalyzed',
   'executor.copyRefreshed',
   'executor.lostCopyIsDead',
   'executor.unreadCopiesKept',
   'state.copiesOfEachPrepare',
   'state.lostCopyReplaced',
   'state.sentUnprepared',
-  'executor.copyNotAnalyzed',
   'state.sealOfDeposedEpoch',
   'state.lostPositionGranted',
   'state.resnapshotAnyTime',
@@ -339,7 +347,9 @@ export type TestBuildMessage =
   | { readonly testBuild: 'release'; readonly name: FailpointName }
   | { readonly testBuild: 'disarm'; readonly name: FailpointName }
   /** The event loop stands still for so long, as under a garbage collection that does not end. */
-  | { readonly testBuild: 'block'; readonly ms: number };
+  | { readonly testBuild: 'block'; readonly ms: number }
+  /** The wall clock jumps: from now on it is so far ahead of the machine's (behind it, below 0). */
+  | { readonly testBuild: 'wallClock'; readonly aheadMs: number };
 
 export interface FailpointHit {
   readonly testBuild: 'hit';

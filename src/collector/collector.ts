@@ -311,6 +311,9 @@ class Collector {
     await this.#ask();
     const events = this.#pending.length > 0 ? this.#pending : await reader.next(READ_WAIT_MS);
     this.#pending = [];
+    if (events.length > 0) {
+      await failpoint('collector.afterRead', { rows: String(this.#window.stored.rows + events.length) });
+    }
     for (const [at, event] of events.entries()) {
       if (event.type === 'definition') {
         await this.#adopt(await this.#changes.redefined(event.statement));
@@ -428,6 +431,7 @@ class Collector {
       schemaVersions: tables.map(({ table, schemaVersion }) => ({ table, version: schemaVersion })),
     };
     await this.#answered('seal', () => this.#options.seal(window, cursor));
+    await failpoint('collector.afterSeal', detail);
     this.#discard(ended.to);
   }
 

@@ -8,6 +8,7 @@ import {
   LIMITS,
   TidemarkError,
   assert,
+  failpoint,
   isTidemarkError,
   mutated,
   sleep,
@@ -172,6 +173,7 @@ export class StoreWriter {
       try {
         const connection = await this.#begun();
         await work(connection);
+        await failpoint('collector.beforeStoreCommit', { epoch: String(this.#options.epoch) });
         await connection.commit();
         return;
       } catch (error) {

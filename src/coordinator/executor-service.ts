@@ -3,7 +3,7 @@
  * say becomes an operation (seal), an event for the scheduler (outcomes), or a note in memory (heartbeats).
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { LIMITS, TidemarkError, assertNever, isErrorCode, mutated } from '../base/index.ts';
+import { LIMITS, TidemarkError, assertNever, failpoint, isErrorCode, mutated } from '../base/index.ts';
 import type { Clock, ErrorCode } from '../base/index.ts';
 import type { Logger } from '../ops/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
@@ -368,6 +368,7 @@ async function answer(
   } catch (error) {
     problem = codedOrThrow(error);
   }
+  await failpoint('coordinator.beforeSealAnswer', { code: problem.code });
   link.send({
     $case: 'sealReply',
     value: {

@@ -66,6 +66,10 @@ export class Child {
     return this.spec.name;
   }
 
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
   get running(): boolean {
     return this.#process !== undefined;
   }

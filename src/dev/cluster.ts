@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly testBuild: boolean;
   /** Secrets that the job refers to. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Client addresses that executors dial, when something stands between them and the coordinators. */
+  readonly advertised?: readonly string[];
   readonly events: ClusterEvents;
 }
 
@@ -37,7 +39,7 @@ export class LocalCluster implements ChildListener {
   #stopping = false;
   #failure: ChildExit | undefined;
 
-  constructor({ folder, testBuild, environment, events }: ClusterOptions) {
+  constructor({ folder, testBuild, environment, advertised, events }: ClusterOptions) {
     const { settings } = folder;
     this.#events = events;
     this.#watchdog = startWatchdog();
@@ -54,6 +56,7 @@ export class LocalCluster implements ChildListener {
         `--data=${join(folder.path, `c${index + 1}`)}`,
         `--peer-listen=${HOST}:${ports.peerPort}`,
         `--client-listen=${HOST}:${ports.clientPort}`,
+        ...(advertised === undefined ? [] : [`--client-advertise=${advertised[index]}`]),
         `--http-listen=${HOST}:${ports.httpPort}`,
       ]),
     );
@@ -62,7 +65,7 @@ export class LocalCluster implements ChildListener {
         'executor',
         'start',
         `--name=e${index + 1}`,
-        `--endpoints=${this.endpoints.join(',')}`,
+        `--endpoints=${(advertised ?? this.endpoints).join(',')}`,
         `--folder=${folder.path}`,
         `--http-listen=${HOST}:${httpPort}`,
       ]),

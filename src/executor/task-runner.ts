@@ -177,14 +177,16 @@ export class TaskRunner {
 
   async #merge(run: Run): Promise<Ended> {
     const { steps, clock } = this.#options;
+    const { task, version } = run.task;
+    const detail = { task, token: String(run.token), version: String(version) };
     const startMs = clock.monotonicMs();
     run.phase = 'computing';
+    await failpoint('executor.beforeCompute', detail);
     const computed = await this.#withRetries(run, () => steps.compute(run));
     const computedMs = clock.monotonicMs();
     run.signal.throwIfAborted();
     run.phase = 'merging';
-    const { task, version } = run.task;
-    await failpoint('executor.afterCompute', { task, token: String(run.token), version: String(version) });
+    await failpoint('executor.afterCompute', detail);
     // From here on a cancel only kills connections: whether a computed result still counts is the sink's to
     // decide.
     const merged = await steps.merge(run, computed);
@@ -196,11 +198,7 @@ export class TaskRunner {
     };
     if (merged.result === 'FENCED') return { ...figures, result: TaskResult.TASK_RESULT_FENCED };
     if (merged.result === 'FOLDED') return { ...figures, result: TaskResult.TASK_RESULT_FOLDED };
-    await failpoint('executor.afterCommitBeforeReport', {
-      task,
-      token: String(run.token),
-      version: String(version),
-    });
+    await failpoint('executor.afterCommitBeforeReport', detail);
     const { replaced, foundDone } = merged;
     return { ...figures, replaced, foundDone, result: TaskResult.TASK_RESULT_DONE };
   }

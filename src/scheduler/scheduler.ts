@@ -170,6 +170,8 @@ class LeaderScheduler implements Scheduler {
     leadership.outcomes = [];
     const planned = this.#plan(leadership, taken);
     await this.#dispatch(leadership, planned.dispatches);
+    const finishes = planned.operations.some(({ operation }) => operation.type === 'task.finish');
+    if (finishes) await failpoint('scheduler.beforeFinish');
     if (!this.#leads(leadership)) return false;
     if (planned.operations.length === 0) {
       leadership.outcomes.unshift(...planned.waiting);
@@ -184,6 +186,7 @@ class LeaderScheduler implements Scheduler {
       return false;
     }
     leadership.outcomes.unshift(...planned.waiting);
+    if (finishes) await failpoint('scheduler.afterFinish');
     // Where nothing was accepted the next try waits for the tick: a loop that is refused must not spin.
     return this.#leads(leadership) && this.#settle(leadership, planned.operations, results);
   }

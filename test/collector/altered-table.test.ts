@@ -9,6 +9,7 @@ import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import {
+  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -39,8 +40,7 @@ describe.skipIf(mariadbMissing())('an altered table', () => {
   afterEach(async () => {
     disarmFailpoint('collector.beforeSchema');
     disarmFailpoint('collector.beforeMark');
-    for (const collector of running) await collector.stop().catch(() => undefined);
-    await fixture.close();
+    await endCollectors(running, () => fixture.close());
   });
 
   const start = (): RunningCollector => {

@@ -7,6 +7,7 @@ import { openEngine, type SqlConnection, type SqlEngine } from '../../src/sql/in
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
+  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -125,11 +126,13 @@ describe.skipIf(mariadbMissing())('backpressure, MariaDB', () => {
   afterEach(async () => {
     setMutation('collector.socketNotPaused', false);
     openStore();
-    await collector?.stop().catch(() => undefined);
+    const ended = collector;
     collector = undefined;
-    await source.close();
-    proxy.close();
-    await fixture.close();
+    await endCollectors([ended], async () => {
+      await source.close();
+      proxy.close();
+      await fixture.close();
+    });
   });
 
   /** Runs one large transaction while the store stands still, and returns the bytes taken of it meanwhile. */

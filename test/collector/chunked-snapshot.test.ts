@@ -7,6 +7,7 @@ import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import {
+  endCollectors,
   SealLog,
   compile,
   openFixture,
@@ -88,8 +89,7 @@ describe.skipIf(mariadbMissing())('a snapshot in chunks, MariaDB', () => {
     write = false;
     await writing;
     disarmFailpoint('collector.beforeSeal');
-    await collector?.stop().catch(() => undefined);
-    await fixture.close();
+    await endCollectors([collector], () => fixture.close());
   });
 
   /** Updates, key changes, deletions and insertions all over the tables. */

@@ -12,6 +12,7 @@ import type { EngineKind } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
+  endCollectors,
   SealLog,
   compile,
   markOf,
@@ -102,8 +103,7 @@ function suite(kind: EngineKind): void {
     disarmFailpoint('collector.beforeMark');
     disarmFailpoint('collector.beforeSeal');
     for (const one of transfers.splice(0)) await one.stop();
-    for (const collector of running.splice(0)) await collector.stop().catch(() => undefined);
-    await fixture.close();
+    await endCollectors(running.splice(0), () => fixture.close());
   });
 
   const expectSameContent = async (): Promise<void> => {

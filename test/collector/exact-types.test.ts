@@ -14,6 +14,7 @@ import type { SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
+  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -264,9 +265,9 @@ describe.skipIf(mariadbMissing())('exact types, MariaDB', () => {
 
   afterEach(async () => {
     for (const name of MUTATED) setMutation(name, false);
-    await collector?.stop().catch(() => undefined);
+    const ended = collector;
     collector = undefined;
-    await fixture.close();
+    await endCollectors([ended], () => fixture.close());
   });
 
   const collectUntilNow = async (): Promise<void> => {

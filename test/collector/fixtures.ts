@@ -134,10 +134,24 @@ export class SealLog {
 }
 
 export interface RunningCollector {
-  /** Aborts it and resolves when it has ended. */
+  /** Aborts it and resolves when it has ended; rejects with what ended it, unless `ended` was asked for. */
   stop(): Promise<void>;
-  /** Rejects with what ended it, resolves when it was stopped. */
+  /** Rejects with what ended it, resolves when it was stopped. Who asks for it looks at that failure. */
   readonly ended: Promise<void>;
+}
+
+/** Stops them all and closes the fixture, then throws the first failure that no test has looked at. */
+export async function endCollectors(
+  collectors: readonly (RunningCollector | undefined)[],
+  close: () => Promise<void>,
+): Promise<void> {
+  const stopped = await Promise.allSettled(
+    collectors.map(async (collector) => {
+      await collector?.stop();
+    }),
+  );
+  await close();
+  for (const one of stopped) if (one.status === 'rejected') throw one.reason;
 }
 
 const quiet: CollectorLog = { info: () => undefined, warn: () => undefined };
@@ -198,12 +212,18 @@ export function startCollector(
     idleSealMs: 200,
     ...options,
   });
-  ended.catch(() => undefined);
+  const failures: unknown[] = [];
+  const over = ended.catch((error: unknown) => failures.push(error));
+  let looked = false;
   return {
-    ended,
+    get ended() {
+      looked = true;
+      return ended;
+    },
     stop: async () => {
       abort.abort();
-      await ended;
+      await over;
+      if (!looked && failures.length > 0) throw failures[0];
     },
   };
 }

@@ -7,6 +7,7 @@ import type { EngineKind, SqlEngine, SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
+  endCollectors,
   SealLog,
   compile,
   markOf,
@@ -50,8 +51,7 @@ function suite(kind: EngineKind): void {
   });
 
   afterEach(async () => {
-    for (const collector of running.splice(0)) await collector.stop().catch(() => undefined);
-    await fixture.close();
+    await endCollectors(running.splice(0), () => fixture.close());
   });
 
   const caughtUp = async (): Promise<void> => {

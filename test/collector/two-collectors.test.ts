@@ -10,6 +10,7 @@ import { changeTable, MARK_TABLE, stateTable, type CompiledSource } from '../../
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import {
+  endCollectors,
   SOURCE_ID,
   SealLog,
   compile,
@@ -39,8 +40,7 @@ describe.skipIf(mariadbMissing())('two collectors, MariaDB', () => {
 
   afterEach(async () => {
     setMutation('collector.rowsWithoutEpoch', false);
-    for (const one of running.splice(0)) await one.stop().catch(() => undefined);
-    await fixture.close();
+    await endCollectors(running.splice(0), () => fixture.close());
   });
 
   const marksOf = async (epoch: bigint): Promise<number> => {

@@ -58,6 +58,7 @@ export async function mergeContribution(context: SinkContext, input: MergeInput)
     await raiseWatermark(connection, dialect, input.span, folded);
     // The deliberate mistake takes the leader's word that all before it is merged.
     if (mutated('merge.watermarkFromRaft')) await claimWatermark(connection, input.span);
+    await failpoint('executor.atMergeCommit', { token: String(input.token) });
     return merged;
   });
 }

@@ -85,12 +85,12 @@ async function advanceIn(
     }
   }
   const window = Math.max(mark, Number(windows.at(-1)?.window ?? 0));
-  await failpoint('executor.beforeStatesCommit', { token: String(token), window: String(window) });
   await connection.query(`UPDATE ${STATE_MARK_TABLE} SET _window = ?, _token = ? WHERE _source = ?`, [
     window,
     token,
     sourceId,
   ]);
+  await failpoint('executor.beforeStatesCommit', { token: String(token), window: String(window) });
   return { window, rows };
 }
 

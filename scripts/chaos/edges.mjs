@@ -1,0 +1,202 @@
+// Faults at the edges of the work: a process is killed, held, or fails, just before or after what counts.
+import {
+  anyExecutor,
+  collectorHost,
+  CONSEQUENCE_WITHIN_MS,
+  epochAbove,
+  mergedAgain,
+  placed,
+  restart,
+  sealedAgain,
+  SESSION_MS,
+  sourceNow,
+} from './placed.mjs';
+import { pause, within } from './timing.mjs';
+
+/** Something happens at a place of the collector. */
+const collectorAt = (name, action) => async (world) => {
+  const host = await collectorHost(world);
+  if (host === undefined) return false;
+  const hit = await placed(world, host.child, { name, action });
+  if (hit === undefined) return false;
+  if (action === 'kill') {
+    await restart(host.child, world.random);
+    const taken = (await epochAbove(world, host.epoch)) === true;
+    if (taken && Number(hit.detail.rows) > 0) world.events.count('collector takeovers with unsealed rows');
+    return taken;
+  }
+  if (action === 'pause') {
+    await pause(500 + world.random(1_500));
+    host.child.send({ testBuild: 'release', name });
+    return sealedAgain(world);
+  }
+  return (await epochAbove(world, host.epoch)) === true;
+};
+
+/** What was merged and never reported is replaced by the next version. */
+async function killedBeforeReport(world) {
+  const mark = world.records.mark;
+  if (!(await taskAt('executor.afterCommitBeforeReport', 'kill')(world))) return false;
+  const replaced = ({ record }) => record.replaced === true;
+  return (await world.records.after(mark, replaced, CONSEQUENCE_WITHIN_MS)) !== undefined;
+}
+
+/** Something happens at a place of a task. */
+const taskAt = (name, action) => async (world) => {
+  const child = anyExecutor(world);
+  if (child === undefined) return false;
+  const hit = await placed(world, child, { name, action });
+  if (hit === undefined) return false;
+  if (action === 'kill') await restart(child, world.random);
+  if (action === 'pause') {
+    await pause(world.random(2_000));
+    child.send({ testBuild: 'release', name });
+  }
+  return sealedAgain(world);
+};
+
+/**
+ * An executor is stopped at a place and sleeps past its session; others do its work; it wakes and goes on
+ * with what it held.
+ */
+const stoppedAt = (name, forMs) => async (world) => {
+  const { records } = world;
+  const child = anyExecutor(world);
+  if (child === undefined) return false;
+  const hit = await placed(world, child, { name, action: 'pause' });
+  if (hit === undefined) return false;
+  child.suspend();
+  await pause(SESSION_MS + forMs + world.random(2_000));
+  const mark = records.mark;
+  child.send({ testBuild: 'release', name });
+  child.resume();
+  const { token } = hit.detail;
+  const ended = await records.after(mark, ({ record }) => record.token === token, CONSEQUENCE_WITHIN_MS);
+  // Nobody else had come to it yet: its merge counts, until a later version replaces it.
+  if (ended === undefined || ended.record.result === 'DONE') return false;
+  return sealedAgain(world);
+};
+
+const leaderKilledAt = (name, match) => async (world) => {
+  const { cluster } = world;
+  const child = await cluster.leader();
+  const hit = await placed(world, child, { name, action: 'kill', ...(match === undefined ? {} : { match }) });
+  if (hit === undefined) return false;
+  await cluster.doors.untilCommitted(performance.now(), CONSEQUENCE_WITHIN_MS);
+  const next = await cluster.leader();
+  await restart(child, world.random);
+  if (next !== child) world.events.count('leader changes with tasks in flight');
+  return next !== child;
+};
+
+/** The leader stands still between a grant and its dispatch; what it sends then still counts. */
+const leaderHeldAt = (name, match) => async (world) => {
+  const child = await world.cluster.leader();
+  const hit = await placed(world, child, {
+    name,
+    action: 'pause',
+    ...(match === undefined ? {} : { match }),
+  });
+  if (hit === undefined) return false;
+  await pause(world.random(4_000));
+  child.send({ testBuild: 'release', name });
+  return mergedAgain(world);
+};
+
+async function leaderKilledDuringMerge(world) {
+  const { cluster } = world;
+  const child = anyExecutor(world);
+  if (child === undefined) return false;
+  const name = 'executor.beforeMergeCommit';
+  const hit = await placed(world, child, { name, action: 'pause' });
+  if (hit === undefined) return false;
+  const leader = await cluster.leader();
+  leader.kill();
+  await leader.exited;
+  child.send({ testBuild: 'release', name });
+  await pause(world.random(600));
+  leader.start();
+  return sealedAgain(world);
+}
+
+/** Two collectors alive: the first is stopped past its session and wakes beside its successor. */
+async function twoCollectors(world) {
+  const host = await collectorHost(world);
+  if (host === undefined) return false;
+  host.child.suspend();
+  const taken = await epochAbove(world, host.epoch);
+  host.child.resume();
+  return taken === true && sealedAgain(world);
+}
+
+/** The advance of row states breaks off inside its transaction, and goes on elsewhere. */
+const statesAt = (action) => async (world) => {
+  const name = 'executor.beforeStatesCommit';
+  const child = anyExecutor(world);
+  if (child === undefined) return false;
+  const hit = await placed(world, child, { name, action });
+  if (hit === undefined) return false;
+  if (action === 'kill') await restart(child, world.random);
+  if (action === 'pause') {
+    child.suspend();
+    await pause(SESSION_MS + 1_000 + world.random(2_000));
+    child.send({ testBuild: 'release', name });
+    child.resume();
+  }
+  const passed = await within(CONSEQUENCE_WITHIN_MS, async () => {
+    const source = await sourceNow(world);
+    return source?.states.every(({ window }) => window >= BigInt(hit.detail.window));
+  });
+  return passed === true && sealedAgain(world);
+};
+
+/** What every edge of a process's work gets. */
+const each = (edges, fault) =>
+  Object.fromEntries(
+    Object.entries(edges).flatMap(([name, [what, actions]]) =>
+      actions.map((action) => [what.replace('...', WORDS[action]), fault(name, action)]),
+    ),
+  );
+const WORDS = { kill: 'killed', pause: 'held', error: 'fails' };
+const ALL = ['kill', 'pause', 'error'];
+
+export const EDGES = {
+  ...each(
+    {
+      'collector.afterRead': ['collector ... after reading', ALL],
+      'collector.beforeStoreCommit': ['collector ... before its COMMIT', ALL],
+      'collector.beforeMark': ['collector ... before its mark', ALL],
+      'collector.beforeSeal': ['collector ... before its seal', ALL],
+      'collector.afterSeal': ['collector ... after its seal', ALL],
+    },
+    collectorAt,
+  ),
+  'two collectors alive': twoCollectors,
+  ...each(
+    {
+      'executor.beforeCompute': ['executor ... before computing', ALL],
+      'executor.afterCompute': ['executor ... after computing', ALL],
+      'executor.beforeMergeCommit': ['executor ... inside the merge transaction', ['kill', 'error']],
+      'executor.atMergeCommit': ['executor ... before the COMMIT of a merge', ALL],
+      'executor.afterCommitBeforeReport': ['executor ... between commit and report', ['pause', 'error']],
+    },
+    taskAt,
+  ),
+  'executor killed between commit and report': killedBeforeReport,
+  'executor stopped between compute and merge': stoppedAt('executor.afterCompute', 1_000),
+  'executor stopped inside the merge transaction': stoppedAt('executor.beforeMergeCommit', 1_000),
+  'leader killed between grant and dispatch': leaderKilledAt('scheduler.afterGrantBeforeDispatch', {
+    kind: 'task',
+  }),
+  'leader held between grant and dispatch': leaderHeldAt('scheduler.afterGrantBeforeDispatch', {
+    kind: 'task',
+  }),
+  'leader killed between a seal and its answer': leaderKilledAt('coordinator.beforeSealAnswer', { code: '' }),
+  'leader killed before it commits what was merged': leaderKilledAt('scheduler.beforeFinish'),
+  'leader killed after it committed what was merged': leaderKilledAt('scheduler.afterFinish'),
+  'leader held before it commits what was merged': leaderHeldAt('scheduler.beforeFinish'),
+  'leader killed during a merge': leaderKilledDuringMerge,
+  'executor killed inside the advance of row states': statesAt('kill'),
+  'executor fails inside the advance of row states': statesAt('error'),
+  'executor stopped inside the advance of row states': statesAt('pause'),
+};
