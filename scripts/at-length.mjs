@@ -3,6 +3,7 @@
 //   npm run test:joins -- --cases 2000 --seed 1    random reports over several changing inputs, on MariaDB
 //   npm run test:merge -- --cases 10000            the merge against its naive model
 //   npm run model -- --cases 10000000              steps of the protocol between cluster and report database
+//   npm run test:alters                            tables altered, replaced and dropped under running reports
 //   npm run test:restores -- --cases 3             report databases and clusters restored under load
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -23,6 +24,7 @@ const TESTS = {
     cases: '10000000',
     variable: 'TIDEMARK_MODEL',
   },
+  alters: { words: ['test/cli/altered-tables'], cases: '1', variable: 'TIDEMARK_ALTERS' },
   restores: {
     words: ['test/coordinator/report-restore', 'test/coordinator/report-failover'],
     cases: '3',

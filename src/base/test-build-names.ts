@@ -267,6 +267,8 @@ export const MUTATIONS = [
   'collector.chunkBeforeItsPosition',
   'collector.olderChunkTaken',
   'collector.readsOnAfterOlderChunk',
+  'collector.stuckRowsUnsealed',
+  'collector.textKeysOrdered',
   'collector.remadeColumnKept',
   'coordinator.youngColumnRead',
   'collector.anyTypeIsWider',

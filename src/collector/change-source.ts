@@ -6,6 +6,7 @@
  * repeat nor lose a part of a transaction (design 6.3).
  */
 import type { SqlValue } from '../sql/index.ts';
+import type { RowKey } from './key-order.ts';
 import type { SchemaChange } from './schema-change.ts';
 
 /** Values of one row image, in the order of `CapturedTable.columns`. */
@@ -43,7 +44,7 @@ export interface ChangeReader {
 export interface SnapshotPlace {
   readonly table: number;
   /** Undefined: with the table's first row. */
-  readonly after: readonly bigint[] | undefined;
+  readonly after: RowKey | undefined;
 }
 
 export interface SnapshotOptions {

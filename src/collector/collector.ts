@@ -161,6 +161,9 @@ class Collector {
       const reader = await this.#changes.read(from, { everyEnd: () => !this.#progress.finished });
       try {
         from = await this.#follow(reader);
+      } catch (error) {
+        if (isTidemarkError(error, 'SCHEMA_CHANGED', 'SOURCE_UNTELLABLE')) await this.#sealRest();
+        throw error;
       } finally {
         await reader.close();
       }
@@ -200,6 +203,14 @@ class Collector {
     this.#changes.adopt(changes);
     this.#progress.redefine(this.#source.tables);
     await this.#store.redefine(this.#source);
+  }
+
+  /** Seals what came before something that nobody can read: a successor would end there before it did. */
+  async #sealRest(): Promise<void> {
+    if (this.#window.insideTransaction || !this.#progress.finished || !this.#isBehindItsStart()) return;
+    if (mutated('collector.stuckRowsUnsealed')) return;
+    await this.#cut();
+    await this.#sealed();
   }
 
   /**

@@ -3,6 +3,7 @@ import { LIMITS, must, mutated } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
 import type { ChangeSource, RowValues, SourceMoment } from './change-source.ts';
 import type { FormerRows } from './former-rows.ts';
+import type { RowKey } from './key-order.ts';
 import type { SnapshotProgress } from './snapshot-progress.ts';
 
 export interface CopyChunk {
@@ -55,7 +56,7 @@ class Replaced {
   readonly #chunk: CopyChunk;
   #table: number;
   /** The last key of that table that is taken out; 'all': its last one. */
-  #key: readonly bigint[] | undefined | 'all';
+  #key: RowKey | undefined | 'all';
 
   constructor(chunk: CopyChunk) {
     this.#chunk = chunk;
@@ -65,7 +66,7 @@ class Replaced {
   }
 
   /** All tables before this one, and of this one the keys up to `last`; undefined: all of them. */
-  async upTo(table: number, last: readonly bigint[] | undefined): Promise<void> {
+  async upTo(table: number, last: RowKey | undefined): Promise<void> {
     while (this.#table < table) await this.#nextTable();
     if (this.#key === 'all') return;
     await this.#takeOut(last);
@@ -84,7 +85,7 @@ class Replaced {
     this.#key = undefined;
   }
 
-  async #takeOut(upTo: readonly bigint[] | undefined): Promise<void> {
+  async #takeOut(upTo: RowKey | undefined): Promise<void> {
     const { former, tables, add, ready, signal } = this.#chunk;
     if (former === undefined || this.#key === 'all' || mutated('collector.resnapshotAddsOnly')) return;
     const table = must(tables[this.#table], 'a captured table');

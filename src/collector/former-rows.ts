@@ -6,13 +6,17 @@
 import { must, mutated, sleep, type Clock } from '../base/index.ts';
 import type { CapturedTable, CompiledSource } from '../job/index.ts';
 import type { RowValues } from './change-source.ts';
+import type { RowKey } from './key-order.ts';
 
 export interface RowStatesPart {
   readonly table: CapturedTable;
   readonly window: number;
-  /** Keys of integers: those above `after`, up to `upTo`; undefined: from the first, up to the last. */
-  readonly after: readonly bigint[] | undefined;
-  readonly upTo: readonly bigint[] | undefined;
+  /**
+   * Keys in an order that is known here: those above `after`, up to `upTo`; undefined: from the first, up to
+   * the last.
+   */
+  readonly after: RowKey | undefined;
+  readonly upTo: RowKey | undefined;
 }
 
 /** The row states of a source, on the primaries of all store shards. */

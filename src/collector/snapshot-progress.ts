@@ -5,8 +5,8 @@
  */
 import { TidemarkError, mutated, must } from '../base/index.ts';
 import type { CapturedTable } from '../job/index.ts';
-import { parseColumnType, type SqlValue } from '../sql/index.ts';
 import type { RowValues, SnapshotPlace } from './change-source.ts';
+import { hasKnownOrder, isUpTo, keyOf, keyTexts, parseKey, type RowKey } from './key-order.ts';
 
 /** The text of a snapshot that is finished. */
 const FINISHED = '';
@@ -16,7 +16,7 @@ export class SnapshotProgress {
   /** Tables before this one are copied, those behind it are not. */
   #table: number;
   /** The last key of that table that is copied; undefined: none. */
-  #key: readonly bigint[] | undefined;
+  #key: RowKey | undefined;
 
   /** Goes on from a cursor; without one nothing is copied yet. @throws TidemarkError `DATA_CORRUPT`. */
   constructor(tables: readonly CapturedTable[], cursor: string | undefined) {
@@ -25,9 +25,11 @@ export class SnapshotProgress {
     if (cursor === undefined || cursor === FINISHED) return;
     const { table, key } = JSON.parse(cursor) as { readonly table: string; readonly key: readonly string[] };
     this.#table = tables.findIndex((one) => one.table === table);
-    this.#key = key.length === 0 ? undefined : key.map(BigInt);
-    if (this.#table < 0)
+    const begun = tables[this.#table];
+    if (begun === undefined) {
       throw new TidemarkError('DATA_CORRUPT', `the snapshot is at ${table}: no such table`);
+    }
+    this.#key = key.length === 0 ? undefined : parseKey(begun, key);
   }
 
   get finished(): boolean {
@@ -38,7 +40,7 @@ export class SnapshotProgress {
   get cursor(): string {
     if (this.finished) return FINISHED;
     const { table } = must(this.#tables[this.#table], 'the table at the cursor');
-    return JSON.stringify({ table, key: (this.#key ?? []).map(String) });
+    return JSON.stringify({ table, key: keyTexts(this.#key ?? []) });
   }
 
   /** Where the next chunk begins. */
@@ -56,7 +58,7 @@ export class SnapshotProgress {
     if (table !== this.#table) return table < this.#table;
     if (mutated('collector.imagesBeyondCursor')) return true;
     if (this.#key === undefined) return false;
-    return compareKeys(this.#keyOf(table, row), this.#key) <= 0;
+    return isUpTo(must(this.#tables[table], 'a captured table'), row, this.#key);
   }
 
   /** Takes a batch of rows, in key order, as copied. */
@@ -68,10 +70,10 @@ export class SnapshotProgress {
   }
 
   /** The key that a batch of a table ends with; undefined where a chunk cannot end within that table. */
-  lastKey(table: number, rows: readonly RowValues[]): readonly bigint[] | undefined {
+  lastKey(table: number, rows: readonly RowValues[]): RowKey | undefined {
     const last = rows.at(-1);
-    if (last === undefined || !this.#isOrdered(table)) return undefined;
-    return this.#keyOf(table, last).map(asInteger);
+    const captured = must(this.#tables[table], 'a captured table');
+    return last === undefined || !hasKnownOrder(captured) ? undefined : keyOf(captured, last);
   }
 
   /**
@@ -79,25 +81,12 @@ export class SnapshotProgress {
    * other table is copied as one chunk.
    */
   get mayRest(): boolean {
-    return this.#isOrdered(this.#table);
-  }
-
-  #isOrdered(table: number): boolean {
-    const { primaryKey, columns } = must(this.#tables[table], 'a captured table');
-    return primaryKey.every((name) => {
-      const column = columns.find((one) => one.name === name);
-      return column !== undefined && parseColumnType(column.type).kind === 'BIGINT';
-    });
+    return hasKnownOrder(must(this.#tables[this.#table], 'the table at the cursor'));
   }
 
   finish(): void {
     this.#table = this.#tables.length;
     this.#key = undefined;
-  }
-
-  #keyOf(table: number, row: RowValues): SqlValue[] {
-    const { primaryKey, columns } = must(this.#tables[table], 'a captured table');
-    return primaryKey.map((name) => row[columns.findIndex((column) => column.name === name)] ?? null);
   }
 }
 
@@ -112,17 +101,4 @@ export function chunkStands(
 ): 'older' | 'ahead' | 'here' {
   if (!includes(chunk, read) && !mutated('collector.olderChunkTaken')) return 'older';
   return includes(read, chunk) || mutated('collector.chunkBeforeItsPosition') ? 'here' : 'ahead';
-}
-
-function compareKeys(one: readonly SqlValue[], other: readonly bigint[]): number {
-  for (const [at, value] of other.entries()) {
-    const mine = asInteger(one[at] ?? null);
-    if (mine !== value) return mine < value ? -1 : 1;
-  }
-  return 0;
-}
-
-function asInteger(value: SqlValue): bigint {
-  if (typeof value === 'bigint') return value;
-  throw new TidemarkError('VALUE_RANGE', 'a key of integers holds something else');
 }

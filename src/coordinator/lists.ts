@@ -1,9 +1,11 @@
 /** The lists that people read, made from one view of the replicated state. Every list has a bound. */
 import { DECLARE_AGAIN, LIMITS, TidemarkError, parseToken } from '../base/index.ts';
+import type { CompiledSource } from '../job/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
 import {
   idKey,
   isStopped,
+  isStuck,
   marksOf,
   mayResnapshot,
   reportsOf,
@@ -33,6 +35,9 @@ import type {
   WindowInfo,
 } from '../wire/index.ts';
 
+/** A re-snapshot takes tables as they are, but cannot do without one, nor with another key. */
+const MAKE_CAPTURABLE =
+  'Give the source its captured tables, with the keys that they had: it is tried again by itself. Or:';
 const WINDOWS_SHOWN = 20;
 const TASKS_SHOWN = 100;
 const SHOWN_MAX = 10_000;
@@ -51,6 +56,10 @@ export function listSources(view: StateView): SourceInfo[] {
     coversMs: BigInt(view.windows.get(windowKey(source.id, source.lastWindow))?.coversMs ?? 0),
     problem: problemOf(view, source),
     next: nextStep(source),
+    tables: (JSON.parse(source.spec) as CompiledSource).tables.map(({ table, schemaVersion }) => ({
+      table,
+      schemaVersion,
+    })),
     states: (source.states ?? []).map(({ shard, window, grant, problem }) => ({
       shard,
       window: BigInt(window),
@@ -77,12 +86,14 @@ function statesProblem(source: SourceRecord): string {
 
 function nextStep(source: SourceRecord): string {
   if (mayResnapshot(source)) return `tidemark source resnapshot ${source.name} --yes`;
-  return source.lostPosition === null ? '' : DECLARE_AGAIN;
+  if (source.resnapshot && isStuck(source)) return `${MAKE_CAPTURABLE} ${DECLARE_AGAIN}`;
+  return source.lostPosition === null && !isStuck(source) ? '' : DECLARE_AGAIN;
 }
 
 function sourceState(source: SourceRecord, problem: string): string {
   if (source.prepare?.done !== true) return problem === '' ? 'preparing' : 'failed';
   if (source.lostPosition !== null) return 'lost';
+  if (isStuck(source)) return 'stuck';
   if (source.resnapshot) return 'resnapshot';
   if (source.collector === null) return problem === '' ? 'waiting' : 'failed';
   return source.lastWindow === 0 || source.cursor !== '' ? 'snapshot' : 'running';

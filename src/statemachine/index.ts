@@ -19,7 +19,7 @@ export {
 } from './commands/keys.ts';
 export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
-export { mayResnapshot } from './commands/resnapshot.ts';
+export { isStuck, mayResnapshot } from './commands/resnapshot.ts';
 export type * from './commands/records.ts';
 export { isPrepared } from './commands/copies.ts';
 export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';

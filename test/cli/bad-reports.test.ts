@@ -167,4 +167,35 @@ describe.skipIf(mariadbMissing())('bad reports by hand', () => {
     };
     await eventually(goneOn, { withinMs: 20_000, everyMs: 200, what: () => terminals.said() });
   });
+
+  it('that read a dropped column stop and say so; the others go on', { timeout: 60_000 }, async () => {
+    const before = await view('by_buyer');
+    await server.query('ALTER TABLE orders DROP COLUMN buyer, MODIFY pieces INT NOT NULL');
+    await server.query("INSERT INTO orders VALUES (6, 'c', 7, 1)");
+    const lists = async (what: 'source' | 'report'): Promise<Record<string, unknown>[]> => {
+      const shown = await tidemark(`${what} list --output json`);
+      return (JSON.parse(shown) as Record<string, Record<string, unknown>[]>)[`${what}s`] ?? [];
+    };
+    const stopped = async (): Promise<void> => {
+      expect(await view('revenue')).toContainEqual({ shop: 'c', value: 7 });
+      const reports = new Map((await lists('report')).map((one) => [one['name'], one]));
+      for (const [name, column, why] of [
+        ['by_buyer', 'buyer', 'it is gone'],
+        ['per_piece', 'pieces', 'it was bigint(20), it is int(11)'],
+      ]) {
+        const reason =
+          `REPORT_COLUMN_CHANGED: report ${name} stops before window N: ` + `column orders.${column}: ${why}`;
+        const problem = String(reports.get(name)?.['problem']).replace(/window \d+/, 'window N');
+        expect([reports.get(name)?.['state'], problem]).toEqual(['stopped', reason]);
+      }
+      for (const name of ['revenue', 'small', 'huge']) {
+        expect(reports.get(name)).toMatchObject({ state: 'live', problem: '' });
+      }
+    };
+    await eventually(stopped, { withinMs: 20_000, everyMs: 200, what: () => terminals.said() });
+    expect(await view('by_buyer')).toEqual(before);
+    expect(await lists('source')).toMatchObject([
+      { state: 'running', tables: [{ table: 'orders', schemaVersion: 2 }] },
+    ]);
+  });
 });

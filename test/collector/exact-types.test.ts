@@ -223,7 +223,20 @@ const CASES: readonly TypeCase[] = [
     random: (r) => `'${digits(r, 9)}'`,
     show: TEXT,
   },
-  { type: 'JSON', extremes: [`'{"a": [1, 2.50]}'`], random: (r) => `'[1${digits(r, 5)}.10]'`, show: TEXT },
+  {
+    // MariaDB keeps the text as it was written: order of members, digits, blanks, escapes.
+    type: 'JSON',
+    extremes: [
+      `'{"a": [1, 2.50]}'`,
+      `'{"b":1e2,"a":1,"b":-0.0}'`,
+      `'["\\\\u00e9", "é😀", "\\\\""]'`,
+      `' [ ] '`,
+      `'null'`,
+      `'18446744073709551616'`,
+    ],
+    random: (r) => `'[1${digits(r, 5)}.10]'`,
+    show: TEXT,
+  },
   ...['BINARY(7)', 'BINARY(255)', 'VARBINARY(300)', 'TINYBLOB', 'BLOB', 'LONGBLOB'].map((type) => ({
     type,
     extremes: [`''`, `X'00'`, `X'ff0020'`, `X'2000'`, `REPEAT(X'fe', 7)`],

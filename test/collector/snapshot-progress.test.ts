@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect } from 'vitest';
 import { gtidIncludes } from '../../src/collector/gtid-position.ts';
 import { SnapshotProgress, chunkStands } from '../../src/collector/snapshot-progress.ts';
 import type { CapturedTable } from '../../src/job/index.ts';
@@ -198,7 +198,7 @@ describe('a snapshot in chunks', () => {
     expect(stands('0-1-5,1-1-3', '0-1-7,1-1-2')).toBe('older');
   });
 
-  it('rests within a table only if the order of its key is known here', () => {
+  rule('collector.textKeysOrdered', 'rests within a table only if the order of its key is known here', () => {
     const progress = new SnapshotProgress([table('text', 'TEXT(10)'), table('one')], undefined);
     progress.copied(0, [[1n, 'x', 2n]]);
     expect([progress.mayRest, progress.cursor]).toEqual([false, '{"table":"text","key":[]}']);

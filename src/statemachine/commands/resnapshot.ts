@@ -33,6 +33,11 @@ export function positionRefusal(source: SourceRecord): Refusal | undefined {
   return refuse('RESNAPSHOT_NEEDED', `source ${source.name}: ${source.lostPosition.code}`);
 }
 
+/** Whether the log tells next what cannot be captured: trying again helps only if the source changes. */
+export function isStuck({ lastWindow, problem }: SourceRecord): boolean {
+  return lastWindow > 0 && STUCK.some((code) => problem.startsWith(`${code}: `));
+}
+
 /** Whether a re-snapshot would be accepted. */
 export function mayResnapshot(source: SourceRecord): boolean {
   return stateRefusal(source) === undefined && !source.resnapshot;
@@ -59,8 +64,7 @@ export function applyAskResnapshot(writer: StateWriter, input: AskResnapshot): O
 
 function stateRefusal(source: SourceRecord): Refusal | undefined {
   const what = `source ${source.name}`;
-  const stuck = STUCK.some((code) => source.problem.startsWith(`${code}: `));
-  if (source.lastWindow === 0 || (source.lostPosition === null && !stuck)) {
+  if (source.lastWindow === 0 || (source.lostPosition === null && !isStuck(source))) {
     return refuse('RESNAPSHOT_REFUSED', `${what} has not lost its place in the log`);
   }
   const states = statesWindow(source);

@@ -46,11 +46,11 @@ class Shop {
     const rows = Array.from({ length: ROWS }, (_, at) => `(${at % 7}, ${at}, 1)`).join(', ');
     await fixture.exec(
       'CREATE TABLE big (a BIGINT NOT NULL, b BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (a, b))',
-      'CREATE TABLE gone (id BIGINT NOT NULL PRIMARY KEY, n BIGINT NOT NULL)',
+      'CREATE TABLE gone (id VARBINARY(8) NOT NULL PRIMARY KEY, n BIGINT NOT NULL)',
       'CREATE TABLE name (code VARCHAR(10) NOT NULL PRIMARY KEY, n BIGINT NOT NULL)',
       'CREATE TABLE last (id BIGINT NOT NULL PRIMARY KEY, n BIGINT NOT NULL, note VARCHAR(8))',
       `INSERT INTO big VALUES ${rows}`,
-      'INSERT INTO gone VALUES (1, 1), (2, 2)',
+      "INSERT INTO gone VALUES ('a', 1), ('a ', 2), ('a\\0', 3)",
       "INSERT INTO name VALUES ('a', 1), ('B', 2), ('c ', 3)",
       "INSERT INTO last (id, n, note) SELECT b, n, CONCAT('n', b) FROM big WHERE b < 30",
     );
@@ -250,7 +250,7 @@ describe.skipIf(mariadbMissing())('a re-snapshot', () => {
           `DELETE FROM big WHERE b = ${(next * 7) % ROWS} AND n > 3`,
           `INSERT INTO big VALUES (${(next * 5) % 90}, ${2_000 + next}, 1)`,
           `UPDATE name SET n = ${next} WHERE code = 'B'`,
-          `INSERT INTO gone VALUES (${next}, ${next})`,
+          `INSERT INTO gone VALUES (CONCAT(CHAR(${next % 7} * 40), ${next}), ${next})`,
           `UPDATE last SET n = n + ${next} WHERE id = ${next % 30}`,
         ]);
         if (next % 3 > 0) continue;

@@ -243,7 +243,7 @@ export interface ListSourcesReply {
 export interface SourceInfo {
   sourceId: bigint;
   name: string;
-  /** "preparing", "snapshot", "resnapshot", "running", "lost", "failed", "waiting" */
+  /** "preparing", "snapshot", "resnapshot", "running", "lost", "stuck", "failed", "waiting" */
   state: string;
   lastWindow: bigint;
   mergedWindow: bigint;
@@ -254,8 +254,16 @@ export interface SourceInfo {
   problem: string;
   /** Row states, by store shard; none where no report reads them. */
   states: ShardStatesInfo[];
-  /** The command that leads on, where there is one. */
+  /** What leads on, where somebody has to do something: mostly a command. */
   next: string;
+  /** As they are captured now. */
+  tables: CapturedTableInfo[];
+}
+
+export interface CapturedTableInfo {
+  table: string;
+  /** 1 as declared; each ALTER that the collector came to in the log began the next one. */
+  schemaVersion: number;
 }
 
 export interface ShardStatesInfo {
@@ -3715,6 +3723,7 @@ function createBaseSourceInfo(): SourceInfo {
     problem: "",
     states: [],
     next: "",
+    tables: [],
   };
 }
 
@@ -3773,6 +3782,9 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     }
     if (message.next !== "") {
       writer.uint32(98).string(message.next);
+    }
+    for (const v of message.tables) {
+      CapturedTableInfo.encode(v!, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -3886,6 +3898,14 @@ export const SourceInfo: MessageFns<SourceInfo> = {
             message.next = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.tables.push(CapturedTableInfo.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3938,6 +3958,9 @@ export const SourceInfo: MessageFns<SourceInfo> = {
         ? object.states.map((e: any) => ShardStatesInfo.fromJSON(e))
         : [],
       next: isSet(object.next) ? globalThis.String(object.next) : "",
+      tables: globalThis.Array.isArray(object?.tables)
+        ? object.tables.map((e: any) => CapturedTableInfo.fromJSON(e))
+        : [],
     };
   },
 
@@ -3979,6 +4002,9 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     if (message.next !== "") {
       obj.next = message.next;
     }
+    if (message.tables?.length) {
+      obj.tables = message.tables.map((e) => CapturedTableInfo.toJSON(e));
+    }
     return obj;
   },
 
@@ -4007,6 +4033,96 @@ export const SourceInfo: MessageFns<SourceInfo> = {
     message.problem = object.problem ?? "";
     message.states = object.states?.map((e) => ShardStatesInfo.fromPartial(e)) || [];
     message.next = object.next ?? "";
+    message.tables = object.tables?.map((e) => CapturedTableInfo.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCapturedTableInfo(): CapturedTableInfo {
+  return { table: "", schemaVersion: 0 };
+}
+
+export const CapturedTableInfo: MessageFns<CapturedTableInfo> = {
+  encode(message: CapturedTableInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.table !== "") {
+      writer.uint32(10).string(message.table);
+    }
+    if (message.schemaVersion !== 0) {
+      writer.uint32(16).uint32(message.schemaVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CapturedTableInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCapturedTableInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.table = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.schemaVersion = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CapturedTableInfo {
+    return {
+      table: isSet(object.table) ? globalThis.String(object.table) : "",
+      schemaVersion: isSet(object.schemaVersion)
+        ? globalThis.Number(object.schemaVersion)
+        : isSet(object.schema_version)
+        ? globalThis.Number(object.schema_version)
+        : 0,
+    };
+  },
+
+  toJSON(message: CapturedTableInfo): unknown {
+    const obj: any = {};
+    if (message.table !== "") {
+      obj.table = message.table;
+    }
+    if (message.schemaVersion !== 0) {
+      obj.schemaVersion = Math.round(message.schemaVersion);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CapturedTableInfo>): CapturedTableInfo {
+    return CapturedTableInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CapturedTableInfo>): CapturedTableInfo {
+    const message = createBaseCapturedTableInfo();
+    message.table = object.table ?? "";
+    message.schemaVersion = object.schemaVersion ?? 0;
     return message;
   },
 };
