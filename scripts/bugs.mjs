@@ -64,7 +64,7 @@ async function judge(bug) {
 
 await setup();
 const wanted = process.argv.slice(2).join(' ');
-const [{ PLANTED_BUGS, WAITING_BUGS }] = await loadSources(['test/planted-bugs.ts']);
+const [{ PLANTED_BUGS }] = await loadSources(['test/planted-bugs.ts']);
 const bugs = PLANTED_BUGS.filter(({ bug }) => bug.includes(wanted));
 let caught = 0;
 try {
@@ -77,7 +77,4 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 process.stdout.write(`${caught} / ${bugs.length} caught\n`);
-for (const { bug, waitsFor } of WAITING_BUGS) {
-  process.stdout.write(`not planted: ${bug} (waits for ${waitsFor})\n`);
-}
 process.exitCode = caught === bugs.length && bugs.length > 0 ? 0 : 1;

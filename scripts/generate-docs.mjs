@@ -66,14 +66,12 @@ ${table(['Mutation', 'Rule', 'Tests that name it'], rows)}
 }
 
 async function plantedBugsPage() {
-  const [{ PLANTED_BUGS, WAITING_BUGS }] = await loadSources(['test/planted-bugs.ts']);
+  const [{ PLANTED_BUGS }] = await loadSources(['test/planted-bugs.ts']);
   const rows = PLANTED_BUGS.map(({ bug, broken, file }) => [
     bug,
     typeof broken === 'string' ? `\`${broken}\`` : `a passage of \`${broken.file}\``,
     `\`${file}\``,
   ]);
-  const waiting = WAITING_BUGS.map(({ bug, waitsFor }) => `- ${bug}: waits for ${waitsFor}.`);
-  const open = waiting.length === 0 ? '' : `\n\nNot planted yet:\n\n${waiting.join('\n')}`;
   return `# Planted bugs
 
 Made from \`test/planted-bugs.ts\` by \`npm run fix\`; do not edit.
@@ -81,7 +79,7 @@ Made from \`test/planted-bugs.ts\` by \`npm run fix\`; do not edit.
 Mistakes that other systems made where windows, tokens and merges meet. \`npm run bugs\` plants one after the
 other and prints the test that catches it. Those of consensus are planted by \`npm run sim:bugs\`.
 
-${table(['Bug', 'Planted as', 'Caught by'], rows)}${open}
+${table(['Bug', 'Planted as', 'Caught by'], rows)}
 `;
 }
 

@@ -16,12 +16,7 @@ export const ERRORS = {
     EXIT.config,
     GRPC.invalidArgument,
   ),
-  PORT_IN_USE: row(
-    'A listen address is taken by another process.',
-    'never',
-    EXIT.config,
-    GRPC.failedPrecondition,
-  ),
+  PORT_IN_USE: row('A listen address is in use.', 'never', EXIT.config, GRPC.failedPrecondition),
   FILE_UNREADABLE: row('A named file cannot be read.', 'never', EXIT.notFound, GRPC.notFound),
   PEER_LOST: row('The process that started this one has gone.', 'never', EXIT.failed, GRPC.aborted),
   VERIFY_FAILED: row(
@@ -38,12 +33,7 @@ export const ERRORS = {
   ),
 
   // Cluster and consensus.
-  NOT_LEADER: row(
-    'The node asked does not lead the cluster.',
-    'another-node',
-    EXIT.unavailable,
-    GRPC.unavailable,
-  ),
+  NOT_LEADER: row('The node does not lead the cluster.', 'another-node', EXIT.unavailable, GRPC.unavailable),
   NO_LEADER: row('No leader answered in time.', 'later', EXIT.unavailable, GRPC.unavailable),
   TRANSFER_FAILED: row('The lead was not handed over.', 'later', EXIT.tryAgain, GRPC.aborted),
   OUTCOME_UNKNOWN: row(
@@ -246,6 +236,7 @@ export const ERRORS = {
     EXIT.badInput,
     GRPC.unimplemented,
   ),
+  TOUCHED_UNKNOWN: row('The SQL does not show touched keys.', 'never', EXIT.badInput, GRPC.invalidArgument),
   TOPOLOGY_INVALID: row(
     'The store shards of a job lose a slot, name one twice, or share a database.',
     'never',
@@ -479,6 +470,7 @@ export const ERRORS = {
     GRPC.unavailable,
   ),
   KEY_NULL: row('A report key is NULL.', 'never', EXIT.failed, GRPC.failedPrecondition),
+  KEY_TWICE: row('A report key has two rows.', 'never', EXIT.failed, GRPC.failedPrecondition),
   CONTRIBUTION_TOO_LARGE: row(
     'A window adds more rows to a report than one merge may hold.',
     'never',

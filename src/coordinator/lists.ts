@@ -109,6 +109,11 @@ function reportState(report: ReportRecord): string {
   return phase === 'building' ? 'catching up' : 'live';
 }
 
+function classOf({ spec }: ReportRecord): string {
+  const { affectedKeys } = JSON.parse(spec) as CompiledReport;
+  return affectedKeys === undefined ? 'contribution' : 'affectedKeys';
+}
+
 export function listReports(view: StateView): ReportInfo[] {
   return [...view.reports.values()].map((report) => {
     const source = view.sources.get(idKey(report.sourceId));
@@ -118,7 +123,7 @@ export function listReports(view: StateView): ReportInfo[] {
       generation: BigInt(report.generation),
       sourceId: BigInt(report.sourceId),
       source: source?.name ?? '',
-      class: 'contribution',
+      class: classOf(report),
       view: report.name,
       mergedWindow: BigInt(report.mergedWindow),
       holes: BigInt(report.holes),

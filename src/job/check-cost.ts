@@ -3,6 +3,7 @@
  * holds. A join without an index or a condition is found before any task runs it.
  */
 import { LIMITS, mutated, TidemarkError } from '../base/index.ts';
+import { cellsQuery } from './affected-keys-query.ts';
 import { buildQueries } from './contribution-queries.ts';
 import { sourceTerms, type CheckReportInput } from './check-report.ts';
 
@@ -17,7 +18,12 @@ export async function checkCost(
 ): Promise<void> {
   const { connection, dialect, report } = input;
   if (dialect.kind !== 'mysql') return;
-  const { sql } = buildQueries(dialect, report, await sourceTerms(input, 'all')).additive;
+  const terms = await sourceTerms(input, 'all');
+  const [term = []] = terms;
+  const isOfCells = report.affectedKeys !== undefined;
+  const sql = isOfCells
+    ? cellsQuery(dialect, report, term)
+    : buildQueries(dialect, report, terms).additive.sql;
   const { columns, rows } = await connection.query(`EXPLAIN ${sql}`);
   const at = (name: string): number => columns.findIndex((column) => column.name.toLowerCase() === name);
   const [id, table, count, extra] = [at('id'), at('table'), at('rows'), at('extra')];

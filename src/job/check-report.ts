@@ -8,9 +8,10 @@ import {
   type ResultSet,
   type SqlConnection,
 } from '../sql/index.ts';
+import { cellsQuery, touchedQuery } from './affected-keys-query.ts';
 import { buildQueries, REPORT_ROWS, withRows } from './contribution-queries.ts';
 import { suggestion } from './did-you-mean.ts';
-import type { CapturedTable, CompiledReport, ReportInput } from './model.ts';
+import type { AffectedKeys, CapturedTable, CompiledReport, ReportInput } from './model.ts';
 import { unitWeight, type InputText, type Term } from './stored-inputs.ts';
 
 export interface CheckReportInput {
@@ -31,13 +32,27 @@ export interface CheckReportInput {
  */
 export async function checkReport(input: CheckReportInput): Promise<void> {
   const { dialect, report } = input;
+  if (report.affectedKeys !== undefined) return checkCells(input, report.affectedKeys);
   const terms = await sourceTerms(input, 'none');
   const rows = `${withRows(dialect, report, terms)}\nSELECT * FROM ${dialect.id(REPORT_ROWS)}`;
   const { columns } = await run(input, rows);
-  checkNames(report, columns);
+  checkNames(report, columns, [...report.keys, ...report.measures, { name: '_w' }]);
   checkTypes(report, columns);
   const queries = buildQueries(dialect, report, terms);
   for (const { sql } of [queries.additive, ...queries.multisets]) await run(input, sql);
+}
+
+/** The SQL of class `affectedKeys` returns keys and cells, a SELECT of touched keys the keys alone. */
+async function checkCells(input: CheckReportInput, { touched }: AffectedKeys): Promise<void> {
+  const { dialect, report } = input;
+  const [term = []] = await sourceTerms(input, 'none');
+  const { columns } = await run(input, cellsQuery(dialect, report, term));
+  checkNames(report, columns, [...report.keys, ...report.measures]);
+  checkTypes(report, columns);
+  for (const { alias, sql } of touched) {
+    const found = await run(input, touchedQuery(dialect, sql, term));
+    checkNames({ name: `${report.name}, inputs.${alias}.touched` }, found.columns, report.keys);
+  }
 }
 
 /**
@@ -48,6 +63,7 @@ export async function sourceTerms(input: CheckReportInput, rows: 'none' | 'all')
   const schema = await schemaOf(input);
   const tail = rows === 'none' ? ' WHERE 1 = 0' : '';
   const term = input.report.inputs.map((part) => sourceInput(input, part, schema, tail));
+  if (input.report.affectedKeys !== undefined) return [term];
   const changing = input.report.inputs.filter(({ kind }) => kind === 'changes');
   return rows === 'all' ? [term] : changing.map(() => term);
 }
@@ -81,7 +97,8 @@ function sourceInput(
   const names = found.columns
     .filter(({ name }) => shown?.includes(name) ?? true)
     .map((column) => dialect.id(column.name));
-  if (part.kind !== 'dimension') names.push(unitWeight(dialect));
+  if (part.kind !== 'dimension' && report.affectedKeys === undefined) names.push(unitWeight(dialect));
+  if (names.length === 0) names.push('1 AS _row');
   const sql = `SELECT ${names.join(', ')} FROM ${dialect.id(schema)}.${dialect.id(part.table)}${tail}`;
   return { alias: part.alias, sql, params: [] };
 }
@@ -104,8 +121,12 @@ async function run({ connection, report }: CheckReportInput, sql: string): Promi
   }
 }
 
-function checkNames(report: CompiledReport, columns: readonly ResultColumn[]): void {
-  const declared = [...report.keys, ...report.measures].map((column) => column.name).concat('_w');
+function checkNames(
+  report: { readonly name: string },
+  columns: readonly ResultColumn[],
+  expected: readonly { readonly name: string }[],
+): void {
+  const declared = expected.map((column) => column.name);
   const found = columns.map((column) => column.name);
   const missing = declared.filter((name) => !found.includes(name));
   const excess = found.filter((name) => !declared.includes(name));
@@ -131,7 +152,9 @@ function checkTypes(report: CompiledReport, columns: readonly ResultColumn[]): v
   for (const { name, type } of declared) {
     const found = columns.find((column) => column.name === name);
     if (found !== undefined) checkSign(report.name, name, type, found);
-    if (found === undefined || mayBecome(parseColumnType(type), found.type)) continue;
+    const isCell = report.affectedKeys !== undefined && report.measures.some((one) => one.name === name);
+    const isRight = isCell ? mayBeCell : mayBecome;
+    if (found === undefined || isRight(parseColumnType(type), found.type)) continue;
     throw new TidemarkError(
       'MEASURE_TYPE',
       `report ${report.name}: ${name} is declared ${type}, the SQL gives a value of type ${found.type}`,
@@ -149,6 +172,15 @@ function checkSign(report: string, name: string, type: string, found: ResultColu
     `report ${report}: ${name} is declared ${type}, the SQL gives an unsigned integer of 64 bits`,
     { next: `Declare it BIGINT UNSIGNED, or write CAST(... AS SIGNED) in the SQL.` },
   );
+}
+
+/**
+ * A cell is not added to others, so it may be a real number; MySQL gives sums of integers as DECIMAL, and who
+ * reads the result refuses what is no integer.
+ */
+function mayBeCell(declared: DeclaredType, found: ResultColumn['type']): boolean {
+  if (declared.kind === 'DOUBLE') return found === 'float' || found === 'decimal' || found === 'integer';
+  return (declared.kind === 'BIGINT' && found === 'decimal') || mayBecome(declared, found);
 }
 
 /** Whether a value of the found type is kept as the declared one without being changed unseen. */

@@ -9,7 +9,7 @@ import { TidemarkError, mutated } from '../base/index.ts';
 import { parseColumnType, textPosition, type EngineKind, type Token } from '../sql/index.ts';
 import { equalitiesOf, nameOf } from './join-equalities.ts';
 import type { JobReport } from './job-file.ts';
-import type { CapturedTable } from './model.ts';
+import type { AffectedKeys, CapturedTable } from './model.ts';
 import { readBlocks, type QueryBlock, type SelectBlock, type SourceRef } from './sql-blocks.ts';
 
 const NEXT =
@@ -24,6 +24,40 @@ export function checkCoLocation(
   tables: readonly CapturedTable[],
   kind: EngineKind,
 ): void {
+  const { spread, check } = spreadOfSelect(report, tables, kind);
+  if (!spread.sharded) {
+    throw check.refuse(undefined, 'reads replicated tables only, and each shard would add their rows again');
+  }
+}
+
+/**
+ * Checks that a key of an `affectedKeys` report lies on one shard with all rows that it comes from: that the
+ * keys contain the shard key, in the SQL and in each SELECT of touched keys, and that groups hold it.
+ * @throws TidemarkError `REPORT_NOT_COLOCATED`.
+ */
+export function checkKeysOnShards(
+  report: Pick<JobReport, 'name' | 'inputs' | 'sql' | 'keys'>,
+  { touched, narrowed }: AffectedKeys,
+  tables: readonly CapturedTable[],
+  kind: EngineKind,
+): void {
+  const onShards = [report.sql, ...touched.map(({ sql }) => sql)].map((sql) => {
+    const { spread } = spreadOfSelect({ ...report, sql }, tables, kind);
+    return report.keys.filter(({ name }) => spread.keys.has(name.toLowerCase())).map(({ name }) => name);
+  });
+  const [first = [], ...rest] = onShards;
+  const shared = first.filter((name) => rest.every((names) => names.includes(name)));
+  if (shared.length > 0 && narrowed.length > 0) return;
+  const what =
+    shared.length > 0 ? 'groups rows in a way that its text does not show' : 'no key is a shard key';
+  throw new TidemarkError('REPORT_NOT_COLOCATED', `reports.${report.name}: ${what}`, { next: KEYS_NEXT });
+}
+
+function spreadOfSelect(
+  report: Pick<JobReport, 'name' | 'inputs' | 'sql'>,
+  tables: readonly CapturedTable[],
+  kind: EngineKind,
+): { readonly spread: Spread; readonly check: CoLocationCheck } {
   const known = new Map<string, Spread>();
   for (const { alias, kind: input, table } of report.inputs) {
     const captured = tables.find((one) => one.table === table);
@@ -33,11 +67,12 @@ export function checkCoLocation(
     );
   }
   const check = new CoLocationCheck(report);
-  const { query } = readBlocks(report.sql, kind);
-  if (!check.query(query, known).sharded) {
-    throw check.refuse(undefined, 'reads replicated tables only, and each shard would add their rows again');
-  }
+  return { spread: check.query(readBlocks(report.sql, kind, 'any').query, known), check };
 }
+
+const KEYS_NEXT =
+  'On several store shards a report of class affectedKeys has the shard key among its keys, as a column, ' +
+  'and is one SELECT whose groups hold all keys. Else keep its tables replicated: true, or on one shard.';
 
 /** How the rows of a table are spread over the shards. */
 interface Spread {

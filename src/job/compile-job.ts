@@ -3,7 +3,8 @@
  */
 import { must, TidemarkError } from '../base/index.ts';
 import { parseColumnType } from '../sql/index.ts';
-import { checkCoLocation } from './co-location.ts';
+import { compileAffectedKeys } from './compile-affected-keys.ts';
+import { checkCoLocation, checkKeysOnShards } from './co-location.ts';
 import { columnsUsed } from './columns-used.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobFile, JobReport, JobSource } from './job-file.ts';
@@ -105,13 +106,23 @@ function compileReport(
   const inputs = report.inputs.map(({ alias, kind, table }): ReportInput => {
     if (kind === 'dimension') return { alias, kind, table, columns: dimensionColumns(declared, table) };
     const columns = tableOf(tables, table).columns.map((column) => column.name);
-    return { alias, kind, table, uses: columnsUsed(report.sql, engine, columns) };
+    return { alias, kind, table, uses: columnsUsed(textsOf(report), engine, columns) };
   });
   const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));
   const { name, source, database, measures, sql } = report;
   const parts = isReplicated(report, tables) ? 1 : file.stores.length;
   if (parts > 1) checkCoLocation(report, tables, engine);
-  return { format: JOB_FORMAT, name, source, database, inputs, keys, measures, sql, parts };
+  const affectedKeys = compileAffectedKeys(report, tables);
+  if (parts > 1 && affectedKeys !== undefined) checkKeysOnShards(report, affectedKeys, tables, engine);
+  return {
+    ...{ format: JOB_FORMAT, name, source, database, inputs, keys, measures, sql, parts },
+    ...(affectedKeys === undefined ? {} : { affectedKeys }),
+  };
+}
+
+/** All SQL of a report: what may read a column. */
+function textsOf({ sql, affectedKeys }: JobReport): string {
+  return [sql, ...(affectedKeys?.touched ?? []).map((one) => one.sql)].join('\n');
 }
 
 /** Whether every shard has all rows of all inputs: then one shard computes it (design 6.2). */

@@ -37,6 +37,8 @@ export interface ContributionQuery {
   readonly sql: string;
   readonly params: readonly SqlParam[];
   readonly columns: readonly OutputColumn[];
+  /** Whether a key may have one row only, which the text cannot promise (class `affectedKeys`). */
+  readonly keysOnce?: true;
 }
 
 export interface ContributionQueries {

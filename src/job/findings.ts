@@ -14,6 +14,7 @@ const ORDER = [
   'MEASURE_TYPE',
   'SQL_WRITES',
   'SQL_INVALID',
+  'TOUCHED_UNKNOWN',
 ] as const satisfies readonly ErrorCode[];
 export type ProblemCode = (typeof ORDER)[number];
 
@@ -21,12 +22,14 @@ const NEXT: Readonly<Record<ProblemCode, string>> = {
   JOB_INVALID: 'Correct the job file and apply it again; docs/reference/job-file.md describes it.',
   TOPOLOGY_INVALID:
     'Give each of the 1,024 slots to one store, or leave all slots out; one database a shard.',
-  JOB_UNSUPPORTED: 'Leave it out, or wait for the version that is named.',
+  JOB_UNSUPPORTED: 'Leave it out, or write what the message names.',
   COLUMN_TYPE: 'docs/reference/job-file.md lists the types.',
   DECIMAL_EMBEDDED: 'Use BIGINT with minor units (cents), or MySQL.',
   MEASURE_TYPE: 'Sums and averages are BIGINT or DECIMAL(p,s); CAST the value in the SQL.',
   SQL_WRITES: 'Write one SELECT: Tidemark itself writes its result into the report.',
   SQL_INVALID: 'docs/reference/job-file.md says what the SQL of a report may be.',
+  TOUCHED_UNKNOWN:
+    'Write touched: under that input: a SELECT of the keys whose cells its changed rows may change.',
 };
 
 export class Findings {

@@ -42,8 +42,12 @@ export async function checkFirstWindow(
   const some = `SELECT 1 AS counted FROM ${dialect.id(REPORT_ROWS)} LIMIT ${atMost}`;
   const all = await countOf(`${withRows(dialect, report, terms)}\nSELECT COUNT(*) FROM (${some}) AS found`);
   if (all <= rowsMax) return;
-  for (const sql of sizeQueries(dialect, report, terms, { read: ROWS_READ_MAX, atMost })) {
-    if ((await countOf(sql)) <= rowsMax) continue;
+  // Rows of class affectedKeys are cells already: they are not grouped any further.
+  const isOfCells = report.affectedKeys !== undefined;
+  const sizes = isOfCells ? [] : sizeQueries(dialect, report, terms, { read: ROWS_READ_MAX, atMost });
+  let isTooLarge = isOfCells;
+  for (const sql of sizes) isTooLarge ||= (await countOf(sql)) > rowsMax;
+  if (isTooLarge) {
     throw new TidemarkError(
       'CONTRIBUTION_TOO_LARGE',
       `report ${report.name}: its first window would add more than ${rowsMax} rows, the most that is merged`,

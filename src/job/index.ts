@@ -1,4 +1,5 @@
 /** Job files: their form and rules, the compiled documents, and the SQL that a report becomes. */
+export { affectedKeysQuery } from './affected-keys-query.ts';
 export { checkCost } from './check-cost.ts';
 export { checkReport, type CheckReportInput } from './check-report.ts';
 export { compileJob, type CompileInput } from './compile-job.ts';

@@ -53,8 +53,28 @@ export interface JobReport {
   readonly keys: readonly JobKey[];
   readonly measures: readonly Measure[];
   readonly sql: string;
+  /** Absent: the report is of class `contribution`. */
+  readonly affectedKeys?: JobAffectedKeys;
   /** No window of it is computed until it is not paused any more. */
   readonly paused: boolean;
+}
+
+/** What a report of class `affectedKeys` needs, as far as its text tells (design 6.9). */
+export interface JobAffectedKeys {
+  /** For each captured input the SELECT of the keys that its changed rows touch, written or found. */
+  readonly touched: readonly JobTouched[];
+  /** Inputs of which only rows of touched keys matter: the column that holds each key, in their order. */
+  readonly narrowed: readonly { readonly alias: string; readonly columns: readonly string[] }[];
+}
+
+export interface JobTouched {
+  readonly alias: string;
+  readonly sql: string;
+  /**
+   * Set if `sql` takes columns that are only equal to the keys: right if they are of the keys' types, else
+   * `otherwise` is.
+   */
+  readonly linked?: { readonly columns: readonly string[]; readonly otherwise: string | undefined };
 }
 
 export interface JobInput {

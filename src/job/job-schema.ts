@@ -110,6 +110,7 @@ const input = z.strictObject({
   changes: tableName.optional(),
   dimension: tableName.optional(),
   state: tableName.optional(),
+  touched: z.string().min(1).max(SQL_MAX).optional(),
 });
 
 const measure = z.strictObject({ kind: z.string(), type: z.string().optional() });
@@ -161,10 +162,7 @@ const KNOWN_KEYS: readonly (readonly [readonly string[], readonly string[]])[] =
   [['*', '*', 'mysql'], Object.keys(mysql.shape)],
   [['*', '*', 'embedded'], Object.keys(embedded.shape)],
   [['reports', '*'], Object.keys(report.shape)],
-  [
-    ['reports', '*', 'inputs', '*'],
-    ['changes', 'state', 'dimension'],
-  ],
+  [['reports', '*', 'inputs', '*'], Object.keys(input.shape)],
   [['reports', '*', 'measures', '*'], Object.keys(measure.shape)],
 ];
 

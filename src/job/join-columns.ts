@@ -14,9 +14,12 @@ export interface JoinColumns {
   readonly columns: readonly string[];
 }
 
-/** Finds, SELECT by SELECT, which columns of each captured input are equal to a column of another one. */
+/**
+ * Finds, SELECT by SELECT, which columns of each captured input are equal to a column of another one. Of a
+ * report of class `affectedKeys`, also those that its rows of touched keys are found by.
+ */
 export function joinColumns(
-  report: Pick<CompiledReport, 'inputs' | 'sql'>,
+  report: Pick<CompiledReport, 'inputs' | 'sql' | 'affectedKeys'>,
   kind: EngineKind,
 ): readonly JoinColumns[] {
   const tables = new Map(
@@ -25,8 +28,15 @@ export function joinColumns(
       .map(({ alias, table }) => [alias.toLowerCase(), table]),
   );
   const found = new Map<string, JoinColumns>();
-  for (const select of selectsOf(readBlocks(report.sql, kind).query)) {
-    for (const one of columnsOf(select, tables)) found.set(`${one.table} ${one.columns.join(' ')}`, one);
+  const add = (one: JoinColumns): void => void found.set(`${one.table} ${one.columns.join(' ')}`, one);
+  const { touched = [], narrowed = [] } = report.affectedKeys ?? {};
+  for (const sql of [report.sql, ...touched.map((one) => one.sql)]) {
+    for (const select of selectsOf(readBlocks(sql, kind, 'any').query))
+      columnsOf(select, tables).forEach(add);
+  }
+  for (const { alias, columns } of narrowed) {
+    const table = tables.get(alias.toLowerCase());
+    if (table !== undefined) add({ table, columns: [...new Set(columns)].sort() });
   }
   return [...found.values()];
 }

@@ -20,19 +20,44 @@ const CLAUSE_ENDS: ReadonlySet<string> = new Set([
 /** With one of these beside it, a condition need not hold. */
 const ALTERNATIVES: ReadonlySet<string> = new Set(['OR', 'XOR']);
 
+/**
+ * Beside an outer join, the condition of an ON holds only where the table that it joins has a row: there, an
+ * equality counts only if that table is one side of it.
+ */
 export function equalitiesOf(select: SelectBlock): Equality[] {
   const { body } = select;
+  const outer = hasOuterJoin(select);
   const depth = body[0]?.depth ?? 0;
   const found: Equality[] = [];
   for (const [at, token] of body.entries()) {
     if (token.depth !== depth) continue;
     const word = keyword(token);
-    if (word === 'USING') found.push(...usingEqualities(select, at));
+    if (word === 'USING' && !outer) found.push(...usingEqualities(select, at));
     if (word !== 'ON' && word !== 'WHERE') continue;
     const end = body.findIndex((next, index) => index > at && next.depth === depth && endsClause(next));
-    found.push(...conjuncts(body.slice(at + 1, end < 0 ? undefined : end)).flatMap(equalityOf));
+    const equal = conjuncts(body.slice(at + 1, end < 0 ? undefined : end)).flatMap(equalityOf);
+    const joined = outer && word === 'ON' ? joinedBefore(select, token) : undefined;
+    found.push(...equal.filter((sides) => joined === undefined || sides.some(({ of }) => of === joined)));
   }
   return found;
+}
+
+const OUTER_JOINS: ReadonlySet<string> = new Set(['LEFT', 'RIGHT', 'FULL', 'NATURAL']);
+
+/** Whether a SELECT keeps rows of one table that meet none of another. */
+export function hasOuterJoin({ body }: SelectBlock): boolean {
+  return body.some((token, at) => {
+    const next = keyword(body[at + 1]);
+    return OUTER_JOINS.has(keyword(token)) && body[at + 1]?.text !== '(' && next !== '';
+  });
+}
+
+/** What the table that an ON joins is called. */
+function joinedBefore({ sources }: SelectBlock, on: Token): string | undefined {
+  return sources
+    .filter(({ at }) => at.start < on.start)
+    .at(-1)
+    ?.as.toLowerCase();
 }
 
 const endsClause = (token: Token): boolean => CLAUSE_ENDS.has(keyword(token)) || token.text === ',';

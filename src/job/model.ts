@@ -89,12 +89,14 @@ export interface CompiledSink {
   readonly replicas: readonly DatabaseRef[];
 }
 
-export type MeasureKind = 'count' | 'sum' | 'avg' | 'variance' | 'min' | 'max' | 'distinct';
+export type MeasureKind = 'count' | 'sum' | 'avg' | 'variance' | 'min' | 'max' | 'distinct' | 'value';
 
 export interface Measure {
   readonly name: string;
   readonly kind: MeasureKind;
-  /** Type of the value (count: BIGINT). For avg and variance the type of the summed value. */
+  /**
+   * Type of the value (count: BIGINT). For avg and variance the type of the summed value. `value` is a cell.
+   */
   readonly type: ColumnType;
 }
 
@@ -113,6 +115,14 @@ export type ReportInput =
       readonly columns: readonly ColumnSpec[];
     };
 
+/** What a report of class `affectedKeys` needs beside its SQL (design 6.9). */
+export interface AffectedKeys {
+  /** For a captured input, by its alias: the SELECT of the keys that its changed rows touch. */
+  readonly touched: readonly { readonly alias: string; readonly sql: string }[];
+  /** Inputs of which only rows of touched keys matter: the column that holds each key, in their order. */
+  readonly narrowed: readonly { readonly alias: string; readonly columns: readonly string[] }[];
+}
+
 export interface CompiledReport {
   readonly format: number;
   readonly name: string;
@@ -122,6 +132,8 @@ export interface CompiledReport {
   readonly keys: readonly ColumnSpec[];
   readonly measures: readonly Measure[];
   readonly sql: string;
+  /** Absent: the report is of class `contribution`. */
+  readonly affectedKeys?: AffectedKeys;
   /** Tasks per span: one for each store shard; 1, on the first, if all changing inputs are replicated. */
   readonly parts: number;
 }

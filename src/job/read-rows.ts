@@ -11,8 +11,9 @@ const SHOWN_MAX = 40;
 /**
  * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns
  * have no
- * type of their own, an integer is an integer.
- * @throws TidemarkError `KEY_NULL`, `MEASURE_TYPE`, `VALUE_RANGE`; all deterministic, so the task is DEAD.
+ * type of their own, an integer is an integer. Of cells each key has one row.
+ * @throws TidemarkError `KEY_NULL`, `KEY_TWICE`, `MEASURE_TYPE`, `VALUE_RANGE`; all deterministic, so the
+ * task is DEAD.
  */
 export function readRows(query: ContributionQuery, result: ResultSet): readonly (readonly SqlValue[])[] {
   for (const row of result.rows) {
@@ -21,8 +22,29 @@ export function readRows(query: ContributionQuery, result: ResultSet): readonly 
       if (problem !== undefined) throw withRow(problem, query, row);
     }
   }
+  if (query.keysOnce === true) refuseKeyTwice(query, result.rows);
   return result.rows;
 }
+
+function refuseKeyTwice(query: ContributionQuery, rows: ResultSet['rows']): void {
+  const keys = query.columns.filter(({ role }) => role === 'key').length;
+  const seen = new Set<string>();
+  for (const row of rows) {
+    const key = row.slice(0, keys).map(bytesOf).join(' ');
+    if (!seen.has(key)) seen.add(key);
+    else
+      throw withRow(
+        new TidemarkError('KEY_TWICE', 'the SQL gives two rows', { next: KEY_TWICE_NEXT }),
+        query,
+        row,
+      );
+  }
+}
+
+const KEY_TWICE_NEXT = 'Group the rows by the keys, or declare what tells them apart as a key too.';
+
+const bytesOf = (value: SqlValue): string =>
+  value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
 
 function problemOf(column: OutputColumn, value: SqlValue): TidemarkError | undefined {
   if (value === null) {

@@ -1,5 +1,6 @@
 /** The rules of one report of a job file: its references, inputs, keys, measures and the text of its SQL. */
 import { parseColumnType, type DeclaredType, type EngineKind } from '../sql/index.ts';
+import { affectedKeysOf } from './affected-keys-rules.ts';
 import type { JobDatabase, JobInput, JobKey, JobReport, JobSource } from './job-file.ts';
 import { isMultisetMeasure } from './contribution-queries.ts';
 import { suggestion, unknownName } from './did-you-mean.ts';
@@ -9,7 +10,10 @@ import { engineOf, type Measure, type MeasureKind } from './model.ts';
 import type { Path } from './problems.ts';
 import { checkReportSql } from './sql-contract.ts';
 
-const MEASURE_KINDS: readonly MeasureKind[] = ['count', 'sum', 'avg', 'variance', 'min', 'max', 'distinct'];
+const MEASURE_KINDS: readonly MeasureKind[] = [
+  ...(['count', 'sum', 'avg', 'variance', 'min', 'max', 'distinct', 'value'] as const),
+];
+const CLASSES = ['contribution', 'affectedKeys'];
 const INPUT_KINDS = ['changes', 'state', 'dimension'] as const;
 const CHANGING_MAX = 8;
 const KEYS_MAX = 16;
@@ -40,8 +44,9 @@ export function checkReportRules(
   findings: Findings,
 ): JobReport | undefined {
   const path = ['reports', name];
-  if (raw.class !== undefined && raw.class !== 'contribution') {
-    findings.add('JOB_UNSUPPORTED', [...path, 'class'], `class ${raw.class} comes with the windows version`);
+  const isAffectedKeys = raw.class === 'affectedKeys';
+  if (raw.class !== undefined && !CLASSES.includes(raw.class)) {
+    findings.add('JOB_INVALID', [...path, 'class'], unknownName('class', raw.class, CLASSES));
   }
   const source = refer('source', raw.source, parts.sources, path, findings);
   const database = refer('database', raw.database, parts.databases, path, findings);
@@ -54,9 +59,15 @@ export function checkReportRules(
   checkNames(keys, measures, path, findings);
   checkKeyBytes(keys, measures, path, findings);
   const kind: EngineKind = engineOf(source.database);
-  findings.during([...path, 'sql'], () => {
-    checkReportSql(raw.sql, inputs, kind);
-  });
+  checkClass(raw, isAffectedKeys, path, findings);
+  const affectedKeys = isAffectedKeys
+    ? affectedKeysOf(raw, { inputs, keys, kind, path }, findings)
+    : undefined;
+  if (!isAffectedKeys) {
+    findings.during([...path, 'sql'], () => {
+      checkReportSql(raw.sql, inputs, kind);
+    });
+  }
   return {
     name,
     source: source.name,
@@ -65,8 +76,25 @@ export function checkReportRules(
     keys,
     measures,
     sql: raw.sql,
+    ...(affectedKeys === undefined ? {} : { affectedKeys }),
     paused: raw.paused,
   };
+}
+
+/** What one class has and the other has not: cells as they are, and SELECTs of touched keys. */
+function checkClass(raw: RawReport, isAffectedKeys: boolean, path: Path, findings: Findings): void {
+  for (const [name, { kind }] of Object.entries(raw.measures)) {
+    if ((kind === 'value') === isAffectedKeys || !MEASURE_KINDS.some((known) => known === kind)) continue;
+    const message = isAffectedKeys
+      ? `${kind} adds up rows: in class affectedKeys the SQL does, and each measure is of kind value`
+      : 'kind value is a cell as the SQL gives it: write class: affectedKeys';
+    findings.add('MEASURE_TYPE', [...path, 'measures', name, 'kind'], message);
+  }
+  for (const [alias, { touched, changes }] of Object.entries(raw.inputs)) {
+    if (touched === undefined || (isAffectedKeys && changes !== undefined)) continue;
+    const message = 'touched belongs to a changes input of a report of class affectedKeys';
+    findings.add('JOB_INVALID', [...path, 'inputs', alias, 'touched'], message);
+  }
 }
 
 /** A reference may be left out when there is only one thing to refer to. */
@@ -195,6 +223,7 @@ function mayMeasure(kind: MeasureKind, type: DeclaredType): boolean {
   if (kind === 'sum' || kind === 'avg') {
     return type.kind === 'BIGINT' || (type.kind === 'DECIMAL' && type.precision <= SUM_PRECISION_MAX);
   }
+  if (kind === 'value') return true;
   if (kind === 'variance') {
     if (type.kind !== 'DECIMAL') return type.kind === 'BIGINT';
     return type.precision <= SQUARED.precision && type.scale <= SQUARED.scale;

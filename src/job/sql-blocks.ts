@@ -47,10 +47,25 @@ const AFTER_FROM: ReadonlySet<string> = new Set([
   'FOR',
 ]);
 
+const SET_OPERATIONS: ReadonlySet<string> = new Set(['UNION', 'INTERSECT', 'EXCEPT', 'MINUS']);
+
 /** Words that may follow a table in a FROM clause and are no name for it. */
 const AFTER_TABLE: ReadonlySet<string> = new Set([
   ...['JOIN', 'INNER', 'CROSS', 'LEFT', 'RIGHT', 'FULL', 'NATURAL', 'STRAIGHT_JOIN', 'OUTER'],
-  ...['ON', 'USING', 'UNION', 'PARTITION', 'USE', 'FORCE', 'IGNORE', 'INDEXED', 'NOT'],
+  ...[
+    'ON',
+    'USING',
+    'UNION',
+    'INTERSECT',
+    'EXCEPT',
+    'MINUS',
+    'PARTITION',
+    'USE',
+    'FORCE',
+    'IGNORE',
+    'INDEXED',
+    'NOT',
+  ],
 ]);
 
 export function keyword(token: Token | undefined): string {
@@ -61,10 +76,17 @@ export function refuse(sql: string, at: Token, what: string): TidemarkError {
   return new TidemarkError('SQL_INVALID', `SQL ${textPosition(sql, at.start)}: ${what}`);
 }
 
+/** Which set operations there may be: UNION ALL alone, or UNION, INTERSECT and EXCEPT as well. */
+export type SetOperations = 'additive' | 'any';
+
 /** @throws TidemarkError `SQL_INVALID`, with line and column within the SQL. */
-export function readBlocks(sql: string, kind: EngineKind): { query: QueryBlock; tokens: readonly Token[] } {
+export function readBlocks(
+  sql: string,
+  kind: EngineKind,
+  operations: SetOperations = 'additive',
+): { query: QueryBlock; tokens: readonly Token[] } {
   const tokens = tokenize(sql, kind);
-  return { query: new BlockReader(sql, tokens, kind).query(0, tokens.length), tokens };
+  return { query: new BlockReader(sql, tokens, kind, operations).query(0, tokens.length), tokens };
 }
 
 interface Found {
@@ -77,11 +99,13 @@ class BlockReader {
   readonly #sql: string;
   readonly #tokens: readonly Token[];
   readonly #kind: EngineKind;
+  readonly #operations: SetOperations;
 
-  constructor(sql: string, tokens: readonly Token[], kind: EngineKind) {
+  constructor(sql: string, tokens: readonly Token[], kind: EngineKind, operations: SetOperations) {
     this.#sql = sql;
     this.#tokens = tokens;
     this.#kind = kind;
+    this.#operations = operations;
   }
 
   query(from: number, to: number): QueryBlock {
@@ -110,24 +134,26 @@ class BlockReader {
     return [{ name: this.#name(at), at, query: this.query(open + 1, close), renamed }, close + 1];
   }
 
-  /** Cuts at UNION ALL; each branch is a SELECT or a whole query in parentheses. */
+  /** Cuts at set operations; each branch is a SELECT or a whole query in parentheses. */
   #branches(from: number, to: number): SelectBlock[] {
     const base = this.#token(from, to).depth;
     const selects: SelectBlock[] = [];
     let start = from;
     for (let at = from; at <= to; at += 1) {
       const word = at < to && this.#tokens[at]?.depth === base ? this.#word(at) : '';
-      if (word === 'INTERSECT' || word === 'EXCEPT' || word === 'MINUS') {
-        throw refuse(this.#sql, this.#token(at, to), `${word} is not additive: only UNION ALL is`);
-      }
-      if (at < to && word !== 'UNION') continue;
-      if (word === 'UNION' && this.#word(at + 1) !== 'ALL') {
-        throw refuse(this.#sql, this.#token(at, to), 'UNION without ALL drops duplicates: write UNION ALL');
-      }
+      if (at < to && !SET_OPERATIONS.has(word)) continue;
+      const isAll = this.#word(at + 1) === 'ALL';
+      if (at < to && this.#operations === 'additive') this.#checkAdditive(word, at, isAll);
       selects.push(...this.#branch(start, at));
-      start = at + 2;
+      start = at + (isAll || this.#word(at + 1) === 'DISTINCT' ? 2 : 1);
     }
     return selects;
+  }
+
+  #checkAdditive(word: string, at: number, isAll: boolean): void {
+    const token = this.#token(at, this.#tokens.length);
+    if (word !== 'UNION') throw refuse(this.#sql, token, `${word} is not additive: only UNION ALL is`);
+    if (!isAll) throw refuse(this.#sql, token, 'UNION without ALL drops duplicates: write UNION ALL');
   }
 
   #branch(from: number, to: number): readonly SelectBlock[] {

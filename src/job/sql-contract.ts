@@ -17,11 +17,11 @@ import {
   type SourceRef,
 } from './sql-blocks.ts';
 
-const LATER = 'it will come as class affectedKeys with the windows version';
+const OTHER_CLASS = 'write class: affectedKeys, which takes any SELECT';
 
 const words = (...lines: readonly string[]): ReadonlySet<string> => new Set(lines.join(' ').split(' '));
 
-const AGGREGATES = words(
+export const AGGREGATES = words(
   'SUM COUNT AVG MIN MAX TOTAL GROUP_CONCAT STRING_AGG JSON_ARRAYAGG JSON_OBJECTAGG JSON_GROUP_ARRAY',
   'JSON_GROUP_OBJECT BIT_AND BIT_OR BIT_XOR STD STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP',
   'MEDIAN ANY_VALUE',
@@ -46,18 +46,56 @@ const OUTER_JOINS: ReadonlySet<string> = new Set(['LEFT', 'RIGHT', 'FULL', 'NATU
 
 /**
  * Checks the text of a report's SQL.
- * @throws TidemarkError `SQL_WRITES`, `SQL_INVALID` for what no report may hold, `JOB_UNSUPPORTED` for what a
- * later version will compute in another way; all with line and column within the SQL.
+ * @throws TidemarkError `SQL_WRITES`, `SQL_INVALID` for what no report may hold, `JOB_UNSUPPORTED` for what
+ * class `affectedKeys` computes; all with line and column within the SQL.
  */
 export function checkReportSql(sql: string, inputs: readonly JobInput[], kind: EngineKind): void {
-  const read = tokenize(sql, kind);
-  checkReads(sql, read[0]);
+  checkReads(sql, tokenize(sql, kind)[0]);
   const { query, tokens } = readBlocks(sql, kind);
+  checkTokens(sql, tokens, kind);
+  tokens.forEach((token, at) => {
+    checkAdditive(sql, tokens, token, at);
+  });
+  new LinearityCheck(sql, inputs).outermost(query);
+}
+
+/**
+ * Checks the text of a SELECT that need not be additive: it reads inputs and nothing else, and gives the same
+ * rows each time.
+ * @throws TidemarkError `SQL_WRITES`, `SQL_INVALID`, with line and column within the SQL.
+ */
+export function checkAnySelect(sql: string, inputs: readonly JobInput[], kind: EngineKind): QueryBlock {
+  checkReads(sql, tokenize(sql, kind)[0]);
+  const { query, tokens } = readBlocks(sql, kind, 'any');
+  checkTokens(sql, tokens, kind);
+  checkTables(sql, query, new Set(inputs.map(({ alias }) => key(alias))));
+  return query;
+}
+
+function checkTables(sql: string, query: QueryBlock, outer: ReadonlySet<string>): void {
+  const known = new Set(outer);
+  for (const { name, at, query: inner } of query.ctes) {
+    if (known.has(key(name))) throw refuse(sql, at, `WITH ${name}: an input or WITH has this name already`);
+    checkTables(sql, inner, known);
+    known.add(key(name));
+  }
+  for (const select of query.selects) {
+    for (const { query: inner } of select.inner) checkTables(sql, inner, known);
+    for (const source of select.sources) {
+      if (source.kind === 'query') checkTables(sql, source.query, known);
+      else if (!known.has(key(source.name))) {
+        const what = `${source.name} is no input of this report; ${suggestion(source.name, [...known])}`;
+        throw refuse(sql, source.at, what);
+      }
+    }
+  }
+}
+
+function checkTokens(sql: string, tokens: readonly Token[], kind: EngineKind): void {
   if (kind === 'embedded') checkDivisors(sql, tokens);
   tokens.forEach((token, at) => {
     checkToken(sql, tokens, token, at);
   });
-  new LinearityCheck(sql, inputs).outermost(query);
 }
 
 function checkReads(sql: string, first: Token | undefined): void {
@@ -106,11 +144,19 @@ function checkToken(sql: string, tokens: readonly Token[], token: Token, at: num
       `${word} gives another value each time: a deleted row would not take back what it added`,
     );
   }
+}
+
+function checkAdditive(sql: string, tokens: readonly Token[], token: Token, at: number): void {
+  const word = keyword(token);
+  if (word === '' || tokens[at - 1]?.text === '.') return;
+  const called = tokens[at + 1]?.text === '(';
   const problem = notAdditive(tokens, at, word, called);
   if (problem === undefined) return;
-  if (token.depth === 0)
-    throw refuse(sql, token, `${problem}: return one row per change, Tidemark adds them up`);
-  throw unsupported(sql, token, `${problem} is not additive: ${LATER}`);
+  if (token.depth === 0) {
+    const what = `${problem}: return one row per change, Tidemark adds them up; or ${OTHER_CLASS}`;
+    throw refuse(sql, token, what);
+  }
+  throw unsupported(sql, token, `${problem} is not additive: ${OTHER_CLASS}`);
 }
 
 function notAdditive(
@@ -197,14 +243,14 @@ class LinearityCheck {
   #select(select: SelectBlock, known: KnownTables): Reads {
     for (const { at, query } of select.inner) {
       if (this.#query(query, known).size === 0) continue;
-      throw unsupported(this.#sql, at, `a subquery in an expression reads the changes: ${LATER}`);
+      throw unsupported(this.#sql, at, `a subquery in an expression reads the changes: ${OTHER_CLASS}`);
     }
     const reads = new Set<string>();
     for (const source of select.sources) {
       for (const alias of this.#source(source, known)) {
         if (reads.has(alias)) {
-          const what = `the changes ${alias} are joined with themselves: give the table a second input`;
-          throw unsupported(this.#sql, source.at, what);
+          const what = `the changes ${alias} are joined with themselves: give the table a second input, or`;
+          throw unsupported(this.#sql, source.at, `${what} ${OTHER_CLASS}`);
         }
         reads.add(alias);
       }

@@ -9,7 +9,7 @@
  * That is what the span has changed in the join of all of them, exactly: with two inputs,
  * (a + da)(b + db) - ab = da b + (a + da) db.
  */
-import { must, mutated, TidemarkError } from '../base/index.ts';
+import { assert, must, mutated, TidemarkError } from '../base/index.ts';
 import type { Dialect, SqlParam } from '../sql/index.ts';
 import type { CapturedTable, CompiledReport, ReportInput } from './model.ts';
 import { changeTable, dimensionTable, STATE_OPEN, stateTable } from './table-names.ts';
@@ -64,18 +64,61 @@ export function storedTerms(input: ContributionInput): Term[] {
   });
 }
 
-function changesOf(input: ContributionInput, part: ReportInput, windows: readonly WindowRef[]): InputText {
+/** The inputs of an `affectedKeys` report as they were after a window, some of them narrowed. */
+export function stateTerm(
+  input: ContributionInput,
+  window: number,
+  narrow: (alias: string) => string = () => '',
+): Term {
+  return input.report.inputs.map((part) => {
+    const { alias, sql, params } = asOf(input, part, window, 'no weight');
+    return { alias, sql: `${sql}${narrow(alias)}`, params };
+  });
+}
+
+/**
+ * The inputs of the SELECT of the keys that changed rows of one input touch: the term of the same sum that
+ * holds its changed rows, with both images of an update.
+ */
+export function touchedTerm(input: ContributionInput, alias: string): Term {
+  const { report, of } = input;
+  assert('windows' in of, 'changed rows are those of windows');
+  const first = must(of.windows[0], 'a window').window;
+  const last = must(of.windows.at(-1), 'a window').window;
+  const at = report.inputs.findIndex((part) => part.alias === alias);
+  return report.inputs.map((part, other) => {
+    if (other === at) return changesOf(input, part, of.windows, 'no weight');
+    return asOf(input, part, other > at ? first - 1 : last, 'no weight');
+  });
+}
+
+/** Whether an input shows `_w`: a report of class `affectedKeys` has none. */
+type Weight = 'weight' | 'no weight';
+
+function changesOf(
+  input: ContributionInput,
+  part: ReportInput,
+  windows: readonly WindowRef[],
+  weight: Weight = 'weight',
+): InputText {
   const { dialect, sourceId } = input;
   const captured = tableOf(input, part);
   const { table, schemaVersion } = captured;
-  const names = columnsOf(dialect, captured, part, dialect.id('_w'));
+  const names = columnsOf(dialect, captured, part, weight === 'weight' ? [dialect.id('_w')] : []);
   const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
   const range = inWindows(sourceId, windows);
-  return { alias: part.alias, sql: `SELECT ${names} FROM ${from} WHERE ${range.sql}`, params: range.params };
+  const only = weight === 'no weight' && mutated('job.touchedByAfterImages') ? ' AND _w > 0' : '';
+  const sql = `SELECT ${names} FROM ${from} WHERE ${range.sql}${only}`;
+  return { alias: part.alias, sql, params: range.params };
 }
 
 /** An input as it was after a window: a dimension always, a captured table by its row states. */
-function asOf(input: ContributionInput, part: ReportInput, window: number): InputText {
+function asOf(
+  input: ContributionInput,
+  part: ReportInput,
+  window: number,
+  weight: Weight = 'weight',
+): InputText {
   const { dialect, sourceId, prepared } = input;
   if (part.kind === 'dimension') {
     const columns = part.columns.map((column) => dialect.id(column.name)).join(', ');
@@ -84,7 +127,7 @@ function asOf(input: ContributionInput, part: ReportInput, window: number): Inpu
   }
   const captured = tableOf(input, part);
   const { table, schemaVersion } = captured;
-  const names = columnsOf(dialect, captured, part, unitWeight(dialect));
+  const names = columnsOf(dialect, captured, part, weight === 'weight' ? [unitWeight(dialect)] : []);
   const from = dialect.id(stateTable({ sourceId, table, schemaVersion }));
   const current = mutated('job.joinsCurrentState');
   const params = current ? [STATE_OPEN - 1, STATE_OPEN - 1] : [window, window];
@@ -104,10 +147,17 @@ export function unitWeight(dialect: Dialect): string {
   return dialect.kind === 'mysql' ? 'CAST(1 AS SIGNED) AS _w' : '1 AS _w';
 }
 
-function columnsOf(dialect: Dialect, { columns }: CapturedTable, part: ReportInput, weight: string): string {
+function columnsOf(
+  dialect: Dialect,
+  { columns }: CapturedTable,
+  part: ReportInput,
+  weight: readonly string[],
+): string {
   const uses = part.kind === 'dimension' ? undefined : part.uses;
   const shown = columns.filter(({ name }) => uses?.includes(name) ?? true);
-  return [...shown.map((column) => dialect.id(column.name)), weight].join(', ');
+  const names = [...shown.map((column) => dialect.id(column.name)), ...weight];
+  // `SELECT COUNT(*)` reads no column of its input.
+  return names.length === 0 ? '1 AS _row' : names.join(', ');
 }
 
 function tableOf({ tables, report }: ContributionInput, part: ReportInput): CapturedTable {

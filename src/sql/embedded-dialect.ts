@@ -109,6 +109,9 @@ export const embeddedDialect: Dialect = {
     const into = `INSERT INTO ${id(table)} (${list(columns)}) ${unambiguous(source)}`;
     return `${into} ON CONFLICT (${list(key)}) DO ${action}`;
   },
+  upsertLater({ by, ...input }) {
+    return `${this.upsert(input)} WHERE excluded.${id(by)} >= ${id(input.table)}.${id(by)}`;
+  },
   insertIgnore({ table, columns, source, key }) {
     return this.upsert({ table, columns, source, key });
   },

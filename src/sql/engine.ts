@@ -124,6 +124,18 @@ export interface Dialect {
     readonly add?: readonly string[];
     readonly replace?: readonly string[];
   }): string;
+  /**
+   * As {@link upsert} with `replace`, but an existing row stays as it is if its `by` is above the new one's.
+   * `by` is among the columns that are replaced.
+   */
+  upsertLater(input: {
+    readonly table: string;
+    readonly columns: readonly string[];
+    readonly source: string;
+    readonly key: readonly string[];
+    readonly replace: readonly string[];
+    readonly by: string;
+  }): string;
   /** INSERT that leaves an existing row as it is. */
   insertIgnore(input: {
     readonly table: string;

@@ -159,6 +159,15 @@ export const mysqlDialect: Dialect = {
     if (sets.length === 0) sets.push(`${id(first)} = ${id(table)}.${id(first)}`);
     return `INSERT INTO ${id(table)} (${list(columns)}) ${source} ON DUPLICATE KEY UPDATE ${sets.join(', ')}`;
   },
+  upsertLater({ table, columns, source, key, replace, by }) {
+    const isLater = `VALUES(${id(by)}) >= ${id(table)}.${id(by)}`;
+    // Assignments are made from left to right, so what they compare is assigned last.
+    const sets = [...replace.filter((name) => name !== by), by].map(
+      (name) => `${id(name)} = IF(${isLater}, VALUES(${id(name)}), ${id(table)}.${id(name)})`,
+    );
+    assert(key.length > 0, 'an upsert has a key');
+    return `INSERT INTO ${id(table)} (${list(columns)}) ${source} ON DUPLICATE KEY UPDATE ${sets.join(', ')}`;
+  },
   insertIgnore({ table, columns, source, key }) {
     return this.upsert({ table, columns, source, key });
   },

@@ -157,9 +157,9 @@ describe('a job file', () => {
     ],
     [
       'reports.sales.class',
-      'affectedKeys',
-      'JOB_UNSUPPORTED',
-      'class affectedKeys comes with the windows version',
+      'affectedKey',
+      'JOB_INVALID',
+      'there is no class affectedKey; did you mean affectedKeys?',
     ],
     ['stores.main', { embedded: { file: 'x' } }, 'JOB_UNSUPPORTED', 'mixed engines'],
     [

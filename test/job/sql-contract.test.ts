@@ -127,7 +127,7 @@ describe('a divisor on the embedded engine, which makes NULL of a division by ze
   );
 });
 
-describe('SQL that a later version will compute', () => {
+describe('SQL that class affectedKeys computes', () => {
   it.each([
     ['SELECT a, _w FROM (SELECT a, SUM(_w) AS _w FROM o GROUP BY a) AS t', /SUM\(\) is not additive/],
     ['SELECT t.a, t._w FROM o AS t JOIN o AS u ON u.id = t.id', /joined with themselves/],
@@ -138,6 +138,7 @@ describe('SQL that a later version will compute', () => {
   ])('%s', (sql, message) => {
     const error = check(sql);
     expect(error?.message).toMatch(message);
+    expect(error?.message).toContain('write class: affectedKeys');
     expect(error?.code).toBe('JOB_UNSUPPORTED');
   });
 });

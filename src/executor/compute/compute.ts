@@ -4,6 +4,7 @@
  */
 import { isTidemarkError, LIMITS, must, mutated, TidemarkError } from '../../base/index.ts';
 import {
+  affectedKeysQuery,
   contributionQueries,
   dimensionTable,
   FIRST_WINDOW_NEXT,
@@ -11,13 +12,14 @@ import {
   readsStates,
   type CapturedTable,
   type CompiledSource,
+  type ContributionInput,
   type ContributionQuery,
 } from '../../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
 import type { SealedWindow } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
 import { hasTable } from '../prepare/dimension-copy.ts';
-import type { ReportLayout } from '../sink/layout.ts';
+import { ROW_COUNT, type ReportLayout } from '../sink/layout.ts';
 import type { Contribution } from '../sink/merge.ts';
 import { placed } from '../placed.ts';
 import { refuseChangedValues } from './changed-values.ts';
@@ -97,20 +99,36 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
   if (!fromStates) await checkComplete(connection, dialect, input);
   if (fromStates || readsStates(input.layout.report)) await checkStates(connection, input);
   const windows = input.windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day }));
-  const queries = contributionQueries({
+  const contributed: ContributionInput = {
     dialect,
     report: input.layout.report,
     sourceId: input.sourceId,
     tables: capturedTables(input),
     of: fromStates ? { asOf: must(windows.at(-1), 'a window').window } : { windows },
     prepared: input.prepared,
-  });
+  };
+  if (input.layout.isOfCells) {
+    const query = affectedKeysQuery(contributed);
+    const cells = await run(connection, query, input);
+    await connection.rollback();
+    return {
+      additive: mutated('job.vanishedKeysStay') ? withoutTombstones(cells, query) : cells,
+      multisets: [],
+    };
+  }
+  const queries = contributionQueries(contributed);
   const keys = input.layout.keys.length;
   const additive = (await run(connection, queries.additive, input)).filter((row) => addsAnything(row, keys));
   const multisets: Rows[] = [];
   for (const query of queries.multisets) multisets.push(await run(connection, query, input));
   await connection.rollback();
   return { additive, multisets };
+}
+
+/** The deliberate mistake of leaving a key that vanished as it was. */
+function withoutTombstones(cells: Rows, { columns }: ContributionQuery): Rows {
+  const count = columns.findIndex(({ name }) => name === ROW_COUNT);
+  return cells.filter((row) => row[count] !== 0n);
 }
 
 /** The captured tables of the report's inputs, under the schema versions that were sealed. */
@@ -143,7 +161,7 @@ async function run(connection: SqlConnection, query: ContributionQuery, input: C
 /** Errors that the author of a report is to be told of, with the place. */
 const OF_THE_SQL = [
   ...(['SQL_INVALID', 'SQL_WRITES', 'SQL_TOO_SLOW', 'TABLE_MISSING', 'KEY_NULL', 'MEASURE_TYPE'] as const),
-  ...(['VALUE_RANGE', 'DIVISION_BY_ZERO', 'CONTRIBUTION_TOO_LARGE'] as const),
+  ...(['VALUE_RANGE', 'DIVISION_BY_ZERO', 'CONTRIBUTION_TOO_LARGE', 'KEY_TWICE'] as const),
 ];
 
 /** False for combinations that cancel out entirely within the span. */

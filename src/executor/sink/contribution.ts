@@ -5,6 +5,7 @@
  */
 import { mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import { exchangeCells, takeCellsBack } from './cells.ts';
 import { CONTRIBUTION_KEY, ROW_COUNT, type ReportLayout } from './layout.ts';
 import type { Contribution } from './merge.ts';
 
@@ -22,6 +23,8 @@ export interface Pair {
   readonly contributions: string;
   readonly keys: readonly string[];
   readonly sums: readonly string[];
+  /** What a row that says nothing has in them. */
+  readonly zeros: readonly string[];
 }
 
 const OWNED = 'source_id = ? AND first_window = ? AND part = ?';
@@ -33,6 +36,7 @@ function additivePair(layout: ReportLayout): Pair {
     contributions: layout.contributionTable,
     keys: layout.keys.map((key) => key.column),
     sums: layout.additive.map((sum) => sum.column),
+    zeros: layout.additive.map(({ of }) => (of === 'cell' ? 'NULL' : '0')),
   };
 }
 
@@ -42,6 +46,7 @@ function multisetPairs(layout: ReportLayout): Pair[] {
     contributions: multiset.contributionTable,
     keys: [...layout.keys.map((key) => key.column), 'value'],
     sums: ['weight'],
+    zeros: ['0'],
   }));
 }
 
@@ -83,6 +88,7 @@ export async function exchange(
   owner: ContributionOwner,
   older: boolean,
 ): Promise<void> {
+  if (layout.isOfCells) return exchangeCells(connection, dialect, layout, owner, older);
   for (const pair of pairsOf(layout)) {
     await (older ? addDifference : addNew)(connection, dialect, pair, owner);
     if (mutated('merge.deleteEmptyRows') && pair.sums.includes(ROW_COUNT)) {
@@ -169,12 +175,12 @@ async function keepKeys(
   if (mutated('merge.retractedKeysForgotten')) return;
   const owned = ['source_id', 'first_window', 'part'];
   const selected = [...owned.map((column) => `c.${column}`), '?', ...pair.keys.map((key) => `c.${key}`)];
-  const zeros = pair.sums.map(() => '0');
   const contributions = dialect.id(pair.contributions);
+  const values = [...selected, ...pair.zeros].join(', ');
   const sql = dialect.insertIgnore({
     table: pair.contributions,
     columns: [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
-    source: `SELECT DISTINCT ${[...selected, ...zeros].join(', ')} FROM ${contributions} AS c WHERE ${where}`,
+    source: `SELECT DISTINCT ${values} FROM ${contributions} AS c WHERE ${where}`,
     key: [...CONTRIBUTION_KEY, ...pair.keys],
   });
   await connection.query(sql, [token, ...params]);
@@ -190,20 +196,31 @@ export async function removeContributions(
 ): Promise<void> {
   const where = `source_id = ? AND (${spans.map(() => '(first_window = ? AND part = ?)').join(' OR ')})`;
   const params = [sourceId, ...spans.flatMap(({ firstWindow, part }) => [firstWindow, part])];
+  if (layout.isOfCells) await takeCellsBack(connection, dialect, layout, sourceId, spans);
   for (const pair of pairsOf(layout)) {
-    const keys = pair.keys.map((key) => `c.${key}`).join(', ');
-    const sums = pair.sums.map((sum) => `SUM(-1 * c.${sum})`).join(', ');
-    const contributions = dialect.id(pair.contributions);
-    const rows = `FROM ${contributions} AS c WHERE ${where}`;
-    const source = `SELECT ${keys}, ${sums} ${rows} GROUP BY ${keys} ORDER BY ${keys}`;
-    const columns = [...pair.keys, ...pair.sums];
-    await connection.query(
-      dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums }),
-      params,
-    );
+    if (!layout.isOfCells) await subtract(connection, dialect, pair, where, params);
     await keepKeys(connection, dialect, pair, 0n, `${where} AND c.token <> 0`, params);
+    const contributions = dialect.id(pair.contributions);
     await connection.query(`DELETE FROM ${contributions} WHERE ${where} AND token <> 0`, params);
   }
+}
+
+async function subtract(
+  connection: SqlConnection,
+  dialect: Dialect,
+  pair: Pair,
+  where: string,
+  params: readonly SqlParam[],
+): Promise<void> {
+  const keys = pair.keys.map((key) => `c.${key}`).join(', ');
+  const sums = pair.sums.map((sum) => `SUM(-1 * c.${sum})`).join(', ');
+  const rows = `FROM ${dialect.id(pair.contributions)} AS c WHERE ${where}`;
+  const source = `SELECT ${keys}, ${sums} ${rows} GROUP BY ${keys} ORDER BY ${keys}`;
+  const columns = [...pair.keys, ...pair.sums];
+  await connection.query(
+    dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums }),
+    params,
+  );
 }
 
 /**

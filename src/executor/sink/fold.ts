@@ -6,6 +6,7 @@
 import { mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import { foldCells } from './cells.ts';
 import { pairsOf, type Pair } from './contribution.ts';
 import type { ReportLayout } from './layout.ts';
 import { checkGrant, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
@@ -54,7 +55,8 @@ async function foldSome(
   // The ledger rows that it would read are about to go.
   await raiseWatermark(connection, dialect, scope, from);
   const range: SqlParam[] = [scope.sourceId, from + 1, end.window];
-  for (const pair of pairsOf(layout)) {
+  if (layout.isOfCells) await foldCells(connection, dialect, layout, range);
+  for (const pair of layout.isOfCells ? [] : pairsOf(layout)) {
     await sweepZeros(connection, dialect, pair, range);
     await connection.query(`DELETE FROM ${dialect.id(pair.contributions)} WHERE ${RANGE}`, range);
   }

@@ -28,8 +28,8 @@ export interface KeyColumn {
 export interface AdditiveColumn {
   readonly column: string;
   readonly type: string;
-  /** What is summed: values of the type, or their squares. */
-  readonly of: 'values' | 'squares';
+  /** What is summed: values of the type, or their squares. A cell is kept as it is. */
+  readonly of: 'values' | 'squares' | 'cell';
 }
 
 /** A measure kept as (key, value, net weight): min, max and distinct (design 6.8). */
@@ -42,12 +42,14 @@ export interface MultisetLayout {
 
 export interface ReportLayout extends Generation {
   readonly report: CompiledReport;
+  /** Of class `affectedKeys`: rows are cells as of a window (cells.ts), and nothing is added up. */
+  readonly isOfCells: boolean;
   readonly table: string;
   readonly contributionTable: string;
   readonly keys: readonly KeyColumn[];
   /**
    * Summed columns with their declared types: the hidden row count first, then those of each additive
-   * measure.
+   * measure. Of cells: 1, or 0 for a tombstone; the cells; the window that they are the state of.
    */
   readonly additive: readonly AdditiveColumn[];
   readonly multisets: readonly MultisetLayout[];
@@ -59,14 +61,23 @@ export const sumColumn = (measure: number): string => `sum_${measure}`;
 /** The sum of squares that a variance needs. */
 export const squaresColumn = (measure: number): string => `squares_${measure}`;
 export const nonNullColumn = (measure: number): string => `nonnull_${measure}`;
+/** A cell of a report of class `affectedKeys`. */
+export const valueColumn = (measure: number): string => `value_${measure}`;
+/** The window that the cells of a row are the state of (design 6.9). */
+export const STATE_WINDOW = 'state_window';
 
 /** Columns that say which span and part a contribution belongs to, and under which token it was merged. */
 export const CONTRIBUTION_KEY = ['source_id', 'first_window', 'part', 'token'] as const;
 
 export function layoutOf(generation: Generation, report: CompiledReport): ReportLayout {
+  const isOfCells = report.affectedKeys !== undefined;
   const additive: AdditiveColumn[] = [{ column: ROW_COUNT, type: 'BIGINT', of: 'values' }];
   const multisets: MultisetLayout[] = [];
   for (const [index, measure] of report.measures.entries()) {
+    if (isOfCells) {
+      additive.push({ column: valueColumn(index), type: measure.type, of: 'cell' });
+      continue;
+    }
     if (isMultisetMeasure(measure)) {
       const at = { ...generation, measure: index };
       multisets.push({
@@ -83,9 +94,11 @@ export function layoutOf(generation: Generation, report: CompiledReport): Report
     if (kind === 'variance') additive.push({ column: squaresColumn(index), type, of: 'squares' });
     additive.push({ column: nonNullColumn(index), type: 'BIGINT', of: 'values' });
   }
+  if (isOfCells) additive.push({ column: STATE_WINDOW, type: 'BIGINT', of: 'values' });
   return {
     ...generation,
     report,
+    isOfCells,
     table: reportTable(generation),
     contributionTable: contributionTable(generation),
     keys: report.keys.map((key, index) => ({ column: `key_${index}`, name: key.name, type: key.type })),

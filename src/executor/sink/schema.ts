@@ -11,7 +11,7 @@ import {
   SINK_TABLE,
   WATERMARK_TABLE,
 } from '../../job/index.ts';
-import { CONTRIBUTION_KEY, type AdditiveColumn, type ReportLayout } from './layout.ts';
+import { CONTRIBUTION_KEY, STATE_WINDOW, type AdditiveColumn, type ReportLayout } from './layout.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
 export const SINK_FORMAT = 2n;
@@ -20,6 +20,7 @@ interface Column {
   readonly name: string;
   /** The engine's own type. */
   readonly type: string;
+  readonly nullable?: boolean;
 }
 
 interface TableSpec {
@@ -116,7 +117,11 @@ export async function createReportTables(engine: SqlEngine, layout: ReportLayout
 function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
   const keys = layout.keys.map((key) => ({ name: key.column, type: dialect.storedType(key.type) }));
   const keyNames = keys.map((key) => key.name);
-  const sums = layout.additive.map((sum) => ({ name: sum.column, type: sumType(dialect, sum) }));
+  const sums = layout.additive.map((sum) => ({
+    name: sum.column,
+    type: sumType(dialect, sum),
+    nullable: sum.of === 'cell',
+  }));
   const owner = bigints(dialect, ...CONTRIBUTION_KEY);
   const tables: TableSpec[] = [
     { name: layout.table, columns: [...keys, ...sums], key: keyNames },
@@ -124,6 +129,8 @@ function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
       name: layout.contributionTable,
       columns: [...owner, ...keys, ...sums],
       key: [...CONTRIBUTION_KEY, ...keyNames],
+      // The former cells of a key are looked for when newer ones are taken back (cells.ts).
+      ...(layout.isOfCells ? { index: formerCells(layout, keyNames) } : {}),
     },
   ];
   for (const multiset of layout.multisets) {
@@ -141,12 +148,17 @@ function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
   return tables;
 }
 
+function formerCells(layout: ReportLayout, keyNames: readonly string[]): NonNullable<TableSpec['index']> {
+  return { name: `${layout.contributionTable}_keys`, columns: [...keyNames, STATE_WINDOW] };
+}
+
 /**
  * A sum of DECIMALs gets more digits than its summands; a sum of integers stays a 64-bit integer on both
  * engines, and one that outgrows it is refused with `VALUE_RANGE` by the database.
  */
 function sumType(dialect: Dialect, { type, of }: AdditiveColumn): string {
   if (of === 'squares') return dialect.squaresType(type);
+  if (of === 'cell') return dialect.storedType(type);
   return type.startsWith('DECIMAL') ? dialect.sumType(type) : dialect.columnType('BIGINT');
 }
 
@@ -160,7 +172,9 @@ async function createTables(
 
 function tableStatements(dialect: Dialect, table: TableSpec): string[] {
   const list = (names: readonly string[]): string => names.map((name) => dialect.id(name)).join(', ');
-  const columns = table.columns.map((column) => `${dialect.id(column.name)} ${column.type} NOT NULL`);
+  const columns = table.columns.map(
+    ({ name, type, nullable }) => `${dialect.id(name)} ${type} ${nullable === true ? 'NULL' : 'NOT NULL'}`,
+  );
   const parts = [...columns, `PRIMARY KEY (${list(table.key)})`];
   const { index } = table;
   const mysql = dialect.kind === 'mysql';

@@ -5,7 +5,14 @@
  */
 import { assertNever, must, mutated } from '../../base/index.ts';
 import type { Dialect } from '../../sql/index.ts';
-import { nonNullColumn, ROW_COUNT, squaresColumn, sumColumn, type ReportLayout } from './layout.ts';
+import {
+  nonNullColumn,
+  ROW_COUNT,
+  squaresColumn,
+  sumColumn,
+  valueColumn,
+  type ReportLayout,
+} from './layout.ts';
 
 /**
  * Makes the statements that (re)create the view. Run them in one transaction: SQLite has no replacement in
@@ -47,6 +54,8 @@ function cell(dialect: Dialect, layout: ReportLayout, index: number): string {
     case 'min':
     case 'max':
       return extreme(dialect, layout, index);
+    case 'value':
+      return dialect.fromStored(`r.${valueColumn(index)}`, measure.type);
     case 'distinct':
       return `(SELECT COUNT(*) FROM ${members(dialect, layout, index)})`;
     default:

@@ -21,6 +21,7 @@ const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
   'MEASURE_TYPE',
   'COLUMN_TYPE',
   'KEY_NULL',
+  'KEY_TWICE',
   'SQL_WRITES',
   'DIVISION_BY_ZERO',
   'VALUE_RANGE',

@@ -1,0 +1,75 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { setMutation } from '../../../src/base/test-build-active.ts';
+import type { MutationName } from '../../../src/base/test-build-names.ts';
+import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
+import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
+import { openPlace } from './place.ts';
+import { runCase } from './run-case.ts';
+
+/** More of them: `TIDEMARK_KEYS_CASES=1000 npm test -- test/executor/affected-keys`. */
+const CASES = Number(process.env['TIDEMARK_KEYS_CASES'] ?? 20);
+const MARIADB_CASES = Number(process.env['TIDEMARK_KEYS_CASES'] ?? 6);
+const SEED = Number(process.env['TIDEMARK_KEYS_SEED'] ?? 1);
+
+/** A bounded search: a mutation that survives it is a rule without a test. */
+const CASES_PER_MUTATION = 100;
+const RULES: readonly MutationName[] = [
+  'merge.olderWindowWrites',
+  'merge.tombstoneForgotten',
+  'merge.formerCellForgotten',
+  'fold.removesFormerCells',
+  'job.touchedByAfterImages',
+  'job.vanishedKeysStay',
+];
+
+async function onEmbedded(work: (engine: SqlEngine) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-keys-'));
+  const engine = openEngine({ kind: 'embedded', file: join(folder, 'all.db') });
+  try {
+    await openPlace(engine);
+    await work(engine);
+  } finally {
+    await engine.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function runCases(engine: SqlEngine, count: number): Promise<void> {
+  for (let seed = SEED; seed < SEED + count; seed += 1) await runCase(engine, seed);
+}
+
+describe('reports of class affectedKeys', () => {
+  it(
+    `show what their SQL gives over the source, in ${CASES} random cases on the embedded engine`,
+    () => onEmbedded((engine) => runCases(engine, CASES)),
+    60_000 + 1_000 * CASES,
+  );
+
+  it.skipIf(mariadbMissing())(
+    `show what their SQL gives over the source, in ${MARIADB_CASES} random cases on MariaDB`,
+    async () => {
+      const database = await freshDatabase('keys');
+      const engine = openEngine({ kind: 'mysql', url: database.url });
+      try {
+        await openPlace(engine);
+        await runCases(engine, MARIADB_CASES);
+      } finally {
+        await engine.close().then(database.drop);
+      }
+    },
+    60_000 + 1_000 * MARIADB_CASES,
+  );
+
+  it.each(RULES)('are seen to be wrong without the rule %s', async (name) => {
+    setMutation(name, true);
+    try {
+      const search = onEmbedded((engine) => runCases(engine, CASES_PER_MUTATION));
+      await expect(search).rejects.toThrow(/the report differs/);
+    } finally {
+      setMutation(name, false);
+    }
+  });
+});
