@@ -1,6 +1,6 @@
 /** The lists that people read, made from one view of the replicated state. Every list has a bound. */
 import { DECLARE_AGAIN, LIMITS, TidemarkError, parseToken } from '../base/index.ts';
-import type { CompiledSource } from '../job/index.ts';
+import type { CompiledReport, CompiledSource } from '../job/index.ts';
 import type { ExecutorObservation } from '../scheduler/index.ts';
 import {
   idKey,
