@@ -13,8 +13,6 @@ import { mariadbMissing } from '../support/mariadb.ts';
 import type { ReplicatedServer } from '../support/replicated.ts';
 import { ReportWorld } from './report-world.ts';
 
-/** The longer one runs by `npm run test:restores` alone. */
-const CASES = Number(process.env['TIDEMARK_RESTORE_CASES'] ?? '0');
 /** Windows that are merged on the former primary alone. */
 const LOST = 4;
 
@@ -108,7 +106,7 @@ describe.skipIf(mariadbMissing())('a report database whose primary fails over', 
     await later.catchUp(promoted);
   });
 
-  it.skipIf(CASES === 0)(
+  it(
     'is right again with merges under way while the former primary answers',
     { timeout: 90_000 },
     async () => {
