@@ -13,6 +13,9 @@ import {
 } from './placed.mjs';
 import { pause, within } from './timing.mjs';
 
+/** A session, and the time that its successor needs on a busy machine. */
+const SUCCEEDED_WITHIN_MS = 25_000;
+
 /** Something happens at a place of the collector. */
 const collectorAt = (name, action) => async (world) => {
   const host = await collectorHost(world);
@@ -56,26 +59,41 @@ const taskAt = (name, action) => async (world) => {
 };
 
 /**
- * An executor is stopped at a place and sleeps past its session; others do its work; it wakes and goes on
- * with what it held.
+ * An executor is stopped at a place and sleeps past its session, until another has merged what it held; it
+ * wakes and goes on with it.
  */
-const stoppedAt = (name, forMs) => async (world) => {
-  const { records } = world;
+const stoppedAt = (name) => async (world) => {
+  const { records, client } = world;
   const child = anyExecutor(world);
   if (child === undefined) return false;
   const hit = await placed(world, child, { name, action: 'pause' });
   if (hit === undefined) return false;
+  const { token } = hit.detail;
+  const assigned = await client.listTasks({ state: 'ASSIGNED', limit: 500 });
+  const task = assigned.find((one) => String(one.token) === token)?.task;
   child.suspend();
-  await pause(SESSION_MS + forMs + world.random(2_000));
+  const succeeded =
+    task !== undefined && (await within(SUCCEEDED_WITHIN_MS, () => isAbove(world, task, token)));
   const mark = records.mark;
   child.send({ testBuild: 'release', name });
   child.resume();
-  const { token } = hit.detail;
   const ended = await records.after(mark, ({ record }) => record.token === token, CONSEQUENCE_WITHIN_MS);
-  // Nobody else had come to it yet: its merge counts, until a later version replaces it.
-  if (ended === undefined || ended.record.result === 'DONE') return false;
-  return sealedAgain(world);
+  if (succeeded === true && ended?.record.result === 'DONE') {
+    world.problems.push(`token ${token} of ${task} merged although a later version had`);
+  }
+  return succeeded === true && ended !== undefined && sealedAgain(world);
 };
+
+/** Whether a later version of the task has merged. */
+async function isAbove({ servers }, task, token) {
+  const [report, generation, window, part] = task.split('/');
+  const [{ n }] = await servers.reports.primary.query(
+    `SELECT COUNT(*) AS n FROM chaos.tm_ledger WHERE report_id = ? AND generation = ? AND first_window = ?
+     AND part = ? AND applied > ?`,
+    [report, generation, window, part, token],
+  );
+  return Number(n) > 0;
+}
 
 const leaderKilledAt = (name, match) => async (world) => {
   const { cluster } = world;
@@ -183,8 +201,8 @@ export const EDGES = {
     taskAt,
   ),
   'executor killed between commit and report': killedBeforeReport,
-  'executor stopped between compute and merge': stoppedAt('executor.afterCompute', 1_000),
-  'executor stopped inside the merge transaction': stoppedAt('executor.beforeMergeCommit', 1_000),
+  'executor stopped between compute and merge': stoppedAt('executor.afterCompute'),
+  'executor stopped inside the merge transaction': stoppedAt('executor.beforeMergeCommit'),
   'leader killed between grant and dispatch': leaderKilledAt('scheduler.afterGrantBeforeDispatch', {
     kind: 'task',
   }),

@@ -14,16 +14,16 @@ const merges = (server) => numberOf(server, 'SELECT COUNT(*) FROM chaos.tm_ledge
 const sinkEpoch = async (server) =>
   BigInt((await server.query('SELECT epoch FROM chaos.tm_sink'))[0]?.epoch ?? 0);
 
-async function replicaLags(world) {
+const replicaLags = (forMs) => async (world) => {
   const { primary, replica } = anyStore(world);
   await replica.query('STOP SLAVE SQL_THREAD');
   const merged = await mergedAgain(world);
-  await pause(world.random(4_000));
+  await pause(forMs(world.random));
   const [has, lacks] = [await lastMark(primary), await lastMark(replica)];
   await replica.query('START SLAVE');
   const caught = await replica.catchUp(primary);
   return merged && lacks < has && caught;
-}
+};
 
 async function replicaKilled(world) {
   const { primary, replica } = anyStore(world);
@@ -77,7 +77,8 @@ const reportsFailedOver =
   };
 
 export const FAILOVERS = {
-  'a replica of the store lags': replicaLags,
+  'a replica of the store lags': replicaLags((random) => random(4_000)),
+  'a replica of the store lags for half a minute': replicaLags(() => 30_000),
   'a replica of the store killed': replicaKilled,
   'the store fails over and loses windows': storeFailedOver,
   'the reports fail over and lose merges': reportsFailedOver({ answers: false }),

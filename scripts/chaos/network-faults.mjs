@@ -12,6 +12,8 @@ import {
 import { pause, within } from './timing.mjs';
 
 const REPORTED_WITHIN_MS = 500;
+/** More than what is said of the time. */
+const LOG_BYTES = 2_000;
 const coordinators = (name) => /^c\d$/.test(name);
 const reports = (name) => name.startsWith('reports');
 const stores = (name) => name.startsWith('store');
@@ -97,9 +99,56 @@ const reportLost = (direction) => async (world) => {
   return lost && ended === true && mergedAgain(world);
 };
 
+/** A grant is committed, and what tells its executor of it is lost. */
+async function dispatchLost(world) {
+  const name = 'scheduler.afterGrantBeforeDispatch';
+  const leader = await world.cluster.leader();
+  const hit = await placed(world, leader, { name, action: 'pause', match: { kind: 'task' } });
+  if (hit === undefined) return false;
+  const { key, executorId } = hit.detail;
+  const executors = await world.client.listExecutors();
+  const target = executors.find((one) => String(one.executorId) === executorId);
+  const child = world.cluster.executors.find((one) => one.name === target?.name);
+  const cut = child === undefined ? undefined : world.network.cut(child, { at: coordinators, heard: 'lost' });
+  leader.send({ testBuild: 'release', name });
+  const lost = cut !== undefined && (await within(SESSION_MS, () => cut.bytes() > 0)) === true;
+  await pause(REPORTED_WITHIN_MS);
+  const open = await isOpen(world, { task: key });
+  cut?.heal();
+  const ended = await within(CONSEQUENCE_WITHIN_MS, async () => !(await isOpen(world, { task: key })));
+  return lost && open && ended === true && mergedAgain(world);
+}
+
+/** The rows that a report's SQL gave are lost on their way; the query is made again. */
+async function resultLost(world) {
+  const name = 'executor.beforeCompute';
+  const child = anyExecutor(world);
+  if (child === undefined) return false;
+  const hit = await placed(world, child, { name, action: 'pause' });
+  if (hit === undefined) return false;
+  const cut = world.network.cut(child, { at: stores, heard: 'lost' });
+  child.send({ testBuild: 'release', name });
+  const lost = await within(CONSEQUENCE_WITHIN_MS, () => cut.bytes() > 0);
+  const open = await isOpen(world, hit.detail);
+  cut.heal();
+  const ended = await within(CONSEQUENCE_WITHIN_MS, async () => !(await isOpen(world, hit.detail)));
+  return lost === true && open && ended === true && mergedAgain(world);
+}
+
+/** Some of the source's log is lost on its way to the collector, which reads on from where it was. */
+async function logLost(world) {
+  const host = await collectorHost(world);
+  if (host === undefined) return false;
+  const cut = world.network.cut(host.child, { at: (name) => name === 'source', heard: 'lost' });
+  const lost = await within(CONSEQUENCE_WITHIN_MS, () => cut.bytes() > LOG_BYTES);
+  cut.heal();
+  const taken = lost === true && (await epochAbove(world, host.epoch));
+  return taken === true && mergedAgain(world);
+}
+
 async function isOpen({ client }, { task, token }) {
   const tasks = await client.listTasks({ state: 'ASSIGNED', limit: 500 });
-  return tasks.some((one) => one.task === task && String(one.token) === token);
+  return tasks.some((one) => one.task === task && (token === undefined || String(one.token) === token));
 }
 
 const hostOf = async (world) => (await collectorHost(world))?.child;
@@ -151,6 +200,9 @@ export const NETWORK_FAULTS = {
   'an executor hears nothing': cutOff({ at: coordinators, heard: 'held' }),
   'an executor cut off from the reports': databaseCutOff(reports),
   'an executor cut off from the store': databaseCutOff(stores),
+  'a part of the log of the source lost': logLost,
+  'a dispatch lost': dispatchLost,
+  'rows of a query of a report lost': resultLost,
   'answer of a seal lost': answerLost({
     name: 'collector.beforeSeal',
     at: coordinators,
