@@ -151,6 +151,10 @@ export class ExecutorLinks implements ExecutorPort {
     link.send({ $case: 'dropHistory', value: work.message });
   }
 
+  cancelChore(executorId: number, { token }: { readonly token: string }): void {
+    this.#links.get(executorId)?.send({ $case: 'cancelChore', value: { token: parseToken(token) } });
+  }
+
   reconcile(executorId: number, sink: SinkRecord): void {
     const link = this.#links.get(executorId);
     const work = link === undefined ? undefined : reconcileWork(this.#context(link), sink);

@@ -23,6 +23,7 @@ export function reportWork(context: WorkContext, report: ReportRecord): Work<Pre
     reports: [id],
     step: stepOf(view, report),
     ...copiesOf(view, source),
+    superseded: change.superseded.map(parseToken),
   };
   const definitions = [
     ...topologyDefinition(view),

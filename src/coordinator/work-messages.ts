@@ -112,6 +112,7 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
     reports: ids,
     step: PrepareStep.PREPARE_STEP_ALL,
     ...copiesOf(view, source),
+    superseded: source.prepare.superseded.map(parseToken),
   };
   const definitions = [
     ...topologyDefinition(view),

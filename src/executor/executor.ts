@@ -14,10 +14,7 @@ import {
 } from '../base/index.ts';
 import type { ServerState } from '../sql/index.ts';
 import {
-  PrepareStep,
   type AdvanceStates,
-  type Prepare,
-  type PrepareOutcome,
   type StatesOutcome,
   type TaskOutcome,
   type TaskProgress,
@@ -35,7 +32,7 @@ import {
 } from './check-messages.ts';
 import { CollectorHost } from './collector-host.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
-import { carryOutPrepare } from './prepare/prepare.ts';
+import { PrepareDesk } from './prepare-desk.ts';
 import { Housekeeper, type Chore } from './housekeeper.ts';
 import { housekeepingSteps } from './housekeeping-steps.ts';
 import { LeaderQuestions } from './leader-questions.ts';
@@ -66,9 +63,6 @@ export interface ExecutorParts {
 }
 
 const taskKey = (task: string): string => `task ${task}`;
-/** A source's reports together, or a report that was declared later, by itself. */
-const prepareKey = ({ sourceId, step, reports }: Prepare): string =>
-  step === PrepareStep.PREPARE_STEP_ALL ? `prepare ${sourceId}` : `prepare ${sourceId} ${reports.join()}`;
 const choreKey = (token: bigint): string => `chore ${token}`;
 const collectorKey = (sourceId: bigint): string => `collector ${sourceId}`;
 
@@ -87,13 +81,7 @@ export class Executor {
   readonly #audits: AuditDesk;
   readonly #host: CollectorHost;
   readonly #session: Session;
-  /** Tokens of prepare grants that are being carried out. */
-  readonly #preparing = new Set<bigint>();
-  /**
-   * By source, what became of its newest one: none is carried out twice, since tasks may read its copies by
-   * then.
-   */
-  readonly #prepared = new Map<string, PrepareOutcome>();
+  readonly #prepares: PrepareDesk;
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
@@ -147,6 +135,7 @@ export class Executor {
         this.#tell(collectorKey(value.sourceId), { $case: 'collectorStopped', value });
       },
     });
+    this.#prepares = this.#makePrepareDesk();
     const desk = this.#deskParts(clock);
     this.#questions = desk.questions;
     this.#sinks = new SinkDesk({ ...desk, log });
@@ -183,9 +172,20 @@ export class Executor {
     // attempts.
     this.#stop.abort(new TidemarkError('STOPPING', 'the executor is stopping'));
     await this.#running;
-    const hosts = [this.#host.stopAll(), this.#runner.stop(), this.#states.stop(), this.#housekeeper.stop()];
-    await Promise.all(hosts);
+    const parts = [this.#host.stopAll(), this.#runner.stop(), this.#states.stop()];
+    await Promise.all([...parts, this.#housekeeper.stop(), this.#prepares.stop()]);
     await this.#databases.close();
+  }
+
+  #makePrepareDesk(): PrepareDesk {
+    return new PrepareDesk({
+      catalog: this.#catalog,
+      databases: this.#databases,
+      log: this.#parts.log,
+      tell: (name, value) => {
+        this.#tell(name, { $case: 'prepare', value });
+      },
+    });
   }
 
   #deskParts(clock: Clock): AuditDeskOptions {
@@ -253,12 +253,16 @@ export class Executor {
         checkDrop(message.value);
         this.#onChore({ kind: 'drop', order: message.value });
         return;
+      case 'cancelChore':
+        this.#housekeeper.cancel(message.value.token);
+        this.#prepares.cancel(message.value.token);
+        return;
       case 'cancelStates':
         this.#states.cancel(message.value);
         return;
       case 'prepare':
         checkPrepare(message.value);
-        void this.#onPrepare(message.value);
+        this.#prepares.dispatch(message.value);
         return;
       case 'startCollector':
         checkCollector(message.value);
@@ -330,33 +334,6 @@ export class Executor {
   #onOutcome(outcome: TaskOutcome): void {
     this.#parts.onOutcome?.(outcome);
     this.#tell(taskKey(outcome.task), { $case: 'task', value: outcome });
-  }
-
-  async #onPrepare(prepare: Prepare): Promise<void> {
-    const key = prepareKey(prepare);
-    const done = this.#prepared.get(key);
-    if (done?.token === prepare.token) {
-      this.#tell(key, { $case: 'prepare', value: done });
-      return;
-    }
-    if (this.#preparing.has(prepare.token)) return;
-    this.#preparing.add(prepare.token);
-    const { token, sourceId } = prepare;
-    let value: PrepareOutcome = { token, sourceId, errorCode: '', errorMessage: '', copies: [] };
-    try {
-      const context = { catalog: this.#catalog, databases: this.#databases };
-      value = { ...value, copies: await carryOutPrepare(context, prepare) };
-    } catch (error) {
-      const known = coded(error);
-      this.#parts.log.warn(
-        { source: String(sourceId), code: known.code, error: known.message },
-        'prepare failed',
-      );
-      value = { ...value, errorCode: known.code, errorMessage: known.message };
-    }
-    this.#preparing.delete(token);
-    this.#prepared.set(key, value);
-    this.#tell(key, { $case: 'prepare', value });
   }
 
   /** The answer is for the very leader that asked: it is not kept. */

@@ -47,6 +47,13 @@ export class Housekeeper {
     this.#tail = this.#tail.then(() => this.#run(name, work));
   }
 
+  /** Stops work under this token; its connections are killed. */
+  cancel(token: bigint): void {
+    for (const { chore, abort } of this.#work.values()) {
+      if (chore.order.token === token) abort.abort(new TidemarkError('CANCELLED', 'cancelled by the leader'));
+    }
+  }
+
   progress(): TaskProgress[] {
     return [...this.#work].map(([task, { chore }]) => ({
       task,

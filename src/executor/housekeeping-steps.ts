@@ -1,11 +1,11 @@
 /** What folding a report and dropping history do on databases. */
 import { asToken, assertNever, type Clock } from '../base/index.ts';
-import type { SqlEngine } from '../sql/index.ts';
 import type { DropHistory, FoldReport } from '../wire/index.ts';
+import { cancellable, killEarlier } from './cancellable.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
 import type { Chore } from './housekeeper.ts';
-import { killMarked, markerName } from './marker.ts';
+import { markerName } from './marker.ts';
 import { dropHistory } from './retention/drop-history.ts';
 import { foldSpans } from './sink/fold.ts';
 import type { RunnerLog } from './task-runner.ts';
@@ -42,15 +42,17 @@ async function fold(
   signal: AbortSignal,
 ): Promise<number> {
   const { catalog, databases, clusterId, clock, random, log } = options;
-  const engine = databases.group(catalog.sink(Number(order.sinkId)));
-  await killEarlier(options, engine, order.superseded);
+  const plain = databases.group(catalog.sink(Number(order.sinkId)));
+  // A fold that stands still in its transaction would keep the merges of its report waiting.
+  await killEarlier([plain], markersOf(options, order.superseded), log);
   const [reportId, generation] = [Number(order.reportId), Number(order.generation)];
+  const marker = markerName(clusterId(), asToken(order.token));
   const context = {
-    engine,
+    engine: cancellable(plain, { signal, marker: '' }),
     clock,
     random,
     track: () => () => undefined,
-    marker: markerName(clusterId(), asToken(order.token)),
+    marker,
     cancelled: () => signal.aborted,
     log,
   };
@@ -68,25 +70,16 @@ async function drop(
   order: DropHistory,
   signal: AbortSignal,
 ): Promise<number> {
-  const { catalog, databases } = options;
+  const { catalog, databases, clusterId, log } = options;
   const sourceId = Number(order.sourceId);
   const input = { sourceId, source: catalog.source(sourceId), window: Number(order.window), signal };
-  for (const shard of catalog.topology(order.topologyVersion).shards) {
-    await dropHistory(databases.group(shard), input);
-  }
+  const shards = catalog.topology(order.topologyVersion).shards.map((shard) => databases.group(shard));
+  await killEarlier(shards, markersOf(options, order.superseded), log);
+  const marker = markerName(clusterId(), asToken(order.token));
+  for (const shard of shards) await dropHistory(cancellable(shard, { signal, marker }), input);
   return input.window;
 }
 
-/** A fold that stands still in its transaction would keep the merges of its report waiting. */
-async function killEarlier(
-  { clusterId, log }: HousekeepingStepsOptions,
-  engine: SqlEngine,
-  superseded: readonly bigint[],
-): Promise<void> {
-  if (superseded.length === 0) return;
-  const killed = await killMarked(
-    engine,
-    superseded.map((token) => markerName(clusterId(), token)),
-  );
-  if (killed > 0) log.info({ killed }, 'connections of earlier folds killed');
+function markersOf({ clusterId }: HousekeepingStepsOptions, tokens: readonly bigint[]): string[] {
+  return tokens.map((token) => markerName(clusterId(), token));
 }

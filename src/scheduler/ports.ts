@@ -56,6 +56,8 @@ export interface ExecutorPort {
   fold(executorId: number, report: ReportRecord): void;
   /** Sends the current grant of dropping what the store holds of a source. */
   dropHistory(executorId: number, source: SourceRecord): void;
+  /** Stops folding, dropping or preparing under this token, and kills its connections. */
+  cancelChore(executorId: number, grant: { readonly token: string }): void;
   /** Has a report database put under its fresh epoch, and told what is there. */
   reconcile(executorId: number, sink: SinkRecord): void;
   /** Asks whether a report database still stands under its epoch, and still has what was done there. */

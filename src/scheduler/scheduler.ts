@@ -258,7 +258,8 @@ class LeaderScheduler implements Scheduler {
     answer: Extract<OperationResult, { readonly ok: true }>['value'],
   ): void {
     const { executors } = this.#options.ports;
-    const { replaces, replacesCollector, replacesStates, sourceFailure, sinkFailure } = planned;
+    const { replaces, replacesCollector, replacesStates, replacesChore } = planned;
+    const { sourceFailure, sinkFailure } = planned;
     if (sinkFailure !== undefined) leadership.sinkFailures.set(sinkFailure.sinkId, sinkFailure.failures);
     if (sourceFailure !== undefined) {
       leadership.sourceFailures.set(sourceFailure.sourceId, sourceFailure.failures);
@@ -269,6 +270,10 @@ class LeaderScheduler implements Scheduler {
     }
     if (replacesStates !== undefined && observed.get(replacesStates.executorId)?.connected === true) {
       executors.cancelStates(replacesStates.executorId, replacesStates);
+    }
+    const goesOn = replacesChore === undefined || mutated('scheduler.replacedChoreGoesOn');
+    if (!goesOn && observed.get(replacesChore.executorId)?.connected === true) {
+      executors.cancelChore(replacesChore.executorId, replacesChore);
     }
     // Nobody starts one again whose grant the log has kept.
     const kept = answer['stopped'] === false && !mutated('scheduler.stopsKeptCollector');

@@ -113,8 +113,16 @@ describe('the session of an executor', () => {
     const only = await leader({ leaderTerm: 7n });
     const { messages, warnings } = join([only.address]);
     await only.hears('heartbeat');
-    const ids = { token: 1n, sourceId: 1n, sinkId: 1n, sinkEpoch: 1n, copies: [], pending: [] };
-    const prepare = { ...ids, clusterId: CLUSTER, reports: [], step: PrepareStep.PREPARE_STEP_ALL };
+    const ids = {
+      token: 1n,
+      sourceId: 1n,
+      sinkId: 1n,
+      sinkEpoch: 1n,
+      copies: [],
+      pending: [],
+      superseded: [],
+    };
+    const prepare = { ...ids, clusterId: CLUSTER, step: PrepareStep.PREPARE_STEP_ALL };
     only.say({ $case: 'prepare', value: { ...prepare, leaderTerm: 6n } });
     await only.hears('hello', () => true, 2);
     expect(warnings).toContain('STALE_TERM');

@@ -80,6 +80,7 @@ export const prepareOrder: Prepare = {
   step: PrepareStep.PREPARE_STEP_ALL,
   copies: [],
   pending: [],
+  superseded: [],
 };
 
 /** A report database that nobody has written to yet. */

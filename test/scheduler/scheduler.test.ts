@@ -42,6 +42,23 @@ const allFinal = (cluster: FakeCluster): boolean =>
   );
 
 describe('the loop', () => {
+  rule('scheduler.replacedChoreGoesOn', 'has work stopped that is granted to another', async () => {
+    const cluster = await startedCluster(2, ['sales'], { windowsKept: 4 });
+    seal(cluster, 7);
+    cluster.workMs = 1;
+    const fold = () => cluster.world.report().fold;
+    for (let i = 0; i < 1_000 && fold() === null; i++) {
+      await cluster.clock.advance(1);
+      if (cluster.world.report().finalWindow === 7) cluster.workMs = Number.MAX_SAFE_INTEGER;
+    }
+    const { token = '', executorId = 0 } = fold() ?? {};
+    await cluster.clock.advance(SCHEDULER_DEFAULTS.housekeepingDeadlineMs + 1_000);
+    expect(fold()).toMatchObject({ superseded: [token] });
+    expect(fold()?.executorId).not.toBe(executorId);
+    expect(cluster.executors.get(executorId)?.cancelled).toEqual([token]);
+    await cluster.scheduler.stop();
+  });
+
   rule('scheduler.stopsKeptCollector', 'stops a collector only if its grant was taken back', async () => {
     const cluster = await startedCluster(1);
     cluster.workMs = Number.MAX_SAFE_INTEGER;

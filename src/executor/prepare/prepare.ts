@@ -6,8 +6,8 @@ import { asToken, TidemarkError } from '../../base/index.ts';
 import { createStoreTables, installEmbeddedCapture } from '../../collector/index.ts';
 import type { CompiledSource } from '../../job/index.ts';
 import { PrepareStep, type Prepare, type ReportCopies } from '../../wire/index.ts';
+import type { WorkDatabases } from '../cancellable.ts';
 import type { Catalog } from '../catalog.ts';
-import type { Databases } from '../databases.ts';
 import type { ReportLayout } from '../sink/layout.ts';
 import { dropReport } from '../sink/drop-report.ts';
 import { prepareHidden, prepareReport } from '../sink/report-view.ts';
@@ -16,7 +16,7 @@ import { dropUnread, prepareCopies } from './report-copies.ts';
 
 export interface PrepareContext {
   readonly catalog: Catalog;
-  readonly databases: Databases;
+  readonly databases: WorkDatabases;
 }
 
 /**

@@ -122,6 +122,7 @@ export class Connection {
       case 'advanceStates':
       case 'fold':
       case 'dropHistory':
+      case 'cancelChore':
       case 'cancelStates':
       case 'prepare':
       case 'startCollector':

@@ -3,7 +3,7 @@
  * its report database, followed until an executor has said how it ended.
  */
 import { hasCaughtUp, type ReportGrant, type ReportRecord } from '../../statemachine/index.ts';
-import type { Round } from './round.ts';
+import { replaced, type Round } from './round.ts';
 import type { PrepareOutcome } from './types.ts';
 
 /** After a failure nothing is granted for so long, in milliseconds. */
@@ -17,9 +17,9 @@ export function planGenerations(round: Round): void {
     if (sink === undefined || !isDue(round, report)) continue;
     const { change } = report;
     if (change === null) {
-      if (report.changeRetryAtMs <= round.input.now.logTimeMs) grant(round, report, undefined);
+      if (report.changeRetryAtMs <= round.input.now.logTimeMs) grant(round, report);
     } else if (change.sinkEpoch !== sink.epoch || isLost(round, change)) {
-      grant(round, report, change.executorId);
+      grant(round, report);
     } else if (round.needsDispatch(change.executorId, change.token, false)) {
       round.dispatches.push({ kind: 'report', executorId: change.executorId, report });
     }
@@ -37,13 +37,14 @@ function isLost(round: Round, change: ReportGrant): boolean {
   return now.logTimeMs - change.grantedMs >= config.prepareDeadlineMs;
 }
 
-function grant(round: Round, report: ReportRecord, avoid: number | undefined): void {
-  const executorId = round.placement.takeForCollector(avoid);
+function grant(round: Round, report: ReportRecord): void {
+  const executorId = round.placement.takeForCollector(report.change?.executorId);
   if (executorId === undefined) return;
   const { id: reportId, generation } = report;
   round.operations.push({
     cause: 'report-granted',
     operation: { type: 'report.grant', v: 1, reportId, generation, executorId },
+    ...replaced(report.change),
   });
 }
 

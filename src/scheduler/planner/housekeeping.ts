@@ -10,7 +10,7 @@ import {
   type SourceRecord,
   type StateView,
 } from '../../statemachine/index.ts';
-import type { Round } from './round.ts';
+import { replaced, type Round } from './round.ts';
 import type { HousekeepingOutcome } from './types.ts';
 
 /** Grants under way at once, over all reports and sources. */
@@ -78,13 +78,15 @@ function spanEndAtOrBefore(view: StateView, report: ReportRecord, limit: number)
   return end;
 }
 
-function pushFold(round: Round, report: ReportRecord, window: number, avoid?: number): boolean {
-  const executorId = round.placement.takeForCollector(avoid);
+function pushFold(round: Round, report: ReportRecord, window: number): boolean {
+  const { fold } = report;
+  const executorId = round.placement.takeForCollector(fold?.executorId);
   if (executorId === undefined) return false;
   const { id: reportId, generation } = report;
   round.operations.push({
     cause: 'fold-granted',
     operation: { type: 'fold.grant', v: 1, reportId, generation, window, executorId },
+    ...replaced(fold),
   });
   return true;
 }
@@ -92,7 +94,7 @@ function pushFold(round: Round, report: ReportRecord, window: number, avoid?: nu
 function followFold(round: Round, report: ReportRecord, fold: HousekeepingGrant): void {
   const sink = [...round.input.view.sinks.values()].find(({ id }) => id === report.sinkId);
   if (isLost(round, fold) || sink?.epoch !== fold.sinkEpoch) {
-    if (round.readySink(report.sinkId) !== undefined) pushFold(round, report, fold.window, fold.executorId);
+    if (round.readySink(report.sinkId) !== undefined) pushFold(round, report, fold.window);
   } else if (needsDispatch(round, fold)) {
     round.dispatches.push({ kind: 'fold', executorId: fold.executorId, report });
   }
@@ -104,16 +106,16 @@ function grantDrop(round: Round, source: SourceRecord, step: number): boolean {
   return pushDrop(round, source);
 }
 
-function pushDrop(round: Round, source: SourceRecord, avoid?: number): boolean {
-  const executorId = round.placement.takeForCollector(avoid);
+function pushDrop(round: Round, source: SourceRecord): boolean {
+  const executorId = round.placement.takeForCollector(source.drop?.executorId);
   if (executorId === undefined) return false;
   const operation = { type: 'drop.grant', v: 1, sourceId: source.id, executorId } as const;
-  round.operations.push({ cause: 'drop-granted', operation });
+  round.operations.push({ cause: 'drop-granted', operation, ...replaced(source.drop) });
   return true;
 }
 
 function followDrop(round: Round, source: SourceRecord, drop: HousekeepingGrant): void {
-  if (isLost(round, drop)) pushDrop(round, source, drop.executorId);
+  if (isLost(round, drop)) pushDrop(round, source);
   else if (needsDispatch(round, drop)) {
     round.dispatches.push({ kind: 'drop', executorId: drop.executorId, source });
   }

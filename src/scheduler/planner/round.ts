@@ -116,6 +116,15 @@ export class Round {
   }
 }
 
+/** What an operation says of the grant that it takes the place of. */
+export function replaced(
+  grant: { readonly executorId: number; readonly token: string } | null,
+): Pick<PlannedOperation, 'replacesChore'> {
+  if (grant === null) return {};
+  const { executorId, token } = grant;
+  return { replacesChore: { executorId, token } };
+}
+
 /** `base`, doubled `times` times, at most `cap`. */
 export function backoff(times: number, base: number, cap: number): number {
   return Math.min(cap, base * 2 ** Math.min(times, 30));

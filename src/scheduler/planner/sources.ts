@@ -5,7 +5,7 @@
  */
 import { mutated, parseToken, tokenTerm } from '../../base/index.ts';
 import type { SourceRecord } from '../../statemachine/index.ts';
-import type { Round } from './round.ts';
+import { replaced, type Round } from './round.ts';
 
 export function planSources(round: Round): void {
   const { view } = round.input;
@@ -34,6 +34,7 @@ function planPrepare(round: Round, source: SourceRecord): void {
   round.operations.push({
     cause: 'prepare-granted',
     operation: { type: 'prepare.grant', v: 1, sourceId: source.id, executorId },
+    ...replaced(prepare),
   });
 }
 

@@ -178,6 +178,8 @@ export interface PlannedOperation {
   readonly cause: Cause;
   /** The version that this one replaces: its executor is told to stop it. */
   readonly replaces?: { readonly executorId: number; readonly key: string; readonly token: string };
+  /** The grant of folding, dropping or preparing that this one replaces: its executor is told to stop it. */
+  readonly replacesChore?: { readonly executorId: number; readonly token: string };
   /** The grant of row states that this one replaces: its executor is told to stop it. */
   readonly replacesStates?: {
     readonly executorId: number;

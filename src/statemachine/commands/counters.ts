@@ -35,3 +35,15 @@ export function nextToken(writer: StateWriter, meta: ApplyMeta): string {
   const n = mutated('state.tokenFromTermOnly') ? 1 : grants;
   return makeToken({ term: term(meta.term), n }).toString();
 }
+
+/** Tokens of replaced grants that are remembered, so that their database connections can be killed. */
+const SUPERSEDED_MAX = 4;
+
+/** What a grant that takes the place of `grant` remembers, newest first. */
+export function supersede(
+  grant: { readonly token: string; readonly superseded: readonly string[] } | null | undefined,
+): readonly string[] {
+  return grant === null || grant === undefined
+    ? []
+    : [grant.token, ...grant.superseded].slice(0, SUPERSEDED_MAX);
+}

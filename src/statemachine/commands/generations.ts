@@ -5,7 +5,7 @@
  */
 import { must, mutated } from '../../base/index.ts';
 import { settleCopies } from './copies.ts';
-import { nextToken } from './counters.ts';
+import { nextToken, supersede } from './counters.ts';
 import { idKey, spanKey, spanPrefix, taskRowKey } from './keys.ts';
 import type { ApplyMeta, FinishReport, GrantReport, OperationResult } from './operations.ts';
 import type { ReportRecord } from './records.ts';
@@ -42,7 +42,8 @@ export function applyGrantReport(writer: StateWriter, input: GrantReport, meta: 
     return refuse('BAD_REQUEST', `report ${report.name} has not caught up with what it replaces`);
   }
   const token = nextToken(writer, meta);
-  const change = { token, executorId: input.executorId, grantedMs: meta.logTimeMs, sinkEpoch: sink.epoch };
+  const granted = { token, executorId: input.executorId, grantedMs: meta.logTimeMs, sinkEpoch: sink.epoch };
+  const change = { ...granted, superseded: supersede(report.change) };
   writer.reports.put(idKey(report.id), { ...report, change });
   return accept({ token });
 }

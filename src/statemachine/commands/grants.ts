@@ -2,7 +2,7 @@
  * Grants that precede tasks: the preparing of a source, and its collector.
  */
 import { settleCopies } from './copies.ts';
-import { nextToken } from './counters.ts';
+import { nextToken, supersede } from './counters.ts';
 import { idKey } from './keys.ts';
 import type {
   ApplyMeta,
@@ -34,7 +34,7 @@ export function applyGrantPrepare(
   const token = nextToken(writer, meta);
   writer.sources.put(idKey(source.id), {
     ...source,
-    prepare: { token, executorId: input.executorId, done: false },
+    prepare: { token, executorId: input.executorId, done: false, superseded: supersede(source.prepare) },
   });
   return accept({ token });
 }

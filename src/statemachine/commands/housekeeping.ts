@@ -3,7 +3,7 @@
  * is dropped here first, records of spans, then windows, is what the store may drop next: the horizon.
  */
 import { mutated } from '../../base/index.ts';
-import { nextToken } from './counters.ts';
+import { nextToken, supersede } from './counters.ts';
 import { idKey, spanKey, spanPrefix, taskRowKey, windowKey } from './keys.ts';
 import type {
   ApplyMeta,
@@ -13,14 +13,11 @@ import type {
   GrantFold,
   OperationResult,
 } from './operations.ts';
-import type { HousekeepingGrant, ReportRecord, SourceRecord } from './records.ts';
+import type { ReportRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
 import { isReconciled, notReconciled } from './sinks.ts';
 import { raiseHorizon } from './windows.ts';
 import type { StateWriter } from './writer.ts';
-
-/** Tokens of earlier grants that are remembered, so that their database connections can be killed. */
-const SUPERSEDED_MAX = 4;
 
 /** Grants folding a report's spans up to a window, the last one of a FINAL span. */
 export function applyGrantFold(writer: StateWriter, input: GrantFold, meta: ApplyMeta): OperationResult {
@@ -113,10 +110,6 @@ export function applyFinishDrop(writer: StateWriter, input: FinishDrop, meta: Ap
       : { ...source, drop: null, dropRetryAtMs: meta.logTimeMs + input.retryAfterMs };
   writer.sources.put(idKey(source.id), next);
   return accept();
-}
-
-function supersede(grant: HousekeepingGrant | null): readonly string[] {
-  return grant === null ? [] : [grant.token, ...grant.superseded].slice(0, SUPERSEDED_MAX);
 }
 
 function unknownExecutor({ executorId }: { readonly executorId: number }): Refusal {

@@ -112,7 +112,13 @@ export interface SourceRecord {
   readonly spec: string;
   readonly sinkId: number;
   /** The grant under which tables and dimension copies are made; null before the first. */
-  readonly prepare: { readonly token: string; readonly executorId: number; readonly done: boolean } | null;
+  readonly prepare: {
+    readonly token: string;
+    readonly executorId: number;
+    readonly done: boolean;
+    /** Tokens of the grants that it replaces, newest first; bounded. */
+    readonly superseded: readonly string[];
+  } | null;
   /** The collector's current grant. */
   readonly collector: {
     readonly epoch: string;
@@ -261,6 +267,8 @@ export interface ReportGrant {
   readonly executorId: number;
   readonly grantedMs: number;
   readonly sinkEpoch: string;
+  /** Tokens of the grants that it replaces, newest first; bounded. */
+  readonly superseded: readonly string[];
 }
 
 /** A grant of folding a report, or of dropping what the store holds of a source, up to a window. */

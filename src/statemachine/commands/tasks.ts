@@ -2,7 +2,7 @@
  * Tasks: granting a version under a token, finishing it, parking it, waking what is parked (design 6.7, 6.8).
  */
 import { LIMITS, mutated } from '../../base/index.ts';
-import { nextToken } from './counters.ts';
+import { nextToken, supersede } from './counters.ts';
 import { idKey, spanKey, taskRowKey, taskRowKeyOf } from './keys.ts';
 import type { ApplyMeta, FinishTask, GrantTask, OperationResult, ParkTask, WakeTasks } from './operations.ts';
 import { taskKey, type ReportRecord, type SinkRecord, type TaskRecord } from './records.ts';
@@ -10,9 +10,6 @@ import { accept, refuse, type Refusal } from './result.ts';
 import { isReconciled, notReconciled } from './sinks.ts';
 import { isOpenTask, putTask } from './spans.ts';
 import type { StateWriter } from './writer.ts';
-
-/** Tokens of replaced versions that a task remembers, so that their database connections can be killed. */
-const SUPERSEDED_MAX = 4;
 
 export function applyGrantTask(writer: StateWriter, input: GrantTask, meta: ApplyMeta): OperationResult {
   const report = writer.reports.get(idKey(input.reportId));
@@ -36,7 +33,7 @@ export function applyGrantTask(writer: StateWriter, input: GrantTask, meta: Appl
     part: input.part,
     version: input.version,
     token,
-    superseded: current === undefined ? [] : [current.token, ...current.superseded].slice(0, SUPERSEDED_MAX),
+    superseded: supersede(current),
     sinkEpoch: sink?.epoch ?? '',
     executorId: input.executorId,
     purpose: input.purpose,

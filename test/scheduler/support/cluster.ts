@@ -212,6 +212,10 @@ export class FakeCluster implements ExecutorPort, ProposePort {
     this.#answerChore(executorId, drop);
   }
 
+  cancelChore(executorId: number, { token }: { readonly token: string }): void {
+    this.executors.get(executorId)?.cancelled.push(token);
+  }
+
   #answerChore(executorId: number, grant: HousekeepingGrant | null): void {
     const { token = '', window = 0 } = grant ?? {};
     this.sent.push({ kind: 'chore', executorId, token });

@@ -311,6 +311,7 @@ export interface ToExecutor {
     { $case: "heartbeatReply"; value: HeartbeatReply }
     | { $case: "fold"; value: FoldReport }
     | { $case: "dropHistory"; value: DropHistory }
+    | { $case: "cancelChore"; value: CancelChore }
     | { $case: "advanceStates"; value: AdvanceStates }
     | { $case: "cancelStates"; value: CancelStates }
     | { $case: "reconcile"; value: Reconcile }
@@ -552,6 +553,11 @@ export interface DropHistory {
   superseded: bigint[];
 }
 
+/** Folding, dropping or preparing under this token stops; its connections are killed. */
+export interface CancelChore {
+  token: bigint;
+}
+
 /** Answers FoldReport and DropHistory, by token. */
 export interface HousekeepingOutcome {
   token: bigint;
@@ -756,6 +762,8 @@ export interface Prepare {
   copies: ReportCopies[];
   /** Tokens of other grants under which copies may be in the making. */
   pending: bigint[];
+  /** Earlier grants whose database connections must be killed first. */
+  superseded: bigint[];
 }
 
 export interface PrepareOutcome {
@@ -1322,6 +1330,9 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       case "dropHistory":
         DropHistory.encode(message.body.value, writer.uint32(250).fork()).join();
         break;
+      case "cancelChore":
+        CancelChore.encode(message.body.value, writer.uint32(258).fork()).join();
+        break;
       case "advanceStates":
         AdvanceStates.encode(message.body.value, writer.uint32(98).fork()).join();
         break;
@@ -1467,6 +1478,14 @@ export const ToExecutor: MessageFns<ToExecutor> = {
             message.body = { $case: "dropHistory", value: DropHistory.decode(reader, reader.uint32()) };
             continue;
           }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.body = { $case: "cancelChore", value: CancelChore.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 12: {
             if (tag !== 98) {
               break;
@@ -1581,6 +1600,10 @@ export const ToExecutor: MessageFns<ToExecutor> = {
         ? { $case: "dropHistory", value: DropHistory.fromJSON(object.dropHistory) }
         : isSet(object.drop_history)
         ? { $case: "dropHistory", value: DropHistory.fromJSON(object.drop_history) }
+        : isSet(object.cancelChore)
+        ? { $case: "cancelChore", value: CancelChore.fromJSON(object.cancelChore) }
+        : isSet(object.cancel_chore)
+        ? { $case: "cancelChore", value: CancelChore.fromJSON(object.cancel_chore) }
         : isSet(object.advanceStates)
         ? { $case: "advanceStates", value: AdvanceStates.fromJSON(object.advanceStates) }
         : isSet(object.advance_states)
@@ -1643,6 +1666,8 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       obj.fold = FoldReport.toJSON(message.body.value);
     } else if (message.body?.$case === "dropHistory") {
       obj.dropHistory = DropHistory.toJSON(message.body.value);
+    } else if (message.body?.$case === "cancelChore") {
+      obj.cancelChore = CancelChore.toJSON(message.body.value);
     } else if (message.body?.$case === "advanceStates") {
       obj.advanceStates = AdvanceStates.toJSON(message.body.value);
     } else if (message.body?.$case === "cancelStates") {
@@ -1744,6 +1769,12 @@ export const ToExecutor: MessageFns<ToExecutor> = {
       case "dropHistory": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "dropHistory", value: DropHistory.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "cancelChore": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "cancelChore", value: CancelChore.fromPartial(object.body.value) };
         }
         break;
       }
@@ -5475,6 +5506,76 @@ export const DropHistory: MessageFns<DropHistory> = {
   },
 };
 
+function createBaseCancelChore(): CancelChore {
+  return { token: 0n };
+}
+
+export const CancelChore: MessageFns<CancelChore> = {
+  encode(message: CancelChore, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token !== 0n) {
+      if (BigInt.asIntN(64, message.token) !== message.token) {
+        throw new globalThis.Error("value provided for field message.token of type int64 too large");
+      }
+      writer.uint32(8).int64(message.token);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelChore {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelChore();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.token = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelChore {
+    return { token: isSet(object.token) ? BigInt(object.token) : 0n };
+  },
+
+  toJSON(message: CancelChore): unknown {
+    const obj: any = {};
+    if (message.token !== 0n) {
+      obj.token = message.token.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelChore>): CancelChore {
+    return CancelChore.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelChore>): CancelChore {
+    const message = createBaseCancelChore();
+    message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
+    return message;
+  },
+};
+
 function createBaseHousekeepingOutcome(): HousekeepingOutcome {
   return { token: 0n, leaderTerm: 0n, window: 0n, errorCode: "", errorMessage: "" };
 }
@@ -8268,6 +8369,7 @@ function createBasePrepare(): Prepare {
     step: 0,
     copies: [],
     pending: [],
+    superseded: [],
   };
 }
 
@@ -8320,6 +8422,16 @@ export const Prepare: MessageFns<Prepare> = {
       for (const v of message.pending) {
         if (BigInt.asIntN(64, v) !== v) {
           throw new globalThis.Error("a value provided in array field pending of type int64 is too large");
+        }
+        writer.int64(v);
+      }
+      writer.join();
+    }
+    if (message.superseded.length !== 0) {
+      writer.uint32(98).fork();
+      for (const v of message.superseded) {
+        if (BigInt.asIntN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field superseded of type int64 is too large");
         }
         writer.int64(v);
       }
@@ -8431,6 +8543,24 @@ export const Prepare: MessageFns<Prepare> = {
 
             break;
           }
+          case 12: {
+            if (tag === 96) {
+              message.superseded.push(reader.int64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 98) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.superseded.push(reader.int64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8473,6 +8603,7 @@ export const Prepare: MessageFns<Prepare> = {
       step: isSet(object.step) ? prepareStepFromJSON(object.step) : 0,
       copies: globalThis.Array.isArray(object?.copies) ? object.copies.map((e: any) => ReportCopies.fromJSON(e)) : [],
       pending: globalThis.Array.isArray(object?.pending) ? object.pending.map((e: any) => BigInt(e)) : [],
+      superseded: globalThis.Array.isArray(object?.superseded) ? object.superseded.map((e: any) => BigInt(e)) : [],
     };
   },
 
@@ -8508,6 +8639,9 @@ export const Prepare: MessageFns<Prepare> = {
     if (message.pending?.length) {
       obj.pending = message.pending.map((e) => e.toString());
     }
+    if (message.superseded?.length) {
+      obj.superseded = message.superseded.map((e) => e.toString());
+    }
     return obj;
   },
 
@@ -8528,6 +8662,7 @@ export const Prepare: MessageFns<Prepare> = {
     message.step = object.step ?? 0;
     message.copies = object.copies?.map((e) => ReportCopies.fromPartial(e)) || [];
     message.pending = object.pending?.map((e) => BigInt(e)) || [];
+    message.superseded = object.superseded?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
