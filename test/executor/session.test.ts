@@ -122,7 +122,7 @@ describe('the session of an executor', () => {
       pending: [],
       superseded: [],
     };
-    const prepare = { ...ids, clusterId: CLUSTER, step: PrepareStep.PREPARE_STEP_ALL };
+    const prepare = { ...ids, clusterId: CLUSTER, reports: [], step: PrepareStep.PREPARE_STEP_ALL };
     only.say({ $case: 'prepare', value: { ...prepare, leaderTerm: 6n } });
     await only.hears('hello', () => true, 2);
     expect(warnings).toContain('STALE_TERM');
