@@ -32,6 +32,8 @@ export async function freshnessMeter({ url, reports }) {
   return {
     samples,
     reached,
+    /** Age of the oldest commit that some report does not show, in milliseconds. */
+    oldest: () => (pending.length === 0 ? 0 : performance.now() - pending[0].at),
     add(at, gtid) {
       pending.push({ at, sequence: sequenceOf(gtid) });
       pending.sort((a, b) => a.sequence - b.sequence);

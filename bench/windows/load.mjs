@@ -5,6 +5,7 @@ import { CUSTOMERS, SHOPS } from './mix.mjs';
 
 const CONNECTIONS = 8;
 const RECENT = 20_000;
+const PER_TRANSACTION = 10;
 
 /** A random sequence of its own: two runs of a seed write the same rows. */
 export function random(seed) {
@@ -15,12 +16,34 @@ export function random(seed) {
   };
 }
 
+/** How many transactions should have been begun by now, at a rate that may change on the way. */
+export function schedule(rate) {
+  let due = 0;
+  let at = performance.now();
+  let current = rate;
+  const now = () => {
+    const moment = performance.now();
+    due += ((moment - at) / 1_000) * (current / PER_TRANSACTION);
+    at = moment;
+    return due;
+  };
+  return {
+    now,
+    /** Row changes a second from here on. What was not reached of the former rate is not made up for. */
+    change(next, begun) {
+      now();
+      current = next;
+      due = begun;
+    },
+  };
+}
+
 /**
  * Writes until `signal` aborts. `onCommit(connection, at)` is called after each commit with the moment at
- * which it returned. Resolves with { changes, seconds }.
+ * which it returned. `progress.changes` counts; `setRate` on it changes the rate. Resolves with the number
+ * of changes and the seconds that it took.
  */
-export async function runLoad({ url, rate, seed = 1, signal, onCommit = async () => undefined }) {
-  const perTransaction = 10;
+export async function runLoad({ url, rate, seed = 1, signal, progress, onCommit = async () => undefined }) {
   const connections = await Promise.all(
     Array.from({ length: CONNECTIONS }, () => mysql.createConnection({ uri: url })),
   );
@@ -63,17 +86,19 @@ export async function runLoad({ url, rate, seed = 1, signal, onCommit = async ()
     await connection.query('COMMIT');
     return newOrders.length + newPayments.length + updated.affectedRows;
   };
-  let changes = 0;
+  const due = schedule(rate);
+  progress.changes = 0;
+  progress.setRate = (next) => due.change(next, transactions);
   const worker = async (connection) => {
     while (!signal.aborted) {
-      const due = ((performance.now() - beganAt) / 1_000) * (rate / perTransaction);
-      if (transactions >= due) {
+      if (transactions >= due.now()) {
         await pause(2);
         continue;
       }
       transactions += 1;
       try {
-        changes += await transaction(connection);
+        const written = await transaction(connection);
+        progress.changes += written;
         await onCommit(connection, performance.now());
       } catch (error) {
         if (error.code !== 'ER_LOCK_DEADLOCK') throw error;
@@ -84,5 +109,5 @@ export async function runLoad({ url, rate, seed = 1, signal, onCommit = async ()
   await Promise.all(connections.map(worker));
   const seconds = (performance.now() - beganAt) / 1_000;
   await Promise.all(connections.map((connection) => connection.end()));
-  return { changes, seconds };
+  return { changes: progress.changes, seconds };
 }
