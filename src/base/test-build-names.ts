@@ -252,6 +252,8 @@ export const MUTATIONS = [
   'sql.lostConnectionIsNoQuestion',
   'sql.unorderedReplicaIsRead',
   'job.rowsOfAnyEpoch',
+  'job.anyColumnIsTheSame',
+  'job.weightsRounded',
   'job.joinsAcrossShards',
   'job.textKeysNotBytes',
   'job.roundSumsNotValues',

@@ -7,6 +7,7 @@ import { compileAffectedKeys } from './compile-affected-keys.ts';
 import { checkCoLocation, checkKeysOnShards } from './co-location.ts';
 import { columnsUsed } from './columns-used.ts';
 import { suggestion } from './did-you-mean.ts';
+import { shareMembers } from './same-members.ts';
 import type { JobFile, JobReport, JobSource } from './job-file.ts';
 import {
   engineOf,
@@ -109,10 +110,12 @@ function compileReport(
     return { alias, kind, table, uses: columnsUsed(textsOf(report), engine, columns) };
   });
   const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));
-  const { name, source, database, measures, sql } = report;
+  const { name, source, database, sql } = report;
   const parts = isReplicated(report, tables) ? 1 : file.stores.length;
   if (parts > 1) checkCoLocation(report, tables, engine);
   const affectedKeys = compileAffectedKeys(report, tables);
+  // Cells of that class are kept as they are.
+  const measures = affectedKeys === undefined ? shareMembers(report.measures, sql, engine) : report.measures;
   if (parts > 1 && affectedKeys !== undefined) checkKeysOnShards(report, affectedKeys, tables, engine);
   return {
     ...{ format: JOB_FORMAT, name, source, database, inputs, keys, measures, sql, parts },

@@ -12,7 +12,8 @@
  * - additive: `key_<i>`, then `row_count` (the sum of `_w`), then for each count, sum, avg and variance
  * measure
  *   in its order `sum_<measure>` (not for count), `squares_<measure>` (for variance) and `nonnull_<measure>`;
- * - one statement for each min, max and distinct measure: `key_<i>`, `value`, `weight`, without weights of 0.
+ * - one statement for each min, max and distinct measure, unless it has the values of an earlier one
+ *   (`sameAs`): `key_<i>`, `value`, `weight`, without weights of 0.
  *
  * Keys and multiset values come as they are stored (text as bytes). What SQL itself cannot refuse, {@link
  * readRows} does.
@@ -74,10 +75,15 @@ export function buildQueries(
   return {
     additive: additiveQuery(dialect, report, query),
     multisets: report.measures.flatMap((measure, index) => {
-      if (!isMultisetMeasure(measure)) return [];
+      if (!hasMultiset(measure)) return [];
       return [{ measure: index, ...multisetQuery(dialect, report, measure, query) }];
     }),
   };
+}
+
+/** Whether a measure has a multiset of its own, and does not read that of an earlier one. */
+export function hasMultiset(measure: Measure): boolean {
+  return isMultisetMeasure(measure) && measure.sameAs === undefined;
 }
 
 export function isMultisetMeasure(measure: Measure): boolean {
@@ -103,7 +109,7 @@ export function sizeQueries(
       grouped.includes('member') ? 'WHERE member IS NOT NULL' : '',
       `GROUP BY ${grouped.join(', ')} LIMIT ${bounds.atMost}) AS found`,
     ].join('\n');
-  const multisets = report.measures.filter(isMultisetMeasure);
+  const multisets = report.measures.filter(hasMultiset);
   return [
     count([], keys),
     ...multisets.map((measure) => count([memberOf(dialect, measure)], [...keys, 'member'])),

@@ -5,6 +5,7 @@ export { checkReport, type CheckReportInput } from './check-report.ts';
 export { compileJob, type CompileInput } from './compile-job.ts';
 export {
   contributionQueries,
+  hasMultiset,
   isMultisetMeasure,
   type ContributionQueries,
   type ContributionQuery,

@@ -98,6 +98,8 @@ export interface Measure {
    * Type of the value (count: BIGINT). For avg and variance the type of the summed value. `value` is a cell.
    */
   readonly type: ColumnType;
+  /** The earlier min, max or distinct measure whose multiset this one reads too; none: its own. */
+  readonly sameAs?: number;
 }
 
 export type ReportInput =

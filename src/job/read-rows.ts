@@ -1,10 +1,12 @@
 /** Reads the result of a contribution query and refuses what cannot be merged exactly. */
-import { TidemarkError } from '../base/index.ts';
+import { mutated, TidemarkError } from '../base/index.ts';
 import { parseColumnType, type ResultSet, type SqlValue } from '../sql/index.ts';
 import type { ContributionQuery, OutputColumn } from './contribution-queries.ts';
 
 /** From here on a real number stands for an integer sum that has overflowed. */
 const INT64_SPAN = 2 ** 63;
+/** Sums of weights are added as real numbers on MySQL, which are exact up to here. */
+const EXACT_MAX = 2n ** 53n;
 /** Characters of a key that an error tells. */
 const SHOWN_MAX = 40;
 
@@ -53,6 +55,11 @@ function problemOf(column: OutputColumn, value: SqlValue): TidemarkError | undef
       next: 'Give it a value in the SQL: COALESCE(x, ...).',
     });
   }
+  if (column.role === 'weight' && typeof value === 'bigint' && beyondExact(value)) {
+    return new TidemarkError('VALUE_RANGE', `the sum of weights of ${column.label} is not exact`, {
+      next: "Return the product of the inputs' _w as _w, and multiply measures instead.",
+    });
+  }
   if (typeof value === 'bigint' || !isInteger(column)) return undefined;
   if (typeof value === 'number') {
     if (column.role === 'sum' && Math.abs(value) >= INT64_SPAN) {
@@ -64,6 +71,9 @@ function problemOf(column: OutputColumn, value: SqlValue): TidemarkError | undef
   if (column.role === 'sum' && typeof value === 'string' && /^-?\d+$/.test(value)) return undefined;
   return inexact(column, 'text');
 }
+
+const beyondExact = (sum: bigint): boolean =>
+  (sum >= EXACT_MAX || sum <= -EXACT_MAX) && !mutated('job.weightsRounded');
 
 function isInteger(column: OutputColumn): boolean {
   const { kind } = parseColumnType(column.type);

@@ -32,6 +32,8 @@ const MEASURES: readonly Measure[] = [
   { name: 'spread', kind: 'variance', type: 'BIGINT' },
   { name: 'buyers', kind: 'distinct', type: 'TEXT(8)' },
   { name: 'amounts', kind: 'distinct', type: 'BIGINT' },
+  // Reads the multiset of the one before.
+  { name: 'largest', kind: 'max', type: 'BIGINT', sameAs: 2 },
 ];
 const EXACT: Measure = { name: 'spread_exact', kind: 'variance', type: 'DECIMAL(20,2)' };
 
@@ -98,7 +100,7 @@ class Place {
 
   #report(): CompiledReport {
     const exact = this.#engine.kind === 'mysql';
-    const items = ['cents AS spread', 'buyer AS buyers', 'cents AS amounts'];
+    const items = ['cents AS spread', 'buyer AS buyers', 'cents AS amounts', 'cents AS largest'];
     if (exact) items.push('cents / 100 AS spread_exact');
     return {
       format: 1,
@@ -141,7 +143,7 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
     const shown = await place.shown([rows, [paid(-1n, 0n, values[0] ?? null, 'x')]], [1, 2]);
     expect(isVariance(values, shown[0]?.[0]?.[1])).toBe(true);
     expect(shown[1]?.[0]?.[1]).toBe(1);
-    if (engine.kind === 'mysql') expect(isVariance(values, shown[0]?.[0]?.[4], 10_000)).toBe(true);
+    if (engine.kind === 'mysql') expect(isVariance(values, shown[0]?.[0]?.[5], 10_000)).toBe(true);
   });
 
   rule(
@@ -155,22 +157,22 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
         [paid(-1n, 4n, 7n, null)],
       ];
       const cells = async (order: readonly number[]): Promise<SqlValue[][]> =>
-        (await place.shown(windows, order)).map((rows) => rows.flatMap((row) => row.slice(1, 4)));
+        (await place.shown(windows, order)).map((rows) => rows.flatMap((row) => row.slice(1, 5)));
       expect(await cells([1, 2, 3, 4])).toEqual([
-        [expect.closeTo(8 / 9, 12), 2n, 2n],
-        [expect.closeTo(2 / 3, 12), 3n, 3n],
-        [0, 0n, 1n],
+        [expect.closeTo(8 / 9, 12), 2n, 2n, 7n],
+        [expect.closeTo(2 / 3, 12), 3n, 3n, 7n],
+        [0, 0n, 1n, 7n],
         [],
       ]);
       const mixed = await cells([1, 3, 2, 4]);
-      expect(mixed[1]?.slice(1)).toEqual([1n, 2n]);
-      expect(mixed.slice(2)).toEqual([[0, 0n, 1n], []]);
+      expect(mixed[1]?.slice(1)).toEqual([1n, 2n, 7n]);
+      expect(mixed.slice(2)).toEqual([[0, 0n, 1n, 7n], []]);
     },
   );
 
   it('show no variance of no values', async () => {
     const shown = await place.shown([[paid(1n, 1n, null, null), paid(1n, 2n, null, 'x')]], [1]);
-    expect(shown[0]?.[0]?.slice(1, 4)).toEqual([null, 1n, 0n]);
+    expect(shown[0]?.[0]?.slice(1, 5)).toEqual([null, 1n, 0n, null]);
   });
 }
 

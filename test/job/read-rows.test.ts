@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readRows, type ContributionQuery } from '../../src/job/index.ts';
 import type { SqlValue } from '../../src/sql/index.ts';
+import { rule } from '../support/rule.ts';
 
 const query: ContributionQuery = {
   report: 'sales',
@@ -21,6 +22,11 @@ describe('the rows of a contribution', () => {
   it('pass as they are when they are exact', () => {
     expect(read(1n, country, 2n, 5n, '1.50')).toEqual([[1n, country, 2n, 5n, '1.50']]);
     expect(read(1n, country, 2n, '-99999999999999999999', '0.00')).toHaveLength(1);
+  });
+
+  rule('job.weightsRounded', 'are refused when a sum of weights may have been rounded', () => {
+    expect(() => read(1n, country, 2n ** 53n, 1n, '1')).toThrow(/sum of weights of _w/);
+    expect(read(1n, country, 1n - 2n ** 53n, 1n, '1')).toHaveLength(1);
   });
 
   it.each<[string, SqlValue[], RegExp]>([

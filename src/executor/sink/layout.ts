@@ -6,6 +6,7 @@
  */
 import {
   contributionTable,
+  hasMultiset,
   isMultisetMeasure,
   multisetContributionTable,
   multisetTable,
@@ -79,6 +80,7 @@ export function layoutOf(generation: Generation, report: CompiledReport): Report
       continue;
     }
     if (isMultisetMeasure(measure)) {
+      if (!hasMultiset(measure)) continue;
       const at = { ...generation, measure: index };
       multisets.push({
         measure: index,

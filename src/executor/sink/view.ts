@@ -92,8 +92,9 @@ function extreme(dialect: Dialect, layout: ReportLayout, index: number): string 
 
 /** The values that a key has now, as what follows FROM. */
 function members(dialect: Dialect, layout: ReportLayout, index: number): string {
+  const own = layout.report.measures[index]?.sameAs ?? index;
   const multiset = must(
-    layout.multisets.find((candidate) => candidate.measure === index),
+    layout.multisets.find((candidate) => candidate.measure === own),
     'the multiset of a measure',
   );
   const sameKey = layout.keys.map((key) => `m.${key.column} = r.${key.column}`);
