@@ -4,7 +4,15 @@
  * which leaves room for the SQL of reports.
  */
 import { TidemarkError, isTidemarkError, type Clock } from '../base/index.ts';
-import type { ResultSet, SqlConnection, SqlEngine, SqlParam } from '../sql/index.ts';
+import type {
+  QueryOptions,
+  ResultSet,
+  SqlConnection,
+  SqlEngine,
+  SqlParam,
+  StreamOptions,
+  TakePiece,
+} from '../sql/index.ts';
 
 /**
  * The same engine, whose connections are dropped when a call has no answer after `answerMs`: the call then
@@ -41,8 +49,12 @@ class BoundedConnection implements SqlConnection {
     this.#answerMs = answerMs;
   }
 
-  query(sql: string, params?: readonly SqlParam[]): Promise<ResultSet> {
-    return this.#answered(() => this.#connection.query(sql, params));
+  query(sql: string, params?: readonly SqlParam[], options?: QueryOptions): Promise<ResultSet> {
+    return this.#answered(() => this.#connection.query(sql, params, options));
+  }
+
+  stream(sql: string, params: readonly SqlParam[], options: StreamOptions, take: TakePiece): Promise<void> {
+    return this.#answered(() => this.#connection.stream(sql, params, options, take));
   }
 
   insertRows(

@@ -12,9 +12,18 @@ import {
   type WorkerValue,
   workerSource,
 } from './embedded-worker.ts';
-import type { ConnectOptions, ResultColumn, ResultSet, SqlConnection, SqlParam } from './engine.ts';
+import type {
+  ConnectOptions,
+  ResultColumn,
+  ResultSet,
+  SqlConnection,
+  SqlParam,
+  StreamOptions,
+  TakePiece,
+} from './engine.ts';
 import { insertBatches } from './insert-batches.ts';
 import { assertBound, statementShape } from './statement-shape.ts';
+import { Taker } from './taker.ts';
 import { type EndTurn, POLL_MS, type WriterTurns } from './writer-turns.ts';
 
 /** How long the exit of the process waits for a call that is under way. */
@@ -31,9 +40,14 @@ export interface EmbeddedOptions {
   readonly turns: WriterTurns;
 }
 
+/** `more`: of a result that is read piece by piece. */
+interface Answer extends ResultSet {
+  readonly more: boolean;
+}
+
 interface Waiting {
   readonly sql: string | null;
-  resolve(result: ResultSet): void;
+  resolve(result: Answer): void;
   reject(error: TidemarkError): void;
 }
 
@@ -158,6 +172,21 @@ export class EmbeddedConnection implements SqlConnection {
     return await this.#run(sql, params.map(workerValue));
   }
 
+  async stream(
+    sql: string,
+    params: readonly SqlParam[],
+    { pieceRows }: StreamOptions,
+    take: TakePiece,
+  ): Promise<void> {
+    assertBound(statementShape(sql, 'embedded'), params);
+    const taker = new Taker(take);
+    let piece = await this.#run(sql, params.map(workerValue), pieceRows);
+    while ((await taker.take(piece)) && piece.more) piece = await this.#run('', [], pieceRows);
+    // A statement that is not read to its end stays active in the library.
+    if (piece.more) this.destroy();
+    taker.rethrow();
+  }
+
   async insertRows(
     table: string,
     columns: readonly string[],
@@ -225,11 +254,11 @@ export class EmbeddedConnection implements SqlConnection {
     if (askToEnd(this.#state)) void this.#worker.terminate();
   }
 
-  async #run(sql: string, params: readonly WorkerValue[]): Promise<ResultSet> {
+  async #run(sql: string, params: readonly WorkerValue[], pieceRows?: number): Promise<Answer> {
     this.#assertOpen();
     const before = this.#inTransaction;
     try {
-      return await this.#send(sql, params);
+      return await this.#send(sql, params, pieceRows);
     } catch (error) {
       if (!(error instanceof TidemarkError) || !this.usable) throw error;
       if (endsConnection(error)) {
@@ -249,14 +278,14 @@ export class EmbeddedConnection implements SqlConnection {
     if (this.#closed) throw this.#lost('the connection is closed', null);
   }
 
-  #send(sql: string, params: readonly WorkerValue[]): Promise<ResultSet> {
+  #send(sql: string, params: readonly WorkerValue[], pieceRows?: number): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const id = this.#next;
       this.#next += 1;
       this.#waiting.set(id, { sql, resolve, reject });
       // Work under way keeps the process alive, an idle connection does not.
       this.#worker.ref();
-      this.#post({ id, sql, params });
+      this.#post({ id, sql, params, ...(pieceRows === undefined ? {} : { pieceRows }) });
     });
   }
 
@@ -298,7 +327,8 @@ export class EmbeddedConnection implements SqlConnection {
     if (reply.error !== undefined) {
       waiting.reject(embeddedError(reply.error, this.#file));
     } else if (reply.result !== undefined) {
-      waiting.resolve({ ...reply.result, columns: reply.result.columns.map(resultColumn) });
+      const { columns, more = false } = reply.result;
+      waiting.resolve({ ...reply.result, more, columns: columns.map(resultColumn) });
     }
   }
 
@@ -315,7 +345,7 @@ export class EmbeddedConnection implements SqlConnection {
 }
 
 function reads(sql: string): boolean {
-  return /^(?:BEGIN|ROLLBACK|PRAGMA)\b/.test(sql) || statementShape(sql, 'embedded').reads;
+  return sql === '' || /^(?:BEGIN|ROLLBACK|PRAGMA)\b/.test(sql) || statementShape(sql, 'embedded').reads;
 }
 
 /** Declared types only; of an expression SQLite says nothing. */

@@ -36,6 +36,8 @@ export interface WorkerRequest {
   /** Null ends the connection in an orderly way. */
   readonly sql: string | null;
   readonly params: readonly WorkerValue[];
+  /** Gives the first rows of a result, as many; with an empty text the next ones of the same. */
+  readonly pieceRows?: number;
 }
 
 export interface WorkerReply {
@@ -45,6 +47,8 @@ export interface WorkerReply {
     readonly columns: readonly { readonly name: string; readonly type: string | null }[];
     readonly rows: readonly (readonly WorkerValue[])[];
     readonly changes: number;
+    /** Whether there may be more rows than these. */
+    readonly more?: boolean;
   };
   readonly error?: { readonly code: string; readonly message: string };
 }
@@ -80,6 +84,8 @@ export class EmbeddedWorker {
   readonly #load: (path: string) => unknown;
   readonly #statements = new Map<string, Statement>();
   #database: Database | undefined;
+  /** The result that is read piece by piece. */
+  #reading: { readonly statement: Statement; readonly rows: Iterator<WorkerValue[]> } | undefined;
 
   constructor(port: MessagePort, input: WorkerInput, load: (path: string) => unknown) {
     this.#port = port;
@@ -98,7 +104,7 @@ export class EmbeddedWorker {
       this.#leave();
       return;
     }
-    const outcome = this.#attempt(request.sql, request.params);
+    const outcome = this.#attempt(request.sql, request);
     const inTransaction = this.#database?.inTransaction === true;
     this.#port.postMessage({ id: request.id, inTransaction, ...outcome });
     if (Atomics.compareExchange(this.#state, 0, calling, idle) === ending) this.#leave();
@@ -112,9 +118,10 @@ export class EmbeddedWorker {
     this.#port.close();
   }
 
-  #attempt(sql: string, params: readonly WorkerValue[]): Pick<WorkerReply, 'result' | 'error'> {
+  #attempt(sql: string, { params, pieceRows }: WorkerRequest): Pick<WorkerReply, 'result' | 'error'> {
     try {
-      return { result: this.#runPatiently(sql, params) };
+      if (sql === '') return { result: this.#piece(pieceRows ?? 0) };
+      return { result: this.#runPatiently(sql, params, pieceRows) };
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
       return { error: { code: code ?? '', message } };
@@ -122,7 +129,7 @@ export class EmbeddedWorker {
   }
 
   /** Repeats a statement that found the database locked; inside a transaction that is the caller's to do. */
-  #runPatiently(sql: string, params: readonly WorkerValue[]): Result {
+  #runPatiently(sql: string, params: readonly WorkerValue[], pieceRows: number | undefined): Result {
     const { calling } = this.#input.states;
     const deadline = performance.now() + this.#input.busyWaitMs;
     // One that found the database locked stays active until it runs again, and then bars changes of the
@@ -131,7 +138,10 @@ export class EmbeddedWorker {
     for (;;) {
       try {
         statement ??= this.#prepared(sql);
-        return this.#run(statement, params);
+        if (pieceRows === undefined) return this.#run(statement, params);
+        const rows = statement.raw(true).iterate(params)[Symbol.iterator]();
+        this.#reading = { statement, rows };
+        return this.#piece(pieceRows);
       } catch (error) {
         const busy = /^SQLITE_(?:BUSY|LOCKED)/.test((error as { code?: string }).code ?? '');
         const again = busy && this.#database?.inTransaction !== true && performance.now() < deadline;
@@ -147,11 +157,34 @@ export class EmbeddedWorker {
     for (const row of statement.raw(true).iterate(params)) {
       if (rows.length >= rowsMax)
         throw Object.assign(new Error(`more than ${rowsMax} rows`), { code: tooMany });
-      // A Buffer may be a slice of a large pool, all of which would be copied to the other thread.
-      rows.push(row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value)));
+      rows.push(this.#sendable(row));
     }
-    const columns = statement.columns().map(({ name, type }) => ({ name, type }));
-    return { columns, rows, changes: 0 };
+    return { columns: this.#columns(statement), rows, changes: 0 };
+  }
+
+  #piece(pieceRows: number): Result {
+    const reading = this.#reading;
+    if (reading === undefined) throw new Error('nothing is being read');
+    const rows: WorkerValue[][] = [];
+    while (rows.length < pieceRows) {
+      const next = reading.rows.next();
+      if (next.done === true) {
+        this.#reading = undefined;
+        break;
+      }
+      rows.push(this.#sendable(next.value));
+    }
+    const more = this.#reading !== undefined;
+    return { columns: this.#columns(reading.statement), rows, changes: 0, more };
+  }
+
+  /** A Buffer may be a slice of a large pool, all of which would be copied to the other thread. */
+  #sendable(row: readonly WorkerValue[]): WorkerValue[] {
+    return row.map((value) => (value instanceof Uint8Array ? new Uint8Array(value) : value));
+  }
+
+  #columns(statement: Statement): Result['columns'] {
+    return statement.columns().map(({ name, type }) => ({ name, type }));
   }
 
   #prepared(sql: string): Statement {

@@ -45,6 +45,24 @@ export interface ConnectOptions {
   readonly selectMs?: number;
 }
 
+export interface QueryOptions {
+  /** How long the server may take to answer, in milliseconds (MySQL; default: as the engine was opened). */
+  readonly answerMs?: number;
+}
+
+/** Takes rows of a result; false means that no more are wanted. */
+export type TakePiece = (piece: ResultSet) => Promise<boolean>;
+
+export interface StreamOptions {
+  /** Rows of a piece. */
+  readonly pieceRows: number;
+  /**
+   * Milliseconds after which the server ends the SELECT, the time included in which its rows are taken
+   * (MariaDB; default: as the connection was opened).
+   */
+  readonly selectMs?: number;
+}
+
 /**
  * One connection; not for concurrent use (a second call waits for the first).
  *
@@ -60,7 +78,13 @@ export interface ConnectOptions {
 export interface SqlConnection {
   /** The server's id of this connection where it has one; what {@link SqlEngine.kill} takes. */
   readonly id: string;
-  query(sql: string, params?: readonly SqlParam[]): Promise<ResultSet>;
+  query(sql: string, params?: readonly SqlParam[], options?: QueryOptions): Promise<ResultSet>;
+  /**
+   * Runs a SELECT and hands its rows to `take` piece by piece, the last one shorter than the others and maybe
+   * empty. Nothing more is read until `take` has resolved; with false, or an error, the rest is left and the
+   * connection is dropped. Meanwhile the connection takes no other statement.
+   */
+  stream(sql: string, params: readonly SqlParam[], options: StreamOptions, take: TakePiece): Promise<void>;
   /** Inserts many rows in statements of bounded size. `columns` are plain names, quoted by the engine. */
   insertRows(
     table: string,

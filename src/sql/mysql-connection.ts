@@ -1,14 +1,24 @@
 /** One connection to MySQL or MariaDB, over mysql2's text protocol (see mysql-literals.ts for why). */
 import mysql from 'mysql2';
 import { assert, LIMITS, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
-import type { ConnectOptions, ResultSet, SqlConnection, SqlParam } from './engine.ts';
+import type {
+  ConnectOptions,
+  QueryOptions,
+  ResultSet,
+  SqlConnection,
+  SqlParam,
+  StreamOptions,
+  TakePiece,
+} from './engine.ts';
 import { insertBatches } from './insert-batches.ts';
 import type { MysqlTarget } from './mysql-address.ts';
 import { mysqlDialect } from './mysql-dialect.ts';
 import { isDeadlock, isLost, mysqlError } from './mysql-errors.ts';
 import { bindText, literal } from './mysql-literals.ts';
 import { readResult } from './mysql-results.ts';
+import { readPieces } from './mysql-stream.ts';
 import { statementShape } from './statement-shape.ts';
+import { Taker } from './taker.ts';
 
 const IDLE_SECONDS = 60;
 /** Silence after which TCP asks whether the server is still there while a long statement runs. */
@@ -96,8 +106,23 @@ export class MysqlConnection implements SqlConnection {
     return this.#pending.size > 0;
   }
 
-  query(sql: string, params: readonly SqlParam[] = []): Promise<ResultSet> {
-    return this.#run(bindText(sql, params), this.#effectOf(sql));
+  query(sql: string, params: readonly SqlParam[] = [], options: QueryOptions = {}): Promise<ResultSet> {
+    return this.#run(bindText(sql, params), this.#effectOf(sql), options.answerMs);
+  }
+
+  async stream(
+    sql: string,
+    params: readonly SqlParam[],
+    { pieceRows, selectMs }: StreamOptions,
+    take: TakePiece,
+  ): Promise<void> {
+    const limit =
+      selectMs === undefined ? '' : `/*M! SET STATEMENT max_statement_time = ${selectMs / 1_000} FOR */ `;
+    const text = limit + bindText(sql, params);
+    const taker = new Taker(take);
+    const whole = await this.#guarded('none', () => this.#pieces(text, pieceRows, taker));
+    if (!whole) this.destroy();
+    taker.rethrow();
   }
 
   async insertRows(
@@ -166,10 +191,14 @@ export class MysqlConnection implements SqlConnection {
     return this.#inTransaction || statementShape(sql, 'mysql').reads ? 'none' : 'write';
   }
 
-  async #run(text: string, effect: Effect): Promise<ResultSet> {
+  #run(text: string, effect: Effect, answerMs = this.#statementMs): Promise<ResultSet> {
+    return this.#guarded(effect, () => this.#send(text, answerMs));
+  }
+
+  async #guarded<T>(effect: Effect, work: () => Promise<T>): Promise<T> {
     this.#assertOpen();
     try {
-      return await this.#send(text);
+      return await work();
     } catch (error) {
       // Of a COMMIT only a deadlock is a known failure; whatever else is said of it is not trusted.
       const lost = !this.usable || isLost(error) || (effect === 'commit' && !isDeadlock(error));
@@ -191,13 +220,30 @@ export class MysqlConnection implements SqlConnection {
     } else if (error.code === 'DB_BUSY' && this.#inTransaction && !mutated('sql.lockWaitKeepsTransaction')) {
       // A lock wait timeout rolls back only its statement; the rest must not stay half done.
       this.#inTransaction = false;
-      await this.#send('ROLLBACK').catch(() => {
+      await this.#send('ROLLBACK', this.#statementMs).catch(() => {
         this.destroy();
       });
     }
   }
 
-  #send(text: string): Promise<ResultSet> {
+  async #pieces(text: string, pieceRows: number, taker: Taker): Promise<boolean> {
+    let failed: (error: Error) => void = () => undefined;
+    try {
+      return await readPieces(this.#native, text, {
+        pieceRows,
+        silenceMs: this.#statementMs,
+        taker,
+        onStart: (fail) => {
+          failed = fail;
+          this.#pending.add(fail);
+        },
+      });
+    } finally {
+      this.#pending.delete(failed);
+    }
+  }
+
+  #send(text: string, answerMs: number): Promise<ResultSet> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
         clearTimeout(deadline);
@@ -206,9 +252,9 @@ export class MysqlConnection implements SqlConnection {
       };
       // A host that lost its power closes nothing: without this the caller would wait as long as TCP does.
       const deadline = setTimeout(() => {
-        fail(new Error(`the server did not answer within ${this.#statementMs} ms`));
+        fail(new Error(`the server did not answer within ${answerMs} ms`));
         this.destroy();
-      }, this.#statementMs);
+      }, answerMs);
       this.#pending.add(fail);
       this.#native.query({ sql: text, rowsAsArray: true }, (error, rows, fields) => {
         if (!this.#pending.delete(fail)) return;

@@ -75,6 +75,7 @@ function gated(engine: SqlEngine): { engine: SqlEngine; open: () => void; close:
   const slow = (connection: SqlConnection): SqlConnection => ({
     id: connection.id,
     query: (sql, params) => connection.query(sql, params),
+    stream: (...asked) => connection.stream(...asked),
     insertRows: async (table, columns, rows) => {
       await gate;
       await connection.insertRows(table, columns, rows);

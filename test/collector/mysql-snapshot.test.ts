@@ -36,6 +36,7 @@ function play(failing: string): Played {
     return Promise.resolve({
       id,
       query: (sql: string) => attempt(sql).then(() => answer(sql)),
+      stream: () => Promise.resolve(),
       insertRows: () => Promise.resolve(),
       begin: () => attempt('begin'),
       commit: () => Promise.resolve(),

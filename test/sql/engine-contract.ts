@@ -47,6 +47,82 @@ export function engineContract(open: () => Promise<EngineFixture>): void {
     );
   });
 
+  describe('results in pieces', () => {
+    const NUMBERS =
+      'WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i, ? FROM n';
+    const stream = (
+      count: number,
+      pieceRows: number,
+      take: (sizes: number[], connection: SqlConnection) => Promise<boolean>,
+    ): Promise<{ readonly sizes: number[]; readonly sum: bigint; readonly after: unknown }> =>
+      engine.use('test', async (connection) => {
+        const sizes: number[] = [];
+        let sum = 0n;
+        await connection.stream(NUMBERS, [count, 'x'], { pieceRows }, async ({ columns, rows }) => {
+          expect(columns.map(({ name }) => name)[0]).toBe('i');
+          sizes.push(rows.length);
+          for (const [i, x] of rows) sum += x === 'x' ? (i as bigint) : 0n;
+          return take(sizes, connection);
+        });
+        return { sizes, sum, after: await connection.query('SELECT 5').then(({ rows }) => rows[0]?.[0]) };
+      });
+
+    it.each([
+      [10, [4, 4, 2]],
+      [8, [4, 4, 0]],
+    ])('hands %i rows over in order, and the connection goes on', async (count, sizes) => {
+      const sum = BigInt((count * (count + 1)) / 2);
+      expect(await stream(count, 4, () => Promise.resolve(true))).toEqual({ sizes, sum, after: 5n });
+    });
+
+    it('hands over a result without rows', async () => {
+      const sizes: number[] = [];
+      await engine.use('test', (connection) =>
+        connection.stream('SELECT id FROM cells', [], { pieceRows: 3 }, ({ rows }) => {
+          sizes.push(rows.length);
+          return Promise.resolve(true);
+        }),
+      );
+      expect(sizes).toEqual([0]);
+    });
+
+    it('reads no further while a piece is worked on', async () => {
+      let working = 0;
+      const take = async (): Promise<boolean> => {
+        working += 1;
+        expect(working).toBe(1);
+        await new Promise((resolve) => setImmediate(resolve));
+        working -= 1;
+        return true;
+      };
+      expect((await stream(900, 7, take)).sum).toBe(405_450n);
+    });
+
+    it('ends when no more are wanted, and drops the connection', async () => {
+      const sizes: number[] = [];
+      const ended = stream(900, 100, (all) => {
+        sizes.splice(0, sizes.length, ...all);
+        return Promise.resolve(all.length < 2);
+      });
+      expect(await codeOf(ended)).toBe('DB_UNREACHABLE');
+      expect(sizes).toEqual([100, 100]);
+      expect((await run('SELECT 6')).rows).toEqual([[6n]]);
+    });
+
+    it('hands on what the one who takes throws', async () => {
+      const ended = stream(900, 100, () => Promise.reject(new Error('mine')));
+      await expect(ended).rejects.toThrow('mine');
+      expect((await run('SELECT 6')).rows).toEqual([[6n]]);
+    });
+
+    it('tells an error of the statement', async () => {
+      const work = engine.use('test', (connection) =>
+        connection.stream('SELECT nothing_of_this_name', [], { pieceRows: 5 }, () => Promise.resolve(true)),
+      );
+      expect(await codeOf(work)).toBe('SQL_INVALID');
+    });
+  });
+
   describe('values', () => {
     it.each([0n, 1n, -1n, 2n ** 53n + 1n, TOKEN, INT64_MAX, INT64_MIN])('keeps the integer %s', async (n) => {
       await run('INSERT INTO cells (id, n) VALUES (?, ?)', [1n, n]);

@@ -1,4 +1,12 @@
-import type { ResultSet, SqlConnection, SqlParam } from '../engine.ts';
+import type {
+  QueryOptions,
+  ResultSet,
+  SqlConnection,
+  SqlParam,
+  StreamOptions,
+  TakePiece,
+} from '../engine.ts';
+import { Taker } from '../taker.ts';
 
 /** What the group is told of a connection that it has handed out. */
 export interface ConnectionWatch {
@@ -19,8 +27,20 @@ export class RoutedConnection implements SqlConnection {
     this.#watch = watch;
   }
 
-  query(sql: string, params?: readonly SqlParam[]): Promise<ResultSet> {
-    return this.#watched(this.#connection.query(sql, params));
+  query(sql: string, params?: readonly SqlParam[], options?: QueryOptions): Promise<ResultSet> {
+    return this.#watched(this.#connection.query(sql, params, options));
+  }
+
+  async stream(
+    sql: string,
+    params: readonly SqlParam[],
+    options: StreamOptions,
+    take: TakePiece,
+  ): Promise<void> {
+    // What the taker meets, maybe at another database, says nothing of this server.
+    const taker = new Taker(take);
+    await this.#watched(this.#connection.stream(sql, params, options, (piece) => taker.take(piece)));
+    taker.rethrow();
   }
 
   insertRows(

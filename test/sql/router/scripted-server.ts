@@ -6,6 +6,9 @@ import {
   type ResultSet,
   type SqlConnection,
   type SqlEngine,
+  type SqlParam,
+  type StreamOptions,
+  type TakePiece,
 } from '../../../src/sql/index.ts';
 
 const refusedConnection = (label: string): TidemarkError =>
@@ -87,6 +90,15 @@ export class ScriptedConnection implements SqlConnection {
     if (this.dropped) throw refusedConnection(this.server.label);
     await Promise.race([this.server.answered(), dropped]);
     return this.#answer(sql);
+  }
+
+  async stream(
+    sql: string,
+    _params: readonly SqlParam[],
+    _options: StreamOptions,
+    take: TakePiece,
+  ): Promise<void> {
+    await take(await this.query(sql));
   }
 
   insertRows(): Promise<void> {
