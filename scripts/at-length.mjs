@@ -5,6 +5,7 @@
 //   npm run model -- --cases 10000000              steps of the protocol between cluster and report database
 //   npm run test:alters                            tables altered, replaced and dropped under running reports
 //   npm run test:restores -- --cases 3             report databases and clusters restored under load
+//   npm run test:large -- --cases 3000000          a contribution of so many rows, with what it costs
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -25,6 +26,11 @@ const TESTS = {
     variable: 'TIDEMARK_MODEL',
   },
   alters: { words: ['test/cli/altered-tables'], cases: '1', variable: 'TIDEMARK_ALTERS' },
+  large: {
+    words: ['test/executor/large', '--disable-console-intercept'],
+    cases: '1000000',
+    variable: 'TIDEMARK_LARGE',
+  },
   restores: {
     words: ['test/coordinator/report-restore', 'test/coordinator/report-failover'],
     cases: '3',

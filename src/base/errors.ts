@@ -472,7 +472,7 @@ export const ERRORS = {
   KEY_NULL: row('A report key is NULL.', 'never', EXIT.failed, GRPC.failedPrecondition),
   KEY_TWICE: row('A report key has two rows.', 'never', EXIT.failed, GRPC.failedPrecondition),
   CONTRIBUTION_TOO_LARGE: row(
-    'A window adds more rows to a report than one merge may hold.',
+    'A task adds more rows to a report than one merge may add.',
     'never',
     EXIT.failed,
     GRPC.resourceExhausted,

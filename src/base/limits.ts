@@ -137,7 +137,17 @@ export const LIMITS = {
   statesWindowsPerGrantMax: 64,
   /** A single window may hold more. */
   statesRowsPerGrantMax: 100_000,
-  contributionRowsMax: 200_000,
+  /** Rows of one task's contribution: what was measured, and no more. */
+  contributionRowsMax: 5_000_000,
+  /** Up to so many are held in memory and merged by one transaction; more are staged in pieces before. */
+  contributionRowsHeldMax: 20_000,
+  /** Those of a report of class `affectedKeys`, which are not staged. */
+  cellRowsMax: 200_000,
+  contributionPieceRows: 5_000,
+  /** Contribution rows without meaning that one transaction deletes. */
+  leftoversClearedAtOnce: 5_000,
+  /** The time that a statement over a large contribution has, and a millisecond more for each row. */
+  largeStatementMs: 120_000,
   mergeRetriesMax: 8,
   computeRetriesMax: 3,
   dimensionRowsMax: 1_000_000,
@@ -234,4 +244,8 @@ assert(
 assert(
   LIMITS.snapshotChunkBytesMax + LIMITS.opBytesMax < LIMITS.peerFrameBytesMax,
   'a piece of a snapshot fits one frame',
+);
+assert(
+  2 * LIMITS.contributionPieceRows <= LIMITS.contributionRowsHeldMax,
+  'what is staged goes in several pieces',
 );

@@ -18,6 +18,8 @@ export class ExecutorLink {
   lastHeartbeatMs: number;
   /** Tokens of the tasks and epochs of the collectors that it says it works on. */
   running: ReadonlySet<string>;
+  /** By token, rows that a task has computed so far. */
+  rows: ReadonlyMap<string, number> = new Map();
   readonly collecting: Set<string>;
   readonly #connectedSinceMs: number;
   readonly #stream: GuardedStream<ToExecutor>;
@@ -60,6 +62,7 @@ export class ExecutorLink {
       connectedSinceMs: this.#connectedSinceMs,
       lastHeartbeatMs: this.lastHeartbeatMs,
       running: this.running,
+      rows: this.rows,
       collecting: this.collecting,
     };
   }

@@ -323,6 +323,8 @@ function hearHeartbeat(options: ExecutorServiceOptions, link: ExecutorLink, beat
   if (!leadsStill && !mutated('coordinator.heartbeatWithoutLeading')) return;
   link.lastHeartbeatMs = options.clock.monotonicMs();
   link.running = new Set(beat.tasks.map(({ token }) => token.toString()));
+  const told = beat.tasks.filter(({ rows }) => rows > 0n);
+  link.rows = new Map(told.map(({ token, rows }) => [token.toString(), Number(rows)]));
   link.send({ $case: 'heartbeatReply', value: { sequence: beat.sequence } });
 }
 

@@ -59,6 +59,7 @@ export class Housekeeper {
       task,
       token: chore.order.token,
       phase: chore.kind,
+      rows: 0n,
     }));
   }
 

@@ -9,6 +9,10 @@ export class Run {
   readonly task: Task;
   readonly token: FencingToken;
   phase: Phase = 'waiting';
+  /** Rows of the contribution that were computed so far. */
+  rows = 0;
+  /** Whether rows were staged under its token, by an attempt that may have failed since. */
+  staged = false;
   /** Resolves when connections that earlier grants of the task left were looked for and killed. */
   cleared: Promise<void> = Promise.resolve();
   readonly #abort = new AbortController();

@@ -87,6 +87,7 @@ export class StatesHost {
       task: statesName(order),
       token: order.token,
       phase,
+      rows: 0n,
     }));
   }
 

@@ -90,7 +90,12 @@ export class TaskRunner {
   }
 
   progress(): TaskProgress[] {
-    return this.#all().map((run) => ({ task: run.task.task, token: run.token, phase: run.phase }));
+    return this.#all().map(({ task, token, phase, rows }) => ({
+      task: task.task,
+      token,
+      phase,
+      rows: BigInt(rows),
+    }));
   }
 
   /** Cancels everything; later dispatches are ignored. */

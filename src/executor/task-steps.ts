@@ -1,10 +1,11 @@
 /**
  * What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own.
  */
-import { asToken, isTidemarkError, must, TidemarkError, type Clock } from '../base/index.ts';
+import { asToken, isTidemarkError, LIMITS, must, TidemarkError, type Clock } from '../base/index.ts';
 import type { Task } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { computeContribution, type Computed } from './compute/compute.ts';
+import { Gatherer } from './compute/gatherer.ts';
 import type { Databases } from './databases.ts';
 import { killMarked, markerName } from './marker.ts';
 import { placed } from './placed.ts';
@@ -14,6 +15,7 @@ import type { LedgerSpan } from './sink/ledger.ts';
 import { mergeContribution, type MergeResult } from './sink/merge.ts';
 import { retractContribution, type RetractResult } from './sink/retract.ts';
 import type { SinkGrant } from './sink/sink-epoch.ts';
+import { Staging, type StagingInput } from './sink/staging.ts';
 import type { SinkContext } from './sink/transaction.ts';
 import type { RunnerLog, TaskSteps } from './task-runner.ts';
 
@@ -51,7 +53,8 @@ async function killSuperseded(options: TaskStepsOptions, run: Run): Promise<void
   }
 }
 
-async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run: Run): Promise<Computed> {
+async function compute(options: TaskStepsOptions, run: Run): Promise<Computed> {
+  const { catalog, databases, clusterId } = options;
   const { task } = run;
   const shard = catalog.topology(task.topologyVersion).shards[task.part];
   if (shard === undefined)
@@ -69,7 +72,26 @@ async function compute({ catalog, databases, clusterId }: TaskStepsOptions, run:
     fromStates: task.windows.length === 1 && task.lastWindow > task.firstWindow,
     prepared: task.prepared,
     marker: markerName(clusterId(), run.token),
+    gather: () => gatherer(options, run),
     signal: run.signal,
+  });
+}
+
+/** Once something was staged, a further attempt stages from its first row on: none lies there unseen. */
+function gatherer(options: TaskStepsOptions, run: Run): Gatherer {
+  const { isOfCells } = layoutOfTask(options.catalog, run.task);
+  const heldMax = isOfCells ? LIMITS.cellRowsMax : LIMITS.contributionRowsHeldMax;
+  return new Gatherer({
+    heldMax: run.staged ? -1 : heldMax,
+    rowsMax: isOfCells ? LIMITS.cellRowsMax : LIMITS.contributionRowsMax,
+    pieceRows: LIMITS.contributionPieceRows,
+    progress: (rows) => {
+      run.rows = rows;
+    },
+    stage: () => {
+      run.staged = true;
+      return Staging.open(sinkContext(options, run), mergeOf(options, run));
+    },
   });
 }
 
@@ -77,18 +99,23 @@ async function merge(options: TaskStepsOptions, run: Run, computed: Computed): P
   const layout = layoutOfTask(options.catalog, run.task);
   const span = spanOf(run.task);
   try {
-    return await mergeContribution(sinkContext(options, run), {
-      grant: grantOf(options, run.task),
-      layout,
-      span,
-      token: run.token,
-      contribution: computed.contribution,
-    });
+    const { contribution } = computed;
+    return await mergeContribution(sinkContext(options, run), { ...mergeOf(options, run), contribution });
   } catch (error) {
     if (!isTidemarkError(error, 'VALUE_RANGE')) throw error;
     const windows = span.firstWindow === span.lastWindow ? '' : ` to ${span.lastWindow}`;
     throw placed(error, `report ${layout.report.name}, window ${span.firstWindow}${windows}`);
   }
+}
+
+/** Whose contribution is staged or merged, and where. */
+function mergeOf(options: TaskStepsOptions, run: Run): StagingInput {
+  return {
+    grant: grantOf(options, run.task),
+    layout: layoutOfTask(options.catalog, run.task),
+    span: spanOf(run.task),
+    token: run.token,
+  };
 }
 
 function retract(options: TaskStepsOptions, run: Run): Promise<RetractResult> {

@@ -8,7 +8,6 @@
 import { existsSync } from 'node:fs';
 import {
   checkCost,
-  checkFirstWindow,
   checkReport,
   compileJob,
   parseJobFile,
@@ -24,7 +23,7 @@ import { Databases, type DatabasesOptions, type GroupWatch } from './databases.t
  * Validates the text of a job file and returns its compiled form.
  *
  * @throws TidemarkError `JOB_*`, `TOPOLOGY_INVALID`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`,
- * `MEASURE_TYPE`, `CONTRIBUTION_TOO_LARGE`, `BINLOG_*`, and those of the engines. All but the last kind mean
+ * `MEASURE_TYPE`, `BINLOG_*`, and those of the engines. All but the last kind mean
  * that the file, or what it names, must be changed.
  */
 export async function validateJob(
@@ -114,7 +113,6 @@ async function checkReports(databases: Databases, job: CompiledJob): Promise<voi
       const input = { connection, dialect: engine.dialect, report, tables: source.tables };
       await checkReport(input);
       await checkCost(input);
-      await checkFirstWindow(input);
     } finally {
       await connection.close();
     }

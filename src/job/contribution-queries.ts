@@ -90,32 +90,6 @@ export function isMultisetMeasure(measure: Measure): boolean {
   return measure.kind === 'min' || measure.kind === 'max' || measure.kind === 'distinct';
 }
 
-/**
- * Statements that count the rows of each result of {@link buildQueries}, as far as the report's first `read`
- * rows show them and no further than `atMost`.
- */
-export function sizeQueries(
-  dialect: Dialect,
-  report: CompiledReport,
-  terms: readonly Term[],
-  bounds: { readonly read: number; readonly atMost: number },
-): string[] {
-  const keys = keyNames(report);
-  const limit = ` LIMIT ${bounds.read}`;
-  const count = (members: readonly string[], grouped: readonly string[]): string =>
-    [
-      withRows(dialect, report, terms),
-      `SELECT COUNT(*) FROM (SELECT 1 AS counted ${rowsOf(dialect, report, members, limit)}`,
-      grouped.includes('member') ? 'WHERE member IS NOT NULL' : '',
-      `GROUP BY ${grouped.join(', ')} LIMIT ${bounds.atMost}) AS found`,
-    ].join('\n');
-  const multisets = report.measures.filter(hasMultiset);
-  return [
-    count([], keys),
-    ...multisets.map((measure) => count([memberOf(dialect, measure)], [...keys, 'member'])),
-  ];
-}
-
 /** No alias of a job file begins with an underscore. */
 export const REPORT_ROWS = '_report_rows';
 
@@ -208,12 +182,12 @@ function memberOf(dialect: Dialect, measure: Measure): string {
 }
 
 /** The user's rows with keys and measures under fixed names, so that no name of theirs meets one of ours. */
-function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly string[], tail = ''): string {
+function rowsOf(dialect: Dialect, report: CompiledReport, measures: readonly string[]): string {
   const keys = report.keys.map(
     ({ name, type }, at) => `${storedKey(dialect, dialect.id(name), type)} AS key_${at}`,
   );
   const rows = `SELECT ${[...keys, ...measures, '_w'].join(', ')} FROM ${dialect.id(REPORT_ROWS)}`;
-  return `FROM (${rows}${tail}) AS typed_rows`;
+  return `FROM (${rows}) AS typed_rows`;
 }
 
 /** Text as bytes: a collation would take `a` and `a ` for one key, and show whichever came first. */

@@ -11,7 +11,6 @@ export {
   type ContributionQuery,
   type OutputColumn,
 } from './contribution-queries.ts';
-export { checkFirstWindow, FIRST_WINDOW_NEXT } from './first-window.ts';
 export { joinColumns } from './join-columns.ts';
 export * from './job-file.ts';
 export * from './model.ts';

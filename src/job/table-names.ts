@@ -33,6 +33,7 @@ export const dimensionTable = (copy: { sourceId: number; table: string; prepared
 /** In each report database. */
 export const SINK_TABLE = 'tm_sink';
 export const LEDGER_TABLE = 'tm_ledger';
+export const STAGE_TABLE = 'tm_stage';
 export const WATERMARK_TABLE = 'tm_watermark';
 export const FOLD_TABLE = 'tm_fold';
 /** What a cluster knows of the ledger, while the two are compared. */

@@ -15,6 +15,8 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   suspectMs: LIMITS.executorSuspectMs,
   sessionMs: LIMITS.executorSessionMs,
   taskDeadlineMs: LIMITS.taskDeadlineMs,
+  taskThousandRowsMs: 200,
+  firstTaskDeadlineMs: 300_000,
   prepareDeadlineMs: 60_000,
   statesThousandRowsMs: 100,
   reconcileDeadlineMs: 120_000,

@@ -26,6 +26,8 @@ export interface ExecutorObservation {
   readonly lastHeartbeatMs: number;
   /** Tokens (decimal) of the tasks and row states that it says it holds, waiting ones included. */
   readonly running: ReadonlySet<string>;
+  /** By token, rows of the contribution that the task has computed so far; of those that told of some. */
+  readonly rows: ReadonlyMap<string, number>;
   /**
    * Epochs (decimal) of the collectors that it hosts: those of its hello, and those started on this stream.
    */

@@ -122,7 +122,7 @@ const hello = (over: Partial<ExecutorHello> = {}): FromExecutor['body'] => ({
 
 const heartbeat = (sequence: bigint): FromExecutor['body'] => ({
   $case: 'heartbeat',
-  value: { sequence, tasks: [{ task: '1/1/1/0', token: 2n ** 62n + 1n, phase: 'computing' }] },
+  value: { sequence, tasks: [{ task: '1/1/1/0', token: 2n ** 62n + 1n, phase: 'computing', rows: 7n }] },
 });
 
 async function welcomed(): Promise<StreamEnd> {

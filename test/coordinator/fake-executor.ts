@@ -113,7 +113,7 @@ export class FakeExecutor {
   #startHeartbeats(): void {
     this.#timer = setInterval(() => {
       this.#sequence += 1n;
-      const tasks = this.running.map(({ task, token }) => ({ task, token, phase: 'computing' }));
+      const tasks = this.running.map(({ task, token }) => ({ task, token, phase: 'computing', rows: 0n }));
       this.send({ $case: 'heartbeat', value: { sequence: this.#sequence, tasks } });
     }, HEARTBEAT_MS);
   }

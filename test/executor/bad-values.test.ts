@@ -11,6 +11,7 @@ import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { makeShard, seal, SOURCE, sourceOf, writeWindow, type Change } from './states/store-shard.ts';
+import { holdAll } from './held.ts';
 
 const PAYMENTS: CapturedTable = {
   table: 'payments',
@@ -66,6 +67,7 @@ async function outcome(store: SqlEngine, report: CompiledReport, window: number)
       fromStates: false,
       prepared: 1n,
       marker: 'test',
+      gather: holdAll,
       signal: new AbortController().signal,
     });
     return `${rowsOut} rows`;

@@ -16,6 +16,7 @@ import { prepareSink } from './sink-fixture.ts';
 import { rule } from '../support/rule.ts';
 import { contextOf, TOKEN_BASE } from './merge-fixture.ts';
 import { makeShard, seal, SOURCE, sourceOf, writeWindow, type Change } from './states/store-shard.ts';
+import { holdAll } from './held.ts';
 
 const PAYMENTS: CapturedTable = {
   table: 'payments',
@@ -85,6 +86,7 @@ class Place {
         fromStates: false,
         prepared: TOKEN_BASE,
         marker: 'test',
+        gather: holdAll,
         signal: new AbortController().signal,
       });
       const span = { reportId: this.#reports, generation: 1, sourceId: SOURCE, firstWindow: window };

@@ -44,7 +44,7 @@ function join(coordinators: readonly string[]): Running {
     },
     handlers: {
       hello: () => ({ runningTasks: ['9223372036854775807'], collectors: [] }),
-      progress: () => [{ task: '1/1/1/0', token: 2n ** 63n - 1n, phase: 'computing' }],
+      progress: () => [{ task: '1/1/1/0', token: 2n ** 63n - 1n, phase: 'computing', rows: 2n ** 40n }],
       onWelcome: () => undefined,
       onMessage: (message) => {
         messages.push(message);

@@ -299,6 +299,16 @@ describe('the ladder', () => {
     expect(causes(leader.round())).toEqual(['parked']);
   });
 
+  rule('scheduler.deadlineIgnoresSize', 'gives a task more time the more rows it tells of', () => {
+    const { leader, task } = failingTask(2);
+    leader.pass(leader.config.taskDeadlineMs - 1);
+    leader.hear(task().executorId, { rows: new Map([[task().token, 5_000]]) });
+    leader.pass(5 * leader.config.taskThousandRowsMs);
+    expect(leader.round().operations).toEqual([]);
+    leader.pass(1);
+    expect(causes(leader.round())).toEqual(['hung']);
+  });
+
   it("takes a gone executor's tasks over although the others are full: those may wait for its locks", () => {
     const leader = startedLeader(jobOf(), 2, { slots: 2, config: { spanWindowsMax: 1 } });
     for (let i = 0; i < 20; i++) leader.world.seal();

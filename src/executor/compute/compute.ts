@@ -7,7 +7,6 @@ import {
   affectedKeysQuery,
   contributionQueries,
   dimensionTable,
-  FIRST_WINDOW_NEXT,
   readRows,
   readsStates,
   type CapturedTable,
@@ -20,10 +19,11 @@ import type { SealedWindow } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
 import { hasTable } from '../prepare/dimension-copy.ts';
 import { ROW_COUNT, type ReportLayout } from '../sink/layout.ts';
-import type { Contribution } from '../sink/merge.ts';
+import { rowsOf, type Contribution } from '../sink/merge.ts';
 import { placed } from '../placed.ts';
 import { refuseChangedValues } from './changed-values.ts';
 import { checkComplete, sealedShard } from './completeness.ts';
+import type { Gatherer } from './gatherer.ts';
 import { checkStates } from './state-mark.ts';
 
 export interface ComputeInput {
@@ -42,10 +42,10 @@ export interface ComputeInput {
   readonly prepared: bigint;
   /** Makes the connection findable at the server (marker.ts). */
   readonly marker: string;
+  /** Begins to gather the result; asked again when the work is tried on another server. */
+  readonly gather: () => Gatherer;
   readonly signal: AbortSignal;
 }
-
-type Rows = readonly (readonly SqlValue[])[];
 
 export interface Computed {
   readonly contribution: Contribution;
@@ -71,12 +71,7 @@ export async function computeContribution(input: ComputeInput): Promise<Computed
       input.signal,
     )
     .catch((error: unknown) => explain(input, error));
-  const rowsIn = windows.reduce((sum, window) => sum + sealedShard(window, shard).rows, 0n);
-  const rowsOut = contribution.multisets.reduce(
-    (sum, rows) => sum + rows.length,
-    contribution.additive.length,
-  );
-  return { contribution, rowsIn: Number(rowsIn), rowsOut };
+  return { contribution, rowsIn: changeRows(windows, shard), rowsOut: rowsOf(contribution) };
 }
 
 /** A table that is missing may be a dimension copy: it is made again, and the report is not at fault. */
@@ -107,28 +102,20 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
     of: fromStates ? { asOf: must(windows.at(-1), 'a window').window } : { windows },
     prepared: input.prepared,
   };
-  if (input.layout.isOfCells) {
-    const query = affectedKeysQuery(contributed);
-    const cells = await run(connection, query, input);
-    await connection.rollback();
-    return {
-      additive: mutated('job.vanishedKeysStay') ? withoutTombstones(cells, query) : cells,
-      multisets: [],
-    };
+  const gatherer = input.gather();
+  const { isOfCells } = input.layout;
+  const queries = isOfCells ? [affectedKeysQuery(contributed)] : statementsOf(contributed);
+  for (const [pair, query] of queries.entries()) {
+    // A result that was not read to its end has cost the connection.
+    if (!(await run(connection, query, input, gatherer, pair))) return gatherer.end(0);
   }
-  const queries = contributionQueries(contributed);
-  const keys = input.layout.keys.length;
-  const additive = (await run(connection, queries.additive, input)).filter((row) => addsAnything(row, keys));
-  const multisets: Rows[] = [];
-  for (const query of queries.multisets) multisets.push(await run(connection, query, input));
   await connection.rollback();
-  return { additive, multisets };
+  return gatherer.end(queries.length - 1);
 }
 
-/** The deliberate mistake of leaving a key that vanished as it was. */
-function withoutTombstones(cells: Rows, { columns }: ContributionQuery): Rows {
-  const count = columns.findIndex(({ name }) => name === ROW_COUNT);
-  return cells.filter((row) => row[count] !== 0n);
+function statementsOf(input: ContributionInput): ContributionQuery[] {
+  const { additive, multisets } = contributionQueries(input);
+  return [additive, ...multisets];
 }
 
 /** The captured tables of the report's inputs, under the schema versions that were sealed. */
@@ -141,18 +128,42 @@ function capturedTables({ layout, captured, windows }: ComputeInput): CapturedTa
   });
 }
 
-async function run(connection: SqlConnection, query: ContributionQuery, input: ComputeInput): Promise<Rows> {
+/**
+ * The server counts the time that staging takes as the SELECT's own. What bounds such a task is its deadline,
+ * which grows with its progress; this is a last resort.
+ */
+const LARGE_SELECT_MS = 3_600_000;
+
+function mayBeLarge({ windows, shard, fromStates }: ComputeInput): boolean {
+  return fromStates || changeRows(windows, shard) > LIMITS.contributionRowsHeldMax;
+}
+
+const changeRows = (windows: readonly SealedWindow[], shard: string): number =>
+  windows.reduce((sum, window) => sum + Number(sealedShard(window, shard).rows), 0);
+
+/** Hands the rows of one statement on. False if the gatherer wants no more. */
+async function run(
+  connection: SqlConnection,
+  query: ContributionQuery,
+  input: ComputeInput,
+  gatherer: Gatherer,
+  pair: number,
+): Promise<boolean> {
   const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
+  const says = saysAnything(input.layout, query);
+  // Of cells it is to be seen whether a key comes twice.
+  const { isOfCells } = input.layout;
+  const pieceRows = isOfCells ? LIMITS.cellRowsMax + 1 : LIMITS.contributionPieceRows;
+  const options = mayBeLarge(input) ? { pieceRows, selectMs: LARGE_SELECT_MS } : { pieceRows };
+  const gathered = { wanted: true };
   try {
-    const result = await connection.query(query.sql, query.params);
-    await refuseChangedValues(connection, input.store.dialect);
-    if (result.rows.length <= LIMITS.contributionRowsMax) return readRows(query, result);
-    const isFirst = input.windows.some(({ window }) => window === 1n);
-    throw new TidemarkError(
-      'CONTRIBUTION_TOO_LARGE',
-      `${result.rows.length} rows, at most ${LIMITS.contributionRowsMax} can be merged`,
-      { next: isFirst ? FIRST_WINDOW_NEXT : 'Make windows shorter, or choose keys with fewer values.' },
-    );
+    await connection.stream(query.sql, query.params, options, async (piece) => {
+      const rows = readRows(query, piece);
+      gathered.wanted = await gatherer.take(pair, pair === 0 ? rows.filter(says) : rows);
+      return gathered.wanted;
+    });
+    if (gathered.wanted) await refuseChangedValues(connection, input.store.dialect);
+    return gathered.wanted;
   } catch (error) {
     throw isTidemarkError(error, ...OF_THE_SQL) ? placed(error, where) : error;
   }
@@ -164,9 +175,17 @@ const OF_THE_SQL = [
   ...(['VALUE_RANGE', 'DIVISION_BY_ZERO', 'CONTRIBUTION_TOO_LARGE', 'KEY_TWICE'] as const),
 ];
 
-/** False for combinations that cancel out entirely within the span. */
-function addsAnything(row: readonly SqlValue[], keys: number): boolean {
-  return row.slice(keys).some((value) => value !== 0n && !isZeroDecimal(value));
+/** False for combinations that cancel out entirely within the span. Cells say what they are, also nothing. */
+function saysAnything(
+  { isOfCells, keys }: ReportLayout,
+  { columns }: ContributionQuery,
+): (row: readonly SqlValue[]) => boolean {
+  if (!isOfCells) {
+    return (row) => row.slice(keys.length).some((value) => value !== 0n && !isZeroDecimal(value));
+  }
+  // The deliberate mistake of leaving a key that vanished as it was.
+  const count = columns.findIndex(({ name }) => name === ROW_COUNT);
+  return (row) => row[count] !== 0n || !mutated('job.vanishedKeysStay');
 }
 
 const isZeroDecimal = (value: SqlValue): boolean => typeof value === 'string' && /^-?0(\.0*)?$/.test(value);

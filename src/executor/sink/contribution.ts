@@ -3,17 +3,31 @@
  * newer version can take exactly that away again. While both lie side by side, one statement per table adds
  * their difference.
  */
-import { mutated } from '../../base/index.ts';
-import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
-import { exchangeCells, takeCellsBack } from './cells.ts';
+import { LIMITS, mutated } from '../../base/index.ts';
+import type { Dialect, QueryOptions, SqlConnection, SqlParam } from '../../sql/index.ts';
+import { exchangeCells } from './cells.ts';
 import { CONTRIBUTION_KEY, ROW_COUNT, type ReportLayout } from './layout.ts';
-import type { Contribution } from './merge.ts';
 
-/** Whose contribution: a span's first window and part of one source, and the token that is merging. */
-export interface ContributionOwner {
+/** Rows of one table of a contribution, in the column order of its layout. */
+export type ContributionRows = readonly (readonly SqlParam[])[];
+
+/** What one span adds to a report, as far as it is held in memory. */
+export interface HeldContribution {
+  /** Keys, then the layout's additive columns. */
+  readonly additive: ContributionRows;
+  /** One per multiset of the layout, in its order: keys, value, weight. */
+  readonly multisets: readonly ContributionRows[];
+}
+
+/** A span's first window and part of one source. */
+interface Place {
   readonly sourceId: number;
   readonly firstWindow: number;
   readonly part: number;
+}
+
+/** Whose contribution: its place, and the token under which it lies. */
+export interface ContributionOwner extends Place {
   readonly token: bigint;
 }
 
@@ -27,8 +41,8 @@ export interface Pair {
   readonly zeros: readonly string[];
 }
 
-const OWNED = 'source_id = ? AND first_window = ? AND part = ?';
-const ownedBy = (owner: ContributionOwner): SqlParam[] => [owner.sourceId, owner.firstWindow, owner.part];
+export const OWNED = 'source_id = ? AND first_window = ? AND part = ?';
+export const ownedBy = (place: Place): SqlParam[] => [place.sourceId, place.firstWindow, place.part];
 
 function additivePair(layout: ReportLayout): Pair {
   return {
@@ -60,37 +74,55 @@ export async function insertContribution(
   connection: SqlConnection,
   layout: ReportLayout,
   owner: ContributionOwner,
-  contribution: Contribution,
+  contribution: HeldContribution,
 ): Promise<void> {
-  const prefix = [...ownedBy(owner), owner.token];
   const rowsOf = [contribution.additive, ...contribution.multisets];
   for (const [index, pair] of pairsOf(layout).entries()) {
     let rows = rowsOf[index] ?? [];
     if (mutated('merge.perWindowExtremes') && index > 0) rows = extremesOnly(rows);
-    if (rows.length === 0) continue;
-    await connection.insertRows(
-      pair.contributions,
-      [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
-      rows.map((row) => [...prefix, ...row]),
-    );
+    if (rows.length > 0) await insertRows(connection, pair, owner, rows);
   }
+}
+
+/** Writes rows of one table under the owner's token. */
+export async function insertRows(
+  connection: SqlConnection,
+  pair: Pair,
+  owner: ContributionOwner,
+  rows: ContributionRows,
+): Promise<void> {
+  const prefix = [...ownedBy(owner), owner.token];
+  await connection.insertRows(
+    pair.contributions,
+    [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
+    rows.map((row) => [...prefix, ...row]),
+  );
+}
+
+/** What an exchange is told beside whose contribution it brings in. */
+export interface Exchange {
+  /** The token whose contribution stands, 0n if none. */
+  readonly older: bigint;
+  /** Rows of the new contribution. */
+  readonly rows: number;
 }
 
 /**
  * Adds (new - old contribution) to the report, in key order, so that merges that meet on the same rows wait
  * for each other instead of deadlocking. Rows that become empty stay: another window's merge may come late
- * and need their sums. `older` tells whether there is an old contribution at all.
+ * and need their sums.
  */
 export async function exchange(
   connection: SqlConnection,
   dialect: Dialect,
   layout: ReportLayout,
   owner: ContributionOwner,
-  older: boolean,
+  how: Exchange,
 ): Promise<void> {
-  if (layout.isOfCells) return exchangeCells(connection, dialect, layout, owner, older);
+  if (layout.isOfCells) return exchangeCells(connection, dialect, layout, owner, how.older !== 0n);
   for (const pair of pairsOf(layout)) {
-    await (older ? addDifference : addNew)(connection, dialect, pair, owner);
+    if (how.older === 0n) await add(connection, dialect, pair, { ...owner, sign: 1, rows: how.rows });
+    else await replace(connection, dialect, pair, owner, how);
     if (mutated('merge.deleteEmptyRows') && pair.sums.includes(ROW_COUNT)) {
       await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE ${ROW_COUNT} = 0`);
     }
@@ -100,38 +132,74 @@ export async function exchange(
   }
 }
 
+/** Rows under a token, with the sign that they are added with, and how many they are. */
+interface Signed extends ContributionOwner {
+  readonly sign: 0 | 1 | -1;
+  readonly rows: number;
+}
+
 /**
  * The common case: each key stands once, already in key order, since the contribution's primary key ends in
  * it.
  */
-async function addNew(
+async function add(
+  connection: SqlConnection,
+  dialect: Dialect,
+  pair: Pair,
+  { sign, rows, ...owner }: Signed,
+): Promise<void> {
+  const columns = [...pair.keys, ...pair.sums];
+  const sums = pair.sums.map((sum) => (sign === 1 ? `c.${sum}` : `${sign} * c.${sum}`));
+  const keys = pair.keys.map((key) => `c.${key}`);
+  const source =
+    `SELECT ${[...keys, ...sums].join(', ')} FROM ${dialect.id(pair.contributions)} AS c ` +
+    `WHERE ${OWNED} AND token = ? ORDER BY ${keys.join(', ')}`;
+  const sql = dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums });
+  await connection.query(sql, [...ownedBy(owner), owner.token], answerFor(rows));
+}
+
+/**
+ * Of a large contribution the old rows are taken away and then the new ones added, each in key order: a
+ * million rows take 10 s so, and 100 s when they are grouped first.
+ */
+async function replace(
   connection: SqlConnection,
   dialect: Dialect,
   pair: Pair,
   owner: ContributionOwner,
+  how: Exchange,
 ): Promise<void> {
-  const columns = [...pair.keys, ...pair.sums];
-  const source =
-    `SELECT ${columns.map((column) => `c.${column}`).join(', ')} ` +
-    `FROM ${dialect.id(pair.contributions)} AS c ` +
-    `WHERE ${OWNED} AND token = ? ORDER BY ${pair.keys.map((key) => `c.${key}`).join(', ')}`;
-  const sql = dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums });
-  await connection.query(sql, [...ownedBy(owner), owner.token]);
+  const older = { ...owner, token: how.older };
+  const rows = await countRows(connection, dialect, pair, {
+    where: `${OWNED} AND token = ?`,
+    params: [...ownedBy(older), older.token],
+  });
+  if (rows + how.rows <= LIMITS.contributionRowsHeldMax) {
+    await addDifference(connection, dialect, pair, owner, how);
+    return;
+  }
+  const sign = mutated('merge.keepOldContribution') ? 0 : -1;
+  await add(connection, dialect, pair, { ...older, sign, rows });
+  await add(connection, dialect, pair, { ...owner, sign: 1, rows: how.rows });
 }
 
+/** Rows under a third token are of an attempt that did not come to its end: they never counted. */
 async function addDifference(
   connection: SqlConnection,
   dialect: Dialect,
   pair: Pair,
   owner: ContributionOwner,
+  how: Exchange,
 ): Promise<void> {
   const keys = pair.keys.map((key) => `d.${key}`).join(', ');
   const sums = pair.sums.map((sum) => `SUM(d.sign * d.${sum})`).join(', ');
   const inner = [...pair.keys, ...pair.sums].map((column) => `c.${column}`).join(', ');
-  const older = mutated('merge.keepOldContribution') ? '0' : '-1';
+  const sign = mutated('merge.keepOldContribution') ? '0' : '-1';
+  const all = mutated('stage.leftoversCount');
+  const where = all ? OWNED : `${OWNED} AND token IN (?, ?)`;
   const source =
-    `SELECT ${keys}, ${sums} FROM (SELECT ${inner}, CASE WHEN c.token = ? THEN 1 ELSE ${older} END AS sign ` +
-    `FROM ${dialect.id(pair.contributions)} AS c WHERE ${OWNED}) AS d ` +
+    `SELECT ${keys}, ${sums} FROM (SELECT ${inner}, CASE WHEN c.token = ? THEN 1 ELSE ${sign} END AS sign ` +
+    `FROM ${dialect.id(pair.contributions)} AS c WHERE ${where}) AS d ` +
     `GROUP BY ${keys} ORDER BY ${keys}`;
   const sql = dialect.upsert({
     table: pair.table,
@@ -140,93 +208,35 @@ async function addDifference(
     key: pair.keys,
     add: pair.sums,
   });
-  await connection.query(sql, [owner.token, ...ownedBy(owner)]);
+  const params = [...ownedBy(owner), ...(all ? [] : [owner.token, how.older])];
+  await connection.query(sql, [owner.token, ...params]);
 }
 
-/**
- * Removes the rows that the owner's token has replaced. Of a key that the new contribution lacks a row of
- * zeros stays: folding looks at it, since nothing else tells that the report may have a row of zeros there.
- */
-export async function removeOlder(
-  connection: SqlConnection,
-  dialect: Dialect,
-  layout: ReportLayout,
-  owner: ContributionOwner,
-): Promise<void> {
-  for (const pair of pairsOf(layout)) {
-    const older = `${OWNED} AND c.token <> ?`;
-    await keepKeys(connection, dialect, pair, owner.token, older, [...ownedBy(owner), owner.token]);
-    await connection.query(`DELETE FROM ${dialect.id(pair.contributions)} WHERE ${OWNED} AND token <> ?`, [
-      ...ownedBy(owner),
-      owner.token,
-    ]);
-  }
+/** Which rows of a contribution table. */
+export interface Rows {
+  readonly where: string;
+  readonly params: readonly SqlParam[];
 }
 
-/** Notes the keys of contributions, which `where` selects and which are about to go, as rows of zeros. */
-async function keepKeys(
+export async function countRows(
   connection: SqlConnection,
   dialect: Dialect,
   pair: Pair,
-  token: bigint,
-  where: string,
-  params: readonly SqlParam[],
-): Promise<void> {
-  if (mutated('merge.retractedKeysForgotten')) return;
-  const owned = ['source_id', 'first_window', 'part'];
-  const selected = [...owned.map((column) => `c.${column}`), '?', ...pair.keys.map((key) => `c.${key}`)];
-  const contributions = dialect.id(pair.contributions);
-  const values = [...selected, ...pair.zeros].join(', ');
-  const sql = dialect.insertIgnore({
-    table: pair.contributions,
-    columns: [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
-    source: `SELECT DISTINCT ${values} FROM ${contributions} AS c WHERE ${where}`,
-    key: [...CONTRIBUTION_KEY, ...pair.keys],
-  });
-  await connection.query(sql, [token, ...params]);
+  { where, params }: Rows,
+): Promise<number> {
+  const sql = `SELECT COUNT(*) FROM ${dialect.id(pair.contributions)} WHERE ${where}`;
+  return Number((await connection.query(sql, params)).rows[0]?.[0] ?? 0);
 }
 
-/** Takes the contributions of many spans of one source out of the report, whatever their tokens. */
-export async function removeContributions(
-  connection: SqlConnection,
-  dialect: Dialect,
-  layout: ReportLayout,
-  sourceId: number,
-  spans: readonly { readonly firstWindow: number; readonly part: number }[],
-): Promise<void> {
-  const where = `source_id = ? AND (${spans.map(() => '(first_window = ? AND part = ?)').join(' OR ')})`;
-  const params = [sourceId, ...spans.flatMap(({ firstWindow, part }) => [firstWindow, part])];
-  if (layout.isOfCells) await takeCellsBack(connection, dialect, layout, sourceId, spans);
-  for (const pair of pairsOf(layout)) {
-    if (!layout.isOfCells) await subtract(connection, dialect, pair, where, params);
-    await keepKeys(connection, dialect, pair, 0n, `${where} AND c.token <> 0`, params);
-    const contributions = dialect.id(pair.contributions);
-    await connection.query(`DELETE FROM ${contributions} WHERE ${where} AND token <> 0`, params);
-  }
-}
-
-async function subtract(
-  connection: SqlConnection,
-  dialect: Dialect,
-  pair: Pair,
-  where: string,
-  params: readonly SqlParam[],
-): Promise<void> {
-  const keys = pair.keys.map((key) => `c.${key}`).join(', ');
-  const sums = pair.sums.map((sum) => `SUM(-1 * c.${sum})`).join(', ');
-  const rows = `FROM ${dialect.id(pair.contributions)} AS c WHERE ${where}`;
-  const source = `SELECT ${keys}, ${sums} ${rows} GROUP BY ${keys} ORDER BY ${keys}`;
-  const columns = [...pair.keys, ...pair.sums];
-  await connection.query(
-    dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums }),
-    params,
-  );
+/** Few rows have the time that every statement has. A row has taken 0.01 ms on a busy server. */
+export function answerFor(rows: number): QueryOptions {
+  return rows <= LIMITS.contributionRowsHeldMax ? {} : { answerMs: LIMITS.largeStatementMs + rows };
 }
 
 /**
  * The deliberate mistake of keeping one least and one greatest value per window: they cannot be retracted.
  */
-function extremesOnly(rows: Contribution['additive']): Contribution['additive'] {
+function extremesOnly(rows: ContributionRows): ContributionRows {
   const byKey = new Map<string, (readonly SqlParam[])[]>();
   for (const row of rows) {
     const key = row.slice(0, -2).map(String).join(' ');

@@ -3,7 +3,7 @@
  * late fails as a whole, then what is known of it.
  */
 import { isTidemarkError } from '../../base/index.ts';
-import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
+import { FOLD_TABLE, LEDGER_TABLE, STAGE_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { pairsOf } from './contribution.ts';
 import type { ReportLayout } from './layout.ts';
@@ -38,7 +38,7 @@ export async function dropReport(
       });
       await inTransaction(connection, async () => {
         await checkGrant(connection, dialect, grant);
-        for (const table of [LEDGER_TABLE, WATERMARK_TABLE, FOLD_TABLE]) {
+        for (const table of [LEDGER_TABLE, STAGE_TABLE, WATERMARK_TABLE, FOLD_TABLE]) {
           await connection.query(`DELETE FROM ${table} WHERE ${SCOPE_WHERE}`, scopeParams(scope));
         }
       });

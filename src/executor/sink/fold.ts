@@ -3,12 +3,13 @@
  * ledger rows go, so that neither grows with time; rows that say nothing any more go with them. Holes stay in
  * the ledger: they are what a reader has to know.
  */
-import { mutated } from '../../base/index.ts';
-import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
+import { LIMITS, mutated } from '../../base/index.ts';
+import { FOLD_TABLE, LEDGER_TABLE, STAGE_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import { foldCells } from './cells.ts';
 import { pairsOf, type Pair } from './contribution.ts';
-import type { ReportLayout } from './layout.ts';
+import { deleteSome } from './contribution-removal.ts';
+import { CONTRIBUTION_KEY, type ReportLayout } from './layout.ts';
 import { checkGrant, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
 import { asBigint } from './values.ts';
@@ -22,24 +23,39 @@ export interface FoldInput {
   readonly spanEnds: readonly { readonly window: number; readonly seal: bigint }[];
 }
 
-/** Merges of the report wait for as long as these take. */
-const SPANS_PER_TRANSACTION = 8;
+/** Ledger rows that one transaction takes away; merges of the report wait for as long. */
+const SPANS_PER_TRANSACTION = 32;
+/** Of cells, their rows too. */
+const SPANS_OF_CELLS = 8;
+/** Transactions that sweep in one fold, so that it ends in time: the next fold goes on. */
+const SWEEPS_MAX = 200;
 
 /**
  * Folds spans, some at a time, as far as they are settled. A span that is neither applied nor a hole, and all
- * behind it, stay as they are. Repeating it is harmless.
+ * behind it, stay as they are. The mark comes first: from then on nobody adds, replaces or retracts anything
+ * there, and what the contributions leave is swept in pieces of bounded size. Repeating it is harmless.
  *
  * @returns where the fold mark stands.
  * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, and those of the engine.
  */
 export async function foldSpans(context: SinkContext, input: FoldInput): Promise<number> {
+  const { dialect } = context.engine;
   const purpose = `fold ${input.scope.reportId}`;
-  for (;;) {
-    const step = await repeatable(context, purpose, (connection) =>
-      foldSome(connection, context.engine.dialect, input),
-    );
-    if (!step.more || context.cancelled()) return step.mark;
+  let step = { mark: 0, more: true };
+  while (step.more && !context.cancelled()) {
+    step = await repeatable(context, purpose, (connection) => foldSome(connection, dialect, input));
   }
+  // Those of cells were folded with the mark.
+  if (input.layout.isOfCells) return step.mark;
+  let sweeps = 0;
+  for (const pair of pairsOf(input.layout)) {
+    let more = true;
+    while (more && sweeps < SWEEPS_MAX && !context.cancelled()) {
+      more = await repeatable(context, purpose, (connection) => sweepSome(connection, dialect, input, pair));
+      sweeps += 1;
+    }
+  }
+  return step.mark;
 }
 
 async function foldSome(
@@ -54,16 +70,13 @@ async function foldSome(
   if (end === undefined) return { mark: from, more: false };
   // The ledger rows that it would read are about to go.
   await raiseWatermark(connection, dialect, scope, from);
-  const range: SqlParam[] = [scope.sourceId, from + 1, end.window];
-  if (layout.isOfCells) await foldCells(connection, dialect, layout, range);
-  for (const pair of layout.isOfCells ? [] : pairsOf(layout)) {
-    await sweepZeros(connection, dialect, pair, range);
-    await connection.query(`DELETE FROM ${dialect.id(pair.contributions)} WHERE ${RANGE}`, range);
+  if (layout.isOfCells) {
+    await foldCells(connection, dialect, layout, [scope.sourceId, from + 1, end.window]);
   }
-  await connection.query(
-    `DELETE FROM ${LEDGER_TABLE} WHERE ${SCOPE_WHERE} AND hole = 0 AND first_window BETWEEN ? AND ?`,
-    [...scopeParams(scope), from + 1, end.window],
-  );
+  const folded = `${SCOPE_WHERE} AND first_window BETWEEN ? AND ?`;
+  const params = [...scopeParams(scope), from + 1, end.window];
+  await connection.query(`DELETE FROM ${LEDGER_TABLE} WHERE ${folded} AND hole = 0`, params);
+  await connection.query(`DELETE FROM ${STAGE_TABLE} WHERE ${folded}`, params);
   await connection.query(`UPDATE ${FOLD_TABLE} SET folded_window = ?, folded_seal = ? WHERE ${SCOPE_WHERE}`, [
     end.window,
     end.seal,
@@ -72,7 +85,25 @@ async function foldSome(
   return { mark: end.window, more: true };
 }
 
-const RANGE = 'source_id = ? AND first_window BETWEEN ? AND ?';
+/**
+ * Takes the next contribution rows of what is folded away, and rows of the report that say nothing any more.
+ * The lock on the mark keeps another fold from taking rows in between whose keys were not looked at.
+ */
+async function sweepSome(
+  connection: SqlConnection,
+  dialect: Dialect,
+  { grant, scope }: FoldInput,
+  pair: Pair,
+): Promise<boolean> {
+  await checkGrant(connection, dialect, grant);
+  const mark = await lockMark(connection, dialect, scope);
+  const rows = { where: FOLDED, params: [scope.sourceId, mark], left: LIMITS.leftoversClearedAtOnce };
+  await sweepZeros(connection, dialect, pair, rows.params);
+  const swept = await deleteSome(connection, dialect, pair, rows);
+  return swept === rows.left && !mutated('fold.sweepsOnce');
+}
+
+const FOLDED = 'source_id = ? AND first_window <= ?';
 
 /** Every merge and retraction reads this row under a shared lock first: none runs beside this transaction. */
 async function lockMark(connection: SqlConnection, dialect: Dialect, scope: Scope): Promise<number> {
@@ -86,13 +117,14 @@ async function lockMark(connection: SqlConnection, dialect: Dialect, scope: Scop
 /** The last of the next spans that are settled without a gap; undefined if the next one is not. */
 async function settledEnd(
   connection: SqlConnection,
-  { scope, spanEnds }: FoldInput,
+  { scope, spanEnds, layout }: FoldInput,
   from: number,
 ): Promise<FoldInput['spanEnds'][number] | undefined> {
   const ends = new Map(spanEnds.map((end) => [end.window, end]));
   let found: FoldInput['spanEnds'][number] | undefined;
+  const spansMax = layout.isOfCells ? SPANS_OF_CELLS : SPANS_PER_TRANSACTION;
   let mark = from;
-  for (const span of bySpan(await readAfter(connection, scope, from)).slice(0, SPANS_PER_TRANSACTION)) {
+  for (const span of bySpan(await readAfter(connection, scope, from)).slice(0, spansMax)) {
     const [first] = span;
     const end = first === undefined ? undefined : ends.get(first.lastWindow);
     if (first?.firstWindow !== mark + 1 || end === undefined) break;
@@ -116,7 +148,7 @@ async function sweepZeros(
   connection: SqlConnection,
   dialect: Dialect,
   pair: Pair,
-  range: readonly SqlParam[],
+  folded: readonly SqlParam[],
 ): Promise<void> {
   const zero = pair.sums.slice(0, mutated('fold.removesEmptyRows') ? 1 : undefined);
   const isZero = zero
@@ -124,16 +156,19 @@ async function sweepZeros(
     .join(' AND ');
   const table = dialect.id(pair.table);
   const keys = pair.keys.join(', ');
-  const folded =
-    `SELECT DISTINCT ${keys} FROM ${dialect.id(pair.contributions)} ` +
-    `WHERE ${RANGE} AND ${pair.sums[0] ?? ''} <= 0`;
+  const order = [...CONTRIBUTION_KEY, ...pair.keys].join(', ');
+  const first = pair.sums[0] ?? '';
+  const some =
+    `SELECT ${keys}, ${first} FROM ${dialect.id(pair.contributions)} WHERE ${FOLDED} ` +
+    `ORDER BY ${order} LIMIT ${LIMITS.leftoversClearedAtOnce}`;
+  const touched = `SELECT DISTINCT ${keys} FROM (${some}) AS piece WHERE ${first} <= 0`;
   if (dialect.kind === 'mysql') {
     const same = pair.keys.map((key) => `r.${key} = f.${key}`).join(' AND ');
     await connection.query(
-      `DELETE r FROM (${folded}) AS f STRAIGHT_JOIN ${table} AS r ON ${same} WHERE ${isZero}`,
-      range,
+      `DELETE r FROM (${touched}) AS f STRAIGHT_JOIN ${table} AS r ON ${same} WHERE ${isZero}`,
+      folded,
     );
     return;
   }
-  await connection.query(`DELETE FROM ${table} AS r WHERE (${keys}) IN (${folded}) AND ${isZero}`, range);
+  await connection.query(`DELETE FROM ${table} AS r WHERE (${keys}) IN (${touched}) AND ${isZero}`, folded);
 }

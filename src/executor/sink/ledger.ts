@@ -28,8 +28,9 @@ export interface LedgerRow {
   readonly hole: boolean;
 }
 
-const WHERE = `${SCOPE_WHERE} AND first_window = ? AND part = ?`;
-const spanParams = (span: LedgerSpan): (number | bigint)[] => [
+/** A task's row in the ledger, and in whatever is kept for tasks beside it. */
+export const SPAN_WHERE = `${SCOPE_WHERE} AND first_window = ? AND part = ?`;
+export const spanParams = (span: LedgerSpan): (number | bigint)[] => [
   ...scopeParams(span),
   span.firstWindow,
   span.part,
@@ -54,7 +55,7 @@ export async function lockLedgerRow(
   const { parts, lastWindow, coversMs, position } = span;
   await connection.query(upsert, [...spanParams(span), parts, lastWindow, coversMs, position, '']);
   const { rows } = await connection.query(
-    `SELECT applied, floor_token, hole FROM ${LEDGER_TABLE} WHERE ${WHERE}${dialect.forUpdate}`,
+    `SELECT applied, floor_token, hole FROM ${LEDGER_TABLE} WHERE ${SPAN_WHERE}${dialect.forUpdate}`,
     spanParams(span),
   );
   const [applied, floor, hole] = must(rows[0], 'the ledger row that was just made');
@@ -70,7 +71,7 @@ export async function writeApplied(
   if (mutated('merge.ledgerNotWritten')) return;
   await connection.query(
     `UPDATE ${LEDGER_TABLE} SET applied = ?, floor_token = ?, hole = 0, reason = '', ` +
-      `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${WHERE}`,
+      `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
     [token, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
   );
 }
@@ -84,7 +85,7 @@ export async function writeHole(
   const floor = mutated('merge.floorNotRaised') ? 'floor_token = floor_token + 0 * ?' : 'floor_token = ?';
   await connection.query(
     `UPDATE ${LEDGER_TABLE} SET applied = 0, ${floor}, hole = 1, reason = ?, parts = ?, last_window = ?, ` +
-      `covers_ms = ?, position_text = ? WHERE ${WHERE}`,
+      `covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
     [
       hole.token,
       hole.reason.slice(0, 200),

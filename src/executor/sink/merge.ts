@@ -4,24 +4,19 @@
  */
 import { assert, failpoint, mutated, type FencingToken } from '../../base/index.ts';
 import { WATERMARK_TABLE } from '../../job/index.ts';
-import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
+import { tryToClear } from './leftovers.ts';
 import { lockLedgerRow, writeApplied, type LedgerSpan } from './ledger.ts';
-import { exchange, insertContribution, removeOlder } from './contribution.ts';
+import { exchange, insertContribution, type HeldContribution } from './contribution.ts';
+import { removeOlder } from './contribution-removal.ts';
+import { takeStaged, type StagedContribution } from './staging.ts';
 import { checkSink, SCOPE_WHERE, scopeParams, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
 import { raiseWatermark } from './watermark.ts';
 
-/**
- * What one span adds to a report, in the column order of its layout. Bounded by
- * `LIMITS.contributionRowsMax`.
- */
-export interface Contribution {
-  /** Keys, then the layout's additive columns. */
-  readonly additive: readonly (readonly SqlParam[])[];
-  /** One per multiset of the layout, in its order: keys, value, weight. */
-  readonly multisets: readonly (readonly (readonly SqlParam[])[])[];
-}
+/** What one span adds to a report: rows in memory, or rows that one attempt has staged. */
+export type Contribution = HeldContribution | StagedContribution;
 
 export interface MergeInput {
   readonly grant: SinkGrant;
@@ -46,44 +41,67 @@ export type MergeResult =
  */
 export async function mergeContribution(context: SinkContext, input: MergeInput): Promise<MergeResult> {
   assert(input.span.lastWindow >= input.span.firstWindow, 'a span has at least one window');
-  return repeatable(context, `merge ${input.token}`, async (connection) => {
-    const { dialect } = context.engine;
+  const { dialect } = context.engine;
+  const { result, leftOver } = await repeatable(context, `merge ${input.token}`, async (connection) => {
     const folded = await checkSink(connection, dialect, input.grant, input.span);
     const merged = await mergeIn(connection, dialect, input, folded);
-    if (merged.result !== 'DONE') return merged;
+    if (merged.result.result !== 'DONE') return merged;
     // The deliberate mistake commits the report first and the ledger on its own.
     if (mutated('merge.ledgerOutsideTransaction')) await commitHalfway(connection);
     await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
-    if (!merged.foundDone) await writeApplied(connection, input.span, input.token);
+    if (!merged.result.foundDone) await writeApplied(connection, input.span, input.token);
     await raiseWatermark(connection, dialect, input.span, folded);
     // The deliberate mistake takes the leader's word that all before it is merged.
     if (mutated('merge.watermarkFromRaft')) await claimWatermark(connection, input.span);
     await failpoint('executor.atMergeCommit', { token: String(input.token) });
     return merged;
   });
+  if (leftOver) await tryToClear(context, input);
+  return result;
 }
+
+interface Merged {
+  readonly result: MergeResult;
+  /** Whether rows of what was replaced are left for later transactions. */
+  readonly leftOver: boolean;
+}
+
+const FENCED: Merged = { result: { result: 'FENCED' }, leftOver: false };
 
 async function mergeIn(
   connection: SqlConnection,
   dialect: Dialect,
   input: MergeInput,
   folded: number,
-): Promise<MergeResult> {
+): Promise<Merged> {
   const { span, token, layout } = input;
-  if (span.firstWindow <= folded && !mutated('merge.ignoreFoldMark')) return { result: 'FOLDED' };
+  if (span.firstWindow <= folded && !mutated('merge.ignoreFoldMark')) {
+    return { result: { result: 'FOLDED' }, leftOver: false };
+  }
   const ledger = await lockLedgerRow(connection, dialect, span);
   // The deliberate mistake looks at the ledger and lets go of it.
   if (mutated('merge.checkedApart')) await commitHalfway(connection);
   if (ledger.applied === token && !mutated('merge.reapplySameToken')) {
-    return { result: 'DONE', replaced: false, foundDone: true };
+    return { result: { result: 'DONE', replaced: false, foundDone: true }, leftOver: false };
   }
-  if (ledger.floor > token && !mutated('merge.ignoreFloor')) return { result: 'FENCED' };
+  if (ledger.floor > token && !mutated('merge.ignoreFloor')) return FENCED;
+  const { contribution } = input;
   const owner = { sourceId: span.sourceId, firstWindow: span.firstWindow, part: span.part, token };
-  await insertContribution(connection, layout, owner, input.contribution);
-  const replaced = ledger.applied !== 0n;
-  await exchange(connection, dialect, layout, owner, replaced);
-  if (replaced) await removeOlder(connection, dialect, layout, owner);
-  return { result: 'DONE', replaced, foundDone: false };
+  if ('attempt' in contribution) {
+    // Another attempt under this token has taken the stage over: a version of its own settles which counts.
+    if (!(await takeStaged(connection, input, contribution))) return FENCED;
+  } else await insertContribution(connection, layout, owner, contribution);
+  const older = ledger.applied;
+  await exchange(connection, dialect, layout, owner, { older, rows: rowsOf(contribution) });
+  const replaced = older !== 0n;
+  const removed = !replaced || (await removeOlder(connection, dialect, layout, { ...owner, token: older }));
+  return { result: { result: 'DONE', replaced, foundDone: false }, leftOver: !removed };
+}
+
+/** How many rows a contribution has. */
+export function rowsOf(contribution: Contribution): number {
+  if ('attempt' in contribution) return contribution.rows;
+  return contribution.multisets.reduce((sum, rows) => sum + rows.length, contribution.additive.length);
 }
 
 async function commitHalfway(connection: SqlConnection): Promise<void> {

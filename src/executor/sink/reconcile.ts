@@ -5,9 +5,16 @@
  * what the cluster then does anew.
  */
 import { mutated, tokenTerm, TidemarkError, asToken, type FencingToken } from '../../base/index.ts';
-import { FOLD_TABLE, KNOWN_TABLE, LEDGER_TABLE, SINK_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
+import {
+  FOLD_TABLE,
+  KNOWN_TABLE,
+  LEDGER_TABLE,
+  SINK_TABLE,
+  STAGE_TABLE,
+  WATERMARK_TABLE,
+} from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine, SqlParam } from '../../sql/index.ts';
-import { removeContributions } from './contribution.ts';
+import { removeContributions } from './contribution-removal.ts';
 import { KNOWN_STATE, LEFT_JOIN_KNOWN, type KnownGeneration } from './known-tasks.ts';
 import { createCommonTables, SINK_FORMAT } from './schema.ts';
 import {
@@ -162,7 +169,7 @@ async function readFolds(connection: SqlConnection): Promise<FoldMark[]> {
  * stay, and nobody is pointed at them any more once the report is declared again.
  */
 async function forget(connection: SqlConnection, scope: Scope): Promise<void> {
-  for (const table of [LEDGER_TABLE, WATERMARK_TABLE, FOLD_TABLE]) {
+  for (const table of [LEDGER_TABLE, STAGE_TABLE, WATERMARK_TABLE, FOLD_TABLE]) {
     await connection.query(`DELETE FROM ${table} WHERE ${SCOPE_WHERE}`, scopeParams(scope));
   }
 }
@@ -181,9 +188,11 @@ async function reconcileGeneration(
     const rows = await readUnsupported(connection, known.epoch, scope, after);
     const last = rows.at(-1);
     if (last === undefined) break;
-    const standing = rows.filter(({ applied }) => applied);
+    const standing = rows.filter(({ applied }) => applied !== 0n);
     if (standing.length > 0) {
-      await removeContributions(connection, dialect, generation.layout, scope.sourceId, standing);
+      const { sourceId } = scope;
+      const owners = standing.map((row) => ({ ...row, sourceId, token: row.applied }));
+      await removeContributions(connection, dialect, generation.layout, owners);
     }
     await raiseFloors(connection, known.epoch, scope, rows);
     after = last;
@@ -198,7 +207,7 @@ interface Place {
 }
 
 interface UnsupportedRow extends Place {
-  readonly applied: boolean;
+  readonly applied: bigint;
 }
 
 /** Ledger rows behind a place that the cluster does not stand for, in order. */
@@ -218,7 +227,7 @@ async function readUnsupported(
   return rows.map(([firstWindow, part, applied]) => ({
     firstWindow: Number(asBigint(firstWindow)),
     part: Number(asBigint(part)),
-    applied: asBigint(applied) !== 0n,
+    applied: asBigint(applied),
   }));
 }
 

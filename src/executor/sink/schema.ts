@@ -9,6 +9,7 @@ import {
   LEDGER_TABLE,
   PREPARED_TABLE,
   SINK_TABLE,
+  STAGE_TABLE,
   WATERMARK_TABLE,
 } from '../../job/index.ts';
 import { CONTRIBUTION_KEY, STATE_WINDOW, type AdditiveColumn, type ReportLayout } from './layout.ts';
@@ -66,6 +67,12 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
     ],
     key: [...SCOPE, 'first_window', 'part'],
     index: { name: 'tm_ledger_holes', columns: [...SCOPE, 'hole'] },
+  },
+  {
+    // Whose rows of a contribution are being written before they are merged.
+    name: STAGE_TABLE,
+    columns: bigints(dialect, ...SCOPE, 'first_window', 'part', 'token', 'attempt', 'pieces'),
+    key: [...SCOPE, 'first_window', 'part'],
   },
   {
     name: WATERMARK_TABLE,

@@ -1,5 +1,6 @@
 /** Tasks that were granted before: followed, sent again, given a new version. */
-import { idKey, isPrepared, type TaskRecord } from '../../statemachine/index.ts';
+import { mutated } from '../../base/index.ts';
+import { idKey, isPrepared, windowKey, type TaskRecord } from '../../statemachine/index.ts';
 import type { Round } from './round.ts';
 import { workWaits } from './spans.ts';
 import { statesReach } from './states.ts';
@@ -66,7 +67,7 @@ export function planDeadTasks(round: Round): void {
 }
 
 function planAssigned(round: Round, task: TaskRecord): void {
-  const { view, now, config, executors } = round.input;
+  const { view, executors } = round.input;
   const { executorId, token } = task;
   const held = executors.get(executorId)?.running.has(token) === true;
   if (!round.judgement.liveness.has(executorId)) {
@@ -77,7 +78,7 @@ function planAssigned(round: Round, task: TaskRecord): void {
     round.grantAgain(task, { cause: 'sink-epoch', failedAttempt: false });
     return;
   }
-  if (now.logTimeMs - task.assignedMs >= config.taskDeadlineMs * (1 + task.attempts)) {
+  if (isLate(round, task)) {
     planHung(round, task);
     return;
   }
@@ -86,6 +87,26 @@ function planAssigned(round: Round, task: TaskRecord): void {
   if (round.needsDispatch(executorId, token, held) || round.isLost(executorId, token, held)) {
     round.dispatches.push({ kind: 'task', executorId, task });
   }
+}
+
+/**
+ * A task has more time for large windows and a large result, which comes piece by piece and is told by
+ * heartbeats: what goes on is not hung. Each failed attempt is given as much again.
+ */
+function isLate({ input }: Round, task: TaskRecord): boolean {
+  const { view, now, config, executors } = input;
+  const tries = 1 + task.attempts;
+  const tookMs = now.logTimeMs - task.assignedMs;
+  if (tookMs < config.taskDeadlineMs * tries) return false;
+  if (mutated('scheduler.deadlineIgnoresSize')) return true;
+  let rows = executors.get(task.executorId)?.rows.get(task.token) ?? 0;
+  for (let window = task.firstWindow; window <= task.lastWindow; window += 1) {
+    for (const shard of view.windows.get(windowKey(task.sourceId, window))?.shards ?? []) rows += shard.rows;
+  }
+  const { baseWindow = 0 } = view.reports.get(idKey(task.reportId)) ?? {};
+  const fromStates = task.firstWindow <= baseWindow;
+  const leastMs = fromStates ? config.firstTaskDeadlineMs : config.taskDeadlineMs;
+  return tookMs >= (leastMs + Math.floor(rows / 1_000) * config.taskThousandRowsMs) * tries;
 }
 
 /**

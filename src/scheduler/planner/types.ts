@@ -19,6 +19,10 @@ export interface PlannerConfig {
   readonly sessionMs: number;
   /** How long a version may run; each failed attempt of the task adds as much again. */
   readonly taskDeadlineMs: number;
+  /** How much longer for each thousand change rows of its windows, and of rows of its result so far. */
+  readonly taskThousandRowsMs: number;
+  /** How long a report's first contribution from row states may run: how many rows it has, nobody knows. */
+  readonly firstTaskDeadlineMs: number;
   readonly prepareDeadlineMs: number;
   /** How long a grant of row states may take more than a task, for each thousand change rows. */
   readonly statesThousandRowsMs: number;

@@ -14,6 +14,7 @@ import { advanceStates } from '../../../src/executor/states/index.ts';
 import type { SqlEngine, SqlValue } from '../../../src/sql/index.ts';
 import type { SealedWindow } from '../../../src/wire/index.ts';
 import { Random } from '../../support/random.ts';
+import { holdAll } from '../held.ts';
 import { contextOf, TOKEN_BASE } from '../merge-fixture.ts';
 import { EPOCH, seal, writeWindows, type Change, type Row } from '../states/store-shard.ts';
 import { clear, GRANT, layoutFor, SOURCE, SOURCE_ID, sourceOn } from './place.ts';
@@ -156,7 +157,7 @@ class Case {
       await advanceStates(this.#engine, {
         ...{ sourceId, source: SOURCE, captured: tableOf, shard: 'main' },
         windows: this.#sealed(part, { first: 1, last: this.#windows.length }),
-        ...{ token: asToken(EPOCH), marker: 'test', signal: new AbortController().signal },
+        ...{ token: asToken(EPOCH), marker: 'test', gather: holdAll, signal: new AbortController().signal },
       });
     }
     await this.#engine.use('test', async (connection) => {
@@ -183,7 +184,7 @@ class Case {
     const { contribution } = await computeContribution({
       ...{ store: this.#engine, shard: 'main', layout: this.#layout, source: SOURCE, captured: tableOf },
       ...{ sourceId: sourceOn(part), windows: this.#sealed(part, span), fromStates },
-      ...{ prepared: TOKEN_BASE, marker: 'test', signal: new AbortController().signal },
+      ...{ prepared: TOKEN_BASE, marker: 'test', gather: holdAll, signal: new AbortController().signal },
     });
     return contribution;
   }

@@ -26,6 +26,7 @@ import { play, type Played } from './history.ts';
 import { COLUMNS, type JoinCase, type Schema } from './join-case.ts';
 import { recompute } from './recompute.ts';
 import { compiledReport } from './report-sql.ts';
+import { held, holdAll } from '../held.ts';
 
 const TOKEN = asToken(50_000n << 40n);
 const PREPARED = TOKEN + 1n;
@@ -208,6 +209,7 @@ class Run {
       fromStates,
       prepared: PREPARED,
       marker: 'test',
+      gather: holdAll,
       signal: new AbortController().signal,
     });
   }
@@ -245,7 +247,8 @@ class Run {
     );
   }
 
-  #collect(found: Amounts, { additive, multisets }: Contribution): void {
+  #collect(found: Amounts, contribution: Contribution): void {
+    const { additive, multisets } = held(contribution);
     const keys = this.#layout.keys.length;
     for (const row of additive as readonly (readonly SqlValue[])[]) {
       const key = row.slice(0, keys).map(name).join('|');

@@ -51,7 +51,9 @@ export class FakeExecutor {
   observation(): ExecutorObservation {
     const { executorId, connected, connectedSinceMs, lastHeartbeatMs } = this;
     const running = new Set([...this.running.values()].map((task) => task.token));
-    return { executorId, connected, connectedSinceMs, lastHeartbeatMs, running, collecting: this.collecting };
+    const rows = new Map<string, number>();
+    const { collecting } = this;
+    return { executorId, connected, connectedSinceMs, lastHeartbeatMs, running, rows, collecting };
   }
 }
 

@@ -62,6 +62,7 @@ export class Leader {
       connected: true,
       connectedSinceMs: before?.connectedSinceMs ?? this.nowMs,
       running: before?.running ?? new Set(),
+      rows: before?.rows ?? new Map(),
       collecting: before?.collecting ?? new Set(),
       ...change,
       lastHeartbeatMs: this.nowMs,

@@ -378,6 +378,8 @@ export interface TaskProgress {
   token: bigint;
   /** "waiting", "computing", "merging", "advancing" */
   phase: string;
+  /** Of a task: rows of its contribution that it has computed so far. */
+  rows: bigint;
 }
 
 export interface ExecutorGoodbye {
@@ -2623,7 +2625,7 @@ export const HeartbeatReply: MessageFns<HeartbeatReply> = {
 };
 
 function createBaseTaskProgress(): TaskProgress {
-  return { task: "", token: 0n, phase: "" };
+  return { task: "", token: 0n, phase: "", rows: 0n };
 }
 
 export const TaskProgress: MessageFns<TaskProgress> = {
@@ -2639,6 +2641,12 @@ export const TaskProgress: MessageFns<TaskProgress> = {
     }
     if (message.phase !== "") {
       writer.uint32(26).string(message.phase);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asIntN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type int64 too large");
+      }
+      writer.uint32(32).int64(message.rows);
     }
     return writer;
   },
@@ -2680,6 +2688,14 @@ export const TaskProgress: MessageFns<TaskProgress> = {
             message.phase = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rows = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2697,6 +2713,7 @@ export const TaskProgress: MessageFns<TaskProgress> = {
       task: isSet(object.task) ? globalThis.String(object.task) : "",
       token: isSet(object.token) ? BigInt(object.token) : 0n,
       phase: isSet(object.phase) ? globalThis.String(object.phase) : "",
+      rows: isSet(object.rows) ? BigInt(object.rows) : 0n,
     };
   },
 
@@ -2711,6 +2728,9 @@ export const TaskProgress: MessageFns<TaskProgress> = {
     if (message.phase !== "") {
       obj.phase = message.phase;
     }
+    if (message.rows !== 0n) {
+      obj.rows = message.rows.toString();
+    }
     return obj;
   },
 
@@ -2722,6 +2742,7 @@ export const TaskProgress: MessageFns<TaskProgress> = {
     message.task = object.task ?? "";
     message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
     message.phase = object.phase ?? "";
+    message.rows = (object.rows !== undefined && object.rows !== null) ? BigInt(object.rows) : 0n;
     return message;
   },
 };
