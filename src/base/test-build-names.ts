@@ -289,6 +289,8 @@ export const MUTATIONS = [
   'collector.readsOnAfterOlderChunk',
   'collector.stuckRowsUnsealed',
   'collector.textKeysOrdered',
+  'collector.presentDefinitionOnly',
+  'collector.keyAlteredAndBack',
   'collector.remadeColumnKept',
   'coordinator.youngColumnRead',
   'collector.anyTypeIsWider',

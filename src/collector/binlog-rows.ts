@@ -5,7 +5,7 @@
  */
 import { DECLARE_AGAIN, TidemarkError } from '../base/index.ts';
 import { parseColumnType, type DeclaredType, type SqlValue } from '../sql/index.ts';
-import type { CapturedTable } from '../job/index.ts';
+import type { CapturedTable, ColumnSpec } from '../job/index.ts';
 import type { RowValues } from './change-source.ts';
 import { LOGGED_TYPE, type LoggedColumn } from './logged-column.ts';
 import { fieldReader, type ImageCursor } from './row-fields.ts';
@@ -33,7 +33,7 @@ export function checkTableMap(table: CapturedTable, logged: readonly LoggedColum
     if (found?.name !== column.name) {
       throw schemaChanged(table.table, `column ${at + 1} is ${found?.name ?? 'missing'}, not ${column.name}`);
     }
-    if (!fits(parseColumnType(column.type), found)) {
+    if (!isLoggedAs(column, found)) {
       throw schemaChanged(table.table, `column ${column.name} is not ${column.type} any more`);
     }
   }
@@ -44,6 +44,11 @@ export const NAME_COLUMNS = `SET GLOBAL binlog_row_metadata = FULL. ${DECLARE_AG
 
 export function schemaChanged(table: string, detail: string, next = DECLARE_AGAIN): TidemarkError {
   return new TidemarkError('SCHEMA_CHANGED', `captured table ${table} was altered: ${detail}`, { next });
+}
+
+/** Whether images of what the log shows are read as this column, name aside. */
+export function isLoggedAs(column: ColumnSpec, logged: LoggedColumn): boolean {
+  return fits(parseColumnType(column.type), logged);
 }
 
 function fits(type: DeclaredType, logged: LoggedColumn): boolean {

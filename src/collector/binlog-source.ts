@@ -9,7 +9,7 @@ import type { CapturedTable } from '../job/index.ts';
 import { parseMysqlUrl, type MysqlTarget, type SqlConnection, type SqlEngine } from '../sql/index.ts';
 import { alteredTable } from './binlog-statements.ts';
 import { NAME_COLUMNS, schemaChanged } from './binlog-rows.ts';
-import { BinlogStream } from './binlog-stream.ts';
+import { BinlogStream, type BinlogStreamOptions } from './binlog-stream.ts';
 import type {
   ChangeReader,
   ChangeSource,
@@ -21,6 +21,9 @@ import type {
 } from './change-source.ts';
 import { gtidIncludes, type Flavour } from './gtid-position.ts';
 import { inspectSource } from './inspect-source.ts';
+import type { LoggedColumn } from './logged-column.ts';
+import { loggedDefinition } from './logged-definition.ts';
+import { nextMap } from './next-map.ts';
 import { redefine, type SchemaChange } from './schema-change.ts';
 import { touchedColumns } from './alter-clauses.ts';
 import { readTables } from './snapshot-rows.ts';
@@ -103,25 +106,26 @@ export class BinlogSource implements ChangeSource {
   /** What lies behind `position` may be of older definitions than the source's present ones. */
   async read(position: string, { everyEnd = () => false }: ReadOptions = {}): Promise<ChangeReader> {
     const flavour = await this.#flavourOf(await this.#controlConnection());
-    const { clock } = this.#options;
-    const stream = new BinlogStream({
-      target: this.#target,
-      schema: this.#schema,
-      tables: this.#tables,
-      flavour,
-      position,
-      everyEnd,
-      clock,
-    });
-    this.#streams.add(stream);
-    stream.start();
+    const stream = this.#start({ tables: this.#tables, flavour, position, everyEnd });
     const reader = new BinlogReader(stream, () => this.#compare());
     return {
       next: (waitMs) => reader.next(waitMs),
-      close: async () => {
-        if (this.#streams.delete(stream)) await stream.stop();
-      },
+      close: () => this.#stop(stream),
     };
+  }
+
+  #start(
+    options: Pick<BinlogStreamOptions, 'tables' | 'flavour' | 'position' | 'everyEnd' | 'firstMapOnly'>,
+  ): BinlogStream {
+    const { clock } = this.#options;
+    const stream = new BinlogStream({ target: this.#target, schema: this.#schema, clock, ...options });
+    this.#streams.add(stream);
+    stream.start();
+    return stream;
+  }
+
+  async #stop(stream: BinlogStream): Promise<void> {
+    if (this.#streams.delete(stream)) await stream.stop();
   }
 
   /** One statement: NOW() is when it began, and the position is read after that. */
@@ -158,22 +162,39 @@ export class BinlogSource implements ChangeSource {
     return changes;
   }
 
-  async redefined(statement: string): Promise<readonly SchemaChange[]> {
+  async redefined(statement: string, position: string): Promise<readonly SchemaChange[]> {
     const names = { schema: this.#schema, tables: new Set(this.#tables.map(({ table }) => table)) };
     const name = statement === '' ? undefined : alteredTable(statement, this.#schema, names);
     const altered = this.#tables.find(({ table }) => table === name);
     const adoptsAll = mutated('collector.adoptsLaterDefinitions');
-    if (altered !== undefined && !adoptsAll) return await this.#change(altered, statement);
+    if (altered !== undefined && !adoptsAll) return await this.#change(altered, statement, position);
     const all = await this.compared();
     return adoptsAll ? all : [];
   }
 
-  /** One change, or none. */
-  async #change(table: CapturedTable, statement: string): Promise<SchemaChange[]> {
-    const change = redefine(table, await this.#inspect(table), touchedColumns(statement));
+  /** One change, or none. Rows behind the position may be of a definition that is not the present one. */
+  async #change(table: CapturedTable, statement: string, position?: string): Promise<SchemaChange[]> {
+    const now = await this.#inspect(table);
+    const logged = position === undefined ? undefined : await this.#nextMap(table, position);
+    const then = logged === undefined ? now : loggedDefinition(table, now, logged);
+    const change = redefine(table, then, touchedColumns(statement));
     if (change === undefined) return [];
     await this.#checkNamed(table.table);
     return [change];
+  }
+
+  async #nextMap(table: CapturedTable, position: string): Promise<readonly LoggedColumn[] | undefined> {
+    if (mutated('collector.presentDefinitionOnly')) return undefined;
+    const flavour = await this.#flavourOf(await this.#controlConnection());
+    const { position: end } = await this.head();
+    const tables = [table];
+    return await nextMap({
+      open: (from) =>
+        this.#start({ tables, flavour, position: from, everyEnd: () => false, firstMapOnly: true }),
+      close: (stream) => this.#stop(stream),
+      position,
+      isEnd: (reached) => this.includes(reached, end),
+    });
   }
 
   adopt(changes: readonly SchemaChange[]): void {
@@ -272,7 +293,7 @@ class BinlogReader {
 
   async next(waitMs: number): Promise<readonly SourceEvent[]> {
     const arrived = await this.#stream.take(waitMs);
-    const events = arrived.filter((event) => event.type !== 'unnamed');
+    const events = arrived.filter((event) => event.type !== 'unnamed' && event.type !== 'logged');
     // If a table was altered, nothing of this batch is delivered: a new epoch would read it again anyway.
     if (events.length < arrived.length) await this.#compare();
     return events;

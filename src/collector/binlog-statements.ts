@@ -3,6 +3,7 @@
  * not tell. It errs on the side of stopping: a statement that might have changed a captured table counts as
  * one that has.
  */
+import { mutated } from '../base/index.ts';
 import { touchedColumns, touchesColumns } from './alter-clauses.ts';
 import { wordsOf, type Word } from './statement-words.ts';
 
@@ -13,7 +14,7 @@ export type Verdict =
   | 'definition'
   /** Columns of a captured table are others now, although their definitions may look as before. */
   | 'altered'
-  /** A captured name is another table now: comparing definitions shows nothing. */
+  /** A captured name is another table now, or has another key: comparing definitions shows nothing. */
   | 'replaced'
   /** Rows of a captured table changed, and the log does not say which. */
   | 'untold';
@@ -56,6 +57,10 @@ export function judgeStatement(sql: string, defaultSchema: string, captured: Cap
   if (MOVES_ROWS.test(sql.toUpperCase()) || keywords.slice(0, at).includes('IGNORE')) return 'untold';
   if (renamesTable(rest)) return 'replaced';
   if (!concerned(targetOf(rest))) return 'definition';
+  // By the time that this is read the key may be the former one again, and two rows have shared it.
+  if (rest.some(({ keyword }) => keyword === 'PRIMARY') && !mutated('collector.keyAlteredAndBack')) {
+    return 'replaced';
+  }
   return touchesColumns(touchedColumns(sql)) ? 'altered' : 'definition';
 }
 

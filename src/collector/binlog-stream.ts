@@ -29,6 +29,14 @@ export interface UnnamedEvent {
   readonly type: 'unnamed';
 }
 
+/** A table map, where these are all that is asked for; without columns if the log does not name them. */
+export interface LoggedEvent {
+  readonly type: 'logged';
+  readonly columns: readonly LoggedColumn[] | undefined;
+}
+
+export type StreamEvent = SourceEvent | UnnamedEvent | LoggedEvent;
+
 export interface BinlogStreamOptions {
   readonly target: MysqlTarget;
   readonly schema: string;
@@ -37,6 +45,8 @@ export interface BinlogStreamOptions {
   readonly position: string;
   /** See {@link ReadOptions.everyEnd}. */
   readonly everyEnd: () => boolean;
+  /** Tells the first table map, and nothing behind it. */
+  readonly firstMapOnly?: true;
   readonly clock: Clock;
 }
 
@@ -80,7 +90,7 @@ export class BinlogStream {
   readonly #tracker: GtidTracker;
   readonly #logged = new Map<number, LoggedTable>();
   #arrivingMap: Buffer | undefined;
-  #queue: (SourceEvent | UnnamedEvent)[] = [];
+  #queue: StreamEvent[] = [];
   #queuedBytes = 0;
   #unnamed = false;
   #over = false;
@@ -155,7 +165,7 @@ export class BinlogStream {
    * Resolves with what has arrived, or with nothing after `waitMs`.
    * @throws TidemarkError once what arrived before the failure has been taken.
    */
-  async take(waitMs: number): Promise<readonly (SourceEvent | UnnamedEvent)[]> {
+  async take(waitMs: number): Promise<readonly StreamEvent[]> {
     if (this.#queue.length === 0 && this.#failure === undefined) await this.#arrival(waitMs);
     if (this.#queue.length > 0) {
       const events = this.#queue;
@@ -201,7 +211,7 @@ export class BinlogStream {
     });
   }
 
-  #push(event: SourceEvent | UnnamedEvent): void {
+  #push(event: StreamEvent): void {
     const follows = event.type === 'commit' && this.#queue.at(-1)?.type === 'commit';
     // Transactions of schemas that are not captured follow each other: mostly only the last end matters.
     if (follows && (mutated('collector.endsLeftOut') || !this.#options.everyEnd())) this.#queue.pop();
@@ -339,6 +349,12 @@ export class BinlogStream {
     const table = this.#options.tables[at];
     if (table === undefined) return;
     const logged = this.#loggedColumns(event.tableId);
+    if (this.#options.firstMapOnly === true) {
+      this.#over = true;
+      const named = logged.every(({ name }, place) => name === event.columnNames?.[place]);
+      this.#push({ type: 'logged', columns: named ? logged : undefined });
+      return;
+    }
     if (event.columnNames === undefined) this.#checkUnnamed(table);
     // zongji asks the source for some old types, and then takes the names from there as well.
     else if (logged.some(({ name }, place) => name !== event.columnNames?.[place])) {
@@ -353,7 +369,12 @@ export class BinlogStream {
     const { columns = [], columnSchemas = [] } = this.#zongji.tableMap[tableId] ?? {};
     return columns.map((column, at) => {
       const said = columnSchemas[at];
-      return { ...column, unsigned: said?.UNSIGNED, members: said?.ENUM_VALUES ?? said?.SET_VALUES };
+      return {
+        ...column,
+        declared: said?.COLUMN_TYPE,
+        unsigned: said?.UNSIGNED,
+        members: said?.ENUM_VALUES ?? said?.SET_VALUES,
+      };
     });
   }
 

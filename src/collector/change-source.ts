@@ -84,13 +84,13 @@ export interface ChangeSource {
   /** Compares every captured table with what it is now; empty if they are the same. @throws as below. */
   compared(): Promise<readonly SchemaChange[]>;
   /**
-   * Tells what `statement` of the log made of the table that it alters; empty if that is the same. Whatever
-   * else differs by now is of later statements. With '', a definition that alters no column, it only looks
-   * whether the tables can still be captured.
+   * Tells what `statement` of the log, which ends at `position`, made of the table that it alters; empty if
+   * that is the same. Whatever else differs by now is of later statements. With '', a definition that alters
+   * no column, it only looks whether the tables can still be captured.
    * @throws TidemarkError `SCHEMA_CHANGED` when capture cannot go on: a table or its key is another, or the
    * log does not name columns.
    */
-  redefined(statement: string): Promise<readonly SchemaChange[]>;
+  redefined(statement: string, position: string): Promise<readonly SchemaChange[]>;
   /** Goes by these definitions from the next {@link read} on. */
   adopt(changes: readonly SchemaChange[]): void;
   /** Asks the source for its time and the end of its log; everything committed before that time is in it. */

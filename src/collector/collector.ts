@@ -327,7 +327,7 @@ class Collector {
     }
     for (const [at, event] of events.entries()) {
       if (event.type === 'definition') {
-        await this.#adopt(await this.#changes.redefined(event.statement));
+        await this.#adopt(await this.#changes.redefined(event.statement, event.position));
         this.#window.to = event.position;
         return event.position;
       }

@@ -93,12 +93,20 @@ async function columnsOf(connection: SqlConnection, table: string): Promise<read
       `WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ? ORDER BY ORDINAL_POSITION`,
     [table],
   );
-  return records(result).map((column) => ({
+  return records(result).map((column) => columnOf(table, column));
+}
+
+/**
+ * Makes a column of what information_schema.COLUMNS has of it.
+ * @throws TidemarkError `COLUMN_TYPE` for one that cannot be captured.
+ */
+export function columnOf(table: string, column: ReadonlyMap<string, string>): ColumnSpec {
+  return {
     name: column.get('COLUMN_NAME') ?? '',
     type: typeOf(table, column),
     nullable: column.get('IS_NULLABLE') === 'YES',
     declared: declaredType(column),
-  }));
+  };
 }
 
 /** As the column's own definition would say it; see schema-change.ts. */

@@ -30,6 +30,8 @@ export interface LoggedColumn {
   /** One of {@link LOGGED_TYPE}, or a type that cannot be captured. */
   readonly type: number;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** Its type as in a definition, without its character set; undefined where the log does not say. */
+  readonly declared?: string | undefined;
   /** Undefined where the log does not say. */
   readonly unsigned?: boolean | undefined;
   /** Of an ENUM or SET; undefined where the log does not say. */

@@ -144,6 +144,9 @@ describe.skipIf(mariadbMissing() || CASES === 0)('altered tables by hand', () =>
   };
   const right = async (): Promise<void> => {
     await ground();
+    await shopRight();
+  };
+  const shopRight = async (): Promise<void> => {
     expect(await cells('by_shop', 'shop, cents')).toEqual(
       await rows(
         server,
@@ -232,5 +235,33 @@ describe.skipIf(mariadbMissing() || CASES === 0)('altered tables by hand', () =>
     await business();
     await soon(right);
     expect(await shown('source', 'shop')).toMatchObject({ state: 'running', problem: '' });
+  });
+
+  it('whose log is purged while nobody collects: read again', { timeout: 90_000 }, async () => {
+    await terminals.kill(executor('e2'));
+    await business();
+    // A log that somebody still reads is not purged.
+    await soon(async () => {
+      await server.query('FLUSH BINARY LOGS');
+      const logs = await rows(server, 'SHOW BINARY LOGS');
+      await server.query(`PURGE BINARY LOGS TO '${String(logs.at(-1)?.['Log_name'])}'`);
+      expect(await rows(server, 'SHOW BINARY LOGS')).toHaveLength(1);
+    });
+    await terminals.open(executor('e3'));
+    const lost = { state: 'lost', problem: expect.stringMatching(/^BINLOG_PURGED: /) as string };
+    await soon(async () => {
+      const next = 'tidemark source resnapshot shop --yes';
+      expect(await shown('source', 'shop')).toMatchObject({ ...lost, next });
+      // No report of it reads row states.
+      const instead = expect.stringMatching(
+        /^Declare the source and its reports under other names/,
+      ) as string;
+      expect(await shown('source', 'mill')).toMatchObject({ ...lost, next: instead });
+    });
+    await expect(tidemark('source resnapshot mill --yes')).rejects.toThrow('RESNAPSHOT_REFUSED');
+    await tidemark('source resnapshot shop --yes');
+    await business();
+    await soon(shopRight);
+    expect(await shown('source', 'shop')).toMatchObject({ state: 'running', problem: '', next: '' });
   });
 });

@@ -190,6 +190,61 @@ describe.skipIf(mariadbMissing())('an altered table', () => {
     backlog('ALTER TABLE item ADD more INT'),
   );
 
+  /** Twice, with rows under each definition, before anybody reads the first; no column is told by both. */
+  const alteredTwice = async (): Promise<void> => {
+    const collector = start();
+    await caughtUp();
+    await collector.stop();
+    await fixture.exec(
+      `ALTER TABLE item MODIFY n BIGINT, ADD d DECIMAL(9,3) DEFAULT 1.5,
+         ADD e ENUM('x', 'it''s') DEFAULT 'x'`,
+      "INSERT INTO item VALUES (2, 'b', 5000000000, 2.25, 'it''s')",
+      'ALTER TABLE item ADD INDEX by_n (n)',
+      'UPDATE item SET d = 3 WHERE id = 1',
+      'INSERT INTO other VALUES (1)',
+      'ALTER TABLE item DROP COLUMN name, MODIFY n DECIMAL(20,2), DROP COLUMN d, ADD d DATETIME(3)',
+      "INSERT INTO item VALUES (3, 1.25, 'x', '2020-01-02 03:04:05.678')",
+    );
+    const successor = start();
+    await Promise.race([caughtUp(), successor.ended]);
+    expect(await rowsOf('item')).toEqual([
+      'v1 1 1 a 10',
+      "v2 1 2 b 5000000000 2.250 it's",
+      'v2 -1 1 a 10 1.500 x',
+      'v2 1 1 a 10 3.000 x',
+      'v3 1 3 1.25 x 2020-01-02 03:04:05.678',
+    ]);
+    expect(log.changes.map(({ broken }) => broken.map(({ column }) => column))).toEqual([
+      [],
+      ['name', 'n', 'd'],
+    ]);
+  };
+  rule(
+    'collector.presentDefinitionOnly',
+    'is read under the definition that rows were logged with, not under a later one',
+    alteredTwice,
+  );
+
+  rule(
+    'collector.keyAlteredAndBack',
+    'ends capture when its key was another for a while, in which rows may have shared it',
+    async () => {
+      const collector = start();
+      await caughtUp();
+      await collector.stop();
+      await fixture.exec(
+        'ALTER TABLE item DROP PRIMARY KEY, ADD KEY (id)',
+        "INSERT INTO item VALUES (1, 'b', 20)",
+        'DELETE FROM item WHERE n = 10',
+        'ALTER TABLE item DROP KEY id, ADD PRIMARY KEY (id)',
+      );
+      const successor = start();
+      await expect(Promise.race([successor.ended, caughtUp()])).rejects.toMatchObject({
+        code: 'SCHEMA_CHANGED',
+      });
+    },
+  );
+
   it('is not looked at for a definition that alters no column', () =>
     backlog('ALTER TABLE item ADD INDEX (n)'));
 
