@@ -194,6 +194,20 @@ describe.skipIf(mariadbMissing() || CASES === 0)('altered tables by hand', () =>
     expect(await cells('by_note', 'note, orders')).toEqual(notes);
     expect(await versions()).toEqual(['orders v3', 'refunds v1']);
     expect(await tidemark('source list')).toMatch(/shop +running .* orders v3 /);
+    // Written without the column, it goes on as its next generation.
+    const without = JOB.replace('SELECT o.note AS note', "SELECT CONCAT('s', o.shop) AS note");
+    await writeFile(join(terminals.folder, 'job.yaml'), without);
+    await tidemark('apply -f job.yaml');
+    await business();
+    await soon(async () => {
+      expect(await cells('by_note', 'note, orders')).toEqual(
+        await rows(
+          server,
+          "SELECT CONCAT('s', shop) AS note, COUNT(*) AS orders FROM orders GROUP BY shop ORDER BY 1",
+        ),
+      );
+    });
+    await soon(right);
   });
 
   const stuck = async (message: RegExp): Promise<void> => {

@@ -122,8 +122,8 @@ export class ReplicatedServer {
   }
 
   /**
-   * How many transactions wait for a row's lock. The counter is asked, not `innodb_trx`: whoever looks at that
-   * table more often than each 100 ms is shown the same rows for ever, as they were at the first look.
+   * How many transactions wait for a row's lock. The counter is asked, not `innodb_trx`: whoever looks at
+   * that table more often than each 100 ms is shown the same rows for ever, as they were at the first look.
    */
   async waiting(): Promise<number> {
     const [row] = await this.query("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'");
