@@ -4,7 +4,7 @@
 //   npm run test:merge -- --cases 10000            the merge against its naive model
 //   npm run model -- --cases 10000000              steps of the protocol between cluster and report database
 //   npm run test:alters                            tables altered, replaced and dropped under running reports
-//   npm run test:restores -- --cases 3             report databases and clusters restored under load
+//   npm run test:restores -- --cases 3             databases, stores and clusters restored under load
 //   npm run test:large -- --cases 3000000          a contribution of so many rows, with what it costs
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -32,7 +32,11 @@ const TESTS = {
     variable: 'TIDEMARK_LARGE',
   },
   restores: {
-    words: ['test/coordinator/report-restore', 'test/coordinator/report-failover'],
+    words: [
+      'test/coordinator/report-restore',
+      'test/coordinator/report-failover',
+      'test/coordinator/store-restore',
+    ],
     cases: '3',
     variable: 'TIDEMARK_RESTORE',
   },

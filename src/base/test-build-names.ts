@@ -211,6 +211,7 @@ export const MUTATIONS = [
   'sink.keepsSkipped',
   'sink.keepsBelowSeal',
   'sink.floorNotRaised',
+  'sink.unknownRowsKept',
   'sink.watermarkKept',
   'sink.doneNotCompared',
   'sink.holesNotCompared',

@@ -11,6 +11,7 @@ import { eventually } from '../support/eventually.ts';
 import { builtCli } from '../support/dist.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import type { ReplicatedServer } from '../support/replicated.ts';
+import { differences } from './differences.ts';
 import { ReportWorld } from './report-world.ts';
 
 /** Windows that are merged on the former primary alone. */
@@ -100,6 +101,7 @@ describe.skipIf(mariadbMissing())('a report database whose primary fails over', 
     await promoted.promote();
     await world.becomesRight(promoted);
     await isReconciled(promoted, epoch);
+    expect(await differences(world.cluster.client())).toEqual([]);
     // It had no more than the promoted one.
     await later.query('STOP SLAVE');
     await later.follow(promoted);
@@ -130,6 +132,7 @@ describe.skipIf(mariadbMissing())('a report database whose primary fails over', 
       await world.mergesOn(promoted, LOST);
       await world.endLoad();
       await world.becomesRight(promoted);
+      expect(await differences(world.cluster.client())).toEqual([]);
     },
   );
 });

@@ -13,6 +13,7 @@ import { writeSnapshotFile } from '../../src/backup/index.ts';
 import { restoreCluster } from '../../src/coordinator/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
+import { differences } from './differences.ts';
 import { ReportWorld } from './report-world.ts';
 
 const CASES = Number(process.env['TIDEMARK_RESTORE_CASES'] ?? '0');
@@ -55,6 +56,7 @@ describe.skipIf(mariadbMissing() || CASES === 0)('what comes back as it was', ()
     await world.mergesOn(server, LATER);
     await world.endLoad();
     await world.becomesRight(server, 60_000);
+    expect(await differences(world.cluster.client())).toEqual([]);
   });
 
   it.each(rounds)('a cluster from a snapshot under load, %i', { timeout: 120_000 }, async (round) => {
@@ -78,5 +80,6 @@ describe.skipIf(mariadbMissing() || CASES === 0)('what comes back as it was', ()
     await world.mergesOn(server, LATER);
     await world.endLoad();
     await world.becomesRight(server, 60_000);
+    expect(await differences(world.cluster.client())).toEqual([]);
   });
 });

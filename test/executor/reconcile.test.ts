@@ -50,13 +50,13 @@ class Story {
     return story;
   }
 
-  merge(window: number, n: number, epoch = this.sink.grant.epoch): Promise<MergeResult> {
+  merge(window: number, n: number, epoch = this.sink.grant.epoch, lastWindow = window): Promise<MergeResult> {
     const { grant, layout, context } = this.sink;
     const row = { name: `w${window}`, weight: 1n, amount: BigInt(window), label: 'x' } as const;
     const scope = { reportId: 7, generation: 1, sourceId: SOURCE };
     const span = {
       firstWindow: window,
-      lastWindow: window,
+      lastWindow,
       part: 0,
       parts: 1,
       coversMs: window,
@@ -143,9 +143,22 @@ describe('under a fresh epoch, a report database', () => {
     expect(lacking).toEqual([]);
   });
 
+  rule(
+    'sink.unknownRowsKept',
+    'keeps nothing of spans that a restored cluster cuts in another way',
+    async () => {
+      const story = await Story.begin();
+      await story.reconcile([known(1, 11)]);
+      await story.merge(4, 114, token(100));
+      // Windows 2 and 3 are one span now.
+      await story.merge(2, 112, token(100), 3);
+      expect(await story.watermark()).toBe(4);
+    },
+  );
+
   rule('sink.floorNotRaised', 'fences what was granted before, also under the fresh epoch', async () => {
     const story = await Story.begin();
-    await story.reconcile([known(1, 11), known(2, 12)]);
+    await story.reconcile([known(1, 11), known(2, 12), known(3, 9, KNOWN_STATE.open)]);
     expect(await story.merge(3, 99, token(100))).toEqual({ result: 'FENCED' });
   });
 

@@ -194,7 +194,13 @@ async function reconcileGeneration(
       const owners = standing.map((row) => ({ ...row, sourceId, token: row.applied }));
       await removeContributions(connection, dialect, generation.layout, owners);
     }
-    await raiseFloors(connection, known.epoch, scope, rows);
+    const isKept = (row: UnsupportedRow): boolean => row.known || mutated('sink.unknownRowsKept');
+    await raiseFloors(connection, known.epoch, scope, rows.filter(isKept));
+    await deleteRows(
+      connection,
+      scope,
+      rows.filter((row) => !isKept(row)),
+    );
     after = last;
   }
   if (mutated('sink.watermarkKept')) return;
@@ -208,6 +214,8 @@ interface Place {
 
 interface UnsupportedRow extends Place {
   readonly applied: bigint;
+  /** The cluster knows a task of that key. */
+  readonly known: boolean;
 }
 
 /** Ledger rows behind a place that the cluster does not stand for, in order. */
@@ -219,15 +227,16 @@ async function readUnsupported(
 ): Promise<UnsupportedRow[]> {
   const where = 'l.report_id = ? AND l.generation = ? AND l.source_id = ?';
   const { rows } = await connection.query(
-    `SELECT l.first_window, l.part, l.applied FROM ${LEDGER_TABLE} AS l ${LEFT_JOIN_KNOWN} WHERE ${where} ` +
+    `SELECT l.first_window, l.part, l.applied, k.token FROM ${LEDGER_TABLE} AS l ${LEFT_JOIN_KNOWN} WHERE ${where} ` +
       `AND (l.first_window > ? OR (l.first_window = ? AND l.part > ?)) AND NOT (${supported()}) ` +
       `ORDER BY l.first_window, l.part LIMIT ${SPANS_PER_STATEMENT}`,
     [run, ...scopeParams(scope), after.firstWindow, after.firstWindow, after.part],
   );
-  return rows.map(([firstWindow, part, applied]) => ({
+  return rows.map(([firstWindow, part, applied, token]) => ({
     firstWindow: Number(asBigint(firstWindow)),
     part: Number(asBigint(part)),
     applied: asBigint(applied),
+    known: token !== null,
   }));
 }
 
@@ -254,16 +263,35 @@ async function raiseFloors(
   scope: Scope,
   places: readonly Place[],
 ): Promise<void> {
+  if (places.length === 0) return;
   const floor = mutated('sink.floorNotRaised')
     ? 'floor_token = floor_token + 0 * ?'
     : 'floor_token = CASE WHEN floor_token < ? THEN ? ELSE floor_token END';
   const tokens: SqlParam[] = mutated('sink.floorNotRaised') ? [epoch] : [epoch, epoch];
   await connection.query(
     `UPDATE ${LEDGER_TABLE} SET applied = 0, hole = 0, reason = '', ${floor} WHERE ${SCOPE_WHERE} ` +
-      `AND (${places.map(() => '(first_window = ? AND part = ?)').join(' OR ')})`,
-    [...tokens, ...scopeParams(scope), ...places.flatMap(({ firstWindow, part }) => [firstWindow, part])],
+      `AND (${anyOf(places)})`,
+    [...tokens, ...scopeParams(scope), ...placeParams(places)],
   );
 }
+
+/**
+ * A restored cluster may cut other spans than its former self: what is left of a span that it will never have
+ * would stand in the way of the watermark. Nothing can fill the row any more: every grant before the epoch is
+ * refused by the epoch.
+ */
+async function deleteRows(connection: SqlConnection, scope: Scope, places: readonly Place[]): Promise<void> {
+  if (places.length === 0) return;
+  await connection.query(`DELETE FROM ${LEDGER_TABLE} WHERE ${SCOPE_WHERE} AND (${anyOf(places)})`, [
+    ...scopeParams(scope),
+    ...placeParams(places),
+  ]);
+}
+
+const anyOf = (places: readonly Place[]): string =>
+  places.map(() => '(first_window = ? AND part = ?)').join(' OR ');
+const placeParams = (places: readonly Place[]): number[] =>
+  places.flatMap(({ firstWindow, part }) => [firstWindow, part]);
 
 /**
  * Keys of finished tasks that the report database lacks, piece by piece. Nothing is granted meanwhile, so
