@@ -156,6 +156,24 @@ describe('under a fresh epoch, a report database', () => {
     },
   );
 
+  rule(
+    'sink.tablesNotLooked',
+    'is told to lack a generation that lost a table; the rest of it goes',
+    async () => {
+      const story = await Story.begin();
+      await story.read('DROP TABLE tm_contribution_7_1');
+      const { missing, folds, lacking } = await story.reconcile(TASKS);
+      expect([missing, folds, lacking]).toEqual([['report/7/1'], [], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
+      expect(await story.shown()).toEqual([0, 0]);
+    },
+  );
+
+  rule('sink.missingTableIsFinal', 'says of a merge that found no table that it has lost it', async () => {
+    const story = await Story.begin();
+    await story.read('DROP TABLE tm_fold');
+    expect(await codeOf(story.merge(4, 14))).toBe('SINK_LOSS');
+  });
+
   rule('sink.floorNotRaised', 'fences what was granted before, also under the fresh epoch', async () => {
     const story = await Story.begin();
     await story.reconcile([known(1, 11), known(2, 12), known(3, 9, KNOWN_STATE.open)]);

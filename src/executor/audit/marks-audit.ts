@@ -5,8 +5,8 @@
 import { isTidemarkError, mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
-import { pairsOf } from '../sink/contribution.ts';
 import type { KnownGeneration } from '../sink/known-tasks.ts';
+import { missingTables } from '../sink/missing-tables.ts';
 import { checkStanding, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from '../sink/sink-epoch.ts';
 import { asBigint } from '../sink/values.ts';
 import { readWatermark } from '../sink/watermark.ts';
@@ -86,7 +86,8 @@ export async function auditMarks(
     sourceId: BigInt(scope.sourceId),
   };
   const found: Difference[] = [];
-  for (const table of await missingTables(connection, dialect, generation)) {
+  for (const table of await missingTables(connection, dialect, generation.layout)) {
+    if (mutated('audit.tablePassed')) break;
     found.push(difference('TABLE_MISSING', where, { log: 'prepared', database: `no table ${table}` }));
   }
   const mark = await readFold(connection, scope);
@@ -99,24 +100,6 @@ export async function auditMarks(
   const watermark = await auditWatermark(connection, scope, mark.window);
   if (watermark !== undefined) found.push({ ...watermark, ...where });
   return found;
-}
-
-async function missingTables(
-  connection: SqlConnection,
-  dialect: Dialect,
-  { layout }: KnownGeneration,
-): Promise<string[]> {
-  if (mutated('audit.tablePassed')) return [];
-  const missing: string[] = [];
-  for (const table of pairsOf(layout).flatMap((pair) => [pair.table, pair.contributions])) {
-    try {
-      await connection.query(`SELECT 1 FROM ${dialect.id(table)} WHERE 1 = 0`);
-    } catch (error) {
-      if (!isTidemarkError(error, 'TABLE_MISSING')) throw error;
-      missing.push(table);
-    }
-  }
-  return missing;
 }
 
 async function readFold(

@@ -16,6 +16,7 @@ import {
 import type { Dialect, SqlConnection, SqlEngine, SqlParam } from '../../sql/index.ts';
 import { removeContributions } from './contribution-removal.ts';
 import { KNOWN_STATE, LEFT_JOIN_KNOWN, type KnownGeneration } from './known-tasks.ts';
+import { emptyTables, missingTables } from './missing-tables.ts';
 import { createCommonTables, SINK_FORMAT } from './schema.ts';
 import {
   checkCluster,
@@ -88,25 +89,36 @@ export async function setEpoch(engine: SqlEngine, known: KnownSink): Promise<Sin
       const generations = new Map(
         known.generations.map((generation) => [key(scopeOf(generation)), generation]),
       );
+      const folds: FoldMark[] = [];
       for (const scope of scopes) {
         const generation = generations.get(key(scope));
-        if (generation === undefined) await forget(connection, scope);
-        else await reconcileGeneration(connection, dialect, known, { ...generation, folded: scope.folded });
-        generations.delete(key(scope));
+        if (generation === undefined) {
+          await forget(connection, scope);
+        } else if (await isWhole(connection, dialect, generation)) {
+          await reconcileGeneration(connection, dialect, known, { ...generation, folded: scope.folded });
+          generations.delete(key(scope));
+          folds.push(scope);
+        } else {
+          await forget(connection, scope);
+        }
       }
-      return {
-        missing: [...generations.values()].filter(({ prepared }) => prepared),
-        folds: scopes.filter((scope) => isKnown(known, scope)),
-      };
+      return { missing: [...generations.values()].filter(({ prepared }) => prepared), folds };
     }),
   );
 }
 
-const isKnown = (known: KnownSink, scope: Scope): boolean =>
-  known.generations.some((generation) => {
-    const { reportId, generation: number, sourceId } = scopeOf(generation);
-    return reportId === scope.reportId && number === scope.generation && sourceId === scope.sourceId;
-  });
+/** False: a table of it is gone; then what is left of it is emptied, for it is made anew as a whole. */
+async function isWhole(
+  connection: SqlConnection,
+  dialect: Dialect,
+  { layout }: KnownGeneration,
+): Promise<boolean> {
+  if (mutated('sink.tablesNotLooked')) return true;
+  const missing = await missingTables(connection, dialect, layout);
+  if (missing.length === 0) return true;
+  await emptyTables(connection, dialect, layout, missing);
+  return false;
+}
 
 const scopeOf = ({ layout, sourceId }: KnownGeneration): Scope => ({
   reportId: layout.reportId,

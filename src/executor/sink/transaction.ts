@@ -1,7 +1,7 @@
 /**
  * Transactions on a report database: how they end, and what is done when it is not known how one ended.
  */
-import { isTidemarkError, LIMITS, sleep, type Clock } from '../../base/index.ts';
+import { isTidemarkError, LIMITS, mutated, sleep, TidemarkError, type Clock } from '../../base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { withMarker } from '../marker.ts';
 
@@ -53,7 +53,7 @@ async function abandon(connection: SqlConnection): Promise<void> {
  * ended one way or the other, and which then tells whether it had committed. Nothing is guessed (design
  * 6.8).
  *
- * @throws TidemarkError the last try's error; `DB_OUTCOME_UNKNOWN` only if every further try failed to
+ * @throws TidemarkError the last try's error; `SINK_LOSS` for a table that is missing; `DB_OUTCOME_UNKNOWN` only if every further try failed to
  * reach the database.
  */
 export async function repeatable<T>(
@@ -77,6 +77,9 @@ export async function repeatable<T>(
         }
       });
     } catch (error) {
+      if (isTidemarkError(error, 'TABLE_MISSING') && !mutated('sink.missingTableIsFinal')) {
+        throw lostTable(error);
+      }
       if (isTidemarkError(error, 'DB_OUTCOME_UNKNOWN')) unknown = error;
       if (!mayRepeat(error)) throw error;
       if (context.cancelled() || attempt >= LIMITS.mergeRetriesMax) throw unknown ?? error;
@@ -90,6 +93,14 @@ export async function repeatable<T>(
       await sleep(context.clock, pauseMs(error, attempt, context.random()));
     }
   }
+}
+
+/**
+ * Every table that is touched here was made before the work was granted: the database is just being restored,
+ * or lost it. That says nothing of the work.
+ */
+function lostTable(cause: TidemarkError): TidemarkError {
+  return new TidemarkError('SINK_LOSS', `the report database lacks a table: ${cause.message}`, { cause });
 }
 
 function mayRepeat(error: unknown): boolean {

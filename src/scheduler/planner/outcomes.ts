@@ -1,5 +1,5 @@
 /** From what executors report to operations: finish, another executor, parking, or the way to DEAD. */
-import type { ErrorCode } from '../../base/index.ts';
+import { mutated, type ErrorCode } from '../../base/index.ts';
 import {
   idKey,
   isReconciled,
@@ -126,7 +126,8 @@ function finish(round: Round, task: TaskRecord, state: 'DONE' | 'DEAD' | 'SKIPPE
 }
 
 function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void {
-  if (DOUBTS.has(outcome.code)) {
+  const isLoss = outcome.code === 'SINK_LOSS' && !mutated('scheduler.lossIsNoDoubt');
+  if (DOUBTS.has(outcome.code) || isLoss) {
     // It stays assigned: it gets a new version once the report database is reconciled.
     round.doubtedSinks.add(task.sinkId);
     return;
