@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { Plan } from '../../src/scheduler/planner/types.ts';
-import { idKey } from '../../src/statemachine/index.ts';
 import { jobOf, sealOf, World } from '../statemachine/support/world.ts';
 import { rule } from '../support/rule.ts';
 import { Leader, outcomeOf, startedLeader } from './support/leader.ts';
@@ -110,18 +109,6 @@ describe('a report that has lost a dimension copy', () => {
     leader.settle();
     expect(leader.world.task(task.key)).toMatchObject({ state: 'ASSIGNED', version: 2 });
     expect(leader.world.task('1/1/2/0').state).toBe('ASSIGNED');
-  });
-});
-
-describe('a report database that has lost a table', () => {
-  rule('scheduler.lossIsNoDoubt', 'is compared with the log; the task stays', () => {
-    const leader = startedLeader(jobOf(), 2);
-    leader.world.seal();
-    leader.settle();
-    const task = leader.world.task('1/1/1/0');
-    leader.round(outcomeOf(task, { result: 'FAILED', code: 'SINK_LOSS', message: 'no table' }));
-    expect(leader.world.task(task.key)).toMatchObject({ state: 'ASSIGNED', token: task.token });
-    expect(leader.world.state.sinks.get(idKey(1))?.epoch).not.toBe(task.sinkEpoch);
   });
 });
 
