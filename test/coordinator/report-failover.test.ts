@@ -73,7 +73,7 @@ describe.skipIf(mariadbMissing())('a report database whose primary fails over', 
       await world.endLoad();
       expect(planted.code).toBe(1);
       expect(planted.differences).toMatchObject([
-        { code: 'CONTRIBUTION_TOKEN', report: 'by_shop', firstWindow: '1', in: 'reports' },
+        { code: 'CONTRIBUTION_ROWS', report: 'by_shop', firstWindow: '1', in: 'reports' },
       ]);
     },
   );

@@ -80,7 +80,7 @@ class Story {
 
   /** As if these windows had been merged without a row. */
   async record(first: number, last: number): Promise<void> {
-    const zeros = { parts: 1, hole: 0, covers_ms: 0, position_text: '', reason: '' };
+    const zeros = { parts: 1, merged_rows: 0, hole: 0, covers_ms: 0, position_text: '', reason: '' };
     const columns = ['report_id', 'generation', 'source_id', 'part', 'first_window', 'last_window'];
     const rows = Array.from({ length: last - first + 1 }, (_, at) => [
       ...[7, 1, SOURCE, 0, first + at, first + at],
@@ -167,6 +167,16 @@ describe('under a fresh epoch, a report database', () => {
       expect(await story.shown()).toEqual([0, 0]);
     },
   );
+
+  rule('sink.foldMarkLost', 'begins with nothing where the fold mark is lost', async () => {
+    const story = await Story.begin();
+    // Window 1 was folded: only the report has it.
+    await story.read('DELETE FROM tm_ledger WHERE first_window = 1');
+    await story.read('DELETE FROM tm_fold');
+    const { missing, lacking } = await story.reconcile(TASKS);
+    expect([missing, lacking]).toEqual([['report/7/1'], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
+    expect(await story.shown()).toEqual([0, 0]);
+  });
 
   rule('sink.missingTableIsFinal', 'says of a merge that found no table that it has lost it', async () => {
     const story = await Story.begin();

@@ -19,7 +19,7 @@ export type DifferenceCode =
   | 'LEDGER_SPAN'
   | 'LEDGER_TOKEN'
   | 'LEDGER_HOLE'
-  | 'CONTRIBUTION_TOKEN'
+  | 'CONTRIBUTION_ROWS'
   | 'STATE_MARK_BEHIND'
   | 'STATE_MARK_AHEAD'
   | 'STATE_MARK_TOKEN';

@@ -4,7 +4,7 @@
  */
 import { isTidemarkError, mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
-import type { Dialect, SqlConnection } from '../../sql/index.ts';
+import type { Dialect, ResultSet, SqlConnection } from '../../sql/index.ts';
 import { pairsOf } from '../sink/contribution.ts';
 import { KNOWN_STATE, type KnownGeneration, type KnownTask } from '../sink/known-tasks.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from '../sink/sink-epoch.ts';
@@ -25,6 +25,8 @@ interface Row {
   readonly lastWindow: number;
   readonly part: number;
   readonly applied: bigint;
+  /** Rows of the contribution that stands. */
+  readonly merged: bigint;
   readonly floor: bigint;
   readonly hole: boolean;
 }
@@ -43,6 +45,7 @@ export async function auditLedger(
   const behind = Math.max(generation.keptFrom - 1, await foldedWindow(connection, scope));
   const range = { first: Math.max(first, behind + 1), last };
   const found: Difference[] = [];
+  const counts = await countStanding(connection, dialect, generation, range);
   const waiting = new Map(
     known.filter(({ firstWindow }) => firstWindow > behind).map((task) => [keyOf(task), task]),
   );
@@ -51,6 +54,9 @@ export async function auditLedger(
     waiting.delete(keyOf(row));
     const wrong = compareRow(task, row);
     if (wrong !== undefined) found.push(tell(wrong, scope, row, task, row));
+    if (row.applied === 0n || counts === undefined || mutated('audit.rowsPassed')) continue;
+    const count = counts.get(keyOf(row)) ?? 0n;
+    if (count !== row.merged) found.push(tellRows(scope, row, count));
   }
   for (const task of waiting.values()) {
     const isDue = task.state === KNOWN_STATE.done || task.state === KNOWN_STATE.hole;
@@ -58,7 +64,6 @@ export async function auditLedger(
       found.push(tell('LEDGER_MISSING', scope, task, task, undefined));
     }
   }
-  found.push(...(await contributionsThere(connection, dialect, generation, range)));
   return found;
 }
 
@@ -87,17 +92,18 @@ async function* ledgerRows(
   let after = { firstWindow: first - 1, part: Number.MAX_SAFE_INTEGER };
   for (;;) {
     const { rows } = await connection.query(
-      `SELECT first_window, part, last_window, applied, floor_token, hole FROM ${LEDGER_TABLE} ` +
+      `SELECT first_window, part, last_window, applied, merged_rows, floor_token, hole FROM ${LEDGER_TABLE} ` +
         `WHERE ${SCOPE_WHERE} AND (first_window > ? OR (first_window = ? AND part > ?)) ` +
         `AND first_window <= ? ORDER BY first_window, part LIMIT ${ROWS_PER_READ}`,
       [...scopeParams(scope), after.firstWindow, after.firstWindow, after.part, last],
     );
-    for (const [firstWindow, part, lastWindow, applied, floor, hole] of rows) {
+    for (const [firstWindow, part, lastWindow, applied, merged, floor, hole] of rows) {
       after = { firstWindow: Number(asBigint(firstWindow)), part: Number(asBigint(part)) };
       yield {
         ...after,
         lastWindow: Number(asBigint(lastWindow)),
         applied: asBigint(applied),
+        merged: asBigint(merged),
         floor: asBigint(floor),
         hole: asBigint(hole) === 1n,
       };
@@ -125,61 +131,44 @@ function compareRow(task: KnownTask | undefined, row: Row): DifferenceCode | und
   return row.floor !== task.token && !mutated('audit.floorPassed') ? 'LEDGER_TOKEN' : undefined;
 }
 
-/** That a table is missing is told with the marks. */
-async function contributionsThere(
-  ...asked: Parameters<typeof auditContributions>
-): Promise<readonly Difference[]> {
-  try {
-    return await auditContributions(...asked);
-  } catch (error) {
-    if (!isTidemarkError(error, 'TABLE_MISSING')) throw error;
-    return [];
-  }
-}
-
 /**
- * Contribution rows under another token than the ledger says, or without a row of it. Under token 0 are keys
- * that were taken back, as rows of zeros.
+ * How many contribution rows stand, by place. Others are of attempts that did not come to their end, or were
+ * replaced: they count for nothing. Undefined: a table is missing, which is told with the marks.
  */
-async function auditContributions(
+async function countStanding(
   connection: SqlConnection,
   dialect: Dialect,
   generation: KnownGeneration,
-  range: WindowRange,
-): Promise<Difference[]> {
-  if (mutated('audit.contributionPassed')) return [];
-  const scope = scopeOf(generation);
-  const found: Difference[] = [];
+  { first, last }: WindowRange,
+): Promise<Map<string, bigint> | undefined> {
+  const { reportId, generation: number, sourceId } = scopeOf(generation);
+  const counts = new Map<string, bigint>();
   for (const { contributions } of pairsOf(generation.layout)) {
-    const { rows } = await connection.query(
-      `SELECT DISTINCT c.first_window, c.part, c.token, l.applied, l.last_window ` +
-        `FROM ${dialect.id(contributions)} AS c LEFT JOIN ${LEDGER_TABLE} AS l ON l.report_id = ? ` +
-        'AND l.generation = ? AND l.source_id = c.source_id AND l.first_window = c.first_window ' +
-        'AND l.part = c.part WHERE c.source_id = ? AND c.first_window BETWEEN ? AND ? ' +
-        'AND c.token <> 0 AND (l.applied IS NULL OR l.applied <> c.token) ' +
-        `ORDER BY c.first_window, c.part, c.token LIMIT ${ROWS_PER_READ}`,
-      [scope.reportId, scope.generation, scope.sourceId, range.first, range.last],
+    const counted = await ifThere(
+      connection.query(
+        `SELECT c.first_window, c.part, COUNT(*) FROM ${dialect.id(contributions)} AS c ` +
+          `JOIN ${LEDGER_TABLE} AS l ON l.report_id = ? AND l.generation = ? AND l.source_id = c.source_id ` +
+          'AND l.first_window = c.first_window AND l.part = c.part AND l.applied = c.token ' +
+          'WHERE c.source_id = ? AND c.first_window BETWEEN ? AND ? GROUP BY c.first_window, c.part',
+        [reportId, number, sourceId, first, last],
+      ),
     );
-    for (const [firstWindow, part, token, applied, lastWindow] of rows) {
-      const place = {
-        firstWindow: asBigint(firstWindow),
-        lastWindow: asBigint(lastWindow ?? firstWindow),
-        part: Number(asBigint(part)),
-      };
-      const stands = asBigint(applied ?? 0n) === 0n ? 'nothing' : `token ${asBigint(applied)}`;
-      found.push(
-        difference(
-          'CONTRIBUTION_TOKEN',
-          { ...named(scope), ...place },
-          {
-            log: `the ledger says ${stands}`,
-            database: `${contributions} has rows under token ${asBigint(token)}`,
-          },
-        ),
-      );
+    if (counted === undefined) return undefined;
+    for (const [firstWindow, part, count] of counted.rows) {
+      const key = keyOf({ firstWindow: Number(asBigint(firstWindow)), part: Number(asBigint(part)) });
+      counts.set(key, (counts.get(key) ?? 0n) + asBigint(count));
     }
   }
-  return found;
+  return counts;
+}
+
+async function ifThere(asked: Promise<ResultSet>): Promise<ResultSet | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (!isTidemarkError(error, 'TABLE_MISSING')) throw error;
+    return undefined;
+  }
 }
 
 const named = ({ reportId, generation, sourceId }: Scope) => ({
@@ -194,6 +183,18 @@ const STATE_WORDS: Readonly<Record<KnownTask['state'], string>> = {
   [KNOWN_STATE.leaving]: 'on its way to a hole',
   [KNOWN_STATE.hole]: 'a hole',
 };
+
+function tellRows(scope: Scope, { firstWindow, lastWindow, part, applied, merged }: Row, count: bigint) {
+  const where = { firstWindow: BigInt(firstWindow), lastWindow: BigInt(lastWindow), part };
+  return difference(
+    'CONTRIBUTION_ROWS',
+    { ...named(scope), ...where },
+    {
+      log: `the ledger says ${merged} rows under token ${applied}`,
+      database: `${count} rows are there`,
+    },
+  );
+}
 
 function tell(
   code: DifferenceCode,

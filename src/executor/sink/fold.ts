@@ -3,7 +3,7 @@
  * ledger rows go, so that neither grows with time; rows that say nothing any more go with them. Holes stay in
  * the ledger: they are what a reader has to know.
  */
-import { LIMITS, mutated } from '../../base/index.ts';
+import { LIMITS, mutated, TidemarkError } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, STAGE_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import { foldCells } from './cells.ts';
@@ -111,7 +111,9 @@ async function lockMark(connection: SqlConnection, dialect: Dialect, scope: Scop
     `SELECT folded_window FROM ${FOLD_TABLE} WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
     scopeParams(scope),
   );
-  return Number(asBigint(rows[0]?.[0] ?? 0n));
+  const [row] = rows;
+  if (row !== undefined) return Number(asBigint(row[0]));
+  throw new TidemarkError('SINK_LOSS', `the report database lacks the fold mark of ${scope.reportId}`);
 }
 
 /** The last of the next spans that are settled without a gap; undefined if the next one is not. */

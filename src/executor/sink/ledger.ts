@@ -47,7 +47,7 @@ export async function lockLedgerRow(
   span: LedgerSpan,
 ): Promise<LedgerRow> {
   const key = ['report_id', 'generation', 'source_id', 'first_window', 'part'];
-  const zeros = ['applied', 'floor_token', 'hole'];
+  const zeros = ['applied', 'merged_rows', 'floor_token', 'hole'];
   const facts = ['parts', 'last_window', 'covers_ms', 'position_text', 'reason'];
   const columns = [...key, ...zeros, ...facts];
   const source = `VALUES (${columns.map((column) => (zeros.includes(column) ? '0' : '?')).join(', ')})`;
@@ -62,17 +62,21 @@ export async function lockLedgerRow(
   return { applied: asBigint(applied), floor: asBigint(floor), hole: asBigint(hole) === 1n };
 }
 
-/** Records that the contribution under `token` stands; from here on every older token is fenced. */
+/**
+ * Records that the contribution under `token`, of so many rows, stands; from here on every older token is
+ * fenced.
+ */
 export async function writeApplied(
   connection: SqlConnection,
   span: LedgerSpan,
   token: FencingToken,
+  rows: number,
 ): Promise<void> {
   if (mutated('merge.ledgerNotWritten')) return;
   await connection.query(
-    `UPDATE ${LEDGER_TABLE} SET applied = ?, floor_token = ?, hole = 0, reason = '', ` +
+    `UPDATE ${LEDGER_TABLE} SET applied = ?, merged_rows = ?, floor_token = ?, hole = 0, reason = '', ` +
       `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
-    [token, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
+    [token, rows, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
   );
 }
 
@@ -84,8 +88,8 @@ export async function writeHole(
 ): Promise<void> {
   const floor = mutated('merge.floorNotRaised') ? 'floor_token = floor_token + 0 * ?' : 'floor_token = ?';
   await connection.query(
-    `UPDATE ${LEDGER_TABLE} SET applied = 0, ${floor}, hole = 1, reason = ?, parts = ?, last_window = ?, ` +
-      `covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
+    `UPDATE ${LEDGER_TABLE} SET applied = 0, merged_rows = 0, ${floor}, hole = 1, reason = ?, ` +
+      `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
     [
       hole.token,
       hole.reason.slice(0, 200),

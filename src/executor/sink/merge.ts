@@ -49,7 +49,8 @@ export async function mergeContribution(context: SinkContext, input: MergeInput)
     // The deliberate mistake commits the report first and the ledger on its own.
     if (mutated('merge.ledgerOutsideTransaction')) await commitHalfway(connection);
     await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
-    if (!merged.result.foundDone) await writeApplied(connection, input.span, input.token);
+    if (!merged.result.foundDone)
+      await writeApplied(connection, input.span, input.token, rowsOf(input.contribution));
     await raiseWatermark(connection, dialect, input.span, folded);
     // The deliberate mistake takes the leader's word that all before it is merged.
     if (mutated('merge.watermarkFromRaft')) await claimWatermark(connection, input.span);

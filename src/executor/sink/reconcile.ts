@@ -102,9 +102,22 @@ export async function setEpoch(engine: SqlEngine, known: KnownSink): Promise<Sin
           await forget(connection, scope);
         }
       }
+      // Without its fold mark nobody knows what is in the report for good: it begins with nothing.
+      for (const generation of generations.values()) await empty(connection, dialect, generation);
       return { missing: [...generations.values()].filter(({ prepared }) => prepared), folds };
     }),
   );
+}
+
+async function empty(
+  connection: SqlConnection,
+  dialect: Dialect,
+  generation: KnownGeneration,
+): Promise<void> {
+  if (mutated('sink.foldMarkLost')) return;
+  const { layout } = generation;
+  await emptyTables(connection, dialect, layout, await missingTables(connection, dialect, layout));
+  await forget(connection, scopeOf(generation));
 }
 
 /** False: a table of it is gone; then what is left of it is emptied, for it is made anew as a whole. */
@@ -281,7 +294,7 @@ async function raiseFloors(
     : 'floor_token = CASE WHEN floor_token < ? THEN ? ELSE floor_token END';
   const tokens: SqlParam[] = mutated('sink.floorNotRaised') ? [epoch] : [epoch, epoch];
   await connection.query(
-    `UPDATE ${LEDGER_TABLE} SET applied = 0, hole = 0, reason = '', ${floor} WHERE ${SCOPE_WHERE} ` +
+    `UPDATE ${LEDGER_TABLE} SET applied = 0, merged_rows = 0, hole = 0, reason = '', ${floor} WHERE ${SCOPE_WHERE} ` +
       `AND (${anyOf(places)})`,
     [...tokens, ...scopeParams(scope), ...placeParams(places)],
   );

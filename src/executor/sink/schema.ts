@@ -61,7 +61,8 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
     columns: [
       ...bigints(dialect, ...SCOPE, 'first_window', 'part', 'parts', 'last_window'),
       // 0 stands for "no token": tokens are positive. `applied` is the token whose contribution stands.
-      ...bigints(dialect, 'applied', 'floor_token', 'hole', 'covers_ms'),
+      // `merged_rows` are those of its contribution: what an audit counts.
+      ...bigints(dialect, 'applied', 'merged_rows', 'floor_token', 'hole', 'covers_ms'),
       longText('position_text'),
       text(dialect, 'reason', 200),
     ],
