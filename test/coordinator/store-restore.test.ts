@@ -33,7 +33,10 @@ const REPORTS = `reports:
   by_shop:
     inputs: { o: { changes: orders } }
     keys: { shop: BIGINT }
-    measures: { orders: { kind: count }, revenue: { kind: sum, type: BIGINT }, most: { kind: max, type: BIGINT } }
+    measures:
+      orders: { kind: count }
+      revenue: { kind: sum, type: BIGINT }
+      most: { kind: max, type: BIGINT }
     sql: SELECT o.shop AS shop, 1 AS orders, o.cents AS revenue, o.cents AS most, o._w AS _w FROM o
   refunded:
     inputs: { o: { changes: orders }, f: { changes: refunds } }

@@ -196,11 +196,12 @@ describe('an audit of a report database', () => {
     ).toEqual(['CONTRIBUTION_ROWS 1', 'CONTRIBUTION_ROWS 4']);
   });
 
-  it('passes over rows that do not stand: of another attempt, or the keys of what was taken back', async () => {
+  it('passes over rows that do not stand: of another attempt, or keys that were noted', async () => {
     const values = 'key_0, key_1, row_count, nonnull_0, sum_1, nonnull_1, sum_2, nonnull_2';
     const copy = (token: string): string =>
       `INSERT INTO tm_contribution_7_1 (source_id, first_window, part, token, ${values}) ` +
-      `SELECT source_id, first_window, part, ${token}, ${values} FROM tm_contribution_7_1 WHERE first_window = 1`;
+      `SELECT source_id, first_window, part, ${token}, ${values} FROM tm_contribution_7_1 ` +
+      'WHERE first_window = 1';
     expect(await planted([copy('0'), copy('token + 1')])).toEqual([]);
   });
 

@@ -92,7 +92,8 @@ async function* ledgerRows(
   let after = { firstWindow: first - 1, part: Number.MAX_SAFE_INTEGER };
   for (;;) {
     const { rows } = await connection.query(
-      `SELECT first_window, part, last_window, applied, merged_rows, floor_token, hole FROM ${LEDGER_TABLE} ` +
+      'SELECT first_window, part, last_window, applied, merged_rows, floor_token, hole ' +
+        `FROM ${LEDGER_TABLE} ` +
         `WHERE ${SCOPE_WHERE} AND (first_window > ? OR (first_window = ? AND part > ?)) ` +
         `AND first_window <= ? ORDER BY first_window, part LIMIT ${ROWS_PER_READ}`,
       [...scopeParams(scope), after.firstWindow, after.firstWindow, after.part, last],

@@ -252,7 +252,8 @@ async function readUnsupported(
 ): Promise<UnsupportedRow[]> {
   const where = 'l.report_id = ? AND l.generation = ? AND l.source_id = ?';
   const { rows } = await connection.query(
-    `SELECT l.first_window, l.part, l.applied, k.token FROM ${LEDGER_TABLE} AS l ${LEFT_JOIN_KNOWN} WHERE ${where} ` +
+    'SELECT l.first_window, l.part, l.applied, k.token ' +
+      `FROM ${LEDGER_TABLE} AS l ${LEFT_JOIN_KNOWN} WHERE ${where} ` +
       `AND (l.first_window > ? OR (l.first_window = ? AND l.part > ?)) AND NOT (${supported()}) ` +
       `ORDER BY l.first_window, l.part LIMIT ${SPANS_PER_STATEMENT}`,
     [run, ...scopeParams(scope), after.firstWindow, after.firstWindow, after.part],
@@ -294,7 +295,8 @@ async function raiseFloors(
     : 'floor_token = CASE WHEN floor_token < ? THEN ? ELSE floor_token END';
   const tokens: SqlParam[] = mutated('sink.floorNotRaised') ? [epoch] : [epoch, epoch];
   await connection.query(
-    `UPDATE ${LEDGER_TABLE} SET applied = 0, merged_rows = 0, hole = 0, reason = '', ${floor} WHERE ${SCOPE_WHERE} ` +
+    `UPDATE ${LEDGER_TABLE} SET applied = 0, merged_rows = 0, hole = 0, reason = '', ${floor} ` +
+      `WHERE ${SCOPE_WHERE} ` +
       `AND (${anyOf(places)})`,
     [...tokens, ...scopeParams(scope), ...placeParams(places)],
   );

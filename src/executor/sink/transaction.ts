@@ -53,8 +53,8 @@ async function abandon(connection: SqlConnection): Promise<void> {
  * ended one way or the other, and which then tells whether it had committed. Nothing is guessed (design
  * 6.8).
  *
- * @throws TidemarkError the last try's error; `SINK_LOSS` for a table that is missing; `DB_OUTCOME_UNKNOWN` only if every further try failed to
- * reach the database.
+ * @throws TidemarkError the last try's error; `SINK_LOSS` for a table that is missing; `DB_OUTCOME_UNKNOWN`
+ * only if every further try failed to reach the database.
  */
 export async function repeatable<T>(
   context: SinkContext,
