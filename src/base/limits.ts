@@ -68,6 +68,8 @@ export const LIMITS = {
   windowsLostMax: 1_000,
   windowsUnmergedMax: 100_000,
   windowsKeptMax: 1_000,
+  /** Windows behind the row states that are kept for a shard whose row states go back. */
+  statesReserveWindows: 200,
   tasksKeptMax: 200_000,
   /** A span has so many windows at most, and gets no further one once it has so many change rows. */
   spanWindowsMax: 32,

@@ -153,7 +153,7 @@ describe('row states', () => {
     expect(made.window(3)).toBeDefined();
     const token = tokenOf(made, grantOf(last + 1, last + 1));
     made.accept({ type: 'state.reset', v: 1, sourceId: 1, shard: 's1', token, window: 0 });
-    expect(shardOf(made)?.problem).toBe('STATE_GAP: window 1 is not kept any more');
+    expect(shardOf(made)?.problem).toMatch(/^STATE_GAP: window 1 is not kept any more/);
   });
 
   rule(

@@ -2,10 +2,11 @@
  * First grants. Each report takes its windows in order, one span at a time; how many windows a span gets is
  * decided when there is room to grant its tasks, so that a report that is behind takes larger steps.
  */
-import { LIMITS } from '../../base/index.ts';
+import { LIMITS, mutated } from '../../base/index.ts';
 import {
   idKey,
   isPrepared,
+  isStopped,
   mayJoin,
   statesWindow,
   taskRowKey,
@@ -39,6 +40,29 @@ function reachOf(view: StateView, report: ReportRecord): number {
   return report.stopped === null ? reach : Math.min(reach, report.stopped.window - 1);
 }
 
+/**
+ * Whether a paused report has left a window waiting for the whole retention: then it becomes a permanent
+ * hole, so that the report does not hold the log for ever (design 6.10).
+ */
+function isForfeit({ input }: Round, report: ReportRecord, window: number): boolean {
+  if (!report.paused || mutated('scheduler.pausedHoldsForEver')) return false;
+  if (!isPrepared(input.view, report) || isStopped(report, window)) return false;
+  const sealed = input.view.windows.get(windowKey(report.sourceId, window));
+  return sealed !== undefined && input.now.logTimeMs - sealed.sealedMs >= input.config.holeRetentionMs;
+}
+
+/** The last window, within the next span, that a paused report has left waiting for too long. */
+function forfeitReach(round: Round, report: ReportRecord): number {
+  const { nextWindow, baseWindow } = report;
+  if (nextWindow <= baseWindow) return isForfeit(round, report, baseWindow) ? baseWindow : 0;
+  let reach = 0;
+  for (let window = nextWindow; window < nextWindow + round.input.config.spanWindowsMax; window += 1) {
+    if (!isForfeit(round, report, window)) break;
+    reach = window;
+  }
+  return reach;
+}
+
 export function planSpans(round: Round): void {
   const room = new Room(round);
   for (const span of round.input.view.pendingSpans.values()) {
@@ -47,7 +71,8 @@ export function planSpans(round: Round): void {
     if (report?.generation !== span.generation || round.readySink(report.sinkId) === undefined) continue;
     // Tables, copies and row states may have been lost since it was opened.
     if (!isPrepared(round.input.view, report)) continue;
-    if (!statesReach(round.input.view, report, span.lastWindow)) continue;
+    const forfeit = isForfeit(round, report, span.lastWindow);
+    if (!forfeit && !statesReach(round.input.view, report, span.lastWindow)) continue;
     grantParts(room, span);
   }
   let turn = reportsBehind(round);
@@ -99,7 +124,7 @@ function reportsBehind(round: Round): Behind[] {
   for (const { reportId } of view.openTasks.values()) running.set(reportId, (running.get(reportId) ?? 0) + 1);
   const found: { behind: Behind; running: number; sinceMs: number }[] = [];
   for (const report of view.reports.values()) {
-    const reach = reachOf(view, report);
+    const reach = report.paused ? forfeitReach(round, report) : reachOf(view, report);
     if (report.nextWindow > reach || round.readySink(report.sinkId) === undefined) continue;
     found.push({
       behind: { report, reach, next: report.nextWindow },
@@ -154,6 +179,8 @@ type NewSpan = Pick<SpanRecord, 'reportId' | 'generation' | 'firstWindow' | 'las
 
 function grantParts(room: Room, span: NewSpan): void {
   const { reportId, generation, firstWindow, lastWindow } = span;
+  const report = room.round.input.view.reports.get(idKey(reportId));
+  const forfeit = report !== undefined && isForfeit(room.round, report, lastWindow);
   for (let part = 0; part < span.parts; part++) {
     const identity = { reportId, generation, firstWindow, part };
     if (room.round.input.view.tasks.get(taskRowKey(identity)) !== undefined) continue;
@@ -168,8 +195,8 @@ function grantParts(room: Room, span: NewSpan): void {
         lastWindow,
         version: 1,
         executorId,
-        purpose: 'merge',
-        reason: '',
+        purpose: forfeit ? 'SKIPPED' : 'merge',
+        reason: forfeit ? 'paused for longer than the retention' : '',
         failedAttempt: false,
       },
     });

@@ -4,6 +4,7 @@
  * without them reports over several changing inputs stand still.
  */
 import {
+  firstForStates,
   idKey,
   statesWindow,
   windowKey,
@@ -128,8 +129,8 @@ function nextGrant(
   { source, states }: Omit<Granted, 'grant'>,
   options: { readonly avoid: number | undefined; readonly failedAttempt: boolean },
 ) {
-  const firstWindow = states.window + 1;
-  const lastWindow = lastOfGrant(round.input.view, source, states);
+  const firstWindow = firstForStates(round.input.view, source.id, states);
+  const lastWindow = lastOfGrant(round.input.view, source, states, firstWindow);
   if (lastWindow === undefined) return undefined;
   const executorId = round.placement.takeForStates(options.avoid);
   if (executorId === undefined) return undefined;
@@ -146,8 +147,13 @@ function nextGrant(
   } as const;
 }
 
-function lastOfGrant(view: StateView, source: SourceRecord, states: ShardStates): number | undefined {
-  const first = view.windows.get(windowKey(source.id, states.window + 1));
+function lastOfGrant(
+  view: StateView,
+  source: SourceRecord,
+  states: ShardStates,
+  firstWindow: number,
+): number | undefined {
+  const first = view.windows.get(windowKey(source.id, firstWindow));
   if (first === undefined) return undefined;
   let last = first;
   let rows = rowsOn(first, states.shard);

@@ -5,7 +5,8 @@
  */
 import { mutated } from '../../base/index.ts';
 import { nextToken } from './counters.ts';
-import { idKey, windowKey } from './keys.ts';
+import type { StateView } from '../view.ts';
+import { idKey, windowKey, windowPrefix } from './keys.ts';
 import type { ApplyMeta, FinishStates, GrantStates, OperationResult, ResetStates } from './operations.ts';
 import type { ShardStates, SourceRecord, StatesGrant } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
@@ -24,6 +25,22 @@ export function newShardStates(shard: string): ShardStates {
 export function statesWindow(source: Pick<SourceRecord, 'states'>): number | undefined {
   if (source.states === null) return undefined;
   return Math.min(...source.states.map(({ window }) => window));
+}
+
+/**
+ * The first window of a shard's next grant. Where that is not kept any more it is the oldest one that is: the
+ * grant fails as long as the shard's mark is behind it, and goes on once a member that holds more is the
+ * primary (again).
+ */
+export function firstForStates(
+  { windows }: Pick<StateView, 'windows'>,
+  sourceId: number,
+  { window }: Pick<ShardStates, 'window'>,
+): number {
+  const next = window + 1;
+  if (windows.get(windowKey(sourceId, next)) !== undefined || mutated('state.gapNeverAsked')) return next;
+  for (const kept of windows.withPrefix(windowPrefix(sourceId))) return Math.max(next, kept.window);
+  return next;
 }
 
 interface Found {
@@ -70,7 +87,7 @@ function grantRefusal(
   if (source.prepare?.done !== true) return refuse('BAD_REQUEST', `source ${source.name} is not prepared`);
   const { firstWindow, lastWindow } = input;
   const what = `windows ${firstWindow} to ${lastWindow} of source ${source.name}`;
-  const follows = firstWindow === states.window + 1;
+  const follows = firstWindow === firstForStates(writer, source.id, states);
   if (!follows && !mutated('state.statesGrantedOutOfOrder')) {
     return refuse('WINDOW_GAP', `${what} do not follow the row states, which end at ${states.window}`);
   }
@@ -109,13 +126,15 @@ export function applyFinishStates(
     put(writer, source, done);
     return accept();
   }
+  const next = writer.windows.get(windowKey(source.id, input.window + 1));
+  const stuck = input.errorCode === 'STATE_GAP' && next === undefined;
   put(writer, source, {
     ...done,
     superseded: supersede(states),
     attempts: input.window > states.window ? 1 : states.attempts + 1,
     failedExecutorId: grant.executorId,
     retryAtMs: meta.logTimeMs + input.retryAfterMs,
-    problem: `${input.errorCode}: ${input.errorMessage}`,
+    problem: stuck ? gapProblem(input.window + 1) : `${input.errorCode}: ${input.errorMessage}`,
     chainEnd: states.chainEnd,
   });
   return accept();
@@ -133,10 +152,15 @@ export function applyResetStates(writer: StateWriter, input: ResetStates): Opera
     return refuse('BAD_REQUEST', `row states that end at ${states.window} are no further back than that`);
   }
   const kept = writer.windows.get(windowKey(source.id, input.window + 1)) !== undefined;
-  const problem = kept ? '' : `STATE_GAP: window ${input.window + 1} is not kept any more`;
+  const problem = kept ? '' : gapProblem(input.window + 1);
   const { shard, chainEnd } = states;
   put(writer, source, { ...newShardStates(shard), window: input.window, problem, chainEnd });
   return accept();
+}
+
+function gapProblem(window: number): string {
+  const way = 'the shard goes on when a member that holds its row states is its primary again';
+  return `STATE_GAP: window ${window} is not kept any more; ${way}`;
 }
 
 /** After a restore: nobody holds a grant, and shards may hold windows that the backup does not know. */

@@ -147,7 +147,11 @@ export function settleSource(writer: StateWriter, sourceId: number, meta: ApplyM
  */
 export function raiseHorizon(writer: StateWriter, sourceId: number): void {
   const source = must(writer.sources.get(idKey(sourceId)), 'source of a window');
-  let horizon = Math.min(source.lastWindow - NEWEST_KEPT, statesWindow(source) ?? source.lastWindow);
+  // A shard may fail over to a replica whose row states are behind: what it needs is kept for a while.
+  const reserve = mutated('state.noStatesReserve') ? 0 : LIMITS.statesReserveWindows;
+  const reached = statesWindow(source);
+  const below = reached === undefined ? source.lastWindow : reached - reserve;
+  let horizon = Math.min(source.lastWindow - NEWEST_KEPT, below);
   for (const report of reportsOf(writer, sourceId)) {
     // One that was stopped, and is folded up to there, reads nothing any more.
     if (isStopped(report, report.folded.window + 1)) continue;
