@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { setMutation } from '../../../src/base/test-build-active.ts';
 import type { MutationName } from '../../../src/base/test-build-names.ts';
-import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
+import { openEngine } from '../../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
-import { openPlace } from './place.ts';
+import { openPlace, type Place } from './place.ts';
 import { runCase } from './run-case.ts';
 
 /** More of them: `TIDEMARK_KEYS_CASES=1000 npm test -- test/executor/affected-keys`. */
@@ -25,26 +25,25 @@ const RULES: readonly MutationName[] = [
   'job.vanishedKeysStay',
 ];
 
-async function onEmbedded(work: (engine: SqlEngine) => Promise<void>): Promise<void> {
+async function onEmbedded(work: (place: Place) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-keys-'));
   const engine = openEngine({ kind: 'embedded', file: join(folder, 'all.db') });
   try {
-    await openPlace(engine);
-    await work(engine);
+    await work(await openPlace(engine));
   } finally {
     await engine.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function runCases(engine: SqlEngine, count: number): Promise<void> {
-  for (let seed = SEED; seed < SEED + count; seed += 1) await runCase(engine, seed);
+async function runCases(place: Place, count: number): Promise<void> {
+  for (let seed = SEED; seed < SEED + count; seed += 1) await runCase(place, seed);
 }
 
 describe('reports of class affectedKeys', () => {
   it(
     `show what their SQL gives over the source, in ${CASES} random cases on the embedded engine`,
-    () => onEmbedded((engine) => runCases(engine, CASES)),
+    () => onEmbedded((place) => runCases(place, CASES)),
     60_000 + 1_000 * CASES,
   );
 
@@ -54,8 +53,7 @@ describe('reports of class affectedKeys', () => {
       const database = await freshDatabase('keys');
       const engine = openEngine({ kind: 'mysql', url: database.url });
       try {
-        await openPlace(engine);
-        await runCases(engine, MARIADB_CASES);
+        await runCases(await openPlace(engine), MARIADB_CASES);
       } finally {
         await engine.close().then(database.drop);
       }
@@ -66,7 +64,7 @@ describe('reports of class affectedKeys', () => {
   it.each(RULES)('are seen to be wrong without the rule %s', async (name) => {
     setMutation(name, true);
     try {
-      const search = onEmbedded((engine) => runCases(engine, CASES_PER_MUTATION));
+      const search = onEmbedded((place) => runCases(place, CASES_PER_MUTATION));
       await expect(search).rejects.toThrow(/the report differs/);
     } finally {
       setMutation(name, false);

@@ -2,7 +2,9 @@
 import { asToken, must } from '../../../src/base/index.ts';
 import { createStoreTables } from '../../../src/collector/index.ts';
 import { layoutOf, type ReportLayout } from '../../../src/executor/sink/layout.ts';
+import type { KnownTask } from '../../../src/executor/sink/known-tasks.ts';
 import { prepareReport } from '../../../src/executor/sink/report-view.ts';
+import type { SinkGrant } from '../../../src/executor/sink/sink-epoch.ts';
 import { createStateTables } from '../../../src/executor/states/index.ts';
 import {
   changeTable,
@@ -15,14 +17,14 @@ import {
 } from '../../../src/job/index.ts';
 import type { SqlEngine } from '../../../src/sql/index.ts';
 import { TOKEN_BASE } from '../merge-fixture.ts';
-import { prepareSink } from '../sink-fixture.ts';
+import { prepareSink, reconcile } from '../sink-fixture.ts';
 import { sourceOf } from '../states/store-shard.ts';
 import { compiled, REPORTS, TABLES } from './shop-reports.ts';
 
 export const SOURCE = sourceOf(TABLES);
 /** As the report database knows it. */
 export const SOURCE_ID = 1;
-export const GRANT = { clusterId: 'c'.repeat(32), epoch: asToken(TOKEN_BASE + 1n) };
+const GRANT = { clusterId: 'c'.repeat(32), epoch: asToken(TOKEN_BASE + 1n) };
 
 /** Shards and cases lie in one database, as sources of their own. */
 export const sourceOn = (part: number): number => 1 + part;
@@ -42,8 +44,14 @@ export function layoutFor(engine: SqlEngine, name: string, shards: number): Repo
   return layoutOf({ reportId, generation: 1 }, report);
 }
 
+export interface Place {
+  readonly engine: SqlEngine;
+  /** Under the epoch that was set last. */
+  grant: SinkGrant;
+}
+
 /** Makes the tables that all cases of an engine share: they take longer to make than a case. */
-export async function openPlace(engine: SqlEngine): Promise<void> {
+export async function openPlace(engine: SqlEngine): Promise<Place> {
   await prepareSink(engine, GRANT);
   for (const { name, shards } of LAYOUTS) {
     if (shards > 1 && !must(REPORTS[name], name).onShards) continue;
@@ -61,6 +69,7 @@ export async function openPlace(engine: SqlEngine): Promise<void> {
       await connection.query(`CREATE TABLE base_${table} (moment BIGINT, ${list.join(', ')}, ${key})`);
     }
   });
+  return { engine, grant: GRANT };
 }
 
 /** Empties them for the next case. */
@@ -83,4 +92,15 @@ export async function clear(engine: SqlEngine, { table, contributionTable }: Rep
     await connection.query(`UPDATE ${WATERMARK_TABLE} SET last_window = 0, holes = 0`);
     await connection.commit();
   });
+}
+
+/** Puts the report database under a fresh epoch, as a cluster that knows these tasks of a report. */
+export async function setEpoch(place: Place, epoch: bigint, tasks: readonly KnownTask[]): Promise<void> {
+  const grant = { ...place.grant, epoch: asToken(epoch) };
+  const layouts = LAYOUTS.filter(({ name, shards }) => shards === 1 || must(REPORTS[name], name).onShards);
+  const generations = layouts.map(({ name, shards }) => ({
+    ...{ layout: layoutFor(place.engine, name, shards), sourceId: SOURCE_ID, keptFrom: 1, prepared: true },
+  }));
+  await reconcile(place.engine, { ...grant, formerIds: [], generations }, tasks);
+  place.grant = grant;
 }

@@ -6,6 +6,7 @@
 import { asToken, must } from '../../../src/base/index.ts';
 import { computeContribution } from '../../../src/executor/compute/compute.ts';
 import { foldSpans } from '../../../src/executor/sink/fold.ts';
+import { KNOWN_STATE, type KnownTask } from '../../../src/executor/sink/known-tasks.ts';
 import type { ReportLayout } from '../../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../../src/executor/sink/merge.ts';
@@ -17,7 +18,7 @@ import { Random } from '../../support/random.ts';
 import { holdAll } from '../held.ts';
 import { contextOf, TOKEN_BASE } from '../merge-fixture.ts';
 import { EPOCH, seal, writeWindows, type Change, type Row } from '../states/store-shard.ts';
-import { clear, GRANT, layoutFor, SOURCE, SOURCE_ID, sourceOn } from './place.ts';
+import { clear, layoutFor, setEpoch, SOURCE, SOURCE_ID, sourceOn, type Place } from './place.ts';
 import { plainSql, REPORTS, TABLES } from './shop-reports.ts';
 
 const REGIONS = ['n', 's', 'N', 'n '];
@@ -28,19 +29,19 @@ interface Span {
   readonly last: number;
 }
 
-interface Place {
+interface Part {
   readonly span: Span;
   readonly part: number;
 }
 
-interface Attempt extends Place {
+interface Attempt extends Part {
   readonly token: bigint;
   readonly contribution: Contribution;
 }
 
 /** @throws Error with seed, report and story where the report shows something else. */
-export async function runCase(engine: SqlEngine, seed: number): Promise<void> {
-  const one = new Case(engine, seed);
+export async function runCase(place: Place, seed: number): Promise<void> {
+  const one = new Case(place, seed);
   try {
     await one.run();
   } catch (error) {
@@ -51,6 +52,7 @@ export async function runCase(engine: SqlEngine, seed: number): Promise<void> {
 class Case {
   readonly name: string;
   readonly story: string[] = [];
+  readonly #place: Place;
   readonly #engine: SqlEngine;
   readonly #random: Random;
   readonly #shards: number;
@@ -68,7 +70,9 @@ class Case {
   #tokens: bigint;
   #folded = 0;
 
-  constructor(engine: SqlEngine, seed: number) {
+  constructor(place: Place, seed: number) {
+    const { engine } = place;
+    this.#place = place;
     const random = new Random(seed);
     this.#engine = engine;
     this.#random = random;
@@ -130,7 +134,7 @@ class Case {
     return spans;
   }
 
-  #places(): Place[] {
+  #places(): Part[] {
     return this.#spans.flatMap((span) =>
       Array.from({ length: this.#shards }, (_none, part) => ({ span, part })),
     );
@@ -189,7 +193,7 @@ class Case {
     return contribution;
   }
 
-  async #attempt(place: Place): Promise<Attempt> {
+  async #attempt(place: Part): Promise<Attempt> {
     this.#tokens += 1n;
     const contribution = await this.#compute(place.span, place.part);
     const attempt = { ...place, token: this.#tokens, contribution };
@@ -198,7 +202,7 @@ class Case {
     return attempt;
   }
 
-  async #merge(place: Place): Promise<void> {
+  async #merge(place: Part): Promise<void> {
     const attempt = await this.#attempt(place);
     // Two executors may hold one grant.
     const racing = this.#random.once(4) ? [attempt, attempt] : [attempt];
@@ -209,7 +213,7 @@ class Case {
 
   async #send({ span, part, token, contribution }: Attempt): Promise<string> {
     const { result } = await mergeContribution(contextOf(this.#engine), {
-      ...{ grant: GRANT, layout: this.#layout, span: this.#ledgerSpan(span, part) },
+      ...{ grant: this.#place.grant, layout: this.#layout, span: this.#ledgerSpan(span, part) },
       ...{ token: asToken(token), contribution },
     });
     this.story.push(`merge ${span.first}-${span.last}/${part} under ${token - TOKEN_BASE}: ${result}`);
@@ -230,7 +234,7 @@ class Case {
     const open = this.#places().filter(
       ({ span, part }) => span.first > this.#folded && this.#done.has(keyOf({ span, part })),
     );
-    const choice = random.below(10);
+    const choice = random.below(11);
     if (choice < 2 && this.#attempts.length > 0) {
       const late = random.pick(this.#attempts);
       const wanted =
@@ -245,21 +249,57 @@ class Case {
       await this.#merge(random.pick(open));
     } else if (choice < 7 && open.length > 0) {
       await this.#retract(random.pick(open));
-    } else if (choice < 9) {
+    } else if (choice === 7) {
+      await this.#newEpoch(open);
+    } else if (choice > 7) {
       await this.#fold(random.pick(this.#spans).last);
     }
   }
 
-  async #retract(place: Place): Promise<void> {
+  async #retract(place: Part): Promise<void> {
     this.#tokens += 1n;
     const span = this.#ledgerSpan(place.span, place.part);
     const token = asToken(this.#tokens);
-    const of = { grant: GRANT, layout: this.#layout, span, token, reason: 'test' };
+    const of = { grant: this.#place.grant, layout: this.#layout, span, token, reason: 'test' };
     const result = await retractContribution(contextOf(this.#engine), of);
     if (result !== 'RETRACTED') throw new Error(`a retraction is ${result}`);
     this.story.push(`retract ${place.span.first}-${place.span.last}/${place.part}`);
     this.#granted.set(keyOf(place), token);
     this.#done.delete(keyOf(place));
+  }
+
+  /**
+   * The report database comes under a fresh epoch. Of the tasks that were merged the cluster does not know one,
+   * as after its restore, or knows a later seal of its window.
+   */
+  async #newEpoch(open: readonly Part[]): Promise<void> {
+    this.#tokens += 1n;
+    const lost = open.length > 0 && this.#random.once(2) ? this.#random.pick(open) : undefined;
+    const resealed = this.#random.once(2);
+    const known = this.#places().flatMap((place): KnownTask[] => {
+      const token = this.#granted.get(keyOf(place));
+      const isLost = lost !== undefined && keyOf(lost) === keyOf(place);
+      if (token === undefined || (isLost && !resealed)) return [];
+      const { reportId, generation, sourceId, firstWindow, lastWindow } = this.#ledgerSpan(
+        place.span,
+        place.part,
+      );
+      return [
+        {
+          ...{ reportId, generation, sourceId, firstWindow, lastWindow, part: place.part, token },
+          state: this.#done.has(keyOf(place)) ? KNOWN_STATE.done : KNOWN_STATE.hole,
+          seal: isLost ? token + 1n : 1n,
+        },
+      ];
+    });
+    if (lost !== undefined) {
+      this.#done.delete(keyOf(lost));
+      this.#granted.set(keyOf(lost), this.#tokens);
+    }
+    await setEpoch(this.#place, this.#tokens, known);
+    this.story.push(
+      `epoch ${this.#tokens - TOKEN_BASE} without ${lost === undefined ? 'loss' : keyOf(lost)}`,
+    );
   }
 
   /** Only spans whose parts are all merged are settled for the test: a hole is done again in the end. */
@@ -271,7 +311,7 @@ class Case {
       spanEnds.push({ window: span.last, seal: EPOCH });
     }
     const scope = { reportId: this.#layout.reportId, generation: 1, sourceId: SOURCE_ID };
-    const of = { grant: GRANT, layout: this.#layout, scope, spanEnds };
+    const of = { grant: this.#place.grant, layout: this.#layout, scope, spanEnds };
     this.#folded = await foldSpans(contextOf(this.#engine), of);
     this.story.push(`folded to ${this.#folded}`);
   }
@@ -314,7 +354,7 @@ class Case {
   }
 }
 
-const keyOf = ({ span, part }: Place): string => `${span.first}/${part}`;
+const keyOf = ({ span, part }: Part): string => `${span.first}/${part}`;
 
 const tableOf = (name: string): (typeof TABLES)[number] =>
   must(
