@@ -327,6 +327,7 @@ export const MUTATIONS = [
   'job.changedValuesPass',
   'job.costIgnored',
   'job.reportMayWrite',
+  'job.registrationIgnored',
   'backup.checksumIgnored',
   'backup.termNotRaised',
   'backup.clusterIdKept',

@@ -2,8 +2,9 @@
  * Checks a job file against its databases and compiles it, without any effect on them (design section 8): the
  * SQL of reports runs on connections that cannot write.
  *
- * schemas are read from the sources, every report's SQL runs over an empty range, what its first window
- * would add is counted, stores and report databases are reached.
+ * Schemas are read from the sources with the account that captures them; every report's SQL runs over an
+ * empty range, under the account for registration if there is one; what its first window would add is
+ * counted; stores and report databases are reached.
  */
 import { existsSync } from 'node:fs';
 import {
@@ -13,6 +14,7 @@ import {
   parseJobFile,
   type CapturedTable,
   type ColumnSpec,
+  type DatabaseRef,
 } from '../job/index.ts';
 import type { CompiledJob, JobFile, JobSource } from '../job/index.ts';
 import { inspectDimension, inspectSource } from '../collector/index.ts';
@@ -38,7 +40,7 @@ export async function validateJob(
     checkDistinct(databases, file);
     const schemas = await readSchemas(databases, file);
     const job = compileJob({ file, ...schemas });
-    await checkReports(databases, job);
+    await checkReports(databases, file, job);
     await reachAll(databases, job);
     return job;
   } finally {
@@ -96,13 +98,14 @@ async function readSchemas(databases: Databases, file: JobFile): Promise<Schemas
   };
 }
 
-async function checkReports(databases: Databases, job: CompiledJob): Promise<void> {
+async function checkReports(databases: Databases, file: JobFile, job: CompiledJob): Promise<void> {
+  for (const source of file.sources) await checkRegistration(databases, source);
   for (const report of job.reports) {
     const source = must(
       job.sources.find((candidate) => candidate.name === report.source),
       'the source of a report',
     );
-    const engine = databases.engine(source.database);
+    const engine = databases.engine(registrationOf(file, report.source) ?? source.database);
     const readOnly = !mutated('job.reportMayWrite');
     const connection = await engine.connect({
       purpose: 'validate',
@@ -117,6 +120,28 @@ async function checkReports(databases: Databases, job: CompiledJob): Promise<voi
       await connection.close();
     }
   }
+}
+
+function registrationOf(file: JobFile, source: string): DatabaseRef | undefined {
+  if (mutated('job.registrationIgnored')) return undefined;
+  return file.sources.find(({ name }) => name === source)?.registration;
+}
+
+/** What another server, or another schema, says of a report's SQL proves nothing. */
+async function checkRegistration(databases: Databases, source: JobSource): Promise<void> {
+  if (source.registration === undefined) return;
+  const places: string[] = [];
+  for (const ref of [source.database, source.registration]) {
+    const engine = databases.engine(ref);
+    const sql = `SELECT ${engine.dialect.serverIdentity}, DATABASE()`;
+    const { rows } = await engine.use('validate', (connection) => connection.query(sql));
+    places.push(JSON.stringify(rows[0]));
+  }
+  if (places[0] === places[1]) return;
+  const where = `sources.${source.name}.registration`;
+  throw new TidemarkError('JOB_INVALID', `${where} leads to another database than the source`, {
+    next: 'Name the same server and schema there, under another account.',
+  });
 }
 
 /** Opening an embedded source that is not there would make an empty one. */

@@ -5,7 +5,8 @@
  *     WITH _touched_0 AS (keys of the changed rows of the first input), ...,
  *          _touched AS (all of them, each once),
  *          _cells AS (the author's text)
- *     SELECT keys, whether the key has a row, cells, window FROM (DISTINCT keys of _touched) LEFT JOIN _cells
+ *     SELECT keys, 1, cells, window FROM _cells WHERE keys IN _touched
+ *     UNION ALL SELECT keys, 0, NULL, window FROM _touched
  *
  * A touched key without a row is a tombstone. The keys of the first span are those that there are: nothing
  * was there before.
@@ -19,8 +20,6 @@ import { stateTerm, touchedTerm, type ContributionInput, type Term } from './sto
 
 const TOUCHED = '_touched';
 const CELLS = '_cells';
-/** Two keys that differ as they are may be one as they are stored. */
-const KEYS = '_keys';
 
 /** Result columns: `key_<i>`, `row_count` (1, or 0 for a tombstone), `value_<i>`, `state_window`. */
 export function affectedKeysQuery(input: ContributionInput): ContributionQuery {
@@ -37,20 +36,20 @@ export function affectedKeysQuery(input: ContributionInput): ContributionQuery {
   const parts = [...touched, cells];
   const keys = report.keys.map((_key, at) => `key_${at}`);
   const values = report.measures.map((_measure, at) => `value_${at}`);
-  const from = isFirst ? CELLS : KEYS;
-  const items = [
-    ...keys.map((key) => `${dialect.id(from)}.${key} AS ${key}`),
-    isFirst ? '1 AS row_count' : `COALESCE(${dialect.id(CELLS)}.found, 0) AS row_count`,
-    ...values.map((value) => `${dialect.id(CELLS)}.${value} AS ${value}`),
-    `${dialect.kind === 'mysql' ? 'CAST(? AS SIGNED)' : '?'} AS state_window`,
-  ];
-  const same = keys.map((key) => `${dialect.id(CELLS)}.${key} = ${dialect.id(KEYS)}.${key}`).join(' AND ');
-  const each = `(SELECT DISTINCT ${keys.join(', ')} FROM ${dialect.id(TOUCHED)}) AS ${dialect.id(KEYS)}`;
-  const tables = isFirst ? dialect.id(CELLS) : `${each} LEFT JOIN ${dialect.id(CELLS)} ON ${same}`;
+  const window = dialect.kind === 'mysql' ? 'CAST(? AS SIGNED)' : '?';
+  const cell = [...keys, '1 AS row_count', ...values, `${window} AS state_window`].join(', ');
+  const gone = [...keys, '0', ...values.map(() => 'NULL'), window].join(', ');
+  const own = keys.join(', ');
+  const found = `SELECT ${cell} FROM ${dialect.id(CELLS)}`;
+  const select = isFirst
+    ? found
+    : `${found} WHERE (${own}) IN (SELECT ${own} FROM ${dialect.id(TOUCHED)})\n` +
+      `UNION ALL SELECT DISTINCT ${gone} FROM ${dialect.id(TOUCHED)}`;
+  const params = parts.flatMap((part) => part.params);
   return {
     report: report.name,
-    sql: `WITH ${parts.map(({ sql }) => sql).join(',\n')}\n` + `SELECT ${items.join(', ')} FROM ${tables}`,
-    params: [...parts.flatMap(({ params }) => params), last],
+    sql: `WITH ${parts.map(({ sql }) => sql).join(',\n')}\n${select}`,
+    params: isFirst ? [...params, last] : [...params, last, last],
     columns: columnsOf(report),
     keysOnce: true,
   };

@@ -38,7 +38,7 @@ export interface ContributionQuery {
   readonly sql: string;
   readonly params: readonly SqlParam[];
   readonly columns: readonly OutputColumn[];
-  /** Whether a key may have one row only, which the text cannot promise (class `affectedKeys`). */
+  /** Rows are cells, of which a key may have one, and tombstones of all touched keys (`affectedKeys`). */
   readonly keysOnce?: true;
 }
 

@@ -28,6 +28,8 @@ export interface JobStore extends JobGroup {
 }
 
 export interface JobSource extends JobDatabase {
+  /** The same database under an account that only reads: the SQL of reports is checked with it. */
+  readonly registration?: DatabaseRef;
   readonly tables: readonly JobTable[];
   readonly window: JobWindow;
 }

@@ -17,7 +17,12 @@ export function checkJob(raw: RawJob, places: Places): JobFile {
   const sources = Object.entries(raw.sources).map(([name, source]): JobSource => {
     const tables = source.tables.map((entry): JobTable => tableOf(entry));
     checkTables(tables, ['sources', name, 'tables'], findings);
-    return { name, database: source.database, tables, window: source.window };
+    const { database, window, registration } = source;
+    if (registration !== undefined && engineOf(database) === 'embedded') {
+      const message = 'a file has no accounts: registration is of a source on MySQL';
+      findings.add('JOB_INVALID', ['sources', name, 'registration'], message);
+    }
+    return { name, database, tables, window, ...(registration === undefined ? {} : { registration }) };
   });
   for (const part of ['sources', 'stores', 'databases', 'reports'] as const) {
     if (Object.keys(raw[part]).length === 0) findings.add('JOB_INVALID', [part], 'at least one is needed');

@@ -97,13 +97,15 @@ const windowSchema = z.strictObject({
 const source = z
   .strictObject({
     ...databaseShape,
+    registration: z.strictObject({ mysql }).optional(),
     tables: z.array(table).min(1).max(LIMITS.tablesPerSourceMax),
     window: windowSchema.prefault({}),
   })
-  .transform(({ tables, window, ...either }, context) => ({
+  .transform(({ tables, window, registration, ...either }, context) => ({
     database: databaseRef(either, context),
     tables,
     window,
+    ...(registration === undefined ? {} : { registration }),
   }));
 
 const input = z.strictObject({
@@ -143,7 +145,7 @@ const KNOWN_KEYS: readonly (readonly [readonly string[], readonly string[]])[] =
   [[], Object.keys(jobSchema.shape)],
   [
     ['sources', '*'],
-    ['mysql', 'embedded', 'tables', 'window'],
+    ['mysql', 'embedded', 'registration', 'tables', 'window'],
   ],
   [['sources', '*', 'window'], Object.keys(windowSchema.shape)],
   [

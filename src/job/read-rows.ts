@@ -24,15 +24,17 @@ export function readRows(query: ContributionQuery, result: ResultSet): readonly 
       if (problem !== undefined) throw withRow(problem, query, row);
     }
   }
-  if (query.keysOnce === true) refuseKeyTwice(query, result.rows);
-  return result.rows;
+  return query.keysOnce === true ? cellsAndTombstones(query, result.rows) : result.rows;
 }
 
-function refuseKeyTwice(query: ContributionQuery, rows: ResultSet['rows']): void {
+/** Every touched key comes as a tombstone; it is none if the key has cells. */
+function cellsAndTombstones(query: ContributionQuery, rows: ResultSet['rows']): ResultSet['rows'] {
   const keys = query.columns.filter(({ role }) => role === 'key').length;
+  const keyOf = (row: readonly SqlValue[]): string => row.slice(0, keys).map(bytesOf).join(' ');
   const seen = new Set<string>();
-  for (const row of rows) {
-    const key = row.slice(0, keys).map(bytesOf).join(' ');
+  const cells = rows.filter((row) => row[keys] !== 0n);
+  for (const row of cells) {
+    const key = keyOf(row);
     if (!seen.has(key)) seen.add(key);
     else
       throw withRow(
@@ -41,6 +43,8 @@ function refuseKeyTwice(query: ContributionQuery, rows: ResultSet['rows']): void
         row,
       );
   }
+  if (mutated('job.vanishedKeysStay')) return cells;
+  return [...cells, ...rows.filter((row) => row[keys] === 0n && !seen.has(keyOf(row)))];
 }
 
 const KEY_TWICE_NEXT = 'Group the rows by the keys, or declare what tells them apart as a key too.';

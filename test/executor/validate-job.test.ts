@@ -97,4 +97,60 @@ describe.skipIf(mariadbMissing())('a report that its source is asked about', () 
   it('is not held back by tables that are large but joined by their keys', async () => {
     expect(await validated(alsoMany('a.id = o.id AND b.id = o.id AND c.id = o.id'))).toBe('no error');
   });
+
+  const asReader = async (tables: string): Promise<() => Promise<void>> => {
+    const own = new URL(env['SOURCE_URL'] ?? '');
+    const schema = own.pathname.slice(1);
+    const user = `reader_${schema.slice(-8)}`;
+    const run = (sql: string): Promise<unknown> => source.use('test', (connection) => connection.query(sql));
+    await run(`CREATE USER ${user}@'127.0.0.1' IDENTIFIED BY 'only reads'`);
+    for (const table of tables.split(' ')) {
+      await run(`GRANT SELECT ON ${schema}.${table} TO ${user}@'127.0.0.1'`);
+    }
+    env['READER_URL'] = `mysql://${user}:only%20reads@127.0.0.1:${own.port}/${schema}`;
+    return async () => {
+      await run(`DROP USER ${user}@'127.0.0.1'`);
+    };
+  };
+  const withReader = (yaml: string): string =>
+    yaml.replace('    tables:', '    registration: {mysql: {url: {env: READER_URL}}}\n    tables:');
+
+  it('is accepted under an account that may do nothing but read its tables', async () => {
+    const drop = await asReader('orders merchants');
+    expect(await validated(withReader)).toBe('no error');
+    await drop();
+  });
+
+  rule('job.registrationIgnored', 'is checked under the account for registration', async () => {
+    const drop = await asReader('orders');
+    const code = await validated(withReader);
+    await drop();
+    expect(code).toBe('DB_ACCESS');
+  });
+
+  it('is refused with an account for registration that leads elsewhere', async () => {
+    env['READER_URL'] = env['STORE_URL'] ?? '';
+    expect(await validated(withReader)).toBe('JOB_INVALID');
+  });
+
+  const ofCells = (sql: string) => (yaml: string) =>
+    `${yaml.slice(0, yaml.indexOf('    inputs:'))}    class: affectedKeys
+    inputs: {o: {changes: orders}}
+    keys: {merchant_id: BIGINT}
+    measures: {n: {kind: value, type: BIGINT}, mean: {kind: value, type: "DECIMAL(12,2)"}}
+    sql: ${sql}
+`;
+
+  it('of class affectedKeys is asked about as well, with what finds its touched keys', async () => {
+    const all = 'SELECT merchant_id, COUNT(*) AS n, AVG(cents) AS mean FROM o GROUP BY merchant_id';
+    expect(await validated(ofCells(all))).toBe('no error');
+    expect(await validated(ofCells(all.replace('COUNT(*)', 'SUM(cents)')))).toBe('no error');
+    expect(await validated(ofCells(all.replace('COUNT(*)', "MAX('x')")))).toBe('MEASURE_TYPE');
+    expect(await validated(ofCells(all.replace(' AS mean', '')))).toBe('SQL_COLUMNS');
+    expect(await validated(ofCells(all.replace('AVG(cents)', 'AVG(price)')))).toBe('SQL_INVALID');
+    const touched = (sql: string) => (yaml: string) =>
+      ofCells(all)(yaml).replace('changes: orders}', `changes: orders, touched: ${sql}}`);
+    expect(await validated(touched('SELECT merchant_id FROM o'))).toBe('no error');
+    expect(await validated(touched('SELECT id FROM o'))).toBe('SQL_COLUMNS');
+  });
 });

@@ -43,4 +43,18 @@ describe('the rows of a contribution', () => {
       expect.objectContaining({ code, message: expect.stringMatching(message) as string }),
     );
   });
+
+  it('are, of cells, one of each key, and a tombstone of each touched key that has none', () => {
+    const cells: ContributionQuery = { ...query, keysOnce: true };
+    const rows = (...all: SqlValue[][]) => readRows(cells, { columns: [], rows: all, changes: 0 });
+    const there = [1n, country, 1n, 5n, '1.50'];
+    const gone = (shop: bigint): SqlValue[] => [shop, country, 0n, null, null];
+    expect(rows(gone(1n), there, gone(2n))).toEqual([there, gone(2n)]);
+    expect(() => rows(there, [...there])).toThrow(
+      expect.objectContaining({
+        code: 'KEY_TWICE',
+        message: 'the SQL gives two rows, in the row of shop = 1, country = de',
+      }),
+    );
+  });
 });

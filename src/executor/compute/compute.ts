@@ -18,7 +18,7 @@ import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
 import type { SealedWindow } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
 import { hasTable } from '../prepare/dimension-copy.ts';
-import { ROW_COUNT, type ReportLayout } from '../sink/layout.ts';
+import type { ReportLayout } from '../sink/layout.ts';
 import { rowsOf, type Contribution } from '../sink/merge.ts';
 import { placed } from '../placed.ts';
 import { refuseChangedValues } from './changed-values.ts';
@@ -150,10 +150,11 @@ async function run(
   pair: number,
 ): Promise<boolean> {
   const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
-  const says = saysAnything(input.layout, query);
-  // Of cells it is to be seen whether a key comes twice.
+  const says = saysAnything(input.layout);
+  // Of cells it is to be seen whether a key comes twice: each touched key comes once more, as a tombstone. One
+  // piece more would be of more keys than there may be.
   const { isOfCells } = input.layout;
-  const pieceRows = isOfCells ? LIMITS.cellRowsMax + 1 : LIMITS.contributionPieceRows;
+  const pieceRows = isOfCells ? 2 * (LIMITS.cellRowsMax + 1) : LIMITS.contributionPieceRows;
   const options = mayBeLarge(input) ? { pieceRows, selectMs: LARGE_SELECT_MS } : { pieceRows };
   const gathered = { wanted: true };
   try {
@@ -176,16 +177,9 @@ const OF_THE_SQL = [
 ];
 
 /** False for combinations that cancel out entirely within the span. Cells say what they are, also nothing. */
-function saysAnything(
-  { isOfCells, keys }: ReportLayout,
-  { columns }: ContributionQuery,
-): (row: readonly SqlValue[]) => boolean {
-  if (!isOfCells) {
-    return (row) => row.slice(keys.length).some((value) => value !== 0n && !isZeroDecimal(value));
-  }
-  // The deliberate mistake of leaving a key that vanished as it was.
-  const count = columns.findIndex(({ name }) => name === ROW_COUNT);
-  return (row) => row[count] !== 0n || !mutated('job.vanishedKeysStay');
+function saysAnything({ isOfCells, keys }: ReportLayout): (row: readonly SqlValue[]) => boolean {
+  if (isOfCells) return () => true;
+  return (row) => row.slice(keys.length).some((value) => value !== 0n && !isZeroDecimal(value));
 }
 
 const isZeroDecimal = (value: SqlValue): boolean => typeof value === 'string' && /^-?0(\.0*)?$/.test(value);
