@@ -269,8 +269,8 @@ class Case {
   }
 
   /**
-   * The report database comes under a fresh epoch. Of the tasks that were merged the cluster does not know one,
-   * as after its restore, or knows a later seal of its window.
+   * The report database comes under a fresh epoch. Of the tasks that were merged the cluster does not know
+   * one, as after its restore, or knows a later seal of its window.
    */
   async #newEpoch(open: readonly Part[]): Promise<void> {
     this.#tokens += 1n;
