@@ -151,8 +151,8 @@ async function run(
 ): Promise<boolean> {
   const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
   const says = saysAnything(input.layout);
-  // Of cells it is to be seen whether a key comes twice, and each touched key comes once more, as a tombstone.
-  // One piece more would be of more keys than there may be.
+  // Of cells it is to be seen whether a key comes twice, and each touched key comes as a tombstone too. One
+  // piece more would be of more keys than there may be.
   const { isOfCells } = input.layout;
   const pieceRows = isOfCells ? 2 * (LIMITS.cellRowsMax + 1) : LIMITS.contributionPieceRows;
   const options = mayBeLarge(input) ? { pieceRows, selectMs: LARGE_SELECT_MS } : { pieceRows };
