@@ -216,6 +216,7 @@ export const MUTATIONS = [
   'sink.floorNotRaised',
   'sink.unknownRowsKept',
   'sink.tablesNotLooked',
+  'sink.olderStagingDropped',
   'sink.foldMarkLost',
   'sink.missingTableIsFinal',
   'scheduler.lossIsNoDoubt',

@@ -7,16 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
-import { KNOWN_STATE, type KnownTask } from '../../src/executor/sink/known-tasks.ts';
+import { KNOWN_STATE, stageKnown, type KnownTask } from '../../src/executor/sink/known-tasks.ts';
 import { mergeContribution, type MergeResult } from '../../src/executor/sink/merge.ts';
 import { probeSink } from '../../src/executor/sink/probe.ts';
-import type { KnownSink } from '../../src/executor/sink/reconcile.ts';
+import { setEpoch, type KnownSink } from '../../src/executor/sink/reconcile.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { codeOf } from '../sql/engine-contract.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { contributionOf, makeSink, TOKEN_BASE, type Sink } from './merge-fixture.ts';
-import { reconcile, type Reconciled } from './sink-fixture.ts';
+import { piecesOf, reconcile, type Reconciled } from './sink-fixture.ts';
 
 const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
 const SOURCE = 0;
@@ -156,15 +156,25 @@ describe('under a fresh epoch, a report database', () => {
     },
   );
 
+  rule('sink.tablesNotLooked', 'lacks a generation that lost a table; the rest of it goes', async () => {
+    const story = await Story.begin();
+    await story.read('DROP TABLE tm_contribution_7_1');
+    const { missing, folds, lacking } = await story.reconcile(TASKS);
+    expect([missing, folds, lacking]).toEqual([['report/7/1'], [], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
+    expect(await story.shown()).toEqual([0, 0]);
+  });
+
   rule(
-    'sink.tablesNotLooked',
-    'is told to lack a generation that lost a table; the rest of it goes',
+    'sink.olderStagingDropped',
+    'keeps what it has when a later try begins before it is done',
     async () => {
       const story = await Story.begin();
-      await story.read('DROP TABLE tm_contribution_7_1');
-      const { missing, folds, lacking } = await story.reconcile(TASKS);
-      expect([missing, folds, lacking]).toEqual([['report/7/1'], [], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
-      expect(await story.shown()).toEqual([0, 0]);
+      const { engine, grant, layout } = story.sink;
+      const generation = { layout, sourceId: SOURCE, keptFrom: 1, prepared: true };
+      await stageKnown(engine, token(100), piecesOf(TASKS));
+      await stageKnown(engine, token(101), piecesOf([]));
+      await setEpoch(engine, { ...grant, epoch: token(100), formerIds: [], generations: [generation] });
+      expect(await story.shown()).toEqual([6, 3]);
     },
   );
 

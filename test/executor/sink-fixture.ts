@@ -10,7 +10,7 @@ import {
 import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import type { SqlEngine } from '../../src/sql/index.ts';
 
-async function* pieces(tasks: readonly KnownTask[]): AsyncGenerator<readonly KnownTask[], void> {
+export async function* piecesOf(tasks: readonly KnownTask[]): AsyncGenerator<readonly KnownTask[], void> {
   for (const task of tasks) yield Promise.resolve([task]);
 }
 
@@ -29,7 +29,7 @@ export async function reconcile(
   tasks: readonly KnownTask[] = [],
 ): Promise<Reconciled> {
   await openSink(engine, known);
-  await stageKnown(engine, known.epoch, pieces(tasks));
+  await stageKnown(engine, known.epoch, piecesOf(tasks));
   const { missing, folds } = await setEpoch(engine, known);
   const lacking: string[] = [];
   for await (const piece of readLacking(engine, known)) lacking.push(...piece);

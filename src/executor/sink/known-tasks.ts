@@ -3,6 +3,7 @@
  * are compared by SQL: neither side's memory grows with the ledger. `run` keeps comparisons apart: it is the
  * sink epoch.
  */
+import { mutated } from '../../base/index.ts';
 import { KNOWN_TABLE } from '../../job/index.ts';
 import type { SqlEngine } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
@@ -60,7 +61,7 @@ export async function stageKnown(
   run: bigint,
   pieces: AsyncIterable<readonly KnownTask[]>,
 ): Promise<number> {
-  await dropKnown(engine, run);
+  await drop(engine, run, mutated('sink.olderStagingDropped') ? 'run <= ?' : 'run = ?');
   let staged = 0;
   for await (const piece of pieces) {
     const rows = piece.map((task) => [
@@ -83,11 +84,17 @@ export async function stageKnown(
   return staged;
 }
 
-/** Removes what was staged under `run`, and what comparisons before it have left. */
+/**
+ * Removes what was staged under `run`, and what tries before it have left. Only once its epoch is set: an
+ * earlier try that is still on its way would take what the cluster knows for nothing, and retract everything.
+ */
 export async function dropKnown(engine: SqlEngine, run: bigint): Promise<void> {
-  const older = run > 0n ? ' OR run < ?' : '';
+  await drop(engine, run, 'run <= ?');
+}
+
+async function drop(engine: SqlEngine, run: bigint, where: string): Promise<void> {
   await engine.use('reconcile', (connection) =>
-    connection.query(`DELETE FROM ${KNOWN_TABLE} WHERE run = ?${older}`, run > 0n ? [run, run] : [run]),
+    connection.query(`DELETE FROM ${KNOWN_TABLE} WHERE ${where}`, [run]),
   );
 }
 
