@@ -27,8 +27,9 @@ async function run() {
     distinct: !options['without-distinct'],
   });
   say(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}`);
+  if (options['without-binlog']) say('no binary log in store and report databases');
   say(`${options.reports} reports, ${options.rate} row changes/s, windows of ${options.window} ms`);
-  const machine = await startMachine();
+  const machine = await startMachine({ binlog: !options['without-binlog'] });
   const source = await prepareSource(machine, reports);
   const meter = await freshnessMeter({ url: machine.urls.reports, reports: options.reports });
   const load = startLoad(machine, meter);

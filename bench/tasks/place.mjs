@@ -10,6 +10,7 @@ import { StoreWriter } from '../../dist/collector/store-writer.js';
 import { startPrivateServer } from '../../dist/dev/private-mysql.js';
 import { Catalog } from '../../dist/executor/catalog.js';
 import { computeContribution } from '../../dist/executor/compute/compute.js';
+import { Gatherer } from '../../dist/executor/compute/gatherer.js';
 import { Databases } from '../../dist/executor/databases.js';
 import { carryOutPrepare } from '../../dist/executor/prepare/prepare.js';
 import { foldSpans } from '../../dist/executor/sink/fold.js';
@@ -25,6 +26,8 @@ const NUMBERS = { many: 0, few: 1, dimension: 12, join: 17, multisets: 19 };
 export const KINDS = Object.keys(NUMBERS);
 
 const ROLES = ['store', 'reports'];
+/** Nothing is staged here. */
+const HELD = { stage: async () => undefined, heldMax: 1_000_000, rowsMax: 1_000_000, pieceRows: 10_000 };
 const CLUSTER = 'b'.repeat(32);
 const BASE = 40_000n << 40n;
 const token = (n) => asToken(BASE + BigInt(n));
@@ -128,6 +131,7 @@ function stepsOf(parts) {
         fromStates: false,
         prepared: token(2),
         marker: 'bench',
+        gather: () => new Gatherer(HELD),
       }),
     ...sinkSteps(databases.group(compiled.sinks[0]), grant, layoutOf),
   };

@@ -14,7 +14,8 @@ import { freePorts, until } from '../cluster.mjs';
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const ROLES = ['source', 'store', 'reports'];
 
-export async function startMachine() {
+/** `binlog`: whether store and report databases write one as well as the source. */
+export async function startMachine({ binlog }) {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
   const children = [];
   process.once('exit', () => {
@@ -23,7 +24,8 @@ export async function startMachine() {
   });
   const servers = {};
   for (const role of ROLES) {
-    servers[role] = await startPrivateServer({ folder: join(folder, `server-${role}`), name: role });
+    const options = binlog || role === 'source' ? [] : ['--skip-log-bin'];
+    servers[role] = await startPrivateServer({ folder: join(folder, `server-${role}`), name: role, options });
   }
   const urls = {};
   for (const role of ROLES) {

@@ -21,6 +21,8 @@ SQL over the source; exit code 1 if one is wrong or not all windows were merged.
                   limits it
   --fresh MS      the 99th percentile of freshness that a search allows (8000)
   --without-joins, --without-distinct    put grouped reports in the place of those
+  --without-binlog                       no binary log in store and report databases: MariaDB's default, but
+                                         not what one with replicas has
 
 The figures that were asked for:
   npm run bench:windows -- --naive
@@ -45,6 +47,7 @@ export function readOptions() {
       fresh: text('8000'),
       search: flag,
       naive: flag,
+      'without-binlog': flag,
       'without-joins': flag,
       'without-distinct': flag,
       help: flag,

@@ -116,6 +116,7 @@ export const MUTATIONS = [
   'collector.capturesAgainTooMuch',
   'executor.copyNamedEmpty',
   'executor.copyNotAnalyzed',
+  'executor.copyWithoutPrimaryKey',
   'executor.copyRefreshed',
   'executor.lostCopyIsDead',
   'executor.unreadCopiesKept',
