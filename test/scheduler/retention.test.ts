@@ -142,3 +142,23 @@ describe('row states that went back', () => {
     },
   );
 });
+
+describe('a report database that is down', () => {
+  it('leaves one record a window, and tasks and spans up to a bound', () => {
+    const names = Array.from({ length: 20 }, (_, at) => `r${at}`);
+    const config = { tasksOpenMax: 100, parkCapMs: 1_000 };
+    const leader = startedLeader(jobOf({ shop: names }), 4, { slots: 8, config });
+    const { state } = leader.world;
+    for (let sealedTo = 0; sealedTo < 1_000; sealedTo += 10) {
+      for (let i = 0; i < 10; i++) leader.world.seal();
+      leader.pass(3_000);
+      const assigned = [...state.openTasks.values()].filter((task) => task.state === 'ASSIGNED');
+      const down = { result: 'FAILED', code: 'DB_UNREACHABLE', message: 'down' } as const;
+      const planned = leader.round(...assigned.map((task) => outcomeOf(task, down)));
+      expect(planned.operations.length).toBeLessThanOrEqual(leader.config.operationsPerRoundMax);
+    }
+    expect(state.windows.size).toBe(1_000);
+    expect(state.tasks.size).toBe(100);
+    expect(state.spans.size).toBe(100);
+  });
+});
