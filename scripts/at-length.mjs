@@ -5,6 +5,7 @@
 //   npm run model -- --cases 10000000              steps of the protocol between cluster and report database
 //   npm run test:alters                            tables altered, replaced and dropped under running reports
 //   npm run test:restores -- --cases 3             databases, stores and clusters restored under load
+//   npm run test:changes                           docs/how-to/change-reports.md, a leader killed in between
 //   npm run test:large -- --cases 3000000          a contribution of so many rows, with what it costs
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -26,6 +27,7 @@ const TESTS = {
     variable: 'TIDEMARK_MODEL',
   },
   alters: { words: ['test/cli/altered-tables'], cases: '1', variable: 'TIDEMARK_ALTERS' },
+  changes: { words: ['test/docs/change-reports'], cases: '1', variable: 'TIDEMARK_CHANGES' },
   large: {
     words: ['test/executor/large', '--disable-console-intercept'],
     cases: '1000000',

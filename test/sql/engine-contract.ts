@@ -115,6 +115,17 @@ export function engineContract(open: () => Promise<EngineFixture>): void {
       expect((await run('SELECT 6')).rows).toEqual([[6n]]);
     });
 
+    it('takes a time of its own, and goes on to tell warnings', async () => {
+      const rows = await engine.use('test', async (connection) => {
+        const options = { pieceRows: 5, selectMs: 60_000 };
+        await connection.stream('WITH one AS (SELECT 1 AS i) SELECT i / 0 FROM one', [], options, () =>
+          Promise.resolve(true),
+        );
+        return (await connection.query(engine.kind === 'mysql' ? 'SHOW WARNINGS' : 'SELECT 1, 1365')).rows;
+      });
+      expect(rows.map(([, code]) => code)).toEqual([1365n]);
+    });
+
     it('tells an error of the statement', async () => {
       const work = engine.use('test', (connection) =>
         connection.stream('SELECT nothing_of_this_name', [], { pieceRows: 5 }, () => Promise.resolve(true)),
