@@ -29,8 +29,8 @@ const WINDOW_MS = 500;
 const READY_WITHIN_MS = 30_000;
 const SETTLE_WITHIN_MS = 120_000;
 const LOOK_EVERY_MS = 2_000;
-/** A run goes on for at least so long while something has not come about. */
-const LONGER_MS = 60_000;
+/** While something has not come about a run goes on for its time again, within these bounds. */
+const LONGER_MS = { least: 60_000, most: 900_000 };
 
 const names = chosen(options);
 if (names.length === 0) throw new Error(`no such fault; known: ${Object.keys(SCENARIOS).join(', ')}`);
@@ -108,7 +108,8 @@ async function run(name) {
 
 const endsAt = performance.now() + Number(options.minutes) * 60_000;
 await within(READY_WITHIN_MS * 2, async () => ((await client.listSources())[0]?.lastWindow ?? 0n) > 0n);
-const lastEndsAt = endsAt + Math.max(LONGER_MS, Number(options.minutes) * 60_000);
+const longerMs = Math.max(LONGER_MS.least, Number(options.minutes) * 60_000);
+const lastEndsAt = endsAt + Math.min(LONGER_MS.most, longerMs);
 const lacking = () => [
   ...[...counts].filter(([, { done }]) => done === 0).map(([name]) => name),
   ...(options.only === undefined ? world.events.missing() : []),

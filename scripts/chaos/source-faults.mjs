@@ -71,7 +71,7 @@ async function readAgain(world, code) {
   const before = await sourceNow(world);
   const told = await within(LOST_WITHIN_MS, async () => {
     const source = await sourceNow(world);
-    return ['lost', 'failed'].includes(source?.state) && source.problem.includes(code);
+    return ['lost', 'stuck', 'failed'].includes(source?.state) && source.problem.includes(code);
   });
   if (told !== true) {
     world.say(`the source is ${text(await sourceNow(world))}`);

@@ -84,7 +84,7 @@ export function failpointSync(name: FailpointName, detail: Readonly<Record<strin
 }
 
 /** Moves every `Date` of this process that is made of the present; monotonic time and timers stay. */
-export function setWallClockAhead(aheadMs: number): void {
+function setWallClockAhead(aheadMs: number): void {
   const now = (): number => MachineDate.now() + aheadMs;
   globalThis.Date = new Proxy(MachineDate, {
     construct: (target, given: unknown[], newTarget) =>

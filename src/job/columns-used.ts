@@ -17,10 +17,10 @@ function nameOf({ text }: Token): string {
   return bare.toLowerCase();
 }
 
-/** `*` and NATURAL JOIN read whatever there is. */
+/** `*` and NATURAL JOIN read whatever there is; that of COUNT(*) reads no column. */
 function readsAll(tokens: readonly Token[]): boolean {
   return tokens.some(({ text }, at) => {
     if (text.toUpperCase() === 'NATURAL') return true;
-    return text === '*' && /^(?:\.|,|\(|SELECT|DISTINCT|ALL)$/i.test(tokens[at - 1]?.text ?? '');
+    return text === '*' && /^(?:\.|,|SELECT|DISTINCT|ALL)$/i.test(tokens[at - 1]?.text ?? '');
   });
 }
