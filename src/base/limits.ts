@@ -139,7 +139,7 @@ export const LIMITS = {
   statesWindowsPerGrantMax: 64,
   /** A single window may hold more. */
   statesRowsPerGrantMax: 100_000,
-  /** Rows of one task's contribution: what was measured, and no more. */
+  /** Rows of one task's contribution. A million was measured, on MariaDB. */
   contributionRowsMax: 5_000_000,
   /** Up to so many are held in memory and merged by one transaction; more are staged in pieces before. */
   contributionRowsHeldMax: 20_000,
