@@ -233,6 +233,8 @@ export const MUTATIONS = [
   'state.idleFoldAgainAtOnce',
   'coordinator.oldLossNotProbed',
   'sink.foldOfAnyChain',
+  'sink.foldOfOtherEpoch',
+  'sink.mixedTaken',
   'sink.namedPrimaryOnly',
   'coordinator.proposeOfOlderTerm',
   'coordinator.welcomeWithoutRecheck',

@@ -268,7 +268,7 @@ describe.skipIf(mariadbMissing() || CASES === 0)('with row states and a join', (
     await world.statesGoOn(LATER);
     const before = await world.reached();
     await store.query('SET GLOBAL read_only = ON');
-    await store.load(dump.stdout);
+    await store.load([dump.stdout]);
     const after = await world.reached();
     expect(after.window).toBeLessThan(before.window);
     expect(after.states).toBeLessThan(before.states);

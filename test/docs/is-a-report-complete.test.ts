@@ -22,7 +22,7 @@ async function queries(): Promise<string[]> {
 
 async function check(engine: SqlEngine): Promise<void> {
   const sink = await makeSink(engine);
-  await registerSource(engine, SCOPE, 'sales');
+  await registerSource(sink, SCOPE, 'sales');
   // The fixture's own source is no part of this.
   await engine.use('test', (connection) => connection.query('DELETE FROM tm_watermark WHERE source_id = 0'));
   const [complete = '', holes = ''] = await queries();

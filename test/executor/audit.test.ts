@@ -240,9 +240,9 @@ describe('an audit of a report database', () => {
   });
 
   rule('audit.generationPassed', 'sees generations that were never made, not those left behind', async () => {
-    const columns = 'report_id, generation, source_id, folded_window, folded_seal';
+    const columns = 'report_id, generation, source_id, folded_window, folded_seal, epoch';
     const insert = `INSERT INTO tm_fold (${columns}) VALUES`;
-    const found = await planted([`${insert} (7, 0, 0, 0, 0), (7, 2, 0, 0, 0), (8, 1, 0, 0, 0)`]);
+    const found = await planted([`${insert} (7, 0, 0, 0, 0, 0), (7, 2, 0, 0, 0, 0), (8, 1, 0, 0, 0, 0)`]);
     expect(found).toEqual(['GENERATION_UNKNOWN 0', 'GENERATION_UNKNOWN 0']);
   });
 

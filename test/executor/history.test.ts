@@ -41,7 +41,7 @@ async function rowsOf(engine: SqlEngine, sql: string): Promise<readonly (readonl
 async function foldsAway(engine: SqlEngine): Promise<void> {
   const sink = await makeSink(engine);
   const scope = { reportId: 7, generation: 1, sourceId: 1 };
-  await registerSource(engine, scope, 'sales');
+  await registerSource(sink, scope, 'sales');
   const row = (weight: 1n | -1n): WeightedRow => ({ name: 'a', amount: 5n, label: 'x', weight });
   await merge(sink, 1, [row(1n), { ...row(1n), name: 'b' }]);
   await merge(sink, 2, [row(-1n)]);
@@ -81,7 +81,7 @@ async function foldsAway(engine: SqlEngine): Promise<void> {
 async function foldsRetracted(engine: SqlEngine): Promise<void> {
   const sink = await makeSink(engine);
   const scope = { reportId: 7, generation: 1, sourceId: 1 };
-  await registerSource(engine, scope, 'sales');
+  await registerSource(sink, scope, 'sales');
   const row = (name: string): WeightedRow => ({ name, amount: 5n, label: name, weight: 1n });
   await merge(sink, 1, [row('replaced'), row('kept')]);
   await merge(sink, 1, [row('kept')], 1n);

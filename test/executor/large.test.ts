@@ -47,7 +47,7 @@ describe.skipIf(KEYS === 0)(`a contribution of ${KEYS} rows`, () => {
   it(
     'is staged, merged, replaced, retracted and folded, while others merge',
     async () => {
-      await registerSource(engine, { reportId: 7, generation: 1, sourceId: 1 }, 'sales');
+      await registerSource(sink, { reportId: 7, generation: 1, sourceId: 1 }, 'sales');
       const other = await beside(engine, sink);
       const memory = watchMemory();
       await told('staged', other, async () => {

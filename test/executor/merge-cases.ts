@@ -89,7 +89,7 @@ class Case {
   }
 
   async run(stepsMax = Infinity): Promise<void> {
-    await registerSource(this.sink.engine, this.#scope(), 'sales');
+    await registerSource(this.sink, this.#scope(), 'sales');
     const steps = Math.min(stepsMax, 4 + this.#pick(7));
     for (let step = 0; step < steps; step += 1) await this.#step();
     await this.#compare();

@@ -57,9 +57,15 @@ export async function makeSink(engine: SqlEngine): Promise<Sink> {
 }
 
 /** Makes a report ready for the windows of one more source. */
-export async function registerSource(engine: SqlEngine, scope: Scope, reportName: string): Promise<void> {
+export async function registerSource(
+  { engine, grant }: Sink,
+  scope: Scope,
+  reportName: string,
+): Promise<void> {
   await engine.use('test', (connection) =>
-    inTransaction(connection, () => registerReport(connection, engine.dialect, scope, reportName)),
+    inTransaction(connection, () =>
+      registerReport(connection, engine.dialect, { ...scope, epoch: grant.epoch }, reportName),
+    ),
   );
 }
 

@@ -271,8 +271,38 @@ describe('under a fresh epoch, a report database', () => {
 
   it('that lacks a whole generation says so', async () => {
     const story = await Story.begin();
-    await story.read('DELETE FROM tm_fold');
+    const { table, multisets } = story.sink.layout;
+    const own = [table, ...multisets.map((multiset) => multiset.table)];
+    for (const name of ['tm_fold', 'tm_ledger', ...own]) await story.read(`DELETE FROM ${name}`);
     expect(await story.reconcile(TASKS)).toMatchObject({ missing: ['report/7/1'] });
+  });
+
+  rule('sink.mixedTaken', 'whose tables are of different times has its reports built anew', async () => {
+    const story = await Story.begin();
+    // A dump has brought the fold marks back; the epoch that was set then is overwritten by the same dump.
+    await story.reconcile(TASKS);
+    await story.merge(4, 114, token(100));
+    await story.read(`UPDATE tm_sink SET epoch = ${token(50)}`);
+    expect(await story.reconcile([...TASKS, known(4, 114)], { epoch: token(200) })).toMatchObject({
+      missing: ['report/7/1'],
+      folds: [],
+    });
+    expect(await story.read('SELECT COUNT(*) FROM tm_ledger')).toEqual([[0n]]);
+  });
+
+  it('that was put back as a whole is compared, and nothing is built anew', async () => {
+    const story = await Story.begin();
+    const tables = ['tm_sink', 'tm_fold'];
+    await story.reconcile(TASKS);
+    for (const table of tables) await story.read(`UPDATE ${table} SET epoch = ${token(50)}`);
+    const found = await story.reconcile([...TASKS, known(4, 114)], { epoch: token(200) });
+    expect(found).toMatchObject({ missing: [], lacking: ['7/1/4/0'] });
+  });
+
+  rule('sink.foldOfOtherEpoch', 'takes no merge where they are', async () => {
+    const story = await Story.begin();
+    await story.read(`UPDATE tm_fold SET epoch = ${token(4)}`);
+    expect(await codeOf(story.merge(4, 14))).toBe('SINK_EPOCH');
   });
 
   it('that is restored in part only is refused with a code', async () => {

@@ -120,7 +120,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it.each([true, false])('finds out what became of a lost COMMIT (carried out: %s)', async (carriedOut) => {
       const sourceId = carriedOut ? 501 : 502;
-      await registerSource(sink.engine, spanOf(sourceId, 1), 'sales');
+      await registerSource(sink, spanOf(sourceId, 1), 'sales');
       const { engine, happened } = faultyEngine(sink.engine, carriedOut ? 'answer lost' : 'commit lost');
       const input = {
         grant: sink.grant,
@@ -143,7 +143,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
       async () => {
         sourceOfLostAnswer += 1;
         const span = spanOf(sourceOfLostAnswer, 1);
-        await registerSource(sink.engine, span, 'sales');
+        await registerSource(sink, span, 'sales');
         const merge = (engine: SqlEngine, version: number, cancelled: boolean): Promise<unknown> =>
           mergeContribution(
             { ...sink.context, engine, cancelled: () => cancelled },
@@ -166,7 +166,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it('merges different windows on the same keys at once', async () => {
       const windows = 24;
-      await registerSource(sink.engine, spanOf(600, 1), 'sales');
+      await registerSource(sink, spanOf(600, 1), 'sales');
       const names = ['d', 'b', 'a', 'c'];
       const merge = (window: number, version: number): Promise<unknown> => {
         // Every second version names the keys in another order.
@@ -189,7 +189,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 
     it('lets racing copies of a version and the next version end in the next version, once', async () => {
       const windows = 12;
-      await registerSource(sink.engine, spanOf(650, 1), 'sales');
+      await registerSource(sink, spanOf(650, 1), 'sales');
       const merge = (window: number, version: number): ReturnType<typeof mergeContribution> =>
         mergeContribution(sink.context, {
           grant: sink.grant,
@@ -217,7 +217,7 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
     });
 
     it('refuses a sum that outgrows 64 bits, and changes nothing', async () => {
-      await registerSource(sink.engine, spanOf(700, 1), 'sales');
+      await registerSource(sink, spanOf(700, 1), 'sales');
       const merge = (window: number): Promise<unknown> =>
         mergeContribution(sink.context, {
           grant: sink.grant,
@@ -264,7 +264,7 @@ describe.skipIf(mariadbMissing())('a report database on MariaDB alone', () => {
     } as const;
     const layout = layoutOf({ reportId: 8, generation: 1 }, report);
     await prepareReport(sink.engine, { ...sink.grant, prepared: token(1), sourceId: 1 }, layout);
-    await registerSource(sink.engine, { ...spanOf(1, 1), reportId: 8 }, 'money');
+    await registerSource(sink, { ...spanOf(1, 1), reportId: 8 }, 'money');
     const name = Buffer.from('ada');
     const amounts = ['90071992547409931234.5678', '-0.0001'];
     for (const [index, amount] of amounts.entries()) {
@@ -288,7 +288,7 @@ describe.skipIf(mariadbMissing())('a report database on MariaDB alone', () => {
 
   it('kills a connection that an earlier grant left with its locks', async () => {
     const span = spanOf(800, 1);
-    await registerSource(sink.engine, span, 'sales');
+    await registerSource(sink, span, 'sales');
     // A stopped executor: inside its transaction, holding locks, saying nothing more.
     const stopped = await sink.engine.connect({ purpose: 'stopped' });
     let release: (() => void) | undefined;

@@ -76,7 +76,7 @@ describe.each(['embedded', 'mysql'] as const)('staged contributions: %s', (kind)
       sources += 1;
       const sourceId = sources;
       const scope = { reportId: 7, generation: 1, sourceId };
-      await registerSource(sink.engine, scope, 'sales');
+      await registerSource(sink, scope, 'sales');
       return (token, window = 1) => ({
         grant: sink.grant,
         layout: sink.layout,

@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import mysql, { type RowDataPacket } from 'mysql2/promise';
+import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { startPrivateServer, type PrivateServer } from '../../src/dev/private-mysql.ts';
 import { ask } from './broker.ts';
 import { eventually } from './eventually.ts';
@@ -97,12 +97,14 @@ export class ReplicatedServer {
     }
   }
 
-  /** Runs many statements in the server's database, as a dump has them. */
-  async load(statements: string): Promise<void> {
+  /** Runs a dump's statements over the server's database, part by part, with something in between. */
+  async load(parts: readonly string[], between = (): Promise<unknown> => Promise.resolve()): Promise<void> {
     const connection = await mysql.createConnection({ uri: this.#process.url, multipleStatements: true });
     try {
-      await connection.query(`DROP DATABASE ${this.#database}`);
-      await connection.query(statements);
+      for (const [at, part] of parts.entries()) {
+        if (at > 0) await between();
+        await loadPart(connection, part);
+      }
     } finally {
       await connection.end();
     }
@@ -187,6 +189,23 @@ export class ReplicatedServer {
   stop(): Promise<void> {
     return this.#process.stop();
   }
+}
+
+/** Whoever writes there may make a table between a dump's DROP and CREATE: then the part is loaded again. */
+async function loadPart(connection: Connection, part: string): Promise<void> {
+  const load = async (): Promise<boolean> => {
+    try {
+      await connection.query('UNLOCK TABLES');
+      await connection.query(part);
+      return true;
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      // A driver's error carries the whole dump.
+      if (code !== 'ER_TABLE_EXISTS_ERROR') throw new Error(`the dump is not loaded: ${message}`);
+      return false;
+    }
+  };
+  await eventually(load, { withinMs: 20_000, everyMs: 100, what: 'a part of a dump to be loaded' });
 }
 
 function launch(folder: string, port: number, more: readonly string[] = []): Promise<PrivateServer> {

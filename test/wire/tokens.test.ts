@@ -157,7 +157,7 @@ async function passesExactly(engine: SqlEngine): Promise<void> {
 
   const sink = await makeSink(engine);
   const scope = { reportId: 7, generation: 1, sourceId: 1 };
-  await registerSource(engine, scope, 'sales');
+  await registerSource(sink, scope, 'sales');
   const span = { ...scope, firstWindow: 1, lastWindow: 1, part: 0, parts: 1, coversMs: 1, position: '1' };
   const row = { name: 'a', amount: 1n, label: 'x', weight: 1n } as const;
   const merge = (under: bigint): Promise<unknown> =>

@@ -30,7 +30,7 @@ import {
 } from './sink-epoch.ts';
 import { inTransaction } from './transaction.ts';
 import { asBigint, asText } from './values.ts';
-import { cutWatermark } from './watermark.ts';
+import { cutWatermark, requireWatermark } from './watermark.ts';
 
 /** What a leader knows of a report database when it grants a fresh epoch. */
 export interface KnownSink extends SinkGrant {
@@ -70,6 +70,10 @@ export async function openSink(engine: SqlEngine, known: KnownSink): Promise<voi
 /**
  * Sets the epoch, in the one transaction that also retracts what the cluster does not stand for.
  *
+ * A dump that is loaded while the cluster goes on may be loaded over an epoch that was set meanwhile: then
+ * some tables say what the dump says, others what was done since. The epochs of `tm_sink` and `tm_fold`
+ * differ then, and the generation begins with nothing.
+ *
  * @returns the generations whose tables are not there, though they were made; and how far the others are
  * folded.
  * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH` (a later try was here), `SINK_AHEAD` (a higher
@@ -79,7 +83,7 @@ export async function setEpoch(engine: SqlEngine, known: KnownSink): Promise<Sin
   const { dialect } = engine;
   return engine.use('reconcile', (connection) =>
     inTransaction(connection, async () => {
-      await lockSink(connection, dialect, known);
+      const standing = await lockSink(connection, dialect, known);
       await connection.query(
         `UPDATE ${SINK_TABLE} SET cluster_id = ?, epoch = ?, server = ${dialect.serverIdentity} WHERE id = 1`,
         [known.clusterId, known.epoch],
@@ -90,10 +94,13 @@ export async function setEpoch(engine: SqlEngine, known: KnownSink): Promise<Sin
         known.generations.map((generation) => [key(scopeOf(generation)), generation]),
       );
       const folds: FoldMark[] = [];
-      for (const scope of scopes) {
+      for (const { epoch, ...scope } of scopes) {
         const generation = generations.get(key(scope));
         if (generation === undefined) {
           await forget(connection, scope);
+        } else if (epoch !== standing && !mutated('sink.mixedTaken')) {
+          // Of different times; whoever loads a dump has the watermarks come last.
+          await requireWatermark(connection, scope);
         } else if (await isWhole(connection, dialect, generation)) {
           await reconcileGeneration(connection, dialect, known, { ...generation, folded: scope.folded });
           generations.delete(key(scope));
@@ -104,6 +111,7 @@ export async function setEpoch(engine: SqlEngine, known: KnownSink): Promise<Sin
       }
       // Without its fold mark nobody knows what is in the report for good: it begins with nothing.
       for (const generation of generations.values()) await empty(connection, dialect, generation);
+      await connection.query(`UPDATE ${FOLD_TABLE} SET epoch = ?`, [known.epoch]);
       return { missing: [...generations.values()].filter(({ prepared }) => prepared), folds };
     }),
   );
@@ -139,8 +147,8 @@ const scopeOf = ({ layout, sourceId }: KnownGeneration): Scope => ({
   sourceId,
 });
 
-/** Locks the database's row against all other transactions, and checks that the fresh epoch may be set. */
-async function lockSink(connection: SqlConnection, dialect: Dialect, known: KnownSink): Promise<void> {
+/** Locks the database's row, and checks that the fresh epoch may be set; returns the one that stands. */
+async function lockSink(connection: SqlConnection, dialect: Dialect, known: KnownSink): Promise<bigint> {
   const columns = ['id', 'format', 'cluster_id', 'epoch', 'server'];
   const insert = { table: SINK_TABLE, columns, source: "VALUES (1, ?, ?, 0, '')", key: ['id'] };
   await connection.query(dialect.insertIgnore(insert), [SINK_FORMAT, known.clusterId]);
@@ -158,6 +166,7 @@ async function lockSink(connection: SqlConnection, dialect: Dialect, known: Know
     written.reduce((one, other) => (one > other ? one : other)),
     known.epoch,
   );
+  return asBigint(epoch);
 }
 
 /**
@@ -177,10 +186,11 @@ function checkNotAhead(standing: bigint, epoch: FencingToken): void {
   );
 }
 
-async function readFolds(connection: SqlConnection): Promise<FoldMark[]> {
-  const columns = 'report_id, generation, source_id, folded_window, folded_seal';
+async function readFolds(connection: SqlConnection): Promise<(FoldMark & { epoch: bigint })[]> {
+  const columns = 'report_id, generation, source_id, folded_window, folded_seal, epoch';
   const { rows } = await connection.query(`SELECT ${columns} FROM ${FOLD_TABLE}`);
-  return rows.map(([reportId, generation, sourceId, folded, seal]) => ({
+  return rows.map(([reportId, generation, sourceId, folded, seal, epoch]) => ({
+    epoch: asBigint(epoch),
     folded: Number(asBigint(folded)),
     seal: asBigint(seal),
     reportId: Number(asBigint(reportId)),

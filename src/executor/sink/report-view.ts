@@ -47,7 +47,7 @@ export async function prepareReport(
         await registerReport(
           connection,
           dialect,
-          { reportId, generation, sourceId: grant.sourceId },
+          { reportId, generation, sourceId: grant.sourceId, epoch: grant.epoch },
           report.name,
         );
         // The last step: on MySQL it commits what stands before it, and only the named lock holds on.
@@ -74,7 +74,8 @@ export async function prepareHidden(
     inTransaction(connection, async () => {
       await checkGrant(connection, dialect, grant);
       await claim(connection, dialect, report.name, grant.prepared);
-      const scope = { reportId, generation, sourceId: grant.sourceId };
+      const { sourceId, epoch } = grant;
+      const scope = { reportId, generation, sourceId, epoch };
       await registerReport(connection, dialect, scope, report.name);
     }),
   );

@@ -88,8 +88,9 @@ const commonTables = (dialect: Dialect): TableSpec[] => [
   },
   {
     name: FOLD_TABLE,
-    // Up to where spans are folded away, and the epoch that this window was sealed under; 0 at first.
-    columns: bigints(dialect, ...SCOPE, 'folded_window', 'folded_seal'),
+    // Up to where spans are folded away, and the epoch that this window was sealed under; 0 at first. The
+    // sink epoch stands here once more: tables that were put back at different times do not agree.
+    columns: bigints(dialect, ...SCOPE, 'folded_window', 'folded_seal', 'epoch'),
     key: [...SCOPE],
   },
   {

@@ -64,8 +64,7 @@ export async function checkStanding(
  * this transaction ends.
  *
  * @returns the last folded window, 0 if none.
- * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`; `DB_FAILED` if the report was never
- * prepared.
+ * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH`; `SINK_LOSS` if the report is not there.
  */
 export async function checkSink(
   connection: SqlConnection,
@@ -74,18 +73,19 @@ export async function checkSink(
   scope: Scope,
 ): Promise<number> {
   const { rows } = await connection.query(
-    `SELECT ${ROW(dialect)}, f.folded_window FROM ${SINK_TABLE} AS s, ${FOLD_TABLE} AS f ` +
+    `SELECT ${ROW(dialect)}, f.folded_window, f.epoch FROM ${SINK_TABLE} AS s, ${FOLD_TABLE} AS f ` +
       `WHERE s.id = 1 AND f.report_id = ? AND f.generation = ? AND f.source_id = ?${sharedLock(dialect)}`,
     scopeParams(scope),
   );
   const row = rows[0];
   if (row === undefined) {
     throw new TidemarkError(
-      'DB_FAILED',
-      `report ${scope.reportId} was never prepared in this report database`,
+      'SINK_LOSS',
+      `the report database lacks report ${scope.reportId}, which was made`,
     );
   }
   checkRow(row, grant);
+  if (!mutated('sink.foldOfOtherEpoch')) checkEpoch(asBigint(row[5]), grant);
   return Number(asBigint(row[4]));
 }
 

@@ -3,7 +3,7 @@
  * report database. It is raised from the ledger alone and stops at the first window that is neither applied
  * nor a hole.
  */
-import { mutated, TidemarkError } from '../../base/index.ts';
+import { mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
@@ -27,14 +27,14 @@ const LEDGER_ROWS_PER_READ = 512;
 export async function registerReport(
   connection: SqlConnection,
   dialect: Dialect,
-  scope: Scope,
+  scope: Scope & { readonly epoch: FencingToken },
   reportName: string,
 ): Promise<void> {
   const key = ['report_id', 'generation', 'source_id'];
   const fold = dialect.insertIgnore({
     table: FOLD_TABLE,
-    columns: [...key, 'folded_window', 'folded_seal'],
-    source: 'VALUES (?, ?, ?, 0, 0)',
+    columns: [...key, 'folded_window', 'folded_seal', 'epoch'],
+    source: 'VALUES (?, ?, ?, 0, 0, ?)',
     key,
   });
   const watermark = dialect.insertIgnore({
@@ -43,7 +43,7 @@ export async function registerReport(
     source: `VALUES (?, ?, ?, ?, 0, 0, '', 0)`,
     key,
   });
-  await connection.query(fold, scopeParams(scope));
+  await connection.query(fold, [...scopeParams(scope), scope.epoch]);
   await connection.query(watermark, [...scopeParams(scope), reportName]);
 }
 
@@ -111,6 +111,13 @@ export async function readWatermark(
   const standing = toMark(rows[0] ?? noWatermark(scope));
   const { window } = await walk(connection, scope, { window: folded, coversMs: 0, position: '' });
   return { standing, reached: { window, holes: await countHoles(connection, scope, window) } };
+}
+
+/** @throws TidemarkError `SINK_LOSS` where a generation has no watermark. */
+export async function requireWatermark(connection: SqlConnection, scope: Scope): Promise<void> {
+  const sql = `SELECT 1 FROM ${WATERMARK_TABLE} WHERE ${SCOPE_WHERE}`;
+  const { rows } = await connection.query(sql, scopeParams(scope));
+  if (rows.length === 0) noWatermark(scope);
 }
 
 /** A database that is being restored, or was restored in part: nothing can be said of it, and nobody ends. */

@@ -244,7 +244,7 @@ export function jobOf(
     v: 1,
     topology: topologyOf('s1'),
     sinks: [{ name: 'main', spec: '{}', members: ['main'] }],
-    sources: sources.map((name) => ({ name, spec: '{}', sink: 'main' })),
+    sources: sources.map((name) => ({ name, spec: '{"tables":[]}', sink: 'main' })),
     reports: sources.flatMap((source) =>
       (reports[source] ?? []).map((name) => ({
         name,
