@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { clusterId, encodeWritten, memberId, systemClock } from '../dist/base/index.js';
 import { bindServer, createServer, unary } from '../dist/coordinator/grpc-server.js';
-import { serveKeyValues } from '../dist/coordinator/key-value-service.js';
+import { serveKeyValues } from '../dist/coordinator/clients/key-value-service.js';
 import { createProposer } from '../dist/coordinator/proposer.js';
 import { createGrpcPeerTransport, startRaftNode } from '../dist/raft/index.js';
 import * as raftDoor from '../dist/raft/index.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import mysql from 'mysql2/promise';
 import { stringify } from 'yaml';
 import { asToken, systemClock } from '../../dist/base/index.js';
-import { StoreWriter } from '../../dist/collector/store-writer.js';
+import { StoreWriter } from '../../dist/collector/store/store-writer.js';
 import { startPrivateServer } from '../../dist/dev/private-mysql.js';
 import { Catalog } from '../../dist/executor/catalog.js';
 import { computeContribution } from '../../dist/executor/compute/compute.js';

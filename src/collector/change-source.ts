@@ -6,8 +6,8 @@
  * repeat nor lose a part of a transaction (design 6.3).
  */
 import type { SqlValue } from '../sql/index.ts';
-import type { RowKey } from './key-order.ts';
-import type { SchemaChange } from './schema-change.ts';
+import type { RowKey } from './snapshot/key-order.ts';
+import type { SchemaChange } from './schema/schema-change.ts';
 
 /** Values of one row image, in the order of `CapturedTable.columns`. */
 export type RowValues = readonly SqlValue[];

@@ -3,8 +3,8 @@ import type { Clock, TidemarkError } from '../base/index.ts';
 import type { CompiledSource, CompiledTopology } from '../job/index.ts';
 import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
-import type { RowStates } from './former-rows.ts';
-import type { SchemaChange } from './schema-change.ts';
+import type { RowStates } from './snapshot/former-rows.ts';
+import type { SchemaChange } from './schema/schema-change.ts';
 
 export interface CollectorEngines {
   readonly source: SqlEngine;

@@ -21,17 +21,17 @@ import {
 import type { CapturedTable, CompiledSource } from '../job/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
 import { boundedEngine } from './bounded-engine.ts';
-import { captureLost } from './capture-again.ts';
+import { captureLost } from './snapshot/capture-again.ts';
 import type { ChangeReader, ChangeSource, SourceEvent, SourceMoment } from './change-source.ts';
 import type { CollectorOptions } from './collector-options.ts';
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
 import { openChangeSource } from './open-change-source.ts';
-import type { SchemaChange } from './schema-change.ts';
-import { ShardedStore, type StoreWindow } from './sharded-store.ts';
-import { copyChunk } from './copy-chunk.ts';
-import { FormerRows } from './former-rows.ts';
-import { SnapshotProgress, chunkStands } from './snapshot-progress.ts';
+import type { SchemaChange } from './schema/schema-change.ts';
+import { ShardedStore, type StoreWindow } from './store/sharded-store.ts';
+import { copyChunk } from './snapshot/copy-chunk.ts';
+import { FormerRows } from './snapshot/former-rows.ts';
+import { SnapshotProgress, chunkStands } from './snapshot/snapshot-progress.ts';
 import { untilAborted } from './until-aborted.ts';
 
 const IDLE_SEAL_MS = 5_000;

@@ -2,9 +2,9 @@
 import { TidemarkError, type Clock } from '../base/index.ts';
 import type { CompiledSource } from '../job/index.ts';
 import type { DatabaseAddress, SqlEngine } from '../sql/index.ts';
-import { BinlogSource } from './binlog-source.ts';
+import { BinlogSource } from './binlog/binlog-source.ts';
 import type { ChangeSource } from './change-source.ts';
-import { EmbeddedSource } from './embedded-source.ts';
+import { EmbeddedSource } from './embedded/embedded-source.ts';
 
 export interface OpenChangeSourceOptions {
   readonly source: CompiledSource;

@@ -12,17 +12,17 @@ import { SCHEDULER_DEFAULTS, createScheduler } from '../scheduler/index.ts';
 import type { Scheduler, SchedulerConfig, SchedulerEvent } from '../scheduler/index.ts';
 import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
 import type { Credentials, FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
-import type { ClusterFace } from './client-service.ts';
-import type { DataFolder } from './data-folder.ts';
-import type { DigestReport, Verdict } from './digest-verdict.ts';
-import { DigestWatch } from './digest-watch.ts';
-import { ExecutorLinks } from './executor-links.ts';
-import { redirect, serveExecutor } from './executor-service.ts';
-import { writeIdentity, type Identity } from './identity.ts';
+import type { ClusterFace } from './clients/client-service.ts';
+import type { DataFolder } from './members/data-folder.ts';
+import type { DigestReport, Verdict } from './integrity/digest-verdict.ts';
+import { DigestWatch } from './integrity/digest-watch.ts';
+import { ExecutorLinks } from './executors/executor-links.ts';
+import { redirect, serveExecutor } from './executors/executor-service.ts';
+import { writeIdentity, type Identity } from './members/identity.ts';
 import { Leadership } from './leadership.ts';
-import { Membership } from './membership.ts';
+import { Membership } from './members/membership.ts';
 import { createProposer } from './proposer.ts';
-import { Scrub } from './scrub.ts';
+import { Scrub } from './integrity/scrub.ts';
 
 export interface ClusterNodeOptions {
   readonly identity: Identity;

@@ -22,22 +22,22 @@ import type {
   StatusReply,
   ToExecutor,
 } from '../wire/index.ts';
-import { AuditService } from './audit.ts';
-import { createClientService } from './client-service.ts';
-import { CommittedMembers } from './committed-members.ts';
+import { AuditService } from './clients/audit.ts';
+import { createClientService } from './clients/client-service.ts';
+import { CommittedMembers } from './members/committed-members.ts';
 import { memberRemoved, notInitialised, notReady } from './coded-error.ts';
 import { startClusterNode, type ClusterNode } from './cluster-node.ts';
-import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from './data-folder.ts';
-import { DigestCalls, digestsReply } from './digest-calls.ts';
-import { redirect } from './executor-service.ts';
+import { checkOwner, openDataFolder, type DataFolder, type ExpectedMember } from './members/data-folder.ts';
+import { DigestCalls, digestsReply } from './integrity/digest-calls.ts';
+import { redirect } from './executors/executor-service.ts';
 import { bindServer, createServer, unary, type BoundServer } from './grpc-server.ts';
-import { serveKeyValues } from './key-value-service.ts';
+import { serveKeyValues } from './clients/key-value-service.ts';
 import { livenessChecks, readinessChecks } from './health.ts';
-import { writeIdentity, type Identity } from './identity.ts';
-import { createInitialiser } from './initialise.ts';
+import { writeIdentity, type Identity } from './members/identity.ts';
+import { createInitialiser } from './members/initialise.ts';
 import { createCoordinatorMetrics, type CoordinatorMetrics } from './metrics.ts';
 import { advertised, type CoordinatorOptions, type ListenOptions } from './options.ts';
-import { SnapshotService } from './save-snapshot.ts';
+import { SnapshotService } from './backups/save-snapshot.ts';
 import { digestReply, statusReply } from './status.ts';
 
 export interface RunningCoordinator {

@@ -2,8 +2,8 @@
 import type { RaftStatus } from '../raft/index.ts';
 import type { DigestReply, MemberInfo, StatusReply } from '../wire/index.ts';
 import type { ClusterNode } from './cluster-node.ts';
-import type { ExpectedMember } from './data-folder.ts';
-import type { Identity } from './identity.ts';
+import type { ExpectedMember } from './members/data-folder.ts';
+import type { Identity } from './members/identity.ts';
 
 export const STATUS_FORMAT = 1;
 

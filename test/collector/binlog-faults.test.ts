@@ -7,7 +7,7 @@ import { systemClock, type Clock } from '../../src/base/index.ts';
 import type { ChangeReader, ChangeSource, SourceEvent } from '../../src/collector/change-source.ts';
 import { inspectSource } from '../../src/collector/index.ts';
 import { openChangeSource } from '../../src/collector/open-change-source.ts';
-import type { SchemaChange } from '../../src/collector/schema-change.ts';
+import type { SchemaChange } from '../../src/collector/schema/schema-change.ts';
 import { startPrivateServer, type PrivateServer } from '../../src/dev/private-mysql.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';

@@ -8,7 +8,7 @@ import { setMutation } from '../../src/base/test-build-active.ts';
 import type { RowValues } from '../../src/collector/change-source.ts';
 import { inspectSource } from '../../src/collector/index.ts';
 import { openChangeSource } from '../../src/collector/open-change-source.ts';
-import { readTables } from '../../src/collector/snapshot-rows.ts';
+import { readTables } from '../../src/collector/snapshot/snapshot-rows.ts';
 import { changeTable, type CompiledSource } from '../../src/job/index.ts';
 import type { SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { systemClock } from '../../src/base/index.ts';
-import { FormerRows } from '../../src/collector/former-rows.ts';
+import { FormerRows } from '../../src/collector/snapshot/former-rows.ts';
 import type { CompiledSource } from '../../src/job/index.ts';
 import { rule } from '../support/rule.ts';
 

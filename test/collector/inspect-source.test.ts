@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inspectDimension, inspectSource } from '../../src/collector/index.ts';
-import { judgeSettings } from '../../src/collector/inspect-mysql.ts';
+import { judgeSettings } from '../../src/collector/schema/inspect-mysql.ts';
 import { CAPTURED_TABLES, sampleSchema } from '../../src/dev/sample/schema.ts';
 import { openEngine, type EngineKind } from '../../src/sql/index.ts';
 import { mariadbMissing } from '../support/mariadb.ts';

@@ -3,7 +3,7 @@
  */
 import { afterEach, expect, it } from 'vitest';
 import { TidemarkError, systemClock } from '../../src/base/index.ts';
-import { BinlogSource } from '../../src/collector/binlog-source.ts';
+import { BinlogSource } from '../../src/collector/binlog/binlog-source.ts';
 import { rule } from '../support/rule.ts';
 import { mysqlDialect, type ResultSet, type SqlConnection, type SqlEngine } from '../../src/sql/index.ts';
 

@@ -1,10 +1,10 @@
 /** The parts of the collector that only compute. */
 import { describe, expect, it } from 'vitest';
-import { judgeStatement } from '../../src/collector/binlog-statements.ts';
+import { judgeStatement } from '../../src/collector/binlog/binlog-statements.ts';
 import { Covers } from '../../src/collector/covers.ts';
 import { cutDecision } from '../../src/collector/cut-rule.ts';
-import { gtidIncludes, gtidTracker } from '../../src/collector/gtid-position.ts';
-import { RowChecksum } from '../../src/collector/row-checksum.ts';
+import { gtidIncludes, gtidTracker } from '../../src/collector/binlog/gtid-position.ts';
+import { RowChecksum } from '../../src/collector/store/row-checksum.ts';
 
 describe('cutDecision', () => {
   const rule = { lengthMs: 100, rowsMax: 10, bytesMax: 1_000, idleMs: 500 };

@@ -1,7 +1,7 @@
 /** A collector over two real store shards: where rows lie, what a seal says, and what a lost shard does. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
-import { slotOf } from '../../src/collector/shard-slot.ts';
+import { slotOf } from '../../src/collector/store/shard-slot.ts';
 import { MARK_TABLE, type CompiledSource } from '../../src/job/index.ts';
 import type { EngineKind, SqlEngine, SqlValue } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';

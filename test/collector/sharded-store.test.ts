@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LIMITS, TidemarkError, systemClock } from '../../src/base/index.ts';
-import { shardsBySlot, slotOf } from '../../src/collector/shard-slot.ts';
-import { ShardedStore, type StoreWindow } from '../../src/collector/sharded-store.ts';
+import { shardsBySlot, slotOf } from '../../src/collector/store/shard-slot.ts';
+import { ShardedStore, type StoreWindow } from '../../src/collector/store/sharded-store.ts';
 import { CHANGE_COLUMNS, MARK_TABLE, type CapturedTable } from '../../src/job/index.ts';
 import { openEngine, type SqlConnection, type SqlEngine, type SqlParam } from '../../src/sql/index.ts';
 import { rule } from '../support/rule.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect } from 'vitest';
-import { gtidIncludes } from '../../src/collector/gtid-position.ts';
-import { SnapshotProgress, chunkStands } from '../../src/collector/snapshot-progress.ts';
+import { gtidIncludes } from '../../src/collector/binlog/gtid-position.ts';
+import { SnapshotProgress, chunkStands } from '../../src/collector/snapshot/snapshot-progress.ts';
 import type { CapturedTable } from '../../src/job/index.ts';
 import { rule } from '../support/rule.ts';
 

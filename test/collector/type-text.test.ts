@@ -1,8 +1,8 @@
 /** Types as statements write them and as the server shows them: one text for both. */
 import { describe, expect } from 'vitest';
 import { inspectSource } from '../../src/collector/index.ts';
-import { wordsOf } from '../../src/collector/statement-words.ts';
-import { typeText } from '../../src/collector/type-text.ts';
+import { wordsOf } from '../../src/collector/schema/statement-words.ts';
+import { typeText } from '../../src/collector/schema/type-text.ts';
 import { must } from '../../src/base/index.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { encodeWrites, logIndex, must, term } from '../../src/base/index.ts';
-import { readIdentity } from '../../src/coordinator/identity.ts';
+import { readIdentity } from '../../src/coordinator/members/identity.ts';
 import { makeEntry } from '../../src/raft/entry.ts';
 import { openFileWitness, openLevelKeyValue, openLogStore } from '../../src/raft/log-store/index.ts';
 import { encodeEntry } from '../../src/statemachine/index.ts';

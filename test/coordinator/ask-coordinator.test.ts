@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { Metadata, Server, ServerCredentials } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
-import { askStatus, sendInit } from '../../src/coordinator/ask-coordinator.ts';
+import { askStatus, sendInit } from '../../src/coordinator/members/ask-coordinator.ts';
 import { CHANNEL_OPTIONS, ClientClient, insecureCredentials } from '../../src/wire/index.ts';
 import { ScriptedCoordinator } from '../client/scripted-coordinator.ts';
 import { rule } from '../support/rule.ts';

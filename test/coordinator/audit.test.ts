@@ -1,8 +1,8 @@
 /** What a leader makes of what an executor finds: only what stands is told, and only by who leads. */
 import { describe, expect, it } from 'vitest';
 import { must, systemClock, TidemarkError, type Clock } from '../../src/base/index.ts';
-import { runAudit, type AuditFace } from '../../src/coordinator/audit.ts';
-import { AuditLooks } from '../../src/coordinator/audit-looks.ts';
+import { runAudit, type AuditFace } from '../../src/coordinator/clients/audit.ts';
+import { AuditLooks } from '../../src/coordinator/clients/audit-looks.ts';
 import { idKey } from '../../src/statemachine/index.ts';
 import type { AuditDifference, AuditFound, AuditPiece, ToExecutor } from '../../src/wire/index.ts';
 import { rule } from '../support/rule.ts';

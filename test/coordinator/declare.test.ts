@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { touchedColumns } from '../../src/collector/alter-clauses.ts';
-import { redefine } from '../../src/collector/schema-change.ts';
-import { declaration } from '../../src/coordinator/declare.ts';
+import { touchedColumns } from '../../src/collector/schema/alter-clauses.ts';
+import { redefine } from '../../src/collector/schema/schema-change.ts';
+import { declaration } from '../../src/coordinator/clients/declare.ts';
 import {
   JOB_FORMAT,
   specHash,

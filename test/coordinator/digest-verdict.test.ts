@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS, TidemarkError } from '../../src/base/index.ts';
-import { judgeDigests, type DigestReport } from '../../src/coordinator/digest-verdict.ts';
-import { DigestWatch } from '../../src/coordinator/digest-watch.ts';
+import { judgeDigests, type DigestReport } from '../../src/coordinator/integrity/digest-verdict.ts';
+import { DigestWatch } from '../../src/coordinator/integrity/digest-watch.ts';
 import { createLogger } from '../../src/ops/index.ts';
 import { VirtualClock } from '../scheduler/support/virtual-clock.ts';
 import { rule } from '../support/rule.ts';

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { clusterId, memberId } from '../../src/base/index.ts';
-import { fillFolder } from '../../src/coordinator/fill-folder.ts';
-import type { Identity } from '../../src/coordinator/identity.ts';
+import { fillFolder } from '../../src/coordinator/backups/fill-folder.ts';
+import type { Identity } from '../../src/coordinator/members/identity.ts';
 
 const IDENTITY: Identity = {
   clusterId: clusterId('ab'.repeat(16)),

@@ -3,8 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { clusterId, memberId } from '../../src/base/index.ts';
-import { checkOwner, openDataFolder } from '../../src/coordinator/data-folder.ts';
-import { IDENTITY_FILE, readIdentity, writeIdentity, type Identity } from '../../src/coordinator/identity.ts';
+import { checkOwner, openDataFolder } from '../../src/coordinator/members/data-folder.ts';
+import {
+  IDENTITY_FILE,
+  readIdentity,
+  writeIdentity,
+  type Identity,
+} from '../../src/coordinator/members/identity.ts';
 import { rule } from '../support/rule.ts';
 
 let folder: string;

@@ -2,7 +2,7 @@ import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-j
 import { afterEach, expect } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
 import { Endpoints } from '../../src/client/endpoints.ts';
-import { serveKeyValues, type KeyValueFace } from '../../src/coordinator/key-value-service.ts';
+import { serveKeyValues, type KeyValueFace } from '../../src/coordinator/clients/key-value-service.ts';
 import {
   CHANNEL_OPTIONS,
   KeyValueService,

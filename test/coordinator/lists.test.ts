@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { listSources } from '../../src/coordinator/lists.ts';
+import { listSources } from '../../src/coordinator/clients/lists.ts';
 import { runningWorld } from '../statemachine/support/world.ts';
 
 it('shows a window that cannot be captured again for as long as somebody may read it', () => {

@@ -5,7 +5,7 @@ import { LIMITS, clusterId, memberId, must } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint } from '../../src/base/test-build-active.ts';
 import type { TidemarkClient } from '../../src/client/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { writeIdentity } from '../../src/coordinator/identity.ts';
+import { writeIdentity } from '../../src/coordinator/members/identity.ts';
 import { TestCluster } from './cluster-harness.ts';
 
 let cluster: TestCluster | undefined;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { must, type ClusterId } from '../../src/base/index.ts';
 import { recoverCluster } from '../../src/coordinator/index.ts';
-import { readIdentity } from '../../src/coordinator/identity.ts';
+import { readIdentity } from '../../src/coordinator/members/identity.ts';
 import { openStateMachine } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
 import { appendWrite } from './append-write.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readSchema } from '../../src/coordinator/schema-request.ts';
+import { readSchema } from '../../src/coordinator/executors/schema-request.ts';
 import { jobOf, runningWorld } from '../statemachine/support/world.ts';
 
 const report = (name: string, table: string, uses?: readonly string[]): string =>

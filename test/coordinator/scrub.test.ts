@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encodeWrites, must, type Clock } from '../../src/base/index.ts';
-import { Scrub } from '../../src/coordinator/scrub.ts';
+import { Scrub } from '../../src/coordinator/integrity/scrub.ts';
 import { scrubLevelFolder } from '../../src/leveldb/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
 import { encodeEntry, openStateMachine, type StateMachine } from '../../src/statemachine/index.ts';

@@ -1,7 +1,7 @@
 /** What a leader tells executors of a report database. */
 import { describe, expect, it } from 'vitest';
 import { must } from '../../src/base/index.ts';
-import { knownTasks, probeWork } from '../../src/coordinator/sink-work.ts';
+import { knownTasks, probeWork } from '../../src/coordinator/executors/sink-work.ts';
 import { idKey } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
 import { finishOf, jobOf, runningWorld, type World } from '../statemachine/support/world.ts';

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, test } from 'vitest';
 import { isTidemarkError, logIndex, memberId, must, term } from '../../src/base/index.ts';
-import { openDataFolder } from '../../src/coordinator/data-folder.ts';
-import { readIdentity, writeIdentity } from '../../src/coordinator/identity.ts';
+import { openDataFolder } from '../../src/coordinator/members/data-folder.ts';
+import { readIdentity, writeIdentity } from '../../src/coordinator/members/identity.ts';
 import { initialConfiguration } from '../../src/raft/configuration.ts';
 import { makeEntry } from '../../src/raft/entry.ts';
 import {

@@ -14,7 +14,7 @@ import {
   term,
 } from '../../src/base/index.ts';
 import { createOutput, toJson } from '../../src/cli/output.ts';
-import { listSources, listTasks, listWindows } from '../../src/coordinator/lists.ts';
+import { listSources, listTasks, listWindows } from '../../src/coordinator/clients/lists.ts';
 import { foldSpans } from '../../src/executor/sink/fold.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { advanceStates } from '../../src/executor/states/index.ts';

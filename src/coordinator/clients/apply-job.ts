@@ -1,0 +1,153 @@
+/**
+ * Applying a job file (design section 8): checked as text here, then by one connected executor against the
+ * databases, which a coordinator never opens; then declared in the log under the client's own session and
+ * sequence, so that a repeated apply gets its first answer.
+ */
+import { LIMITS, TidemarkError, isErrorCode } from '../../base/index.ts';
+import { parseJobFile, type CompiledReport, type CompiledSource } from '../../job/index.ts';
+import type { RaftStatus } from '../../raft/index.ts';
+import { idKey, isRetired, newestNamed } from '../../statemachine/index.ts';
+import type { DeclareJob, DeclaredItem, OperationResult, StateView } from '../../statemachine/index.ts';
+import type { ApplyReply, ApplyRequest, ValidateOutcome } from '../../wire/index.ts';
+import { notLeader } from '../coded-error.ts';
+import { declaration, type Known } from './declare.ts';
+import type { ExecutorLinks } from '../executors/executor-links.ts';
+import type { Proposer, Proposing } from '../proposer.ts';
+import { reportDetail } from './report-detail.ts';
+import { safeNumber } from '../safe-number.ts';
+
+export interface ApplyContext {
+  readonly status: () => RaftStatus;
+  readonly view: () => StateView;
+  readonly proposer: Proposer;
+  readonly links: ExecutorLinks;
+}
+
+const VALIDATORS_MAX = 3;
+
+export async function applyJob(context: ApplyContext, request: ApplyRequest): Promise<ApplyReply> {
+  const { term, leading } = context.status();
+  if (!leading) throw notLeader(context.status());
+  const as = requestId(request);
+  const committed = (results: readonly OperationResult[]): ApplyReply =>
+    described(readReply(results).items, context.view().reports.values());
+  if (!request.dryRun && isAnswered(context.view(), as)) {
+    // The log has the answer; which operations come with the repetition makes no difference.
+    return committed(await context.proposer.propose([], as));
+  }
+  parseJobFile(request.jobYaml);
+  const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
+  if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
+  if (request.dryRun) return described(preview(context.view(), operation), operation.reports);
+  return committed(await context.proposer.propose([operation], as));
+}
+
+type Items = ApplyReply['items'];
+
+/** Says of each report how it is computed; of other things, their names say enough. */
+function described(
+  items: Items,
+  reports: Iterable<{ readonly name: string; readonly spec: string }>,
+): ApplyReply {
+  const specs = new Map([...reports].map(({ name, spec }) => [name, spec]));
+  const detailOf = ({ kind, name }: Items[number]): string => {
+    const spec = kind === 'report' ? specs.get(name) : undefined;
+    return spec === undefined ? '' : reportDetail(JSON.parse(spec) as CompiledReport);
+  };
+  return { items: items.map((item) => ({ ...item, detail: detailOf(item) })) };
+}
+
+function known(view: StateView): Known {
+  const sources = [...view.sources.values()].filter(({ lastWindow }) => lastWindow > 0);
+  return {
+    source: (wanted) => {
+      const found = sources.find(({ name }) => name === wanted);
+      return found === undefined ? undefined : (JSON.parse(found.spec) as CompiledSource);
+    },
+    reportHash: (wanted) => newestNamed(view, wanted)?.specHash,
+  };
+}
+
+/** Names the request of a session; session 0 is the leader's own. */
+export function requestId(request: { readonly sessionId: bigint; readonly sequence: bigint }): Proposing {
+  if (request.sessionId <= 0n || request.sequence <= 0n) {
+    throw new TidemarkError('BAD_REQUEST', 'a change needs a session and a sequence number above 0');
+  }
+  return {
+    session: safeNumber(request.sessionId, 'session id'),
+    sequence: safeNumber(request.sequence, 'sequence'),
+  };
+}
+
+function isAnswered(view: StateView, as: Proposing): boolean {
+  const session = view.sessions.get(idKey(as.session));
+  return session?.replies.some(({ sequence }) => sequence === as.sequence) ?? false;
+}
+
+/**
+ * Lets one connected executor check and compile the job; another one is asked if the first goes away
+ * meanwhile.
+ */
+async function compile(links: ExecutorLinks, jobYaml: string): Promise<string> {
+  for (const link of links.live().slice(0, VALIDATORS_MAX)) {
+    const outcome = await link.validate(jobYaml, LIMITS.clientDeadlineMs);
+    if (outcome !== undefined) return readOutcome(outcome);
+  }
+  throw new TidemarkError(
+    'NO_EXECUTOR',
+    'no executor is connected that could check the job against its databases',
+    {
+      next: 'Start one with: tidemark executor start',
+    },
+  );
+}
+
+function readOutcome(outcome: ValidateOutcome): string {
+  if (outcome.errorCode === '') return outcome.compiledJson;
+  const code = isErrorCode(outcome.errorCode) ? outcome.errorCode : 'INTERNAL';
+  const next = outcome.errorNext === '' ? {} : { next: outcome.errorNext };
+  throw new TidemarkError(code, outcome.errorMessage, next);
+}
+
+function readReply(results: readonly OperationResult[]): ApplyReply {
+  const [result] = results;
+  if (result === undefined)
+    throw new TidemarkError('SEQUENCE_STALE', 'the answer of this apply is not kept any more');
+  if (!result.ok) throw new TidemarkError(result.code, result.message);
+  const items = JSON.parse(String(result.value['items'])) as DeclaredItem[];
+  return {
+    items: items.map((item) => ({
+      ...item,
+      id: BigInt(item.id),
+      generation: BigInt(item.generation),
+      detail: '',
+    })),
+  };
+}
+
+/** What a declaration would do, by name and document; ids that it would give are 0. */
+function preview(view: StateView, operation: DeclareJob): ApplyReply['items'] {
+  const compare = (
+    kind: string,
+    wanted: readonly { readonly name: string; readonly spec: string }[],
+    present: Iterable<{ readonly id: number; readonly name: string; readonly spec: string }>,
+  ): ApplyReply['items'] => {
+    const known = new Map([...present].map((record) => [record.name, record]));
+    return wanted.map(({ name, spec }) => {
+      const record = known.get(name);
+      const action = record === undefined ? 'created' : record.spec === spec ? 'unchanged' : 'changed';
+      return { kind, name, id: BigInt(record?.id ?? 0), generation: 0n, action, detail: '' };
+    });
+  };
+  const store = { id: view.topology?.version ?? 0, name: 'store', spec: view.topology?.spec ?? '' };
+  return [
+    ...compare('store', [{ name: 'store', spec: operation.topology.spec }], store.id === 0 ? [] : [store]),
+    ...compare('database', operation.sinks, view.sinks.values()),
+    ...compare('source', operation.sources, view.sources.values()),
+    ...compare(
+      'report',
+      operation.reports,
+      [...view.reports.values()].filter((known) => !isRetired(known)),
+    ),
+  ];
+}
