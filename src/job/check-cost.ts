@@ -3,7 +3,7 @@
  * holds. A join without an index or a condition is found before any task runs it.
  */
 import { LIMITS, mutated, TidemarkError } from '../base/index.ts';
-import { cellsQuery } from './affected-keys-query.ts';
+import { cellsQuery } from './affected-keys/affected-keys-query.ts';
 import { buildQueries } from './contribution-queries.ts';
 import { sourceTerms, type CheckReportInput } from './check-report.ts';
 

@@ -8,9 +8,9 @@ import {
   type ResultSet,
   type SqlConnection,
 } from '../sql/index.ts';
-import { cellsQuery, touchedQuery } from './affected-keys-query.ts';
+import { cellsQuery, touchedQuery } from './affected-keys/affected-keys-query.ts';
 import { buildQueries, REPORT_ROWS, withRows } from './contribution-queries.ts';
-import { suggestion } from './did-you-mean.ts';
+import { suggestion } from './file/did-you-mean.ts';
 import type { AffectedKeys, CapturedTable, CompiledReport, ReportInput } from './model.ts';
 import { unitWeight, type InputText, type Term } from './stored-inputs.ts';
 

@@ -3,12 +3,12 @@
  */
 import { must, TidemarkError } from '../base/index.ts';
 import { parseColumnType } from '../sql/index.ts';
-import { compileAffectedKeys } from './compile-affected-keys.ts';
-import { checkCoLocation, checkKeysOnShards } from './co-location.ts';
-import { columnsUsed } from './columns-used.ts';
-import { suggestion } from './did-you-mean.ts';
-import { shareMembers } from './same-members.ts';
-import type { JobFile, JobReport, JobSource } from './job-file.ts';
+import { compileAffectedKeys } from './affected-keys/compile-affected-keys.ts';
+import { checkCoLocation, checkKeysOnShards } from './sql/co-location.ts';
+import { columnsUsed } from './sql/columns-used.ts';
+import { suggestion } from './file/did-you-mean.ts';
+import { shareMembers } from './file/same-members.ts';
+import type { JobFile, JobReport, JobSource } from './file/job-file.ts';
 import {
   engineOf,
   JOB_FORMAT,

@@ -1,6 +1,6 @@
 /** Gathers the problems of a job file under their codes, so that one error can tell all of one kind. */
 import { TidemarkError, type ErrorCode } from '../base/index.ts';
-import { problemsError, type Path, type Places, type Problem } from './problems.ts';
+import { problemsError, type Path, type Places, type Problem } from './file/problems.ts';
 
 /**
  * In this order one kind of problem is told before the next: a later one often follows from an earlier one.

@@ -1,14 +1,14 @@
 /** The rules of one report of a job file: its references, inputs, keys, measures and the text of its SQL. */
 import { parseColumnType, type DeclaredType, type EngineKind } from '../sql/index.ts';
-import { affectedKeysOf } from './affected-keys-rules.ts';
-import type { JobDatabase, JobInput, JobKey, JobReport, JobSource } from './job-file.ts';
+import { affectedKeysOf } from './affected-keys/affected-keys-rules.ts';
+import type { JobDatabase, JobInput, JobKey, JobReport, JobSource } from './file/job-file.ts';
 import { isMultisetMeasure } from './contribution-queries.ts';
-import { suggestion, unknownName } from './did-you-mean.ts';
+import { suggestion, unknownName } from './file/did-you-mean.ts';
 import type { Findings } from './findings.ts';
-import type { RawReport } from './job-schema.ts';
+import type { RawReport } from './file/job-schema.ts';
 import { engineOf, type Measure, type MeasureKind } from './model.ts';
-import type { Path } from './problems.ts';
-import { checkReportSql } from './sql-contract.ts';
+import type { Path } from './file/problems.ts';
+import { checkReportSql } from './sql/sql-contract.ts';
 
 const MEASURE_KINDS: readonly MeasureKind[] = [
   ...(['count', 'sum', 'avg', 'variance', 'min', 'max', 'distinct', 'value'] as const),

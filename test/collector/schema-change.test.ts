@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { touchedColumns } from '../../src/collector/schema/alter-clauses.ts';
 import { brokenColumns, redefine } from '../../src/collector/schema/schema-change.ts';
-import { columnsUsed } from '../../src/job/columns-used.ts';
+import { columnsUsed } from '../../src/job/sql/columns-used.ts';
 import type { CapturedTable, ColumnSpec } from '../../src/job/index.ts';
 import { rule } from '../support/rule.ts';
 

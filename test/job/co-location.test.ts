@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkCoLocation } from '../../src/job/co-location.ts';
+import { checkCoLocation } from '../../src/job/sql/co-location.ts';
 import type { CapturedTable, JobInput } from '../../src/job/index.ts';
 import { rule } from '../support/rule.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { columnsUsed } from '../../src/job/columns-used.ts';
+import { columnsUsed } from '../../src/job/sql/columns-used.ts';
 
 const COLUMNS = ['id', 'shop', 'cents'];
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { shareMembers } from '../../src/job/same-members.ts';
+import { shareMembers } from '../../src/job/file/same-members.ts';
 import type { Measure } from '../../src/job/index.ts';
 import { rule } from '../support/rule.ts';
 

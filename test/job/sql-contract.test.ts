@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isTidemarkError, type TidemarkError } from '../../src/base/index.ts';
-import { checkReportSql } from '../../src/job/sql-contract.ts';
+import { checkReportSql } from '../../src/job/sql/sql-contract.ts';
 import type { JobInput } from '../../src/job/index.ts';
 import type { EngineKind } from '../../src/sql/index.ts';
 import { tokenize } from '../../src/sql/index.ts';

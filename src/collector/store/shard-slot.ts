@@ -24,7 +24,7 @@ function withoutBlanks(text: string): string {
 
 /**
  * By slot, the position of the shard that holds it. The declaration was checked: each slot has one shard
- * (src/job/topology-rules.ts).
+ * (src/job/file/topology-rules.ts).
  */
 export function shardsBySlot(shards: readonly Pick<CompiledShard, 'slots'>[]): Uint16Array {
   const bySlot = new Uint16Array(LIMITS.storeSlots);

@@ -4,10 +4,10 @@
  * takes away exactly what it added with +1. So each row must come from one change row, by expressions that
  * give the same value each time.
  */
-import { TidemarkError } from '../base/index.ts';
-import { textPosition, tokenize, type EngineKind, type Token } from '../sql/index.ts';
-import { suggestion } from './did-you-mean.ts';
-import type { JobInput } from './job-file.ts';
+import { TidemarkError } from '../../base/index.ts';
+import { textPosition, tokenize, type EngineKind, type Token } from '../../sql/index.ts';
+import { suggestion } from '../file/did-you-mean.ts';
+import type { JobInput } from '../file/job-file.ts';
 import {
   keyword,
   readBlocks,

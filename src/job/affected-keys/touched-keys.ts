@@ -4,11 +4,11 @@
  * over inputs by name, whose GROUP BY and PARTITION BY hold the keys. What it does not show is asked of the
  * author, never guessed.
  */
-import type { Token } from '../sql/index.ts';
-import type { JobInput } from './job-file.ts';
-import { equalitiesOf, hasOuterJoin, nameOf, type ColumnRef, type Equality } from './join-equalities.ts';
+import type { Token } from '../../sql/index.ts';
+import type { JobInput } from '../file/job-file.ts';
+import { equalitiesOf, hasOuterJoin, nameOf, type ColumnRef, type Equality } from '../sql/join-equalities.ts';
 import { clauseAt, isByKey, keyItem, type KeyItem } from './keyed-select.ts';
-import { keyword, type QueryBlock, type SelectBlock, type SourceRef } from './sql-blocks.ts';
+import { keyword, type QueryBlock, type SelectBlock, type SourceRef } from '../sql/sql-blocks.ts';
 
 /** What is known of a captured input. */
 export interface Touched {

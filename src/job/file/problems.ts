@@ -1,6 +1,6 @@
 /** Collects what is wrong with a job file, each with its place, and tells all of it at once. */
 import { isMap, isScalar, type Document, type LineCounter, type Node } from 'yaml';
-import { TidemarkError, type ErrorCode } from '../base/index.ts';
+import { TidemarkError, type ErrorCode } from '../../base/index.ts';
 
 export type Path = readonly (string | number)[];
 

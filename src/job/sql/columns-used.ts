@@ -2,7 +2,7 @@
  * Which columns of an input a report's SQL may read. Found in its text: a name that stands for something else
  * counts too, so that a report may be stopped without need, but never goes on without what it reads.
  */
-import { tokenize, type EngineKind, type Token } from '../sql/index.ts';
+import { tokenize, type EngineKind, type Token } from '../../sql/index.ts';
 
 /** Returns those of `columns` that `sql` may read, in their order. */
 export function columnsUsed(sql: string, kind: EngineKind, columns: readonly string[]): string[] {

@@ -2,7 +2,7 @@
  * Which columns of a SELECT are surely equal in each of its rows: conditions `a.x = b.y` that its ON and
  * WHERE join by AND, and USING. What is written in another way is not seen, never guessed.
  */
-import type { Token } from '../sql/index.ts';
+import type { Token } from '../../sql/index.ts';
 import { keyword, type SelectBlock } from './sql-blocks.ts';
 
 /** Names are lower-cased and without quotes. */

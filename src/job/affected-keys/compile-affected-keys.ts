@@ -1,9 +1,9 @@
 /** Settles which SELECTs find the touched keys of a report, once the types of captured columns are known. */
-import { must } from '../base/index.ts';
-import { parseColumnType } from '../sql/index.ts';
+import { must } from '../../base/index.ts';
+import { parseColumnType } from '../../sql/index.ts';
 import { unknownKeys } from './affected-keys-rules.ts';
-import type { JobReport, JobTouched } from './job-file.ts';
-import type { AffectedKeys, CapturedTable } from './model.ts';
+import type { JobReport, JobTouched } from '../file/job-file.ts';
+import type { AffectedKeys, CapturedTable } from '../model.ts';
 
 /** Types of which two values that are equal in SQL are one key. */
 const EXACT: readonly string[] = [

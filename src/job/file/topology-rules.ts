@@ -3,13 +3,13 @@
  * of the virtual slots each holds. A slot that no shard holds would lose rows, one that two hold would double
  * them.
  */
-import { LIMITS } from '../base/index.ts';
-import type { Findings } from './findings.ts';
+import { LIMITS } from '../../base/index.ts';
+import type { Findings } from '../findings.ts';
 import type { JobGroup, JobStore } from './job-file.ts';
 import type { RawJob } from './job-schema.ts';
-import { engineOf, type DatabaseRef, type SlotRange } from './model.ts';
+import { engineOf, type DatabaseRef, type SlotRange } from '../model.ts';
 import type { Path } from './problems.ts';
-import { stableJson } from './report-hash.ts';
+import { stableJson } from '../report-hash.ts';
 
 /** The stores with the slots that they declare, or an even share each, in the order of the file. */
 export function storesOf(raw: RawJob['stores'], findings: Findings): JobStore[] {

@@ -1,12 +1,12 @@
 /**
  * What of a job file no single field can tell: references between its parts, types, and what is not done yet.
  */
-import { Findings } from './findings.ts';
+import { Findings } from '../findings.ts';
 import type { JobFile, JobGroup, JobReport, JobSource, JobStore, JobTable } from './job-file.ts';
 import type { RawJob } from './job-schema.ts';
-import { engineOf } from './model.ts';
+import { engineOf } from '../model.ts';
 import type { Path, Places } from './problems.ts';
-import { checkReportRules } from './report-rules.ts';
+import { checkReportRules } from '../report-rules.ts';
 import { checkTopology, storesOf } from './topology-rules.ts';
 
 /** @throws TidemarkError as {@link Findings} orders them. */

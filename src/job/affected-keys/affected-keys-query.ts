@@ -11,12 +11,12 @@
  * A touched key without a row is a tombstone. The keys of the first span are those that there are: nothing
  * was there before.
  */
-import { must, mutated } from '../base/index.ts';
-import { parseColumnType, type Dialect, type SqlParam } from '../sql/index.ts';
-import type { ContributionQuery, OutputColumn } from './contribution-queries.ts';
-import { REPORT_ROWS } from './contribution-queries.ts';
-import type { AffectedKeys, CompiledReport } from './model.ts';
-import { stateTerm, touchedTerm, type ContributionInput, type Term } from './stored-inputs.ts';
+import { must, mutated } from '../../base/index.ts';
+import { parseColumnType, type Dialect, type SqlParam } from '../../sql/index.ts';
+import type { ContributionQuery, OutputColumn } from '../contribution-queries.ts';
+import { REPORT_ROWS } from '../contribution-queries.ts';
+import type { AffectedKeys, CompiledReport } from '../model.ts';
+import { stateTerm, touchedTerm, type ContributionInput, type Term } from '../stored-inputs.ts';
 
 const TOUCHED = '_touched';
 const CELLS = '_cells';

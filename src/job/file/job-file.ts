@@ -2,7 +2,7 @@
  * A job file as parsed: what its author wrote, with defaults filled in and names checked, before any database
  * was asked. docs/reference/job-file.md describes the YAML.
  */
-import type { DatabaseRef, Measure, SlotRange } from './model.ts';
+import type { DatabaseRef, Measure, SlotRange } from '../model.ts';
 
 export interface JobFile {
   readonly name: string;

@@ -1,11 +1,11 @@
 /** The rules of a report of class `affectedKeys` (design 6.9), as far as the job file alone tells them. */
-import { TidemarkError } from '../base/index.ts';
-import type { EngineKind } from '../sql/index.ts';
-import type { Findings } from './findings.ts';
-import type { JobAffectedKeys, JobInput, JobKey, JobTouched } from './job-file.ts';
-import type { RawReport } from './job-schema.ts';
-import type { Path } from './problems.ts';
-import { checkAnySelect } from './sql-contract.ts';
+import { TidemarkError } from '../../base/index.ts';
+import type { EngineKind } from '../../sql/index.ts';
+import type { Findings } from '../findings.ts';
+import type { JobAffectedKeys, JobInput, JobKey, JobTouched } from '../file/job-file.ts';
+import type { RawReport } from '../file/job-schema.ts';
+import type { Path } from '../file/problems.ts';
+import { checkAnySelect } from '../sql/sql-contract.ts';
 import { captured, readsTable, touchedKeys } from './touched-keys.ts';
 
 interface Declared {

@@ -5,11 +5,11 @@
  *
  * Refused is what the text does not show, not only what is wrong.
  */
-import { TidemarkError, mutated } from '../base/index.ts';
-import { parseColumnType, textPosition, type EngineKind, type Token } from '../sql/index.ts';
+import { TidemarkError, mutated } from '../../base/index.ts';
+import { parseColumnType, textPosition, type EngineKind, type Token } from '../../sql/index.ts';
 import { equalitiesOf, nameOf } from './join-equalities.ts';
-import type { JobReport } from './job-file.ts';
-import type { AffectedKeys, CapturedTable } from './model.ts';
+import type { JobReport } from '../file/job-file.ts';
+import type { AffectedKeys, CapturedTable } from '../model.ts';
 import { readBlocks, type QueryBlock, type SelectBlock, type SourceRef } from './sql-blocks.ts';
 
 const NEXT =

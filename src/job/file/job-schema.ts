@@ -3,8 +3,8 @@
  * job-rules.ts.
  */
 import { z } from 'zod';
-import { LIMITS } from '../base/index.ts';
-import type { DatabaseRef, SecretRef, SlotRange } from './model.ts';
+import { LIMITS } from '../../base/index.ts';
+import type { DatabaseRef, SecretRef, SlotRange } from '../model.ts';
 import type { Path } from './problems.ts';
 
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;

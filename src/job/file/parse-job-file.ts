@@ -1,7 +1,7 @@
 /** From YAML text to a checked {@link JobFile}. No database is asked and no secret is read. */
 import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { LIMITS, TidemarkError } from '../base/index.ts';
+import { LIMITS, TidemarkError } from '../../base/index.ts';
 import { suggestion } from './did-you-mean.ts';
 import type { JobFile } from './job-file.ts';
 import { checkJob } from './job-rules.ts';

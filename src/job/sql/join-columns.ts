@@ -2,9 +2,9 @@
  * The columns by which a report joins its captured inputs: what the row states of a table are looked up by,
  * and indexed by therefore. A join that the text does not show as equalities is slower, never wrong.
  */
-import type { EngineKind } from '../sql/index.ts';
+import type { EngineKind } from '../../sql/index.ts';
 import { equalitiesOf } from './join-equalities.ts';
-import type { CompiledReport } from './model.ts';
+import type { CompiledReport } from '../model.ts';
 import { readBlocks, type QueryBlock, type SelectBlock } from './sql-blocks.ts';
 
 export interface JoinColumns {

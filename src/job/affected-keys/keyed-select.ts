@@ -2,10 +2,10 @@
  * Whether each row of a SELECT comes from rows of one key alone: what its GROUP BY, its window functions and
  * its other clauses say of it.
  */
-import type { Token } from '../sql/index.ts';
-import { nameOf } from './join-equalities.ts';
-import { keyword, type QueryBlock, type SelectBlock } from './sql-blocks.ts';
-import { AGGREGATES } from './sql-contract.ts';
+import type { Token } from '../../sql/index.ts';
+import { nameOf } from '../sql/join-equalities.ts';
+import { keyword, type QueryBlock, type SelectBlock } from '../sql/sql-blocks.ts';
+import { AGGREGATES } from '../sql/sql-contract.ts';
 
 /** A key as an item of a SELECT says it: without the name that it is given. */
 export interface KeyItem {

@@ -2,10 +2,10 @@
  * Which min, max and distinct measures of a report are of the same values: they share one multiset, which is
  * computed, merged and folded once. Only plain columns are seen to be the same.
  */
-import { mutated } from '../base/index.ts';
-import type { EngineKind, Token } from '../sql/index.ts';
-import type { Measure } from './model.ts';
-import { readBlocks, type SelectBlock } from './sql-blocks.ts';
+import { mutated } from '../../base/index.ts';
+import type { EngineKind, Token } from '../../sql/index.ts';
+import type { Measure } from '../model.ts';
+import { readBlocks, type SelectBlock } from '../sql/sql-blocks.ts';
 
 const MULTISETS: ReadonlySet<Measure['kind']> = new Set(['min', 'max', 'distinct']);
 

@@ -1,9 +1,9 @@
 /** Turns a reference to a database into an address, where it is used and only there (design section 8). */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { TidemarkError } from '../base/index.ts';
-import type { DatabaseAddress } from '../sql/index.ts';
-import type { DatabaseRef, SecretRef } from './model.ts';
+import { TidemarkError } from '../../base/index.ts';
+import type { DatabaseAddress } from '../../sql/index.ts';
+import type { DatabaseRef, SecretRef } from '../model.ts';
 
 export interface ResolveOptions {
   readonly env: Readonly<Record<string, string | undefined>>;

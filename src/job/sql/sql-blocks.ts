@@ -3,8 +3,8 @@
  * no
  * parser: of expressions it knows only where they nest. What is not understood is refused, never guessed.
  */
-import { TidemarkError } from '../base/index.ts';
-import { textPosition, tokenize, type EngineKind, type Token } from '../sql/index.ts';
+import { TidemarkError } from '../../base/index.ts';
+import { textPosition, tokenize, type EngineKind, type Token } from '../../sql/index.ts';
 
 /** A SELECT or a UNION ALL of them, with the common table expressions before it. */
 export interface QueryBlock {
