@@ -329,6 +329,8 @@ export const MUTATIONS = [
   'collector.latin1AsBytes',
   'job.unsignedTimesWeight',
   'job.changedValuesPass',
+  'job.cutListsPass',
+  'job.unseenWarningsPass',
   'job.costIgnored',
   'job.reportMayWrite',
   'job.registrationIgnored',

@@ -7,7 +7,7 @@ export { openEmbedded } from './embedded-engine.ts';
 export type { EngineOptions } from './engine-options.ts';
 export * from './engine.ts';
 export { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
-export { mysqlDialect } from './mysql-dialect.ts';
+export { mysqlDialect, WARNINGS_SHOWN_MAX } from './mysql-dialect.ts';
 export { openMysql } from './mysql-engine.ts';
 export { mysqlError } from './mysql-errors.ts';
 export { openEngine } from './open-engine.ts';

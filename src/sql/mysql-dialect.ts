@@ -19,6 +19,11 @@ const SQL_MODE = [
   'ONLY_FULL_GROUP_BY',
 ].join(',');
 
+/** Warnings of a statement that can be read. Where there are so many, there may be others that cannot. */
+export const WARNINGS_SHOWN_MAX = 1_024;
+/** Bytes that GROUP_CONCAT, and MariaDB's JSON_ARRAYAGG, give at most: MySQL's own 1,024 are too few. */
+const LIST_BYTES_MAX = 1_048_576;
+
 const id = (name: string): string => `\`${name.replaceAll('`', '``')}\``;
 const list = (names: readonly string[]): string => names.map(id).join(', ');
 const textToBytes = (expression: string): string => `CAST(CONVERT(${expression} USING utf8mb4) AS BINARY)`;
@@ -200,6 +205,9 @@ export const mysqlDialect: Dialect = {
       "SESSION lc_time_names = 'en_US'",
       'SESSION sql_auto_is_null = 0',
       'SESSION sql_select_limit = 18446744073709551615',
+      `SESSION group_concat_max_len = ${LIST_BYTES_MAX}`,
+      // At 0, which a server may be set to, no warning is shown, and changed values pass.
+      `SESSION max_error_count = ${WARNINGS_SHOWN_MAX}`,
     ].join(', '),
     'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
   ],

@@ -125,6 +125,29 @@ describe('values that SQL changes in silence on MariaDB', () => {
       expect(await outcome(store, report, 1)).toMatch(/^VALUE_RANGE: report prices, window 1: .*'a'/);
     });
 
+    rule('job.cutListsPass', 'a list that is cut is an error, not its beginning', async () => {
+      const list = (bytes: number) =>
+        reportOf(`(SELECT LENGTH(GROUP_CONCAT(REPEAT(q.shop, ${bytes}))) FROM p AS q)`, 'BIGINT');
+      expect(await outcome(store, list(500_000), 2)).toBe('2 rows');
+      expect(await outcome(store, list(600_000), 2)).toMatch(/^VALUE_RANGE: .*window 2: .*GROUP_CONCAT/);
+    });
+
+    it('a text that outgrows a packet is an error, not NULL', async () => {
+      const text = reportOf(`COALESCE(LENGTH(REPEAT(p.shop, 2000000000)), 1)`, 'BIGINT');
+      expect(await outcome(store, text, 1)).toMatch(/^VALUE_RANGE: .*window 1: .*max_allowed_packet/);
+    });
+
+    rule('job.unseenWarningsPass', 'warnings that hide others are an error', async () => {
+      const copies = Array.from({ length: 11 }, (_, at) => `p AS q${at}`).join(', ');
+      // What is no compressed text is a warning for each of 2,048 rows.
+      const report = reportOf(
+        `(SELECT COUNT(UNCOMPRESS(CONCAT(q0.shop, 'xxxxx'))) FROM ${copies})`,
+        'BIGINT',
+      );
+      expect(await outcome(store, report, 1)).toBe('1 rows');
+      expect(await outcome(store, report, 2)).toMatch(/^VALUE_RANGE: .*window 2: .*1024 warnings or more/);
+    });
+
     it('an integer that outgrows 64 bits, and a NULL key, name report and window too', async () => {
       const large = reportOf('p.cents * 9223372036854775807', 'BIGINT');
       expect(await outcome(store, large, 1)).toMatch(/^VALUE_RANGE: report prices, window 1: .*out of range/);

@@ -82,6 +82,8 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
         @@collation_connection, @@sql_mode`,
     );
     expect(rows[0]?.slice(0, 5)).toEqual(['+00:00', 'READ-COMMITTED', 5n, 15n, 'utf8mb4_bin']);
+    const shown = await run('SELECT @@group_concat_max_len, @@max_error_count');
+    expect(shown.rows).toEqual([[1_048_576n, 1_024n]]);
     expect(rows[0]?.[5]).toMatch(/ONLY_FULL_GROUP_BY.*STRICT_TRANS_TABLES.*ERROR_FOR_DIVISION_BY_ZERO/);
   });
 
