@@ -187,6 +187,7 @@ export class TaskRunner {
     const startMs = clock.monotonicMs();
     run.phase = 'computing';
     await failpoint('executor.beforeCompute', detail);
+    run.signal.throwIfAborted();
     const computed = await this.#withRetries(run, () => steps.compute(run));
     const computedMs = clock.monotonicMs();
     run.signal.throwIfAborted();

@@ -110,12 +110,14 @@ describe.skipIf(mariadbMissing())('work on MariaDB', () => {
   });
 
   it('a fold that hangs gives way to the next one here, at once', async () => {
+    let newer = 0n;
     await holding(world.reports, 'tm_fold', next(), async () => {
       const older = fold();
       await eventually(async () => (await waitingFor(world.reports, 'tm_fold')) === 1, { withinMs: 10_000 });
-      fold([older.token]);
+      newer = fold([older.token]).token;
       await world.leader.hears('housekeeping', (said) => said.token === older.token);
     });
+    await world.leader.hears('housekeeping', (said) => said.token === newer);
   });
 
   it('a prepare that hangs is gone when it is cancelled', async () => {

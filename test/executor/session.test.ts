@@ -72,7 +72,9 @@ describe('the session of an executor', () => {
     const hello = await first.hears('hello');
     expect(hello).toMatchObject({ format: 1, name: 'e1', clusterId: '', leaderTerm: 0n, slots: 2 });
     const beat = await first.hears('heartbeat', ({ sequence }) => sequence >= 3n);
-    expect(beat.tasks).toEqual([{ task: '1/1/1/0', token: 9223372036854775807n, phase: 'computing' }]);
+    expect(beat.tasks).toEqual([
+      { task: '1/1/1/0', token: 9223372036854775807n, phase: 'computing', rows: 1099511627776n },
+    ]);
     expect(session.connected).toBe(true);
     expect(session.clusterId).toBe(CLUSTER);
   });
