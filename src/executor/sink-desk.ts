@@ -56,9 +56,9 @@ export class SinkDesk {
     const engine = this.#engineOf(sinkId);
     const known = this.#read(message, epoch);
     await openSink(engine, known);
-    await stageKnown(engine, epoch, this.#options.questions.tasksOf(sinkId));
+    const staged = await stageKnown(engine, epoch, this.#options.questions.tasksOf(sinkId));
     this.#checkCurrent(sinkId, epoch);
-    const { missing, folds } = await setEpoch(engine, known);
+    const { missing, folds } = await setEpoch(engine, known, staged);
     let lacks = 0;
     for await (const lacking of readLacking(engine, known)) {
       this.#checkCurrent(sinkId, epoch);

@@ -79,14 +79,17 @@ class Story {
   }
 
   /** As if these windows had been merged without a row. */
-  async record(first: number, last: number): Promise<void> {
-    const zeros = { parts: 1, merged_rows: 0, hole: 0, covers_ms: 0, position_text: '', reason: '' };
+  async record(first: number, last: number, parts = 1): Promise<void> {
+    const zeros = { parts, merged_rows: 0, hole: 0, covers_ms: 0, position_text: '', reason: '' };
     const columns = ['report_id', 'generation', 'source_id', 'part', 'first_window', 'last_window'];
-    const rows = Array.from({ length: last - first + 1 }, (_, at) => [
-      ...[7, 1, SOURCE, 0, first + at, first + at],
-      ...[token(20), token(20)],
-      ...Object.values(zeros),
-    ]);
+    const rows = Array.from({ length: (last - first + 1) * parts }, (_, at) => {
+      const window = first + Math.floor(at / parts);
+      return [
+        ...[7, 1, SOURCE, at % parts, window, window],
+        ...[token(20), token(20)],
+        ...Object.values(zeros),
+      ];
+    });
     const all = [...columns, 'applied', 'floor_token', ...Object.keys(zeros)];
     await this.sink.engine.use('test', (connection) => connection.insertRows('tm_ledger', all, rows));
   }
@@ -171,12 +174,26 @@ describe('under a fresh epoch, a report database', () => {
       const story = await Story.begin();
       const { engine, grant, layout } = story.sink;
       const generation = { layout, sourceId: SOURCE, keptFrom: 1, prepared: true };
-      await stageKnown(engine, token(100), piecesOf(TASKS));
+      const staged = await stageKnown(engine, token(100), piecesOf(TASKS));
       await stageKnown(engine, token(101), piecesOf([]));
-      await setEpoch(engine, { ...grant, epoch: token(100), formerIds: [], generations: [generation] });
+      const sink = { ...grant, epoch: token(100), formerIds: [], generations: [generation] };
+      await setEpoch(engine, sink, staged);
       expect(await story.shown()).toEqual([6, 3]);
     },
   );
+
+  rule('sink.knownInPart', 'keeps what it has where pieces of what is known were lost', async () => {
+    const story = await Story.begin();
+    const { engine, grant, layout } = story.sink;
+    const generation = { layout, sourceId: SOURCE, keptFrom: 1, prepared: true };
+    const sink = { ...grant, epoch: token(100), formerIds: [], generations: [generation] };
+    const staged = await stageKnown(engine, sink.epoch, piecesOf(TASKS));
+    // As on a replica that took over before the last piece had reached it.
+    await story.read('DELETE FROM tm_known WHERE first_window = 3');
+    expect(await codeOf(setEpoch(engine, sink, staged))).toBe('SINK_LOSS');
+    expect(await story.shown()).toEqual([6, 3]);
+    expect(await story.read('SELECT epoch FROM tm_sink')).toEqual([[grant.epoch]]);
+  });
 
   rule('sink.foldMarkLost', 'begins with nothing where the fold mark is lost', async () => {
     const story = await Story.begin();
@@ -204,6 +221,13 @@ describe('under a fresh epoch, a report database', () => {
     const story = await Story.begin();
     await story.reconcile([known(1, 11), known(3, 13)]);
     expect(await story.watermark()).toBe(1);
+  });
+
+  rule('merge.walkEndsInSpan', 'has a watermark that walks over any number of parts', async () => {
+    const story = await Story.begin();
+    await story.record(4, 240, 3);
+    await story.merge(241, 30);
+    expect(await story.watermark()).toBe(241);
   });
 
   rule('sink.doneNotCompared', 'tells which finished tasks it lacks', async () => {

@@ -29,8 +29,8 @@ export async function reconcile(
   tasks: readonly KnownTask[] = [],
 ): Promise<Reconciled> {
   await openSink(engine, known);
-  await stageKnown(engine, known.epoch, piecesOf(tasks));
-  const { missing, folds } = await setEpoch(engine, known);
+  const staged = await stageKnown(engine, known.epoch, piecesOf(tasks));
+  const { missing, folds } = await setEpoch(engine, known, staged);
   const lacking: string[] = [];
   for await (const piece of readLacking(engine, known)) lacking.push(...piece);
   await dropKnown(engine, known.epoch);

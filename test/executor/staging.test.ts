@@ -216,6 +216,18 @@ describe.each(['embedded', 'mysql'] as const)('staged contributions: %s', (kind)
       expect((await report()).length).toBe(NAMES.length);
     });
 
+    rule('stage.lostPiecePassed', 'begins again where the server has lost a piece', async () => {
+      const task = await begin();
+      const staging = await Staging.open(sink.context, task(1));
+      const { additive } = held(contributionOf(sources, rowsOf(3n)));
+      await staging?.write(0, additive.slice(0, 2));
+      await staging?.write(0, additive.slice(2, 4));
+      await read(`UPDATE tm_stage SET pieces = 1 WHERE source_id = ${sources}`);
+      expect(await staging?.write(0, additive.slice(4))).toBe(false);
+      expect(await merge(task(1), staging?.staged ?? NOTHING)).toEqual({ result: 'FENCED' });
+      expect(await report()).toEqual([]);
+    });
+
     rule(
       'stage.notFenced',
       'stages nothing for what stands, is a hole, is folded or has a newer version',

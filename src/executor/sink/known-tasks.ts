@@ -3,9 +3,9 @@
  * are compared by SQL: neither side's memory grows with the ledger. `run` keeps comparisons apart: it is the
  * sink epoch.
  */
-import { mutated } from '../../base/index.ts';
+import { mutated, TidemarkError } from '../../base/index.ts';
 import { KNOWN_TABLE } from '../../job/index.ts';
-import type { SqlEngine } from '../../sql/index.ts';
+import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
 
 /** A report generation with its source, as a cluster knows it. */
@@ -82,6 +82,21 @@ export async function stageKnown(
     staged += rows.length;
   }
   return staged;
+}
+
+/**
+ * Makes sure that what is known lies there whole. A server that has taken over from the one where it was
+ * staged may lack the last pieces, and what the cluster stands for would be retracted.
+ * @throws TidemarkError `SINK_LOSS` if it does not; the leader grants another epoch, and it is staged anew.
+ */
+export async function requireKnown(connection: SqlConnection, run: bigint, staged: number): Promise<void> {
+  const { rows } = await connection.query(`SELECT COUNT(*) FROM ${KNOWN_TABLE} WHERE run = ?`, [run]);
+  const found = Number(rows[0]?.[0] ?? 0);
+  if (found === staged || mutated('sink.knownInPart')) return;
+  throw new TidemarkError(
+    'SINK_LOSS',
+    `the report database has ${found} of ${staged} tasks that were staged for comparison`,
+  );
 }
 
 /**

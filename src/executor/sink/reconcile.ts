@@ -15,7 +15,7 @@ import {
 } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine, SqlParam } from '../../sql/index.ts';
 import { removeContributions } from './contribution-removal.ts';
-import { KNOWN_STATE, LEFT_JOIN_KNOWN, type KnownGeneration } from './known-tasks.ts';
+import { KNOWN_STATE, LEFT_JOIN_KNOWN, requireKnown, type KnownGeneration } from './known-tasks.ts';
 import { emptyTables, missingTables } from './missing-tables.ts';
 import { createCommonTables, SINK_FORMAT } from './schema.ts';
 import {
@@ -79,11 +79,12 @@ export async function openSink(engine: SqlEngine, known: KnownSink): Promise<voi
  * @throws TidemarkError `SINK_OF_OTHER_CLUSTER`, `SINK_EPOCH` (a later try was here), `SINK_AHEAD` (a higher
  * term was), `FORMAT_UNKNOWN`, and those of the engine.
  */
-export async function setEpoch(engine: SqlEngine, known: KnownSink): Promise<SinkContents> {
+export async function setEpoch(engine: SqlEngine, known: KnownSink, staged: number): Promise<SinkContents> {
   const { dialect } = engine;
   return engine.use('reconcile', (connection) =>
     inTransaction(connection, async () => {
       const standing = await lockSink(connection, dialect, known);
+      await requireKnown(connection, known.epoch, staged);
       await connection.query(
         `UPDATE ${SINK_TABLE} SET cluster_id = ?, epoch = ?, server = ${dialect.serverIdentity} WHERE id = 1`,
         [known.clusterId, known.epoch],

@@ -18,7 +18,10 @@ export interface Watermark {
   readonly holes: number;
 }
 
-/** Ledger rows read at a time: a walk over a long backlog stays bounded in memory. */
+/**
+ * Ledger rows read at a time: a walk over a long backlog stays bounded in memory. More than the parts that a
+ * span can have.
+ */
 const LEDGER_ROWS_PER_READ = 512;
 
 /**
@@ -161,8 +164,9 @@ async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promis
   let mark: Mark = { window: from.window, coversMs: from.coversMs, position: from.position };
   for (;;) {
     const rows = await readAfter(connection, scope, mark.window);
+    const full = rows.length === LEDGER_ROWS_PER_READ;
     const before = mark.window;
-    for (const span of bySpan(rows)) {
+    for (const span of wholeSpans(rows, full)) {
       const [first] = span;
       if (first === undefined) break;
       const complete =
@@ -176,8 +180,14 @@ async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promis
         position: first.position,
       };
     }
-    if (rows.length < LEDGER_ROWS_PER_READ || mark.window === before) return mark;
+    if (!full || mark.window === before) return mark;
   }
+}
+
+/** A full read may end in the middle of its last span: the next read begins with that one. */
+function wholeSpans(rows: readonly WalkRow[], full: boolean): WalkRow[][] {
+  const spans = bySpan(rows);
+  return full && !mutated('merge.walkEndsInSpan') ? spans.slice(0, -1) : spans;
 }
 
 /** Ledger rows of spans behind a window, in order; a bounded number of them. */
