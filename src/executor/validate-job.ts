@@ -3,8 +3,8 @@
  * SQL of reports runs on connections that cannot write.
  *
  * Schemas are read from the sources with the account that captures them; every report's SQL runs over an
- * empty range, under the account for registration if there is one; what its first window would add is
- * counted; stores and report databases are reached.
+ * empty range, under the account for registration if there is one, and EXPLAIN tells what it would
+ * cost; stores and report databases are reached.
  */
 import { existsSync } from 'node:fs';
 import {
