@@ -1,11 +1,25 @@
 /**
- * A hash of a compiled document that does not depend on the order of its keys: a report with another hash is
+ * A hash of a compiled report that does not depend on the order of its keys: a report with another hash is
  * another generation.
  */
 import { createHash } from 'node:crypto';
+import { mutated } from '../base/index.ts';
+import type { CompiledReport } from './model.ts';
 
-export function specHash(document: object): string {
-  return createHash('sha256').update(stableJson(document)).digest('hex');
+/**
+ * Hashes a report without the columns that its inputs were found to use: they are derived from its text and
+ * what the table had then, and a later column with the name of any word in it makes no other report.
+ */
+export function specHash(report: CompiledReport): string {
+  return createHash('sha256')
+    .update(stableJson(withoutUses(report)))
+    .digest('hex');
+}
+
+function withoutUses(report: CompiledReport): object {
+  if (mutated('job.usesInHash')) return report;
+  const inputs = report.inputs.map((input) => (input.kind === 'dimension' ? input : { ...input, uses: [] }));
+  return { ...report, inputs };
 }
 
 /** JSON with keys in code point order and without undefined. */

@@ -61,6 +61,12 @@ function compiled(columns: CapturedTable['columns'], uses: readonly string[]): C
   };
 }
 
+function hashOf({ reports }: CompiledJob): string {
+  const [report] = reports;
+  if (report === undefined) throw new Error('no report');
+  return specHash(report);
+}
+
 /** `orders` after `sql`, as the collector has told of it. */
 function altered(columns: CapturedTable['columns'], sql: string): CompiledSource {
   const change = redefine(table, { ...table, columns }, touchedColumns(sql));
@@ -69,19 +75,21 @@ function altered(columns: CapturedTable['columns'], sql: string): CompiledSource
   return { ...shop, tables: [change.after] };
 }
 
+const nothing = { source: () => undefined, reportHash: () => undefined, sink: () => undefined };
+
 describe('a job that is applied again', () => {
   const more = [...table.columns, column('more')];
   const known = altered(more, 'ALTER TABLE orders ADD more BIGINT, DROP n, ADD n BIGINT');
 
   it('keeps a source under the schema versions of its log', () => {
     const job = compiled(more, ['id']);
-    const before = { source: () => known, reportHash: () => undefined };
+    const before = { ...nothing, source: () => known };
     expect(declaration(JSON.stringify(job), before).sources[0]?.spec).toBe(JSON.stringify(known));
     // Altered, and the collector has not come to it: the log decides, not the file.
     const [later] = compiled([...more, column('later')], ['id']).sources;
     const again = declaration(JSON.stringify({ ...job, sources: [later] }), before);
     expect(again.sources[0]?.spec).toBe(JSON.stringify(known));
-    const fresh = { source: () => undefined, reportHash: () => undefined };
+    const fresh = nothing;
     expect(declaration(JSON.stringify(job), fresh).sources[0]?.spec).toBe(JSON.stringify(job.sources[0]));
   });
 
@@ -89,10 +97,29 @@ describe('a job that is applied again', () => {
     for (const name of ['more', 'n']) {
       const job = compiled(more, [name]);
       const read = (hash: string | undefined): unknown =>
-        declaration(JSON.stringify(job), { source: () => known, reportHash: () => hash });
+        declaration(JSON.stringify(job), { ...nothing, source: () => known, reportHash: () => hash });
       expect(() => read(undefined)).toThrow(expect.objectContaining({ code: 'REPORT_COLUMN_YOUNG' }));
-      const [report] = job.reports;
-      expect(() => read(specHash(report ?? {}))).not.toThrow();
+      expect(() => read(hashOf(job))).not.toThrow();
     }
+  });
+
+  rule('job.usesInHash', 'is the same report when a younger column has the name of a word in its SQL', () => {
+    const before = hashOf(compiled(table.columns, ['id']));
+    const now = compiled(more, ['id', 'more']);
+    expect(hashOf(now)).toBe(before);
+    const again = { ...nothing, source: () => known, reportHash: () => before };
+    expect(declaration(JSON.stringify(now), again).reports[0]?.specHash).toBe(before);
+  });
+
+  rule('coordinator.emptySourceMoves', 'leaves a source without reports in its database', () => {
+    const job = { ...compiled(table.columns, []), reports: [] };
+    const [main] = job.sinks;
+    if (main === undefined) throw new Error('no sink');
+    const two = JSON.stringify({ ...job, sinks: [{ ...main, name: 'first' }, main] });
+    const sinkOf = (present: string | undefined): string | undefined =>
+      declaration(two, { ...nothing, sink: () => present }).sources[0]?.sink;
+    expect(sinkOf('main')).toBe('main');
+    expect(sinkOf('gone')).toBe('first');
+    expect(sinkOf(undefined)).toBe('first');
   });
 });

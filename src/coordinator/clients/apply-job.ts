@@ -65,6 +65,10 @@ function known(view: StateView): Known {
       return found === undefined ? undefined : (JSON.parse(found.spec) as CompiledSource);
     },
     reportHash: (wanted) => newestNamed(view, wanted)?.specHash,
+    sink: (wanted) => {
+      const source = [...view.sources.values()].find(({ name }) => name === wanted);
+      return source === undefined ? undefined : view.sinks.get(idKey(source.sinkId))?.name;
+    },
   };
 }
 

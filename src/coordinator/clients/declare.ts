@@ -17,6 +17,8 @@ export interface Known {
   /** Only a source that is captured already. */
   source(name: string): CompiledSource | undefined;
   reportHash(name: string): string | undefined;
+  /** The report database of a source. */
+  sink(source: string): string | undefined;
 }
 
 /**
@@ -48,7 +50,7 @@ export function declaration(compiledJson: string, known: Known): DeclareJob {
     sources: job.sources.map((source) => ({
       name: source.name,
       spec: JSON.stringify(asCaptured(source, known.source(source.name))),
-      sink: sinkOf(job, source.name),
+      sink: sinkOf(job, source.name, known),
     })),
     reports: job.reports.map((report) => ({
       name: report.name,
@@ -113,8 +115,11 @@ function readCompiledJob(json: string): CompiledJob {
   });
 }
 
-/** A source's tasks share one sink epoch, so that all its reports are in one database. */
-function sinkOf(job: CompiledJob, source: string): string {
+/**
+ * A source's tasks share one sink epoch, so that all its reports are in one database. A source without any
+ * stays where it was: it did not change when its last report was removed.
+ */
+function sinkOf(job: CompiledJob, source: string, known: Known): string {
   const names = new Set(
     job.reports.filter((report) => report.source === source).map(({ database }) => database),
   );
@@ -125,6 +130,9 @@ function sinkOf(job: CompiledJob, source: string): string {
       { next: 'Put all reports of one source into one database.' },
     );
   }
-  const [name] = [...names, ...job.sinks.map((sink) => sink.name)];
+  const sinks = job.sinks.map((sink) => sink.name);
+  const present = mutated('coordinator.emptySourceMoves') ? undefined : known.sink(source);
+  const kept = sinks.filter((sink) => sink === present);
+  const [name] = [...names, ...kept, ...sinks];
   return must(name, 'a report database in a compiled job');
 }
