@@ -222,6 +222,7 @@ export const MUTATIONS = [
   'sink.olderStagingDropped',
   'sink.foldMarkLost',
   'sink.knownInPart',
+  'sink.largeStatementGivenUp',
   'sink.missingTableIsFinal',
   'scheduler.lossIsNoDoubt',
   'sink.watermarkKept',

@@ -6,8 +6,9 @@
  */
 import { mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
-import type { ContributionOwner } from './contribution.ts';
-import { ROW_COUNT, STATE_WINDOW, type ReportLayout } from './layout.ts';
+import { answerFor, countRows } from './answer-time.ts';
+import type { ContributionOwner, Exchange } from './contribution.ts';
+import { CONTRIBUTION_KEY, ROW_COUNT, STATE_WINDOW, type ReportLayout } from './layout.ts';
 
 /** A condition on rows of the contribution table under a name. */
 interface Condition {
@@ -25,21 +26,21 @@ const sameKey = (layout: ReportLayout, one: string, other: string): string =>
     .join(' AND ');
 
 /**
- * Shows the owner's cells where they are of a later window than those that stand. `older` tells whether the
- * span has contributed before, under another token: those rows are taken back first.
+ * Shows the owner's cells where they are of a later window than those that stand. If the span has contributed
+ * before, under another token, those rows are taken back first.
  */
 export async function exchangeCells(
   connection: SqlConnection,
   dialect: Dialect,
   layout: ReportLayout,
   owner: ContributionOwner,
-  older: boolean,
+  how: Exchange,
 ): Promise<void> {
   const { sourceId, firstWindow, part, token } = owner;
   const span: SqlParam[] = [sourceId, firstWindow, part, token];
   const of = (name: string): string =>
     `${name}.source_id = ? AND ${name}.first_window = ? AND ${name}.part = ?`;
-  if (older)
+  if (how.older !== 0n)
     await takeBack(connection, dialect, layout, {
       on: (name) => `${of(name)} AND ${name}.token <> ?`,
       params: span,
@@ -51,7 +52,7 @@ export async function exchangeCells(
     `ORDER BY ${keysOf(layout)
       .map((key) => `c.${key}`)
       .join(', ')}`;
-  await connection.query(putLater(dialect, layout, source), span);
+  await connection.query(putLater(dialect, layout, source), span, answerFor(how.rows));
   if (mutated('merge.tombstoneForgotten')) {
     await connection.query(`DELETE FROM ${dialect.id(layout.table)} WHERE ${ROW_COUNT} = 0`);
   }
@@ -87,6 +88,8 @@ async function takeBack(
   const keys = keysOf(layout);
   const contributions = dialect.id(layout.contributionTable);
   const table = dialect.id(layout.table);
+  const rows = { where: taken.on('t'), params: taken.params };
+  const answer = answerFor(await countRows(connection, `${contributions} AS t`, rows));
   const own = keys.map((key) => `t.${key}`).join(', ');
   const touched = `SELECT DISTINCT ${own} FROM ${contributions} AS t WHERE ${taken.on('t')}`;
   const none = `${ROW_COUNT} = 0, ${STATE_WINDOW} = 0`;
@@ -96,6 +99,7 @@ async function takeBack(
       ? `UPDATE ${joined} SET ${none}`
       : `UPDATE ${table} SET ${none} WHERE (${keys.join(', ')}) IN (${touched})`,
     taken.params,
+    answer,
   );
   if (mutated('merge.formerCellForgotten')) return;
   const columns = [...keys, ...columnsOf(layout)];
@@ -107,11 +111,8 @@ async function takeBack(
     `JOIN ${contributions} AS c ON ${sameKey(layout, 'c', 'k')} ` +
     `WHERE NOT (${taken.on('c')}) AND NOT EXISTS (${later}) ` +
     `ORDER BY ${keys.map((key) => `c.${key}`).join(', ')}`;
-  await connection.query(putLater(dialect, layout, source), [
-    ...taken.params,
-    ...taken.params,
-    ...taken.params,
-  ]);
+  const params = [...taken.params, ...taken.params, ...taken.params];
+  await connection.query(putLater(dialect, layout, source), params, answer);
 }
 
 /** Writes rows where their window is not below the one that stands. */
@@ -144,18 +145,25 @@ export async function foldCells(
   const table = dialect.id(layout.table);
   const [source, first, last] = [range[0] ?? 0, range[1] ?? 0, range[2] ?? 0];
   const inRange = (name: string): string => `${name}.source_id = ? AND ${name}.first_window BETWEEN ? AND ?`;
+  const rows = { where: inRange('t'), params: [source, first, last] };
+  const answer = answerFor(await countRows(connection, `${contributions} AS t`, rows));
   const own = keys.map((key) => `t.${key}`).join(', ');
   const isGone = `${inRange('t')} AND t.${ROW_COUNT} = 0`;
   const gone = `SELECT ${own} FROM ${contributions} AS t WHERE ${isGone}`;
   const mysql = dialect.kind === 'mysql';
   const isLater = `d.${STATE_WINDOW} > c.${STATE_WINDOW} AND ${inRange('d')}`;
   const superseded = `${sameKey(layout, 'c', 'd')} AND ${isLater}`;
-  const later = `SELECT 1 FROM ${contributions} AS d WHERE ${superseded}`;
+  const columns = [...CONTRIBUTION_KEY, ...keys];
+  // By way of the index over keys from each row of the range: the other way round is quadratic.
+  const older =
+    `SELECT ${columns.map((column) => `c.${column}`).join(', ')} ` +
+    `FROM ${contributions} AS d CROSS JOIN ${contributions} AS c ON ${superseded}`;
   await connection.query(
     mysql
       ? `DELETE c FROM ${contributions} AS d STRAIGHT_JOIN ${contributions} AS c ON ${superseded}`
-      : `DELETE FROM ${contributions} AS c WHERE EXISTS (${later})`,
+      : `DELETE FROM ${contributions} WHERE (${columns.join(', ')}) IN (${older})`,
     [source, first, last],
+    answer,
   );
   const tombstones = mutated('fold.removesFormerCells') ? '' : ` AND ${ROW_COUNT} = 0`;
   const joined = `(${gone}) AS k STRAIGHT_JOIN ${table} AS r ON ${sameKey(layout, 'k', 'r')}`;
@@ -165,10 +173,11 @@ export async function foldCells(
       ? `DELETE r FROM ${joined} WHERE ${isOld}`
       : `DELETE FROM ${table} AS r WHERE (${keys.join(', ')}) IN (${gone}) AND ${isOld}`,
     [source, first, last, last],
+    answer,
   );
-  await connection.query(`DELETE FROM ${contributions} WHERE ${inRange(contributions)}${tombstones}`, [
-    source,
-    first,
-    last,
-  ]);
+  await connection.query(
+    `DELETE FROM ${contributions} WHERE ${inRange(contributions)}${tombstones}`,
+    [source, first, last],
+    answer,
+  );
 }

@@ -4,17 +4,9 @@
  * have a row of zeros there.
  */
 import { LIMITS, mutated } from '../../base/index.ts';
-import type { Dialect, SqlConnection } from '../../sql/index.ts';
-import {
-  answerFor,
-  countRows,
-  OWNED,
-  ownedBy,
-  pairsOf,
-  type ContributionOwner,
-  type Pair,
-  type Rows,
-} from './contribution.ts';
+import type { Dialect, QueryOptions, SqlConnection } from '../../sql/index.ts';
+import { answerFor, countRows, type Rows } from './answer-time.ts';
+import { OWNED, ownedBy, pairsOf, type ContributionOwner, type Pair } from './contribution.ts';
 import { takeCellsBack } from './cells.ts';
 import { CONTRIBUTION_KEY, type ReportLayout } from './layout.ts';
 
@@ -68,7 +60,7 @@ async function subtract(
   await connection.query(
     dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums }),
     params,
-    answerFor(await countRows(connection, dialect, pair, { where, params })),
+    answerFor(await countRows(connection, `${dialect.id(pair.contributions)} AS c`, { where, params })),
   );
 }
 
@@ -84,7 +76,9 @@ export async function removeSome(
 ): Promise<boolean> {
   let left = layout.isOfCells ? Number.MAX_SAFE_INTEGER : LIMITS.leftoversClearedAtOnce;
   for (const pair of pairsOf(layout)) {
-    const some = { ...rows, left };
+    const from = dialect.id(pair.contributions);
+    const answer = layout.isOfCells ? answerFor(await countRows(connection, from, rows)) : {};
+    const some = { ...rows, left, answer };
     if (rows.notes) await noteKeys(connection, dialect, pair, some);
     left -= await deleteSome(connection, dialect, pair, some);
     if (left <= 0) return false;
@@ -94,6 +88,8 @@ export async function removeSome(
 
 interface Some extends Rows {
   readonly left: number;
+  /** Where `left` does not bound what a statement takes. */
+  readonly answer?: QueryOptions;
 }
 
 const keyOf = (pair: Pair): string => [...CONTRIBUTION_KEY, ...pair.keys].join(', ');
@@ -103,7 +99,7 @@ export async function deleteSome(
   connection: SqlConnection,
   dialect: Dialect,
   pair: Pair,
-  { where, params, left }: Some,
+  { where, params, left, answer }: Some,
 ): Promise<number> {
   const table = dialect.id(pair.contributions);
   const key = keyOf(pair);
@@ -112,7 +108,7 @@ export async function deleteSome(
     dialect.kind === 'mysql'
       ? `DELETE FROM ${table} ${some}`
       : `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table} ${some})`;
-  return (await connection.query(sql, params)).changes;
+  return (await connection.query(sql, params, answer)).changes;
 }
 
 /** Notes the keys of rows that are about to go. */
@@ -120,7 +116,7 @@ async function noteKeys(
   connection: SqlConnection,
   dialect: Dialect,
   pair: Pair,
-  { where, params, left }: Some,
+  { where, params, left, answer }: Some,
 ): Promise<void> {
   if (mutated('merge.retractedKeysForgotten')) return;
   const place = ['source_id', 'first_window', 'part'];
@@ -136,5 +132,5 @@ async function noteKeys(
     source: `SELECT DISTINCT ${list} FROM (${some}) AS c WHERE 1 = 1`,
     key: [...CONTRIBUTION_KEY, ...pair.keys],
   });
-  await connection.query(sql, params);
+  await connection.query(sql, params, answer);
 }

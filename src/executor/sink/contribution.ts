@@ -4,7 +4,8 @@
  * their difference.
  */
 import { LIMITS, mutated } from '../../base/index.ts';
-import type { Dialect, QueryOptions, SqlConnection, SqlParam } from '../../sql/index.ts';
+import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import { answerFor, countRows } from './answer-time.ts';
 import { exchangeCells } from './cells.ts';
 import { CONTRIBUTION_KEY, ROW_COUNT, type ReportLayout } from './layout.ts';
 
@@ -119,7 +120,7 @@ export async function exchange(
   owner: ContributionOwner,
   how: Exchange,
 ): Promise<void> {
-  if (layout.isOfCells) return exchangeCells(connection, dialect, layout, owner, how.older !== 0n);
+  if (layout.isOfCells) return exchangeCells(connection, dialect, layout, owner, how);
   for (const pair of pairsOf(layout)) {
     if (how.older === 0n) await add(connection, dialect, pair, { ...owner, sign: 1, rows: how.rows });
     else await replace(connection, dialect, pair, owner, how);
@@ -170,7 +171,7 @@ async function replace(
   how: Exchange,
 ): Promise<void> {
   const older = { ...owner, token: how.older };
-  const rows = await countRows(connection, dialect, pair, {
+  const rows = await countRows(connection, dialect.id(pair.contributions), {
     where: `${OWNED} AND token = ?`,
     params: [...ownedBy(older), older.token],
   });
@@ -210,27 +211,6 @@ async function addDifference(
   });
   const params = [...ownedBy(owner), ...(all ? [] : [owner.token, how.older])];
   await connection.query(sql, [owner.token, ...params]);
-}
-
-/** Which rows of a contribution table. */
-export interface Rows {
-  readonly where: string;
-  readonly params: readonly SqlParam[];
-}
-
-export async function countRows(
-  connection: SqlConnection,
-  dialect: Dialect,
-  pair: Pair,
-  { where, params }: Rows,
-): Promise<number> {
-  const sql = `SELECT COUNT(*) FROM ${dialect.id(pair.contributions)} WHERE ${where}`;
-  return Number((await connection.query(sql, params)).rows[0]?.[0] ?? 0);
-}
-
-/** Few rows have the time that every statement has. A row has taken 0.01 ms on a busy server. */
-export function answerFor(rows: number): QueryOptions {
-  return rows <= LIMITS.contributionRowsHeldMax ? {} : { answerMs: LIMITS.largeStatementMs + rows };
 }
 
 /**

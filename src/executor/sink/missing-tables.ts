@@ -1,6 +1,7 @@
 /** Tables of a report generation that a report database lost, by a restore in part or by hand. */
 import { isTidemarkError } from '../../base/index.ts';
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
+import { answerFor, countRows } from './answer-time.ts';
 import { pairsOf, type Pair } from './contribution.ts';
 import type { ReportLayout } from './layout.ts';
 
@@ -30,7 +31,9 @@ export async function emptyTables(
   missing: readonly string[],
 ): Promise<void> {
   for (const table of tablesOf(layout)) {
-    if (!missing.includes(table)) await connection.query(`DELETE FROM ${dialect.id(table)}`);
+    if (missing.includes(table)) continue;
+    const from = dialect.id(table);
+    await connection.query(`DELETE FROM ${from}`, [], answerFor(await countRows(connection, from)));
   }
 }
 
