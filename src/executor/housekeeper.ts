@@ -2,17 +2,25 @@
  * Folds reports and drops history (design 6.10), one after another, beside the tasks: none of them waits for
  * it. The newest token for the same thing wins.
  */
-import { AssertionError, LIMITS, TidemarkError, toTidemarkError } from '../base/index.ts';
+import { AssertionError, LIMITS, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
 import type { DropHistory, FoldReport, HousekeepingOutcome, TaskProgress } from '../wire/index.ts';
+import { Sweeper } from './sweeper.ts';
 import type { RunnerLog } from './task-runner.ts';
 
 export type Chore =
   | { readonly kind: 'fold'; readonly order: FoldReport }
   | { readonly kind: 'drop'; readonly order: DropHistory };
 
+export interface Done {
+  /** Where the fold mark stands, or up to where everything is dropped. */
+  readonly window: number;
+  /** Sweeps a piece of what a fold leaves; false when nothing is left. It may go on after the answer. */
+  readonly sweep?: () => Promise<boolean>;
+}
+
 export interface HousekeeperOptions {
-  /** Carries a chore out, and returns where the fold mark stands; see housekeeping-steps.ts. */
-  readonly carryOut: (chore: Chore, signal: AbortSignal) => Promise<number>;
+  /** Carries a chore out; see housekeeping-steps.ts. */
+  readonly carryOut: (chore: Chore, signal: AbortSignal) => Promise<Done>;
   readonly report: (outcome: HousekeepingOutcome) => void;
   readonly log: RunnerLog;
 }
@@ -28,11 +36,13 @@ const nameOf = ({ kind, order }: Chore): string =>
 export class Housekeeper {
   readonly #options: HousekeeperOptions;
   readonly #work = new Map<string, Work>();
+  readonly #sweeper: Sweeper;
   #tail: Promise<void> = Promise.resolve();
   #stopped = false;
 
   constructor(options: HousekeeperOptions) {
     this.#options = options;
+    this.#sweeper = new Sweeper(options.log);
   }
 
   /** Takes a chore on. The same token again changes nothing; a newer one ends the older one's work here. */
@@ -49,9 +59,11 @@ export class Housekeeper {
 
   /** Stops work under this token; its connections are killed. */
   cancel(token: bigint): void {
+    const reason = new TidemarkError('CANCELLED', 'cancelled by the leader');
     for (const { chore, abort } of this.#work.values()) {
-      if (chore.order.token === token) abort.abort(new TidemarkError('CANCELLED', 'cancelled by the leader'));
+      if (chore.order.token === token) abort.abort(reason);
     }
+    this.#sweeper.cancel(token, reason);
   }
 
   progress(): TaskProgress[] {
@@ -66,10 +78,10 @@ export class Housekeeper {
   /** Cancels everything; resolves when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const { abort } of this.#work.values()) {
-      abort.abort(new TidemarkError('CANCELLED', 'the executor is stopping'));
-    }
+    const reason = new TidemarkError('CANCELLED', 'the executor is stopping');
+    for (const { abort } of this.#work.values()) abort.abort(reason);
     await this.#tail;
+    await this.#sweeper.stop(reason);
   }
 
   async #run(name: string, work: Work): Promise<void> {
@@ -77,8 +89,10 @@ export class Housekeeper {
     const outcome = { token, leaderTerm, window: 0n, errorCode: '', errorMessage: '' };
     try {
       work.abort.signal.throwIfAborted();
-      const window = await this.#options.carryOut(work.chore, work.abort.signal);
+      const { window, sweep } = await this.#options.carryOut(work.chore, work.abort.signal);
+      while (mutated('fold.answersAfterSweeping') && (await sweep?.()) === true);
       this.#options.report({ ...outcome, window: BigInt(window) });
+      if (sweep !== undefined) this.#sweeper.begin({ name, token, abort: work.abort, piece: sweep });
     } catch (error) {
       if (error instanceof AssertionError) throw error;
       const { code, message } = toTidemarkError(error);

@@ -4,10 +4,10 @@ import type { DropHistory, FoldReport } from '../wire/index.ts';
 import { cancellable, killEarlier } from './cancellable.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
-import type { Chore } from './housekeeper.ts';
+import type { Chore, Done } from './housekeeper.ts';
 import { markerName } from './marker.ts';
 import { dropHistory } from './retention/drop-history.ts';
-import { foldSpans } from './sink/fold.ts';
+import { foldSpans, sweepOf, type FoldInput } from './sink/fold.ts';
 import type { RunnerLog } from './task-runner.ts';
 
 export interface HousekeepingStepsOptions {
@@ -23,7 +23,7 @@ export interface HousekeepingStepsOptions {
 
 export function housekeepingSteps(
   options: HousekeepingStepsOptions,
-): (chore: Chore, signal: AbortSignal) => Promise<number> {
+): (chore: Chore, signal: AbortSignal) => Promise<Done> {
   return async (chore, signal) => {
     switch (chore.kind) {
       case 'fold':
@@ -40,7 +40,7 @@ async function fold(
   options: HousekeepingStepsOptions,
   order: FoldReport,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Done> {
   const { catalog, databases, clusterId, clock, random, log } = options;
   const plain = databases.group(catalog.sink(Number(order.sinkId)));
   // A fold that stands still in its transaction would keep the merges of its report waiting.
@@ -56,20 +56,21 @@ async function fold(
     cancelled: () => signal.aborted,
     log,
   };
-  return foldSpans(context, {
+  const input: FoldInput = {
     grant: { clusterId: clusterId(), epoch: asToken(order.sinkEpoch) },
     layout: catalog.report(`report/${reportId}/${generation}`),
     scope: { reportId, generation, sourceId: Number(order.sourceId) },
     spanEnds: order.ends.map(({ window, seal }) => ({ window: Number(window), seal })),
-  });
+  };
+  return { window: await foldSpans(context, input), sweep: sweepOf(context, input) };
 }
 
-/** Returns the window up to which everything is dropped. */
+/** Everything is dropped up to the window that it returns. */
 async function drop(
   options: HousekeepingStepsOptions,
   order: DropHistory,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Done> {
   const { catalog, databases, clusterId, log } = options;
   const sourceId = Number(order.sourceId);
   const input = { sourceId, source: catalog.source(sourceId), window: Number(order.window), signal };
@@ -77,7 +78,7 @@ async function drop(
   await killEarlier(shards, markersOf(options, order.superseded), log);
   const marker = markerName(clusterId(), asToken(order.token));
   for (const shard of shards) await dropHistory(cancellable(shard, { signal, marker }), input);
-  return input.window;
+  return { window: input.window };
 }
 
 function markersOf({ clusterId }: HousekeepingStepsOptions, tokens: readonly bigint[]): string[] {

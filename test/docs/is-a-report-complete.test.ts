@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/index.ts';
-import { foldSpans } from '../../src/executor/sink/fold.ts';
+import { foldAndSweep } from '../executor/fold-and-sweep.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
@@ -53,7 +53,7 @@ async function check(engine: SqlEngine): Promise<void> {
   expect(await ask(holes)).toEqual(listed);
   // A hole that is folded away stays one.
   const spanEnds = [1, 2, 3, 6].map((window) => ({ window, seal: TOKEN_BASE }));
-  await foldSpans(sink.context, { grant: sink.grant, layout: sink.layout, scope: SCOPE, spanEnds });
+  await foldAndSweep(sink.context, { grant: sink.grant, layout: sink.layout, scope: SCOPE, spanEnds });
   expect(await standing()).toEqual([6, 60_000, 1, 0]);
   expect(await ask(holes)).toEqual(listed);
 }

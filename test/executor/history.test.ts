@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { asToken } from '../../src/base/index.ts';
+import { asToken, LIMITS } from '../../src/base/index.ts';
 import { createStoreTables } from '../../src/collector/index.ts';
 import { dropHistory } from '../../src/executor/retention/drop-history.ts';
-import { foldSpans } from '../../src/executor/sink/fold.ts';
+import { foldSpans, sweepOf } from '../../src/executor/sink/fold.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
 import { createStateTables } from '../../src/executor/states/index.ts';
@@ -14,6 +14,7 @@ import type { CompiledSource } from '../../src/job/index.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
+import { foldAndSweep } from './fold-and-sweep.ts';
 import { contributionOf, makeSink, registerSource, TOKEN_BASE, type Sink } from './merge-fixture.ts';
 import type { WeightedRow } from './merge-model.ts';
 
@@ -53,17 +54,17 @@ async function foldsAway(engine: SqlEngine): Promise<void> {
     spanEnds: [1, 2, 3, 4].map((window) => ({ window, seal: TOKEN_BASE + BigInt(window) })),
   };
   const late = { ...sink.grant, epoch: asToken(sink.grant.epoch + 1n) };
-  await expect(foldSpans(sink.context, { ...input, grant: late })).rejects.toMatchObject({
+  await expect(foldAndSweep(sink.context, { ...input, grant: late })).rejects.toMatchObject({
     code: 'SINK_EPOCH',
   });
   // Window 3 is not settled yet. What window 4 added is still there, so the row of `a` is not zero.
-  expect(await foldSpans(sink.context, input)).toBe(2);
+  expect(await foldAndSweep(sink.context, input)).toBe(2);
   const left = async (table: string): Promise<number> =>
     Number((await rowsOf(engine, `SELECT COUNT(*) FROM ${table}`))[0]?.[0]);
   expect(await left(sink.layout.table)).toBe(2);
   expect(await left(sink.layout.contributionTable)).toBe(1);
   await merge(sink, 3, [row(-1n)]);
-  expect(await foldSpans(sink.context, input)).toBe(4);
+  expect(await foldAndSweep(sink.context, input)).toBe(4);
   expect(await left(sink.layout.table)).toBe(1);
   for (const { table, contributionTable } of [sink.layout, ...sink.layout.multisets]) {
     expect(await left(table)).toBe(1);
@@ -102,11 +103,37 @@ async function foldsRetracted(engine: SqlEngine): Promise<void> {
     );
   expect(await names(sink.layout.table)).toEqual(['again', 'kept', 'replaced', 'retracted']);
   const spanEnds = [1, 2].map((window) => ({ window, seal: TOKEN_BASE + BigInt(window) }));
-  expect(await foldSpans(sink.context, { grant, layout, scope, spanEnds })).toBe(2);
+  expect(await foldAndSweep(sink.context, { grant, layout, scope, spanEnds })).toBe(2);
   for (const { table, contributionTable } of [layout, ...layout.multisets]) {
     expect(await names(table)).toEqual(['kept']);
     expect(await names(contributionTable)).toEqual([]);
   }
+}
+
+/** More rows than one piece takes, in the report's own table and in its last multiset. */
+async function sweepsInTurns(engine: SqlEngine): Promise<void> {
+  const sink = await makeSink(engine);
+  const scope = { reportId: 7, generation: 1, sourceId: 1 };
+  await registerSource(sink, scope, 'sales');
+  const rows = Array.from({ length: LIMITS.leftoversClearedAtOnce + 1 }, (_, n) => {
+    return { name: `n${n}`, amount: null, label: 'x', weight: 1n } as const;
+  });
+  await merge(sink, 1, rows);
+  const { grant, layout } = sink;
+  const input = { grant, layout, scope, spanEnds: [{ window: 1, seal: TOKEN_BASE + 1n }] };
+  expect(await foldSpans(sink.context, input)).toBe(1);
+  const sweep = sweepOf(sink.context, input);
+  const left = async (): Promise<unknown[]> => {
+    const tables = [layout, ...layout.multisets].map(({ contributionTable }) => contributionTable);
+    const counts = tables.map((table) => rowsOf(engine, `SELECT COUNT(*) FROM ${table}`));
+    return (await Promise.all(counts)).map(([row]) => row?.[0]);
+  };
+  const all = BigInt(rows.length);
+  expect(await left()).toEqual([all, 0n, all]);
+  expect(await sweep()).toBe(true);
+  expect(await left()).toEqual([1n, 0n, 1n]);
+  expect(await sweep()).toBe(false);
+  expect(await left()).toEqual([0n, 0n, 0n]);
 }
 
 function spanOf(window: number) {
@@ -196,6 +223,10 @@ describe('on the embedded engine', () => {
 
   it('dropping removes change rows of every epoch, marks, and versions that ended', async () => {
     await dropsHistory(engine());
+  });
+
+  rule('fold.sweepsInOrder', 'sweeping takes a piece of each table in turn', async () => {
+    await sweepsInTurns(engine());
   });
 
   rule('merge.retractedKeysForgotten', 'folding removes rows that only a retraction has left', async () => {

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
 import { Gatherer } from '../../src/executor/compute/gatherer.ts';
-import { foldSpans } from '../../src/executor/sink/fold.ts';
+import { foldAndSweep } from './fold-and-sweep.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
@@ -67,7 +67,7 @@ describe.skipIf(KEYS === 0)(`a contribution of ${KEYS} rows`, () => {
       const last = await stage(sink, inputOf(4));
       await mergeContribution(sink.context, { ...inputOf(4), contribution: last });
       await told('folded', other, () =>
-        foldSpans(sink.context, {
+        foldAndSweep(sink.context, {
           grant: sink.grant,
           layout: sink.layout,
           scope: { reportId: 7, generation: 1, sourceId: 1 },

@@ -5,7 +5,7 @@
 import { asToken } from '../../src/base/fencing-token.ts';
 import { armFailpoint, disarmFailpoint } from '../../src/base/test-build-active.ts';
 import { isTidemarkError, must, systemClock, type Clock } from '../../src/base/index.ts';
-import { foldSpans } from '../../src/executor/sink/fold.ts';
+import { foldAndSweep } from './fold-and-sweep.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
 import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
@@ -296,7 +296,7 @@ class Case {
     const upTo = spanEnds.at(-1)?.window ?? 0;
     this.story.push(`fold up to ${upTo}`);
     return {
-      run: async () => String(await foldSpans(context, { grant, layout, scope: this.#scope(), spanEnds })),
+      run: async () => String(await foldAndSweep(context, { grant, layout, scope: this.#scope(), spanEnds })),
       expected: (model) => String(model.fold(upTo)),
     };
   }

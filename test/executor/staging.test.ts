@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
 import { Gatherer } from '../../src/executor/compute/gatherer.ts';
-import { foldSpans } from '../../src/executor/sink/fold.ts';
+import { foldAndSweep } from './fold-and-sweep.ts';
 import { clearLeftovers } from '../../src/executor/sink/leftovers.ts';
 import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
@@ -276,7 +276,7 @@ describe.each(['embedded', 'mysql'] as const)('staged contributions: %s', (kind)
     });
 
     function fold(windows: readonly number[]): Promise<number> {
-      return foldSpans(sink.context, {
+      return foldAndSweep(sink.context, {
         grant: sink.grant,
         layout: sink.layout,
         scope: { reportId: 7, generation: 1, sourceId: sources },

@@ -15,7 +15,7 @@ import {
 } from '../../src/base/index.ts';
 import { createOutput, toJson } from '../../src/cli/output.ts';
 import { listSources, listTasks, listWindows } from '../../src/coordinator/clients/lists.ts';
-import { foldSpans } from '../../src/executor/sink/fold.ts';
+import { foldAndSweep } from '../executor/fold-and-sweep.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { advanceStates } from '../../src/executor/states/index.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
@@ -174,6 +174,6 @@ async function passesExactly(engine: SqlEngine): Promise<void> {
   expect(await one('SELECT floor_token FROM tm_ledger')).toBe(newer);
   expect(await one('SELECT epoch FROM tm_sink')).toBe(sink.grant.epoch);
   const spanEnds = [{ window: 1, seal: asToken(token ?? 0n) }];
-  await foldSpans(sink.context, { grant: sink.grant, layout: sink.layout, scope, spanEnds });
+  await foldAndSweep(sink.context, { grant: sink.grant, layout: sink.layout, scope, spanEnds });
   expect(await one('SELECT folded_seal FROM tm_fold WHERE source_id = 1')).toBe(token);
 }

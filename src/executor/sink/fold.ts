@@ -27,36 +27,50 @@ export interface FoldInput {
 const SPANS_PER_TRANSACTION = 32;
 /** Of cells, their rows too. */
 const SPANS_OF_CELLS = 8;
-/** Transactions that sweep in one fold, so that it ends in time: the next fold goes on. */
-const SWEEPS_MAX = 200;
 
 /**
  * Folds spans, some at a time, as far as they are settled. A span that is neither applied nor a hole, and all
- * behind it, stay as they are. The mark comes first: from then on nobody adds, replaces or retracts anything
- * there, and what the contributions leave is swept in pieces of bounded size. Repeating it is harmless.
+ * behind it, stay as they are. The mark is all that is set here: from then on nobody adds, replaces or
+ * retracts anything there, and what the contributions leave is swept afterwards (`sweepOf`). Repeating it is
+ * harmless.
  *
  * @returns where the fold mark stands.
  * @throws TidemarkError `SINK_EPOCH`, `SINK_OF_OTHER_CLUSTER`, and those of the engine.
  */
 export async function foldSpans(context: SinkContext, input: FoldInput): Promise<number> {
   const { dialect } = context.engine;
-  const purpose = `fold ${input.scope.reportId}`;
   let step = { mark: 0, more: true };
   while (step.more && !context.cancelled()) {
-    step = await repeatable(context, purpose, (connection) => foldSome(connection, dialect, input));
-  }
-  // Those of cells were folded with the mark.
-  if (input.layout.isOfCells) return step.mark;
-  let sweeps = 0;
-  for (const pair of pairsOf(input.layout)) {
-    let more = true;
-    while (more && sweeps < SWEEPS_MAX && !context.cancelled()) {
-      more = await repeatable(context, purpose, (connection) => sweepSome(connection, dialect, input, pair));
-      sweeps += 1;
-    }
+    step = await repeatable(context, purposeOf(input), (connection) => foldSome(connection, dialect, input));
   }
   return step.mark;
 }
+
+/**
+ * Sweeps what lies at or below the fold mark. Each call takes one piece of bounded size from each table of
+ * the report that has something left, so that none waits for another; it answers false when nothing is left.
+ * Who does it, how often and when is all the same: the mark is read in the same transaction.
+ *
+ * @throws TidemarkError those of `foldSpans`.
+ */
+export function sweepOf(context: SinkContext, input: FoldInput): () => Promise<boolean> {
+  const { dialect } = context.engine;
+  // Those of cells were folded with the mark.
+  let pairs = input.layout.isOfCells ? [] : pairsOf(input.layout);
+  return async () => {
+    const left: Pair[] = [];
+    for (const pair of pairs) {
+      const waits = left.length > 0 && mutated('fold.sweepsInOrder');
+      const sweep = (connection: SqlConnection): Promise<boolean> =>
+        sweepSome(connection, dialect, input, pair);
+      if (waits || (await repeatable(context, purposeOf(input), sweep))) left.push(pair);
+    }
+    pairs = left;
+    return left.length > 0;
+  };
+}
+
+const purposeOf = ({ scope }: FoldInput): string => `fold ${scope.reportId}`;
 
 async function foldSome(
   connection: SqlConnection,

@@ -5,7 +5,7 @@
  */
 import { asToken, must } from '../../../src/base/index.ts';
 import { computeContribution } from '../../../src/executor/compute/compute.ts';
-import { foldSpans } from '../../../src/executor/sink/fold.ts';
+import { foldAndSweep } from '../fold-and-sweep.ts';
 import { KNOWN_STATE, type KnownTask } from '../../../src/executor/sink/known-tasks.ts';
 import type { ReportLayout } from '../../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../../src/executor/sink/ledger.ts';
@@ -312,7 +312,7 @@ class Case {
     }
     const scope = { reportId: this.#layout.reportId, generation: 1, sourceId: SOURCE_ID };
     const of = { grant: this.#place.grant, layout: this.#layout, scope, spanEnds };
-    this.#folded = await foldSpans(contextOf(this.#engine), of);
+    this.#folded = await foldAndSweep(contextOf(this.#engine), of);
     this.story.push(`folded to ${this.#folded}`);
   }
 
