@@ -277,6 +277,8 @@ export const MUTATIONS = [
   'sql.formerPrimaryKeepsWriters',
   'sql.laggingReplicaFirst',
   'sql.lostConnectionIsNoQuestion',
+  'sql.takerFailureIsTheServers',
+  'sql.readersHangUpSoon',
   'sql.unorderedReplicaIsRead',
   'job.rowsOfAnyEpoch',
   'job.anyColumnIsTheSame',

@@ -77,8 +77,11 @@ export class MysqlConnection implements SqlConnection {
       for (const setting of mysqlDialect.sessionSettings) await connection.query(setting);
       const lockWait = Math.max(1, Math.ceil(options.lockWaitMs / 1_000));
       const idle = options.idleSeconds ?? IDLE_SECONDS;
+      // While a result is not read on, the server waits in its write instead.
+      const write = Math.max(idle, IDLE_SECONDS);
       await connection.query(
-        `SET SESSION wait_timeout = ${idle}, SESSION innodb_lock_wait_timeout = ${lockWait}`,
+        `SET SESSION wait_timeout = ${idle}, SESSION net_write_timeout = ${write}, ` +
+          `SESSION innodb_lock_wait_timeout = ${lockWait}`,
       );
       if (options.selectMs !== undefined) await connection.#limitSelects(options.selectMs);
       if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');

@@ -1,5 +1,5 @@
 /** MySQL and MariaDB. MariaDB 10.11 is what tests run on. */
-import { LIMITS, isTidemarkError, sleep, systemClock, TidemarkError } from '../base/index.ts';
+import { LIMITS, isTidemarkError, mutated, sleep, systemClock, TidemarkError } from '../base/index.ts';
 import { CONNECT_MS, LOCK_WAIT_MS, STATEMENT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
@@ -13,6 +13,11 @@ import { Pool } from './pool.ts';
  */
 const POOLED_IDLE_SECONDS = 15;
 const POOL_IDLE_MS = 8_000;
+/**
+ * A connection that only reads holds no locks, and waits while what it read is staged elsewhere, which may
+ * take as long as a large SELECT. Work that was given to another is killed at the server by its mark.
+ */
+const READER_IDLE_SECONDS = 3_600;
 
 /** How much of the time in which a statement must be answered a SELECT may take. */
 const SELECT_SHARE = 0.9;
@@ -56,7 +61,10 @@ class MysqlEngine implements SqlEngine {
       });
     this.#pool = pool({});
     // What is given up here must not go on there; the server is a little sooner, so that it can say so.
-    this.#readers = pool({ selectMs: Math.ceil(this.#waits.statementMs * SELECT_SHARE) });
+    this.#readers = pool({
+      selectMs: Math.ceil(this.#waits.statementMs * SELECT_SHARE),
+      ...(mutated('sql.readersHangUpSoon') ? {} : { idleSeconds: READER_IDLE_SECONDS }),
+    });
   }
 
   async connect(options: ConnectOptions): Promise<SqlConnection> {

@@ -19,6 +19,10 @@ export class Taker {
     }
   }
 
+  get failed(): boolean {
+    return this.#problem !== undefined;
+  }
+
   rethrow(): void {
     if (this.#problem !== undefined) throw this.#problem.error;
   }

@@ -5,6 +5,7 @@ import { TidemarkError } from '../../src/base/index.ts';
 import { openMysql, type SqlConnection, type SqlEngine } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { rule } from '../support/rule.ts';
 import { codeOf, engineContract } from './engine-contract.ts';
 
 describe.skipIf(mariadbMissing())('MariaDB', () => {
@@ -51,6 +52,19 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     const limit = await hurried.use('test', (connection) => connection.query('SELECT @@max_statement_time'));
     expect(limit.rows).toEqual([[0]]);
     await hurried.close();
+  });
+
+  rule('sql.readersHangUpSoon', 'leaves a reading connection the time to wait for a stage', async () => {
+    const own = openMysql({ kind: 'mysql', url: database.url });
+    const sql = 'SELECT @@wait_timeout, @@net_write_timeout';
+    try {
+      const reading = await own.read('test', (connection) => connection.query(sql));
+      expect(reading.rows).toEqual([[3_600n, 3_600n]]);
+      const writing = await own.use('test', (connection) => connection.query(sql));
+      expect(writing.rows).toEqual([[15n, 60n]]);
+    } finally {
+      await own.close();
+    }
   });
 
   it('keeps decimals, dates and times as text, exactly', async () => {

@@ -31,6 +31,13 @@ export interface GroupOptions {
 
 type Work<T> = (connection: SqlConnection) => Promise<T>;
 
+interface RunOptions<T> {
+  readonly purpose: string;
+  readonly work: Work<T>;
+  readonly signal: AbortSignal | undefined;
+  readonly takerFailed?: () => void;
+}
+
 /** Opens nothing yet. `members` are all servers of the group, in any order. */
 export class GroupEngine implements SqlEngine {
   readonly kind: EngineKind = 'mysql';
@@ -77,10 +84,14 @@ export class GroupEngine implements SqlEngine {
     let last: TidemarkError | undefined;
     let ofPrimary: TidemarkError | undefined;
     for (const server of this.#readers()) {
+      const taker = { failed: false };
+      const takerFailed = (): void => void (taker.failed = true);
       try {
-        return await this.#run(server, 'read', { purpose, work, signal });
+        return await this.#run(server, 'read', { purpose, work, signal, takerFailed });
       } catch (error) {
-        if (signal?.aborted === true || !mayDoElsewhere(error)) throw error;
+        // Who takes the rows would fail the same way whichever server they come from.
+        const isOfTaker = taker.failed && !mutated('sql.takerFailureIsTheServers');
+        if (isOfTaker || signal?.aborted === true || !mayDoElsewhere(error)) throw error;
         if (isTidemarkError(error, 'WINDOW_INCOMPLETE', 'STATE_BEHIND', 'TABLE_MISSING')) server.missed();
         last = error;
         if (server === this.#primary) ofPrimary = error;
@@ -134,12 +145,8 @@ export class GroupEngine implements SqlEngine {
     await Promise.all(this.#servers.map(({ engine }) => engine.close()));
   }
 
-  async #run<T>(
-    server: GroupServer,
-    way: 'use' | 'read',
-    what: { readonly purpose: string; readonly work: Work<T>; readonly signal: AbortSignal | undefined },
-  ): Promise<T> {
-    const { purpose, work, signal } = what;
+  async #run<T>(server: GroupServer, way: 'use' | 'read', what: RunOptions<T>): Promise<T> {
+    const { purpose, work, signal, takerFailed } = what;
     const busy = way === 'read' ? server.reading : server.writing;
     const seen = { connected: false };
     const failed = (error: unknown): void => {
@@ -149,7 +156,7 @@ export class GroupEngine implements SqlEngine {
       seen.connected = true;
       busy.add(connection);
       const ended = (): void => void busy.delete(connection);
-      const watch = { failed, ended };
+      const watch = { failed, ended, ...(takerFailed === undefined ? {} : { takerFailed }) };
       try {
         return await work(new RoutedConnection(connection, this.#servers.indexOf(server), watch));
       } finally {

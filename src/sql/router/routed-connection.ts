@@ -11,6 +11,8 @@ import { Taker } from '../taker.ts';
 /** What the group is told of a connection that it has handed out. */
 export interface ConnectionWatch {
   failed(error: unknown): void;
+  /** The one who took rows failed, maybe at another database. */
+  takerFailed?(): void;
   ended(): void;
 }
 
@@ -40,6 +42,7 @@ export class RoutedConnection implements SqlConnection {
     // What the taker meets, maybe at another database, says nothing of this server.
     const taker = new Taker(take);
     await this.#watched(this.#connection.stream(sql, params, options, (piece) => taker.take(piece)));
+    if (taker.failed) this.#watch.takerFailed?.();
     taker.rethrow();
   }
 

@@ -84,6 +84,19 @@ describe('a group of servers', () => {
     await expect(bad).rejects.toMatchObject({ code: 'SQL_INVALID', message: 'b' });
   });
 
+  rule('sql.takerFailureIsTheServers', 'does not run a SELECT again whose rows nobody can take', async () => {
+    const { group } = scene();
+    const asked: string[] = [];
+    const untaken = group.read('test', async (connection) => {
+      asked.push(await serverOf(connection));
+      await connection.stream('SELECT @@server', [], { pieceRows: 1 }, () =>
+        Promise.reject(new TidemarkError('DB_UNREACHABLE', 'the report database')),
+      );
+    });
+    await expect(untaken).rejects.toMatchObject({ code: 'DB_UNREACHABLE', message: 'the report database' });
+    expect(asked).toEqual(['b']);
+  });
+
   rule('sql.laggingReplicaFirst', 'asks a replica that lags only after the primary', async () => {
     const { b, where, clock } = scene();
     b.lagSeconds = 30n;
