@@ -315,6 +315,7 @@ export const MUTATIONS = [
   'collector.remadeColumnKept',
   'coordinator.youngColumnRead',
   'coordinator.emptySourceMoves',
+  'coordinator.previewOfNothing',
   'collector.anyTypeIsWider',
   'collector.digitsOfTimeAdded',
   'collector.unstoredRowsReadAgain',

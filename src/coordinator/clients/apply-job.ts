@@ -6,13 +6,14 @@
 import { LIMITS, TidemarkError, isErrorCode } from '../../base/index.ts';
 import { parseJobFile, type CompiledReport, type CompiledSource } from '../../job/index.ts';
 import type { RaftStatus } from '../../raft/index.ts';
-import { idKey, isRetired, newestNamed } from '../../statemachine/index.ts';
-import type { DeclareJob, DeclaredItem, OperationResult, StateView } from '../../statemachine/index.ts';
+import { idKey, newestNamed } from '../../statemachine/index.ts';
+import type { DeclaredItem, OperationResult, ReportRecord, StateView } from '../../statemachine/index.ts';
 import type { ApplyReply, ApplyRequest, ValidateOutcome } from '../../wire/index.ts';
 import { notLeader } from '../coded-error.ts';
 import { declaration, type Known } from './declare.ts';
 import type { ExecutorLinks } from '../executors/executor-links.ts';
 import type { Proposer, Proposing } from '../proposer.ts';
+import { preview } from './preview.ts';
 import { reportDetail } from './report-detail.ts';
 import { safeNumber } from '../safe-number.ts';
 
@@ -29,26 +30,26 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
   const { term, leading } = context.status();
   if (!leading) throw notLeader(context.status());
   const as = requestId(request);
-  const committed = (results: readonly OperationResult[]): ApplyReply =>
-    described(readReply(results).items, context.view().reports.values());
+  const answered = (
+    results: readonly OperationResult[],
+    declared: Iterable<Described> = context.view().reports.values(),
+  ): ApplyReply => described(readReply(results).items, declared);
   if (!request.dryRun && isAnswered(context.view(), as)) {
     // The log has the answer; which operations come with the repetition makes no difference.
-    return committed(await context.proposer.propose([], as));
+    return answered(await context.proposer.propose([], as));
   }
   parseJobFile(request.jobYaml);
   const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
-  if (request.dryRun) return described(preview(context.view(), operation), operation.reports);
-  return committed(await context.proposer.propose([operation], as));
+  if (request.dryRun) return answered([preview(context.view(), operation)], operation.reports);
+  return answered(await context.proposer.propose([operation], as));
 }
 
 type Items = ApplyReply['items'];
+type Described = Pick<ReportRecord, 'name' | 'spec'>;
 
 /** Says of each report how it is computed; of other things, their names say enough. */
-function described(
-  items: Items,
-  reports: Iterable<{ readonly name: string; readonly spec: string }>,
-): ApplyReply {
+function described(items: Items, reports: Iterable<Described>): ApplyReply {
   const specs = new Map([...reports].map(({ name, spec }) => [name, spec]));
   const detailOf = ({ kind, name }: Items[number]): string => {
     const spec = kind === 'report' ? specs.get(name) : undefined;
@@ -127,31 +128,4 @@ function readReply(results: readonly OperationResult[]): ApplyReply {
       detail: '',
     })),
   };
-}
-
-/** What a declaration would do, by name and document; ids that it would give are 0. */
-function preview(view: StateView, operation: DeclareJob): ApplyReply['items'] {
-  const compare = (
-    kind: string,
-    wanted: readonly { readonly name: string; readonly spec: string }[],
-    present: Iterable<{ readonly id: number; readonly name: string; readonly spec: string }>,
-  ): ApplyReply['items'] => {
-    const known = new Map([...present].map((record) => [record.name, record]));
-    return wanted.map(({ name, spec }) => {
-      const record = known.get(name);
-      const action = record === undefined ? 'created' : record.spec === spec ? 'unchanged' : 'changed';
-      return { kind, name, id: BigInt(record?.id ?? 0), generation: 0n, action, detail: '' };
-    });
-  };
-  const store = { id: view.topology?.version ?? 0, name: 'store', spec: view.topology?.spec ?? '' };
-  return [
-    ...compare('store', [{ name: 'store', spec: operation.topology.spec }], store.id === 0 ? [] : [store]),
-    ...compare('database', operation.sinks, view.sinks.values()),
-    ...compare('source', operation.sources, view.sources.values()),
-    ...compare(
-      'report',
-      operation.reports,
-      [...view.reports.values()].filter((known) => !isRetired(known)),
-    ),
-  ];
 }
