@@ -11,8 +11,9 @@ import { readTask, type LeaderQuestions } from './leader-questions.ts';
 import type { Outgoing } from './session/outbox.ts';
 import type { SessionLog } from './session/protocol.ts';
 import { dropKnown, stageKnown, type KnownGeneration } from './sink/known-tasks.ts';
+import { readLacking } from './sink/lacking.ts';
 import { probeSink } from './sink/probe.ts';
-import { openSink, readLacking, setEpoch, type KnownSink } from './sink/reconcile.ts';
+import { openSink, setEpoch, type KnownSink } from './sink/reconcile.ts';
 
 export interface SinkDeskOptions {
   readonly catalog: Catalog;

@@ -1,12 +1,7 @@
 /** A report database under an epoch, as an executor puts it there. */
 import { dropKnown, stageKnown, type KnownTask } from '../../src/executor/sink/known-tasks.ts';
-import {
-  openSink,
-  readLacking,
-  setEpoch,
-  type FoldMark,
-  type KnownSink,
-} from '../../src/executor/sink/reconcile.ts';
+import { readLacking } from '../../src/executor/sink/lacking.ts';
+import { openSink, setEpoch, type FoldMark, type KnownSink } from '../../src/executor/sink/reconcile.ts';
 import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import type { SqlEngine } from '../../src/sql/index.ts';
 

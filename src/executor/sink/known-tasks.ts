@@ -7,6 +7,7 @@ import { mutated, TidemarkError } from '../../base/index.ts';
 import { KNOWN_TABLE } from '../../job/index.ts';
 import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
+import type { Scope } from './sink-epoch.ts';
 
 /** A report generation with its source, as a cluster knows it. */
 export interface KnownGeneration {
@@ -17,6 +18,12 @@ export interface KnownGeneration {
   /** False: its tables may never have been made. */
   readonly prepared: boolean;
 }
+
+export const scopeOf = ({ layout, sourceId }: KnownGeneration): Scope => ({
+  reportId: layout.reportId,
+  generation: layout.generation,
+  sourceId,
+});
 
 /** What the ledger must say of a task. Numbers, because SQL compares them. */
 export const KNOWN_STATE = {
