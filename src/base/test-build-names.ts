@@ -380,6 +380,8 @@ export const MUTATIONS = [
   'audit.looksOnce',
   'audit.epochChangeIgnored',
   'audit.leaderNotAsked',
+  'lists.tasksOfKeptWindows',
+  'lists.pendingByWindow',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
 

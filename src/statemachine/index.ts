@@ -47,4 +47,4 @@ export type {
   StateBatch,
   StateDatabase,
 } from './state-database.ts';
-export type { StateView, TableView } from './view.ts';
+export type { StateView, TableView, TasksView } from './view.ts';

@@ -22,7 +22,7 @@ import { decodeRow, encodeRow, type RowChange } from './row-codec.ts';
 import { HashSum } from './row-hash.ts';
 import { SortedTable } from './sorted-table.ts';
 import { TrackedTable } from './tracked-table.ts';
-import type { StateView, TableView } from './view.ts';
+import type { StateView, TableView, TasksView } from './view.ts';
 
 const EMPTY_CLUSTER: ClusterRecord = {
   featureLevel: 1,
@@ -92,11 +92,11 @@ export class MemoryState implements StateWriter, StateView {
     return this.#topology.get(SINGLE_KEY);
   }
 
-  get openTasks(): TableView<TaskRecord> {
+  get openTasks(): TasksView {
     return this.#openTasks;
   }
 
-  get deadTasks(): TableView<TaskRecord> {
+  get deadTasks(): TasksView {
     return this.#deadTasks;
   }
 

@@ -58,6 +58,14 @@ export class SortedTable<R> implements TableView<R> {
     for (const found of this.#keysFrom(key)) yield this.#row(found);
   }
 
+  /** All rows, against key order. */
+  *valuesBack(): IterableIterator<R> {
+    for (let at = this.#blocks.length - 1; at >= 0; at--) {
+      const block = this.#blocks[at] ?? [];
+      for (let i = block.length - 1; i >= 0; i--) yield this.#row(block[i] ?? '');
+    }
+  }
+
   *#keysFrom(key: string): IterableIterator<string> {
     const first = this.#blockOf(key);
     for (let at = first; at < this.#blocks.length; at++) {

@@ -42,6 +42,10 @@ export class TrackedTable<R extends object> implements TableWriter<R> {
     return this.#rows.valuesFrom(key);
   }
 
+  valuesBack(): IterableIterator<R> {
+    return this.#rows.valuesBack();
+  }
+
   put(key: string, row: R): void {
     this.load(key, row);
     this.dirty.add(key);

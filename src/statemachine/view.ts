@@ -31,6 +31,8 @@ export interface TableView<R> {
 export interface TasksView extends TableView<TaskRecord> {
   /** Rows whose key is `key` or comes behind it, in key order. */
   valuesFrom(key: string): IterableIterator<TaskRecord>;
+  /** All rows, against key order. */
+  valuesBack(): IterableIterator<TaskRecord>;
 }
 
 export interface KeyValueView extends TableView<KeyValueRecord> {
@@ -61,9 +63,9 @@ export interface StateView {
   /** Keys of clients, by `namespace/key`. */
   readonly keyValues: KeyValueView;
   /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */
-  readonly openTasks: TableView<TaskRecord>;
+  readonly openTasks: TasksView;
   /** Derived: tasks that are DEAD, oldest window first. */
-  readonly deadTasks: TableView<TaskRecord>;
+  readonly deadTasks: TasksView;
   /** Derived: tasks whose ledger holds a hole, oldest window first. */
   readonly holeTasks: TableView<TaskRecord>;
   /** Derived: spans with unfinished parts, and those with parts that were never granted. */

@@ -20,6 +20,7 @@ describe('a sorted table', () => {
         const keys = [...model.keys()].sort();
         expect([...table.keys()]).toEqual(keys);
         expect([...table.values()]).toEqual(keys.map((key) => model.get(key)));
+        expect([...table.valuesBack()].reverse()).toEqual([...table.values()]);
         for (const prefix of ['', 'a', 'c1', 'd20', 'd3000', 'z']) {
           const expected = keys.filter((key) => key.startsWith(prefix)).map((key) => model.get(key));
           expect([...table.withPrefix(prefix)]).toEqual(expected);

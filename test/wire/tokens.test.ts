@@ -14,7 +14,8 @@ import {
   term,
 } from '../../src/base/index.ts';
 import { createOutput, toJson } from '../../src/cli/output.ts';
-import { listSources, listTasks, listWindows } from '../../src/coordinator/clients/lists.ts';
+import { listTasks } from '../../src/coordinator/clients/list-tasks.ts';
+import { listSources, listWindows } from '../../src/coordinator/clients/lists.ts';
 import { foldAndSweep } from '../executor/fold-and-sweep.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { advanceStates } from '../../src/executor/states/index.ts';

@@ -9,6 +9,7 @@ export const run: Run<Values<typeof remoteOptions>> = ({ values, output }) =>
       { title: 'ID', value: (report) => report.reportId },
       { title: 'NAME', value: (report) => report.name },
       { title: 'GENERATION', value: (report) => report.generation },
+      { title: 'CLASS', value: (report) => report.class },
       { title: 'STATE', value: (report) => report.state },
       { title: 'SOURCE', value: (report) => report.source },
       { title: 'VIEW', value: (report) => report.view },

@@ -4,16 +4,11 @@ import type { CompiledReport, CompiledSource } from '../../job/index.ts';
 import type { ExecutorObservation } from '../../scheduler/index.ts';
 import {
   idKey,
-  isStopped,
   isStuck,
   marksOf,
   mayResnapshot,
   reportsOf,
-  spanKey,
   spanPrefix,
-  taskKey,
-  taskRowKey,
-  taskWindowPrefix,
   windowKey,
 } from '../../statemachine/index.ts';
 import type {
@@ -21,17 +16,13 @@ import type {
   SourceRecord,
   SpanRecord,
   StateView,
-  TaskIdentity,
-  TaskRecord,
   WindowRecord,
 } from '../../statemachine/index.ts';
 import type {
   ExecutorInfo,
-  ListTasksRequest,
   ListWindowsRequest,
   ReportInfo,
   SourceInfo,
-  TaskInfo,
   WindowInfo,
 } from '../../wire/index.ts';
 
@@ -39,9 +30,7 @@ import type {
 const MAKE_CAPTURABLE =
   'Give the source its captured tables, with the keys that they had: it is tried again by itself. Or:';
 const WINDOWS_SHOWN = 20;
-const TASKS_SHOWN = 100;
 const SHOWN_MAX = 10_000;
-const TASKS_LOOKED_AT_MAX = 100_000;
 
 export function listSources(view: StateView): SourceInfo[] {
   return [...view.sources.values()].map((source) => ({
@@ -215,92 +204,6 @@ function openSpanAt(view: StateView, report: ReportRecord, window: number): Span
   return undefined;
 }
 
-/** Newest windows first; at most a bounded number of tasks is looked at. */
-export function listTasks(view: StateView, request: ListTasksRequest): TaskInfo[] {
-  const limit = bounded(request.limit, TASKS_SHOWN);
-  const found: TaskInfo[] = [];
-  let looked = 0;
-  for (const window of windowsDownwards(view)) {
-    if (request.state === '' || request.state === 'pending') {
-      for (const task of pendingTasks(view, window)) {
-        if (found.length >= limit) return found;
-        found.push(task);
-      }
-    }
-    if (request.state === 'pending') continue;
-    for (const task of view.tasks.withPrefix(taskWindowPrefix(window))) {
-      looked += 1;
-      if (found.length >= limit || looked > TASKS_LOOKED_AT_MAX) return found;
-      if (request.state === '' || task.state === request.state) found.push(taskInfo(view, task));
-    }
-  }
-  return found;
-}
-
-/** Numbers of windows that may have tasks, of all sources together. */
-function* windowsDownwards(view: StateView): Generator<number> {
-  const sources = [...view.sources.values()];
-  const newest = Math.max(0, ...sources.map(({ lastWindow }) => lastWindow));
-  for (let window = newest; window > 0; window -= 1) {
-    const kept = sources.some(({ id }) => view.windows.get(windowKey(id, window)) !== undefined);
-    // Windows are dropped in order, so that there is none below the first that no source has.
-    if (!kept) return;
-    yield window;
-  }
-}
-
-function taskInfo(view: StateView, task: TaskRecord): TaskInfo {
-  return {
-    task: task.key,
-    report: view.reports.get(idKey(task.reportId))?.name ?? '',
-    firstWindow: BigInt(task.firstWindow),
-    lastWindow: BigInt(task.lastWindow),
-    part: task.part,
-    version: task.version,
-    token: parseToken(task.token),
-    state: task.state,
-    executorId: BigInt(task.executorId),
-    reason: task.reason,
-    attempts: task.attempts,
-  };
-}
-
-/**
- * A task is pending when its window is sealed and no version of it was ever granted. Windows that no span
- * covers yet are listed each for itself.
- */
-function* pendingTasks(view: StateView, window: number): Generator<TaskInfo> {
-  for (const report of view.reports.values()) {
-    const source = view.sources.get(idKey(report.sourceId));
-    if (source === undefined || window <= source.mergedWindow || window > source.lastWindow) continue;
-    const span = view.pendingSpans.get(
-      spanKey({ reportId: report.id, generation: report.generation, firstWindow: window }),
-    );
-    if (window < report.nextWindow && span === undefined) continue;
-    if (isStopped(report, window)) continue;
-    for (let part = 0; part < report.parts; part += 1) {
-      const identity = { reportId: report.id, generation: report.generation, firstWindow: window, part };
-      if (view.tasks.get(taskRowKey(identity)) === undefined) yield pendingTask(report, identity);
-    }
-  }
-}
-
-function pendingTask(report: ReportRecord, identity: TaskIdentity): TaskInfo {
-  return {
-    task: taskKey(identity),
-    report: report.name,
-    firstWindow: BigInt(identity.firstWindow),
-    lastWindow: BigInt(identity.firstWindow),
-    part: identity.part,
-    version: 0,
-    token: 0n,
-    state: 'pending',
-    executorId: 0n,
-    reason: '',
-    attempts: 0,
-  };
-}
-
 export function listExecutors(
   view: StateView,
   observed: ReadonlyMap<number, ExecutorObservation>,
@@ -330,6 +233,7 @@ function executorState(observation: ExecutorObservation | undefined, ageMs: numb
   return ageMs < LIMITS.executorSuspectMs ? 'live' : 'suspect';
 }
 
-function bounded(limit: number, fallback: number): number {
+/** The number of rows that a request asks for, or the usual one. */
+export function bounded(limit: number, fallback: number): number {
   return limit === 0 ? fallback : Math.min(limit, SHOWN_MAX);
 }
