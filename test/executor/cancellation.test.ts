@@ -113,11 +113,13 @@ describe.skipIf(mariadbMissing())('work on MariaDB', () => {
     let newer = 0n;
     await holding(world.reports, 'tm_fold', next(), async () => {
       const older = fold();
-      await eventually(async () => (await waitingFor(world.reports, 'tm_fold')) === 1, { withinMs: 10_000 });
+      await eventually(async () => (await waitingFor(world.reports, 'tm_fold')) > 0, { withinMs: 10_000 });
       newer = fold([older.token]).token;
       await world.leader.hears('housekeeping', (said) => said.token === older.token);
     });
     await world.leader.hears('housekeeping', (said) => said.token === newer);
+    // It sweeps after its answer, and would be seen to wait in the next test.
+    cancelChore(newer)();
   });
 
   it('a prepare that hangs is gone when it is cancelled', async () => {
