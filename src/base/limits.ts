@@ -6,17 +6,19 @@ import { assert } from './assert.ts';
 
 export const LIMITS = {
   // Wire.
-  grpcMessageBytesMax: 4 * 1024 * 1024,
+  grpcMessageBytesMax: 8 * 1024 * 1024,
   grpcStreamsPerConnectionMax: 256,
-  peerFrameBytesMax: 2 * 1024 * 1024,
+  peerFrameBytesMax: 5 * 1024 * 1024,
   clientOutstandingMax: 1_024,
 
   // Raft.
   raftTickMs: 50,
   raftHeartbeatTicks: 2,
   raftElectionTicks: 14,
-  raftEntryBytesMax: 1024 * 1024,
+  /** Room for one declared job; an append takes such an entry alone. */
+  raftEntryBytesMax: 4 * 1024 * 1024,
   raftAppendEntriesMax: 4_096,
+  /** Of several entries together. */
   raftAppendBytesMax: 1024 * 1024,
   /** What may be under way to one follower, unanswered. */
   raftInflightAppendsMax: 64,
@@ -46,7 +48,7 @@ export const LIMITS = {
   raftApplyTurnMs: 5,
   /** Frames that wait for one peer; above it the oldest are dropped. */
   peerQueueFramesMax: 4_096,
-  peerQueueBytesMax: 8 * 1024 * 1024,
+  peerQueueBytesMax: 16 * 1024 * 1024,
   peerRedialMinMs: 50,
   peerRedialMaxMs: 1_000,
   votersMax: 7,
@@ -56,7 +58,8 @@ export const LIMITS = {
 
   // Replicated state.
   opsPerEntryMax: 512,
-  opBytesMax: 512 * 1024,
+  /** Of a job as it is compiled and declared; other operations are far smaller. */
+  opBytesMax: 3.5 * 1024 * 1024,
   sessionsMax: 10_000,
   sessionRepliesMax: 64,
   sessionReplyBytesMax: 64 * 1024,
@@ -100,7 +103,10 @@ export const LIMITS = {
   snapshotPiecesWaitingMax: 8,
   /** Characters of an error's text that an executor tells; more is cut off. */
   errorTextMax: 2_000,
-  jobFileBytesMax: 256 * 1024,
+  /** 150 reports of 300 lines, with room to spare. */
+  jobFileBytesMax: 2 * 1024 * 1024,
+  /** A leader reads no larger file itself, for it sends no heartbeats meanwhile. */
+  jobFileEarlyBytesMax: 256 * 1024,
 
   // Key-value commands.
   /** Namespace and key together. */
@@ -198,10 +204,11 @@ export const LIMITS = {
 } as const;
 
 assert(LIMITS.raftHeartbeatTicks * 3 < LIMITS.raftElectionTicks, 'a follower survives three lost heartbeats');
-assert(LIMITS.raftEntryBytesMax <= LIMITS.raftAppendBytesMax, 'one entry fits one append');
-assert(LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerFrameBytesMax, 'one append fits one frame');
+/** An append has at least one entry, whatever that one has. */
+const LARGEST_APPEND_BYTES = Math.max(LIMITS.raftAppendBytesMax, LIMITS.raftEntryBytesMax);
+assert(LARGEST_APPEND_BYTES + 128 * 1024 < LIMITS.peerFrameBytesMax, 'one append fits one frame');
 assert(
-  LIMITS.raftInflightBytesMax + LIMITS.raftAppendBytesMax + 64 * 1024 < LIMITS.peerQueueBytesMax,
+  LIMITS.raftInflightBytesMax + LARGEST_APPEND_BYTES + 64 * 1024 < LIMITS.peerQueueBytesMax,
   'what is under way to a follower fits the queue of a peer',
 );
 assert(
@@ -214,11 +221,14 @@ assert(
     2 * LIMITS.raftHoldBytes <= LIMITS.raftLogBytesMax,
   'a log is compacted long before it has too many bytes',
 );
-assert(LIMITS.raftTailBytesMax >= 2 * LIMITS.raftAppendBytesMax, 'what a follower is sent next is in memory');
+assert(LIMITS.raftTailBytesMax >= 2 * LARGEST_APPEND_BYTES, 'what a follower is sent next is in memory');
 assert(LIMITS.peerQueueBytesMax >= 2 * LIMITS.peerFrameBytesMax, 'two frames fit the queue of a peer');
 assert(LIMITS.peerFrameBytesMax < LIMITS.grpcMessageBytesMax, 'one frame fits one gRPC message');
 assert(LIMITS.opBytesMax < LIMITS.raftEntryBytesMax, 'one operation fits one entry');
-assert(LIMITS.jobFileBytesMax * 2 <= LIMITS.opBytesMax, 'a job and its compiled form fit one operation');
+assert(
+  LIMITS.jobFileBytesMax * 1.5 <= LIMITS.opBytesMax,
+  'a job and what is compiled to it fit one operation',
+);
 assert(
   LIMITS.executorHeartbeatMs * 3 <= LIMITS.executorSuspectMs,
   'an executor is suspect after three lost heartbeats',

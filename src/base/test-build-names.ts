@@ -382,6 +382,7 @@ export const MUTATIONS = [
   'audit.leaderNotAsked',
   'lists.tasksOfKeptWindows',
   'lists.pendingByWindow',
+  'job.compiledUnbounded',
 ] as const;
 export type MutationName = (typeof MUTATIONS)[number];
 

@@ -45,7 +45,7 @@ import { statesSteps } from './states-steps.ts';
 import { SinkDesk } from './sink-desk.ts';
 import { TaskRunner } from './task-runner.ts';
 import { databaseSteps } from './task-steps.ts';
-import { validateJob } from './validate-job.ts';
+import { compiledText, validateJob } from './validate-job.ts';
 
 export interface ExecutorParts {
   readonly name: string;
@@ -340,7 +340,7 @@ export class Executor {
   async #onValidate({ request, jobYaml }: Validate): Promise<void> {
     const answer = { request, errorCode: '', errorMessage: '', errorNext: '', compiledJson: '' };
     try {
-      const compiledJson = JSON.stringify(await validateJob(this.#parts.databases, this.#watch, jobYaml));
+      const compiledJson = compiledText(await validateJob(this.#parts.databases, this.#watch, jobYaml));
       this.#session.send({ $case: 'validate', value: { ...answer, compiledJson } });
     } catch (error) {
       const known = coded(error);

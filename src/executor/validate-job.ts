@@ -22,6 +22,18 @@ import { LIMITS, must, mutated, TidemarkError } from '../base/index.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
 
 /**
+ * Writes a compiled job as it is told to the leader.
+ * @throws TidemarkError `JOB_INVALID` for one that would fit no operation of the log.
+ */
+export function compiledText(job: CompiledJob): string {
+  const text = JSON.stringify(job);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= LIMITS.opBytesMax || mutated('job.compiledUnbounded')) return text;
+  const message = `the compiled job has ${bytes} bytes; at most ${LIMITS.opBytesMax} are declared`;
+  throw new TidemarkError('JOB_INVALID', message, { next: 'Shorten the SQL of its reports.' });
+}
+
+/**
  * Validates the text of a job file and returns its compiled form.
  *
  * @throws TidemarkError `JOB_*`, `TOPOLOGY_INVALID`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`,

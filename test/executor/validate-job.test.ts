@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/base/index.ts';
-import { validateJob } from '../../src/executor/validate-job.ts';
+import { LIMITS, systemClock } from '../../src/base/index.ts';
+import { compiledText, validateJob } from '../../src/executor/validate-job.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { codeOf } from '../sql/engine-contract.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
@@ -13,6 +13,16 @@ const withStores = (place: 'embedded' | 'mysql', stores: string): string =>
   jobYaml(place).replace(/^ {2}shard1: .*$/m, stores);
 
 describe('validating a job', () => {
+  rule('job.compiledUnbounded', 'refuses one that would fit no operation of the log', () => {
+    const { database, ...rest } = { database: { embedded: { file: 'f' } }, format: 2, name: 'shop' };
+    const none = { sources: [], sinks: [], reports: [], paused: [] };
+    const group = { name: 'store', engine: 'embedded' as const, database, replicas: [], slots: [] };
+    const job = { ...rest, ...none, topology: { format: 2, shards: [group] } };
+    expect(JSON.parse(compiledText(job))).toEqual(job);
+    const large = { ...job, name: 'é'.repeat(LIMITS.opBytesMax / 2) };
+    expect(() => compiledText(large)).toThrow(/^the compiled job has \d+ bytes; at most/);
+  });
+
   it('refuses two shards in one file, however it is named', async () => {
     const stores = '  a: {embedded: {file: store.db}}\n  b: {embedded: {file: ./store.db}}';
     await expect(

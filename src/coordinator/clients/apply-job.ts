@@ -38,11 +38,17 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
     // The log has the answer; which operations come with the repetition makes no difference.
     return answered(await context.proposer.propose([], as));
   }
-  parseJobFile(request.jobYaml);
+  checkEarly(request.jobYaml);
   const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
   if (request.dryRun) return answered([preview(context.view(), operation)], operation.reports);
   return answered(await context.proposer.propose([operation], as));
+}
+
+/** Reading a large file takes half an election timeout: it is left to the executor, which reads it anyway. */
+function checkEarly(jobYaml: string): void {
+  const bytes = Buffer.byteLength(jobYaml);
+  if (bytes <= LIMITS.jobFileEarlyBytesMax || bytes > LIMITS.jobFileBytesMax) parseJobFile(jobYaml);
 }
 
 type Items = ApplyReply['items'];
