@@ -2,4 +2,4 @@
 
 /** A source that was captured keeps its place in its log, so only one of another name begins anew. */
 export const DECLARE_AGAIN =
-  'Declare the source and its reports under other names: a new source begins with a new snapshot.';
+  'Replace the source and its reports by others of other names: a new source begins with a new snapshot.';

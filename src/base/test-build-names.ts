@@ -328,6 +328,8 @@ export const MUTATIONS = [
   'collector.definitionInsideWindow',
   'state.schemaOfDeposedEpoch',
   'state.stoppedReportReads',
+  'state.sealedSourceStays',
+  'state.reportsWithoutSink',
   'collector.rowsWithoutEpoch',
   'collector.replicatedToOneShard',
   'collector.slowShardIgnored',

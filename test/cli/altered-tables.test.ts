@@ -268,7 +268,7 @@ describe.skipIf(mariadbMissing() || CASES === 0)('altered tables by hand', () =>
       expect(await shown('source', 'shop')).toMatchObject({ ...lost, next });
       // No report of it reads row states.
       const instead = expect.stringMatching(
-        /^Declare the source and its reports under other names/,
+        /^Replace the source and its reports by others of other names/,
       ) as string;
       expect(await shown('source', 'mill')).toMatchObject({ ...lost, next: instead });
     });

@@ -256,4 +256,21 @@ describe.skipIf(mariadbMissing())('reports that change online', () => {
     );
     expect(known).toHaveLength(1);
   });
+
+  it('a source is removed with its reports while another one begins', { timeout: 90_000 }, async () => {
+    const former = await report('other');
+    const job = jobOf(BY_SHOP.replace('by_shop', 'anew')).replace(
+      '  shop:\n    mysql',
+      '  again:\n    mysql',
+    );
+    await writeFile(join(terminals.folder, 'job.yaml'), job);
+    expect(await tidemark('apply -f job.yaml --dry-run')).toMatch(/source +shop.* removed/);
+    await tidemark('apply -f job.yaml');
+    await patiently(async () => {
+      const shown = JSON.parse(await tidemark('report list --output json')) as { reports: ReportShown[] };
+      expect(shown.reports).toMatchObject([{ name: 'anew', state: 'live' }]);
+      expect(await tablesLike(former?.reportId)).toEqual([]);
+    });
+    await expectRightAtRest('anew', BY_SHOP_SQL);
+  });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/base/index.ts';
 import { idKey } from '../../src/statemachine/index.ts';
 import type { DeclaredItem, DeclareJob, Operation } from '../../src/statemachine/index.ts';
+import { rule } from '../support/rule.ts';
 import {
   finishOf,
   grantOf,
@@ -85,11 +86,52 @@ describe('declaring a job', () => {
     ['a report moves away', jobOf({ shop: [], other: ['visits', 'sales'] })],
     ['a report moves here', jobOf({ shop: ['sales', 'visits'], other: [] })],
     ['the source is changed', { ...sealed, sources: sealed.sources.map((s) => ({ ...s, spec: '{"x":1}' })) }],
-    ['the source is removed', jobOf({ other: ['visits'] })],
   ])('is refused whole on a source with sealed windows when %s', (_what, job) => {
     const world = runningWorld(sealed);
     world.seal();
     expect(world.refuse(job)).toBe('REPORT_ON_SEALED_SOURCE');
+  });
+
+  rule('state.sealedSourceStays', 'removes a sealed source with all that is of it', () => {
+    const world = runningWorld(sealed);
+    world.seal();
+    const task = world.grant({ window: 1, executorId: 1 });
+    const { collector } = world.source();
+    world.seal();
+    const before = world.source();
+    expect(declare(world, jobOf({ other: ['visits'] })).actions).toMatchObject({
+      'source shop': '1/1 removed',
+      'report sales': '1/1 removed',
+      'source other': '2/1 unchanged',
+    });
+    const { sources, windows, spans, tasks, reports } = world.state;
+    expect([sources.size, windows.size, spans.size, tasks.size]).toEqual([1, 0, 0, 0]);
+    // Whoever holds a grant of it is refused.
+    expect(world.refuse(sealOf({ ...before, collector }, 3))).toBe('UNKNOWN_SOURCE');
+    expect(world.apply(finishOf(task)).ok).toBe(false);
+    const span = { reportId: 1, generation: 1, firstWindow: 1, lastWindow: 1 };
+    expect(world.refuse({ type: 'span.open', v: 1, ...span })).toBe('UNKNOWN_SOURCE');
+    // The report is dropped like any other.
+    expect(reports.get(idKey(1))).toMatchObject({ phase: 'retired' });
+    const report = { v: 1, reportId: 1, generation: 1 } as const;
+    const { token } = world.accept({ type: 'report.grant', ...report, executorId: 1 });
+    const end = { token: token as string, copies: [], errorCode: '', errorMessage: '', retryAfterMs: 0 };
+    world.accept({ type: 'report.finish', ...report, ...end });
+    expect(reports.get(idKey(1))).toBeUndefined();
+    expect(declare(world, sealed).actions).toMatchObject({
+      'source shop': '3/1 created',
+      'report sales': '3/1 created',
+    });
+  });
+
+  rule('state.reportsWithoutSink', 'forgets reports with their database', () => {
+    const world = runningWorld(sealed);
+    world.seal();
+    expect(declare(world, jobOf({}, { sinks: [] })).actions).toMatchObject({
+      'database main': '1/1 removed',
+    });
+    const { sources, windows, reports, sinks } = world.state;
+    expect([sources.size, windows.size, reports.size, sinks.size]).toEqual([0, 0, 0, 0]);
   });
 
   it('is refused when the databases under a sealed source change', () => {

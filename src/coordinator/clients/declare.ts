@@ -76,7 +76,7 @@ function checkYoung(report: CompiledReport, source: CompiledSource | undefined):
       'REPORT_COLUMN_YOUNG',
       `report ${report.name} reads ${input.table}.${young}, which is younger than rows captured before`,
       {
-        next: 'Leave the column out, or declare the source with this report again under other names.',
+        next: 'Leave the column out, or replace the source and its reports by others of other names.',
       },
     );
   }

@@ -11,23 +11,24 @@ export function reportWork(context: WorkContext, report: ReportRecord): Work<Pre
   const { change } = report;
   const sink = view.sinks.get(idKey(report.sinkId));
   const source = view.sources.get(idKey(report.sourceId));
-  if (change === null || sink === undefined || source === undefined) return undefined;
+  if (change === null || sink === undefined) return undefined;
   const id = `report/${report.id}/${report.generation}`;
   const message: Prepare = {
     token: parseToken(change.token),
     leaderTerm: BigInt(context.leaderTerm),
-    sourceId: BigInt(source.id),
+    sourceId: BigInt(report.sourceId),
     sinkId: BigInt(sink.id),
     sinkEpoch: parseToken(change.sinkEpoch),
     clusterId: context.clusterId,
     reports: [id],
     step: stepOf(view, report),
-    ...copiesOf(view, source),
+    // Of a source that was removed nothing is left but what is to be dropped.
+    ...(source === undefined ? { copies: [], pending: [] } : copiesOf(view, source)),
     superseded: change.superseded.map(parseToken),
   };
   const definitions = [
     ...topologyDefinition(view),
-    { id: `source/${source.id}`, json: source.spec },
+    ...(source === undefined ? [] : [{ id: `source/${source.id}`, json: source.spec }]),
     { id: `sink/${sink.id}`, json: sink.spec },
     { id, json: report.spec },
   ];

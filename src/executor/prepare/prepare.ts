@@ -28,10 +28,10 @@ export interface PrepareContext {
  */
 export async function carryOutPrepare(context: PrepareContext, prepare: Prepare): Promise<ReportCopies[]> {
   const sourceId = Number(prepare.sourceId);
-  const source = context.catalog.source(sourceId);
   const layouts = prepare.reports.map((id) => context.catalog.report(id));
   // The report database first: one that belongs to another cluster must stop everything else.
   if (await changeReports(context, prepare, layouts)) return [];
+  const source = context.catalog.source(sourceId);
   const sourceEngine = context.databases.engine(source.database);
   if (source.engine === 'embedded') await installEmbeddedCapture(sourceEngine, source.tables);
   return prepareStore(context, { prepare, source, layouts });

@@ -2,11 +2,11 @@
  * Declaring a job: the whole of what is captured and reported. It is accepted or refused as one; what is
  * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
  */
-import { LIMITS } from '../../base/index.ts';
+import { LIMITS, mutated } from '../../base/index.ts';
 import { nextId } from './counters.ts';
 import { declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
 import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
-import { idKey } from './keys.ts';
+import { idKey, windowKey, windowPrefix } from './keys.ts';
 import type { ApplyMeta, DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
@@ -36,6 +36,7 @@ export function applyDeclareJob(writer: StateWriter, input: DeclareJob, meta: Ap
     ...declareSinks(writer, input),
     ...declareSources(writer, input, change),
     ...declareReports(writer, input, meta),
+    ...removeMissingSources(writer, input),
     ...removeMissingSinks(writer, input),
   ];
   const changed = items.some((item) => item.action !== 'unchanged');
@@ -93,8 +94,10 @@ function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): 
   for (const source of writer.sources.values()) {
     if (source.lastWindow === 0) continue;
     const next = input.sources.find((declared) => declared.name === source.name);
+    // One that is removed goes with everything that is of it.
+    if (next === undefined && !mutated('state.sealedSourceStays')) continue;
     if (change.sources.has(source.name)) {
-      const message = `source ${source.name} has sealed windows; its tables and database cannot change`;
+      const message = `source ${source.name} has sealed windows; its tables, database and window cannot change`;
       return refuse('REPORT_ON_SEALED_SOURCE', message);
     }
     if (change.topology === 'places') return fixed(source, 'the store');
@@ -157,7 +160,7 @@ function declareSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
 
 /** A changed source, or one with a changed report or database, is prepared and collected anew. */
 function declareSources(writer: StateWriter, input: DeclareJob, change: Change): DeclaredItem[] {
-  const items = input.sources.map((source): DeclaredItem => {
+  return input.sources.map((source): DeclaredItem => {
     const known = byName(writer.sources.values(), source.name);
     const sink = byName(writer.sinks.values(), source.sink);
     const id = known?.id ?? nextId(writer, 'source');
@@ -171,12 +174,6 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
     }
     return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
   });
-  for (const known of [...writer.sources.values()]) {
-    if (input.sources.some((source) => source.name === known.name)) continue;
-    writer.sources.delete(idKey(known.id));
-    items.push({ kind: 'source', name: known.name, id: known.id, generation: 1, action: 'removed' });
-  }
-  return items;
 }
 
 function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>): SourceRecord {
@@ -216,11 +213,34 @@ function statesOf(input: DeclareJob, source: string): SourceRecord['states'] {
   return read ? input.topology.shards.map(({ name }) => newShardStates(name)) : null;
 }
 
+/**
+ * Forgets sources with their windows, once their reports are retired: who holds a grant of one is refused
+ * from now on. What the store has of it stays there.
+ */
+function removeMissingSources(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
+  const items: DeclaredItem[] = [];
+  for (const known of [...writer.sources.values()]) {
+    if (input.sources.some((source) => source.name === known.name)) continue;
+    for (const { window } of [...writer.windows.withPrefix(windowPrefix(known.id))]) {
+      writer.windows.delete(windowKey(known.id, window));
+    }
+    writer.sources.delete(idKey(known.id));
+    items.push({ kind: 'source', name: known.name, id: known.id, generation: 1, action: 'removed' });
+  }
+  return items;
+}
+
+/** Nobody can drop a report from a database that is not declared any more: what is there stays. */
 function removeMissingSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
   const items: DeclaredItem[] = [];
   for (const known of [...writer.sinks.values()]) {
     if (input.sinks.some((sink) => sink.name === known.name)) continue;
     writer.sinks.delete(idKey(known.id));
+    for (const report of [...writer.reports.values()]) {
+      if (report.sinkId === known.id && !mutated('state.reportsWithoutSink')) {
+        writer.reports.delete(idKey(report.id));
+      }
+    }
     items.push({ kind: 'database', name: known.name, id: known.id, generation: 1, action: 'removed' });
   }
   return items;

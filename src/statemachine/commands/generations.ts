@@ -102,6 +102,8 @@ function goOn(writer: StateWriter, report: ReportRecord, input: FinishReport, me
     case 'live':
       return;
   }
+  // It may have been removed before the last of its reports was dropped.
+  if (writer.sources.get(idKey(report.sourceId)) === undefined) return;
   settleSource(writer, report.sourceId, meta);
   raiseHorizon(writer, report.sourceId);
 }

@@ -72,7 +72,7 @@ export function applyReconcileSink(
   }
   for (const missing of input.missing) {
     const report = writer.reports.get(idKey(missing.reportId));
-    if (report?.generation !== missing.generation) continue;
+    if (report?.generation !== missing.generation || report.phase === 'retired') continue;
     // What was folded away there cannot be merged again.
     if (report.droppedWindow > 0) rebuildHere(writer, report);
     else {
@@ -85,7 +85,7 @@ export function applyReconcileSink(
   }
   for (const fold of input.folds) {
     const report = writer.reports.get(idKey(fold.reportId));
-    if (report?.generation !== fold.generation) continue;
+    if (report?.generation !== fold.generation || report.phase === 'retired') continue;
     if (isOfChain(writer, report, fold)) adoptFold(writer, report, fold);
     else rebuildHere(writer, report);
   }

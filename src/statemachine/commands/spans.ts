@@ -55,7 +55,8 @@ function orderRefusal(report: ReportRecord, { firstWindow, lastWindow }: OpenSpa
 
 function windowsRefusal(writer: StateWriter, report: ReportRecord, input: OpenSpan): Refusal | undefined {
   const { firstWindow, lastWindow } = input;
-  const source = must(writer.sources.get(idKey(report.sourceId)), 'source of a report');
+  const source = writer.sources.get(idKey(report.sourceId));
+  if (source === undefined) return refuse('UNKNOWN_SOURCE', `the source of ${report.name} was removed`);
   const fromStates = lastWindow === report.baseWindow;
   if ((fromStates ? lastWindow : firstWindow) <= source.horizon) {
     const message = `windows up to ${source.horizon} of source ${source.name} are dropped`;
