@@ -51,7 +51,7 @@ describe('the state is a function of the log', () => {
     const results = replies.flatMap((reply) => decodeReplies(reply)).flat();
     const refused = new Set(results.flatMap((result) => (result.ok ? [] : [result.code])));
     expect(results.filter((result) => result.ok).length).toBeGreaterThan(ENTRIES);
-    for (const code of ['STALE_VERSION', 'SESSION_EXPIRED', 'UNKNOWN_TASK', 'REPORT_ON_SEALED_SOURCE']) {
+    for (const code of ['STALE_VERSION', 'SESSION_EXPIRED', 'UNKNOWN_TASK', 'STALE_EPOCH']) {
       expect([...refused]).toContain(code);
     }
   });

@@ -97,7 +97,8 @@ function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): 
     // One that is removed goes with everything that is of it.
     if (next === undefined && !mutated('state.sealedSourceStays')) continue;
     if (change.sources.has(source.name)) {
-      const message = `source ${source.name} has sealed windows; its tables, database and window cannot change`;
+      const fixedParts = 'its tables, database and window cannot change';
+      const message = `source ${source.name} has sealed windows; ${fixedParts}`;
       return refuse('REPORT_ON_SEALED_SOURCE', message);
     }
     if (change.topology === 'places') return fixed(source, 'the store');
