@@ -21,8 +21,8 @@ const MIB = 1024 * 1024;
 const ROWS = 24_000;
 const ROW_BYTES = 4_096;
 /**
- * Less than the transaction, more than all bounds (24 MiB) and the buffers of the connection together: Linux lets
- * a receive buffer grow to 32 MiB where `tcp_rmem` allows it, and a send buffer to 4.
+ * Less than the transaction, more than all bounds (24 MiB) and the buffers of the connection together: Linux
+ * lets a receive buffer grow to 32 MiB where `tcp_rmem` allows it, and a send buffer to 4.
  */
 const TAKEN_MAX = 70 * MIB;
 /** So many looks in a row without a byte more: the reader stands still. */
