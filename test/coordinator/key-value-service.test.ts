@@ -48,14 +48,14 @@ async function listen(): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-rule('coordinator.repliesInOneFrame', 'answers all that one client may have under way at once', async () => {
+rule('coordinator.repliesInOneFrame', 'answers all that one stream may have under way at once', async () => {
   const address = await listen();
   const endpoints = new Endpoints([address], insecureCredentials());
   cleanups.push(() => {
     endpoints.close();
   });
   const paths = Array.from({ length: 64 }, (_, at) => `ns/${at}`);
-  const requests = Array.from({ length: LIMITS.keyValueBatchesOutstandingMax }, (_, id): KeyValueRequest => ({
+  const requests = Array.from({ length: LIMITS.keyValueRequestsPerStreamMax }, (_, id): KeyValueRequest => ({
     kind: 'read',
     id,
     paths,
