@@ -11,6 +11,7 @@ import {
   SOURCE_ID,
   SealLog,
   compile,
+  endCollectors,
   openFixture,
   rowText,
   startCollector,
@@ -70,8 +71,7 @@ class Shop {
     this.#over.abort();
     await this.#advancing;
     disarmFailpoint('collector.beforeSeal');
-    await this.collector?.stop().catch(() => undefined);
-    await this.fixture.close();
+    await endCollectors([this.collector], () => this.fixture.close());
   }
 
   start(again?: 'begins' | 'goes on'): RunningCollector {
