@@ -4,16 +4,14 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
-import pino from 'pino';
 import { expect } from 'vitest';
-import { must } from '../../src/base/index.ts';
-import { startExecutor, type RunningExecutor } from '../../src/executor/index.ts';
-import { insecureCredentials } from '../../src/wire/index.ts';
+import type { RunningExecutor } from '../../src/executor/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, type FreshDatabase } from '../support/mariadb.ts';
 import { Random } from '../support/random.ts';
 import { Replicated, type ReplicatedServer } from '../support/replicated.ts';
 import { TestCluster } from './cluster-harness.ts';
+import { twoExecutors } from './two-executors.ts';
 
 const replicaRefs = (replicas: number): string =>
   Array.from({ length: replicas }, (_, at) => `{ mysql: { url: { env: R${at + 1} } } }`).join(', ');
@@ -143,21 +141,7 @@ export class ReportWorld {
   }
 
   async startExecutors(): Promise<void> {
-    this.#executors = await Promise.all(
-      ['e1', 'e2'].map((name) =>
-        startExecutor({
-          name,
-          coordinators: [must(this.cluster.slots[0], 'slot').clientAddress],
-          slots: 2,
-          baseFolder: '.',
-          env: this.#env,
-          credentials: insecureCredentials(),
-          log: pino({ level: process.env['TIDEMARK_TEST_LOG'] ?? 'silent' }),
-          version: 'test',
-        }),
-      ),
-    );
-    await eventually(() => this.#executors.every(({ connected }) => connected), { withinMs: 10_000 });
+    this.#executors = await twoExecutors(this.cluster, this.#env);
   }
 
   async stopExecutors(): Promise<void> {

@@ -10,19 +10,18 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
-import pino from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { must } from '../../src/base/index.ts';
 import { writeSnapshotFile } from '../../src/backup/index.ts';
 import { restoreCluster } from '../../src/coordinator/index.ts';
-import { startExecutor, type RunningExecutor } from '../../src/executor/index.ts';
-import { insecureCredentials } from '../../src/wire/index.ts';
+import type { RunningExecutor } from '../../src/executor/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { Random } from '../support/random.ts';
 import { Replicated, type ReplicatedServer } from '../support/replicated.ts';
 import { TestCluster } from './cluster-harness.ts';
 import { differences } from './differences.ts';
+import { twoExecutors } from './two-executors.ts';
 
 const CASES = Number(process.env['TIDEMARK_RESTORE_CASES'] ?? '0');
 /** Windows that are sealed after the copy was taken. */
@@ -138,21 +137,7 @@ class StoreWorld {
 
   async startExecutors(): Promise<void> {
     const env = { SHOP_URL: this.#shop.url, STORE_URL: this.store.url, REPORTS_URL: this.#reports.url };
-    this.#executors = await Promise.all(
-      ['e1', 'e2'].map((name) =>
-        startExecutor({
-          name,
-          coordinators: [must(this.cluster.slots[0], 'slot').clientAddress],
-          slots: 2,
-          baseFolder: '.',
-          env,
-          credentials: insecureCredentials(),
-          log: pino({ level: process.env['TIDEMARK_TEST_LOG'] ?? 'silent' }),
-          version: 'test',
-        }),
-      ),
-    );
-    await eventually(() => this.#executors.every(({ connected }) => connected), { withinMs: 20_000 });
+    this.#executors = await twoExecutors(this.cluster, env);
   }
 
   async stopExecutors(): Promise<void> {
