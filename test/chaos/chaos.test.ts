@@ -12,12 +12,12 @@ const SEED = '20';
 
 it.skipIf(mariadbMissing())(
   'stays right under the faults that a seed draws',
-  { timeout: 240_000 },
+  { timeout: 400_000 },
   async () => {
     await ask({ want: 'build' });
     const run = promisify(execFile)(process.execPath, [
       'scripts/chaos/main.mjs',
-      ...['--minutes=0.5', `--seed=${SEED}`, '--draw=8', '--large=5000'],
+      ...['--minutes=1.5', `--seed=${SEED}`, '--draw=20', '--large=5000'],
     ]);
     const { stdout } = await run.catch((failed: unknown) => failed as { stdout: string });
     expect(stdout.split('\n').at(-2), stdout).toMatch(/ passed: 0 problems$/);
