@@ -19,6 +19,7 @@ import { mergeContribution } from '../../dist/executor/sink/merge.js';
 import { openSink, setEpoch } from '../../dist/executor/sink/reconcile.js';
 import { advanceStates } from '../../dist/executor/states/index.js';
 import { validateJob } from '../../dist/executor/validate-job.js';
+import { reportDefinition } from '../../dist/wire/index.js';
 import { jobOf, reportMix, SCHEMA, shopRows } from '../windows/mix.mjs';
 
 /** Kinds of reports, by the number that each has in the mix. */
@@ -63,7 +64,7 @@ export async function startTasks() {
   await openSink(sink, known);
   await setEpoch(sink, known);
   await dropKnown(sink, grant.epoch);
-  const ids = KINDS.map((_kind, at) => `report/${at + 1}/1`);
+  const ids = KINDS.map((_kind, at) => reportDefinition(at + 1, 1));
   await carryOutPrepare(
     { catalog, databases },
     {
@@ -94,7 +95,7 @@ function catalogOf(compiled) {
     'sink/1': compiled.sinks[0],
   };
   const numbered = KINDS.map((kind, at) => [
-    `report/${at + 1}/1`,
+    reportDefinition(at + 1, 1),
     compiled.reports.find(({ name }) => name === kind),
   ]);
   Object.assign(documents, Object.fromEntries(numbered));
@@ -108,7 +109,7 @@ function stepsOf(parts) {
   const store = databases.group(compiled.topology.shards[0]);
   const captured = (table, version) => catalog.captured(SOURCE, table, version);
   const of = { source, captured, sourceId: SOURCE, shard: 'shard1', signal: new AbortController().signal };
-  const layoutOf = (kind) => catalog.report(`report/${KINDS.indexOf(kind) + 1}/1`);
+  const layoutOf = (kind) => catalog.report(reportDefinition(KINDS.indexOf(kind) + 1, 1));
   const sealed = new Map();
   const write = windowWriter(store, source);
   return {

@@ -11,7 +11,7 @@ import {
   type CompiledSource,
   type CompiledTopology,
 } from '../job/index.ts';
-import type { Definition } from '../wire/index.ts';
+import { readReportDefinition, type Definition } from '../wire/index.ts';
 import { layoutOf, type ReportLayout } from './sink/layout.ts';
 
 export class Catalog {
@@ -60,13 +60,13 @@ export class Catalog {
     return newest;
   }
 
-  /** The layout of a report generation, by definition id: `report/<id>/<generation>`. */
+  /** The layout of a report generation, by the id of its definition. */
   report(id: string): ReportLayout {
     const known = this.#layouts.get(id);
     if (known !== undefined) return known;
-    const match = /^report\/(\d+)\/(\d+)$/.exec(id);
-    if (match === null) throw new TidemarkError('BAD_REQUEST', `not a report's definition id: ${id}`);
-    const generation = { reportId: Number(match[1]), generation: Number(match[2]) };
+    const generation = readReportDefinition(id);
+    if (generation === undefined)
+      throw new TidemarkError('BAD_REQUEST', `not a report's definition id: ${id}`);
     const layout = layoutOf(generation, this.#get(id) as CompiledReport);
     this.#layouts.set(id, layout);
     return layout;

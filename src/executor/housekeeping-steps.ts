@@ -1,6 +1,6 @@
 /** What folding a report and dropping history do on databases. */
 import { asToken, assertNever, type Clock } from '../base/index.ts';
-import type { DropHistory, FoldReport } from '../wire/index.ts';
+import { reportDefinition, type DropHistory, type FoldReport } from '../wire/index.ts';
 import { cancellable, killEarlier } from './cancellable.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
@@ -58,7 +58,7 @@ async function fold(
   };
   const input: FoldInput = {
     grant: { clusterId: clusterId(), epoch: asToken(order.sinkEpoch) },
-    layout: catalog.report(`report/${reportId}/${generation}`),
+    layout: catalog.report(reportDefinition(reportId, generation)),
     scope: { reportId, generation, sourceId: Number(order.sourceId) },
     spanEnds: order.ends.map(({ window, seal }) => ({ window: Number(window), seal })),
   };

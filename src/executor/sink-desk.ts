@@ -4,7 +4,13 @@
  * size, each asked for or answered, so that neither side holds a whole ledger.
  */
 import { AssertionError, asToken, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
-import type { FoldMark, KnownSink as KnownSinkMessage, ProbeSink, Reconcile } from '../wire/index.ts';
+import {
+  reportDefinition,
+  type FoldMark,
+  type KnownSink as KnownSinkMessage,
+  type ProbeSink,
+  type Reconcile,
+} from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
 import { readTask, type LeaderQuestions } from './leader-questions.ts';
@@ -66,9 +72,9 @@ export class SinkDesk {
       lacks += lacking.length;
       await this.#tell({ sinkId, epoch, lacking, missing: [], folds: [], last: false });
     }
-    const definitions = missing.map(({ layout }) => `report/${layout.reportId}/${layout.generation}`);
+    const definitions = missing.map(({ layout }) => reportDefinition(layout.reportId, layout.generation));
     const marks = folds.map(({ reportId, generation, folded, seal }) => ({
-      definition: `report/${reportId}/${generation}`,
+      definition: reportDefinition(reportId, generation),
       window: BigInt(folded),
       seal,
     }));

@@ -2,7 +2,7 @@
  * What a task does on databases: rows are fetched, SQL is run and results are merged in steps of their own.
  */
 import { asToken, isTidemarkError, LIMITS, must, TidemarkError, type Clock } from '../base/index.ts';
-import type { Task } from '../wire/index.ts';
+import { reportDefinition, type Task } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { computeContribution, type Computed } from './compute/compute.ts';
 import { Gatherer } from './compute/gatherer.ts';
@@ -146,7 +146,7 @@ function grantOf(options: TaskStepsOptions, task: Task): SinkGrant {
 }
 
 function layoutOfTask(catalog: Catalog, task: Task): ReportLayout {
-  return catalog.report(`report/${task.reportId}/${task.generation}`);
+  return catalog.report(reportDefinition(task.reportId, task.generation));
 }
 
 function spanOf(task: Task): LedgerSpan {

@@ -150,3 +150,4 @@ export { LEADER_KEY, fromServiceError, isServiceError, toServiceError } from './
 export { guardDownload } from './guarded-download.ts';
 export { guardStream, type GuardedStream, type StreamHandlers } from './guarded-stream.ts';
 export { EXECUTOR_FORMAT, INIT_FORMAT } from './formats.ts';
+export { readReportDefinition, reportDefinition } from './definition-ids.ts';

@@ -2,17 +2,18 @@
  * Reports that cannot be right, from the command line on MariaDB: what `apply` refuses, and what a report
  * does whose data turns bad later. Each is told by a code with report, window and row; the others go on.
  */
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Terminals } from '../docs/terminals.ts';
-import { ask } from '../support/broker.ts';
 import { eventually } from '../support/eventually.ts';
-import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
+import { startShopCluster, type ShopCluster } from './shop-cluster.ts';
 
-const TIDEMARK = 'node dist/cli/main.js';
-const ROLES = ['SHOP', 'STORE', 'REPORTS'] as const;
+const TABLES = `
+  CREATE TABLE orders (
+    id BIGINT PRIMARY KEY, shop VARCHAR(8), buyer VARCHAR(8),
+    cents BIGINT NOT NULL, pieces BIGINT NOT NULL);
+  INSERT INTO orders VALUES (1, 'a', 'x', 100, 2), (2, 'b', 'y', 60, 3);
+  CREATE SEQUENCE numbers;
+  CREATE FUNCTION next_number() RETURNS BIGINT DETERMINISTIC RETURN nextval(numbers)`;
 const report = (name: string, type: string, value: string): string => `
   ${name}:
     inputs: { o: { changes: orders } }
@@ -55,90 +56,53 @@ interface Shown {
 }
 
 describe.skipIf(mariadbMissing())('bad reports by hand', () => {
-  const databases: FreshDatabase[] = [];
-  let server: Connection;
-  let terminals: Terminals;
-  let endpoint: string;
+  let cluster: ShopCluster;
 
   beforeAll(async () => {
-    const environment: Record<string, string> = {};
-    for (const role of ROLES) {
-      const database = await freshDatabase(`bad_${role.toLowerCase()}`);
-      databases.push(database);
-      environment[`${role}_URL`] = database.url;
-    }
-    server = await mysql.createConnection({ uri: environment['SHOP_URL'] ?? '', multipleStatements: true });
-    await server.query(`
-      CREATE TABLE orders (
-        id BIGINT PRIMARY KEY, shop VARCHAR(8), buyer VARCHAR(8),
-        cents BIGINT NOT NULL, pieces BIGINT NOT NULL);
-      INSERT INTO orders VALUES (1, 'a', 'x', 100, 2), (2, 'b', 'y', 60, 3);
-      CREATE SEQUENCE numbers;
-      CREATE FUNCTION next_number() RETURNS BIGINT DETERMINISTIC RETURN nextval(numbers)`);
-    endpoint = await ask({ want: 'address' });
-    terminals = await Terminals.inClone(environment);
-    const peer = await ask({ want: 'address' });
-    await terminals.open(
-      `${TIDEMARK} coordinator start --data c1 --peer-listen ${peer} --client-listen ${endpoint}`,
-    );
-    await terminals.open(`${TIDEMARK} executor start --name e1 --endpoints ${endpoint}`);
-    await tidemark('cluster init');
-    await eventually(() => apply(job(GOOD), '--dry-run'), { withinMs: 20_000, everyMs: 300 });
+    cluster = await startShopCluster('bad', TABLES, job(GOOD));
   }, 120_000);
 
-  afterAll(async () => {
-    await terminals.close();
-    await server.end();
-    for (const database of databases) await database.drop();
-  });
-
-  const tidemark = (words: string): Promise<string> =>
-    terminals.run(`${TIDEMARK} ${words} --endpoints ${endpoint}`);
-
-  async function apply(text: string, options = ''): Promise<string> {
-    await writeFile(join(terminals.folder, 'job.yaml'), text);
-    return tidemark(`apply -f job.yaml ${options}`);
-  }
-
-  const view = async (name: string): Promise<RowDataPacket[]> => {
-    const from = `${databases[2]?.name ?? ''}.${name}`;
-    return (await server.query<RowDataPacket[]>(`SELECT * FROM ${from} ORDER BY 1`))[0];
-  };
+  afterAll(() => cluster.stop());
 
   it('are refused with a code that names them, and nothing is declared', { timeout: 60_000 }, async () => {
     for (const [sql, code, message] of REFUSED) {
       const wrong = report('wrong', 'BIGINT', '0').replace(/sql: .*/, `sql: "${sql}"`);
-      const said = await apply(job(GOOD, wrong)).then(String, String);
+      const said = await cluster.apply(job(GOOD, wrong)).then(String, String);
       expect(said).toContain(code);
       expect(said).toContain(message);
     }
-    expect(JSON.parse(await tidemark('report list --output json'))).toMatchObject({ reports: [] });
+    expect(JSON.parse(await cluster.tidemark('report list --output json'))).toMatchObject({ reports: [] });
   });
 
   it('that turn bad later leave a hole that says why; the others go on', { timeout: 60_000 }, async () => {
-    const said = await apply(job(GOOD, ...LATER_BAD));
+    const said = await cluster.apply(job(GOOD, ...LATER_BAD));
     expect(said).toMatch(
       /report +revenue +1 +created +contribution \(a result row comes from one change row of o\); one part/,
     );
     const rightAtFirst = async (): Promise<void> => {
-      expect(await view('revenue')).toEqual([
+      expect(await cluster.view('revenue')).toEqual([
         { shop: 'a', value: 100 },
         { shop: 'b', value: 60 },
       ]);
-      for (const name of ['per_piece', 'small', 'huge', 'by_buyer']) expect(await view(name)).toHaveLength(2);
+      for (const name of ['per_piece', 'small', 'huge', 'by_buyer'])
+        expect(await cluster.view(name)).toHaveLength(2);
     };
-    await eventually(rightAtFirst, { withinMs: 20_000, everyMs: 200, what: () => terminals.said() });
+    await eventually(rightAtFirst, { withinMs: 20_000, everyMs: 200, what: () => cluster.terminals.said() });
 
     // One transaction, one window: a good row beside one that all but the good report cannot take.
-    await server.query("INSERT INTO orders VALUES (3, 'a', 'x', 1, 1), (4, 'b', NULL, 100000, 0)");
+    await cluster.shop.query("INSERT INTO orders VALUES (3, 'a', 'x', 1, 1), (4, 'b', NULL, 100000, 0)");
     const dead = async (): Promise<Shown[]> => {
-      const { tasks } = JSON.parse(await tidemark('task list --state DEAD --output json')) as {
+      const { tasks } = JSON.parse(await cluster.tidemark('task list --state DEAD --output json')) as {
         tasks: Shown[];
       };
       expect(tasks).toHaveLength(4);
       return tasks;
     };
-    const tasks = await eventually(dead, { withinMs: 20_000, everyMs: 300, what: () => terminals.said() });
+    const tasks = await eventually(dead, {
+      withinMs: 20_000,
+      everyMs: 300,
+      what: () => cluster.terminals.said(),
+    });
     const window = tasks[0]?.firstWindow ?? '';
     const place = (name: string): string => `report ${name}, window ${window}: `;
     const reasons = new Map(tasks.map((task) => [task.report, task.reason]));
@@ -149,35 +113,35 @@ describe.skipIf(mariadbMissing())('bad reports by hand', () => {
       `KEY_NULL: ${place('by_buyer')}key buyer is NULL, in the row of buyer = NULL`,
     );
 
-    await server.query("INSERT INTO orders VALUES (5, 'a', 'x', 10, 1)");
+    await cluster.shop.query("INSERT INTO orders VALUES (5, 'a', 'x', 10, 1)");
     const goneOn = async (): Promise<void> => {
-      expect(await view('revenue')).toEqual([
+      expect(await cluster.view('revenue')).toEqual([
         { shop: 'a', value: 111 },
         { shop: 'b', value: 100_060 },
       ]);
       // Nothing of the window with the bad row is there, not even its good row; what came after it is.
-      expect(await view('per_piece')).toEqual([
+      expect(await cluster.view('per_piece')).toEqual([
         { shop: 'a', value: '60.00' },
         { shop: 'b', value: '20.00' },
       ]);
-      expect(await view('by_buyer')).toEqual([
+      expect(await cluster.view('by_buyer')).toEqual([
         { buyer: 'x', value: 110 },
         { buyer: 'y', value: 60 },
       ]);
     };
-    await eventually(goneOn, { withinMs: 20_000, everyMs: 200, what: () => terminals.said() });
+    await eventually(goneOn, { withinMs: 20_000, everyMs: 200, what: () => cluster.terminals.said() });
   });
 
   it('that read a dropped column stop and say so; the others go on', { timeout: 60_000 }, async () => {
-    const before = await view('by_buyer');
-    await server.query('ALTER TABLE orders DROP COLUMN buyer, MODIFY pieces INT NOT NULL');
-    await server.query("INSERT INTO orders VALUES (6, 'c', 7, 1)");
+    const before = await cluster.view('by_buyer');
+    await cluster.shop.query('ALTER TABLE orders DROP COLUMN buyer, MODIFY pieces INT NOT NULL');
+    await cluster.shop.query("INSERT INTO orders VALUES (6, 'c', 7, 1)");
     const lists = async (what: 'source' | 'report'): Promise<Record<string, unknown>[]> => {
-      const shown = await tidemark(`${what} list --output json`);
+      const shown = await cluster.tidemark(`${what} list --output json`);
       return (JSON.parse(shown) as Record<string, Record<string, unknown>[]>)[`${what}s`] ?? [];
     };
     const stopped = async (): Promise<void> => {
-      expect(await view('revenue')).toContainEqual({ shop: 'c', value: 7 });
+      expect(await cluster.view('revenue')).toContainEqual({ shop: 'c', value: 7 });
       const reports = new Map((await lists('report')).map((one) => [one['name'], one]));
       for (const [name, column, why] of [
         ['by_buyer', 'buyer', 'it is gone'],
@@ -192,8 +156,8 @@ describe.skipIf(mariadbMissing())('bad reports by hand', () => {
         expect(reports.get(name)).toMatchObject({ state: 'live', problem: '' });
       }
     };
-    await eventually(stopped, { withinMs: 20_000, everyMs: 200, what: () => terminals.said() });
-    expect(await view('by_buyer')).toEqual(before);
+    await eventually(stopped, { withinMs: 20_000, everyMs: 200, what: () => cluster.terminals.said() });
+    expect(await cluster.view('by_buyer')).toEqual(before);
     expect(await lists('source')).toMatchObject([
       { state: 'running', tables: [{ table: 'orders', schemaVersion: 2 }] },
     ]);

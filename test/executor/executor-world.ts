@@ -5,7 +5,13 @@ import { expect } from 'vitest';
 import { Executor } from '../../src/executor/executor.ts';
 import type { CompiledJob } from '../../src/job/index.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
-import { insecureCredentials, type SealedWindow, type Task, type TaskOutcome } from '../../src/wire/index.ts';
+import {
+  insecureCredentials,
+  reportDefinition,
+  type SealedWindow,
+  type Task,
+  type TaskOutcome,
+} from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, type FreshDatabase } from '../support/mariadb.ts';
 import { FakeLeader } from './fake-leader.ts';
@@ -103,7 +109,13 @@ export class World {
     expect(await this.leader.hears('prepare')).toMatchObject({
       errorCode: '',
       token: token(1),
-      copies: [{ report: 'report/1/1', prepared: token(1), dimensions: [{ table: 'merchants', rows: 2n }] }],
+      copies: [
+        {
+          report: reportDefinition(1, 1),
+          prepared: token(1),
+          dimensions: [{ table: 'merchants', rows: 2n }],
+        },
+      ],
     });
   }
 

@@ -12,6 +12,7 @@ import { mergeContribution, type MergeResult } from '../../src/executor/sink/mer
 import { probeSink } from '../../src/executor/sink/probe.ts';
 import { setEpoch, type KnownSink } from '../../src/executor/sink/reconcile.ts';
 import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
+import { reportDefinition } from '../../src/wire/index.ts';
 import { codeOf } from '../sql/engine-contract.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
@@ -163,7 +164,11 @@ describe('under a fresh epoch, a report database', () => {
     const story = await Story.begin();
     await story.read('DROP TABLE tm_contribution_7_1');
     const { missing, folds, lacking } = await story.reconcile(TASKS);
-    expect([missing, folds, lacking]).toEqual([['report/7/1'], [], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
+    expect([missing, folds, lacking]).toEqual([
+      [reportDefinition(7, 1)],
+      [],
+      ['7/1/1/0', '7/1/2/0', '7/1/3/0'],
+    ]);
     expect(await story.shown()).toEqual([0, 0]);
   });
 
@@ -201,7 +206,7 @@ describe('under a fresh epoch, a report database', () => {
     await story.read('DELETE FROM tm_ledger WHERE first_window = 1');
     await story.read('DELETE FROM tm_fold');
     const { missing, lacking } = await story.reconcile(TASKS);
-    expect([missing, lacking]).toEqual([['report/7/1'], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
+    expect([missing, lacking]).toEqual([[reportDefinition(7, 1)], ['7/1/1/0', '7/1/2/0', '7/1/3/0']]);
     expect(await story.shown()).toEqual([0, 0]);
   });
 
@@ -298,7 +303,7 @@ describe('under a fresh epoch, a report database', () => {
     const { table, multisets } = story.sink.layout;
     const own = [table, ...multisets.map((multiset) => multiset.table)];
     for (const name of ['tm_fold', 'tm_ledger', ...own]) await story.read(`DELETE FROM ${name}`);
-    expect(await story.reconcile(TASKS)).toMatchObject({ missing: ['report/7/1'] });
+    expect(await story.reconcile(TASKS)).toMatchObject({ missing: [reportDefinition(7, 1)] });
   });
 
   rule('sink.mixedTaken', 'whose tables are of different times has its reports built anew', async () => {
@@ -308,7 +313,7 @@ describe('under a fresh epoch, a report database', () => {
     await story.merge(4, 114, token(100));
     await story.read(`UPDATE tm_sink SET epoch = ${token(50)}`);
     expect(await story.reconcile([...TASKS, known(4, 114)], { epoch: token(200) })).toMatchObject({
-      missing: ['report/7/1'],
+      missing: [reportDefinition(7, 1)],
       folds: [],
     });
     expect(await story.read('SELECT COUNT(*) FROM tm_ledger')).toEqual([[0n]]);

@@ -6,13 +6,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dropUnread, prepareCopies } from '../../src/executor/prepare/report-copies.ts';
 import type { ReportLayout } from '../../src/executor/sink/layout.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
-import type { ReportCopies } from '../../src/wire/index.ts';
+import { reportDefinition, type ReportCopies } from '../../src/wire/index.ts';
 import { rule } from '../support/rule.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 
 type Kind = 'embedded' | 'mysql';
 
-const REPORT = 'report/1/1';
+const REPORT = reportDefinition(1, 1);
 const name = (token: bigint, table = 'merchants'): string => `tm_dimension_3_${table}_${token}`;
 
 class Places {

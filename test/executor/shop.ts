@@ -3,6 +3,7 @@ import type { SqlEngine } from '../../src/sql/index.ts';
 import type { CompiledJob } from '../../src/job/index.ts';
 import {
   PrepareStep,
+  reportDefinition,
   type Prepare,
   type Reconcile,
   type SealedWindow,
@@ -61,7 +62,10 @@ export function define(leader: FakeLeader, job: CompiledJob): void {
   const [sink] = job.sinks;
   const [report] = job.reports;
   const topology = { ...job.topology, version: 1 };
-  const documents = { 'topology/1': topology, 'source/1': source, 'sink/1': sink, 'report/1/1': report };
+  const documents = {
+    ...{ 'topology/1': topology, 'source/1': source, 'sink/1': sink },
+    [reportDefinition(1, 1)]: report,
+  };
   const definitions = Object.entries(documents).map(([id, document]) => ({
     id,
     json: JSON.stringify(document),
@@ -76,7 +80,7 @@ export const prepareOrder: Prepare = {
   sinkId: 1n,
   sinkEpoch: token(2),
   clusterId: CLUSTER,
-  reports: ['report/1/1'],
+  reports: [reportDefinition(1, 1)],
   step: PrepareStep.PREPARE_STEP_ALL,
   copies: [],
   pending: [],
@@ -93,7 +97,7 @@ export const reconcileOrder: Reconcile = {
     formerIds: [],
     generations: [
       {
-        definition: 'report/1/1',
+        definition: reportDefinition(1, 1),
         sourceId: 1n,
         keptFrom: 1n,
         prepared: false,

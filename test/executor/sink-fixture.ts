@@ -4,6 +4,7 @@ import { readLacking } from '../../src/executor/sink/lacking.ts';
 import { openSink, setEpoch, type FoldMark, type KnownSink } from '../../src/executor/sink/reconcile.ts';
 import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import type { SqlEngine } from '../../src/sql/index.ts';
+import { reportDefinition } from '../../src/wire/index.ts';
 
 export async function* piecesOf(tasks: readonly KnownTask[]): AsyncGenerator<readonly KnownTask[], void> {
   for (const task of tasks) yield Promise.resolve([task]);
@@ -32,7 +33,7 @@ export async function reconcile(
   return {
     lacking,
     folds,
-    missing: missing.map(({ layout }) => `report/${layout.reportId}/${layout.generation}`),
+    missing: missing.map(({ layout }) => reportDefinition(layout.reportId, layout.generation)),
   };
 }
 

@@ -1,7 +1,12 @@
 /** Dimension copies as executors and the log tell one another of them. */
-import { parseToken } from '../../base/index.ts';
+import { parseToken, TidemarkError } from '../../base/index.ts';
 import { isRetired, type ReportCopies, type SourceRecord, type StateView } from '../../statemachine/index.ts';
-import type { Prepare, PrepareOutcome } from '../../wire/index.ts';
+import {
+  readReportDefinition,
+  reportDefinition,
+  type Prepare,
+  type PrepareOutcome,
+} from '../../wire/index.ts';
 import { safeNumber } from '../safe-number.ts';
 
 /**
@@ -17,7 +22,7 @@ export function copiesOf(view: StateView, source: SourceRecord): Pick<Prepare, '
   const copies = reports
     .filter(({ prepared }) => prepared !== '')
     .map((report) => ({
-      report: `report/${report.id}/${report.generation}`,
+      report: reportDefinition(report.id, report.generation),
       prepared: parseToken(report.prepared),
       dimensions: report.copies.map((copy) => ({ ...copy, rows: BigInt(copy.rows) })),
       lost: false,
@@ -31,10 +36,11 @@ export function copiesOf(view: StateView, source: SourceRecord): Pick<Prepare, '
  */
 export function readCopies(outcome: PrepareOutcome): ReportCopies[] {
   return outcome.copies.map(({ report, dimensions, lost }) => {
-    const [, id, generation] = /^report\/(\d+)\/(\d+)$/.exec(report) ?? [];
+    const named = readReportDefinition(report);
+    if (named === undefined)
+      throw new TidemarkError('BAD_REQUEST', `not a report's definition id: ${report}`);
     return {
-      reportId: safeNumber(BigInt(id ?? -1), 'report id'),
-      generation: safeNumber(BigInt(generation ?? -1), 'generation'),
+      ...named,
       copies: dimensions.map(({ table, rows, checksum }) => ({
         table,
         rows: safeNumber(rows, 'rows of a dimension'),

@@ -7,7 +7,7 @@ import {
   type ReportRecord,
   type SourceRecord,
 } from '../../statemachine/index.ts';
-import type { DropHistory, FoldReport } from '../../wire/index.ts';
+import { reportDefinition, type DropHistory, type FoldReport } from '../../wire/index.ts';
 import { topologyDefinition, type Work, type WorkContext } from './work-messages.ts';
 
 /** Makes the message that lets an executor fold a report; undefined without a current grant. */
@@ -29,7 +29,7 @@ export function foldWork(context: WorkContext, report: ReportRecord): Work<FoldR
   };
   const definitions = [
     { id: `sink/${sink.id}`, json: sink.spec },
-    { id: `report/${report.id}/${report.generation}`, json: report.spec },
+    { id: reportDefinition(report.id, report.generation), json: report.spec },
   ];
   return { message, definitions };
 }

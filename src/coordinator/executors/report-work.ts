@@ -1,7 +1,7 @@
 /** What an executor is told to do with a report generation: to make it, to show it, or to drop it. */
 import { parseToken } from '../../base/index.ts';
 import { idKey, newestNamed, type ReportRecord, type StateView } from '../../statemachine/index.ts';
-import { PrepareStep, type Prepare } from '../../wire/index.ts';
+import { PrepareStep, reportDefinition, type Prepare } from '../../wire/index.ts';
 import { copiesOf } from './copies-message.ts';
 import { topologyDefinition, type Work, type WorkContext } from './work-messages.ts';
 
@@ -12,7 +12,7 @@ export function reportWork(context: WorkContext, report: ReportRecord): Work<Pre
   const sink = view.sinks.get(idKey(report.sinkId));
   const source = view.sources.get(idKey(report.sourceId));
   if (change === null || sink === undefined) return undefined;
-  const id = `report/${report.id}/${report.generation}`;
+  const id = reportDefinition(report.id, report.generation);
   const message: Prepare = {
     token: parseToken(change.token),
     leaderTerm: BigInt(context.leaderTerm),

@@ -4,12 +4,12 @@
  */
 import { parseToken, TidemarkError } from '../../base/index.ts';
 import type { StateView } from '../../statemachine/index.ts';
-import type { KnownTasksRequest, SinkFound } from '../../wire/index.ts';
+import { readReportDefinition, type KnownTasksRequest, type SinkFound } from '../../wire/index.ts';
 import { codedOrThrow } from '../coded-error.ts';
 import type { ExecutorLink } from './executor-link.ts';
 import type { Proposer } from '../proposer.ts';
 import { safeNumber } from '../safe-number.ts';
-import { generationNamed, knownTasks } from './sink-work.ts';
+import { knownTasks } from './sink-work.ts';
 
 /** Keys of one piece of what was found; more are no piece of ours. */
 const KEYS_PER_PIECE_MAX = 2_000;
@@ -38,11 +38,11 @@ export async function answerFound(proposer: Proposer, link: ExecutorLink, found:
 
 function readFound(found: SinkFound): Parameters<Proposer['propose']>[0][number] {
   const folds = found.folds.flatMap(({ definition, window, seal }) => {
-    const generation = generationNamed(definition);
+    const generation = readReportDefinition(definition);
     if (generation === undefined) return [];
     return [{ ...generation, window: safeNumber(window, 'window'), seal: seal.toString() }];
   });
-  const missing = found.missing.flatMap((definition) => generationNamed(definition) ?? []);
+  const missing = found.missing.flatMap((definition) => readReportDefinition(definition) ?? []);
   if (found.lacking.length + missing.length + folds.length > KEYS_PER_PIECE_MAX) {
     throw new TidemarkError('BAD_REQUEST', `a piece has at most ${KEYS_PER_PIECE_MAX} keys`);
   }

@@ -2,7 +2,7 @@
  * What a leader tells executors of a report database (design 6.12): the order to put it under a fresh
  * epoch, the tasks that are known there, piece by piece, and what a probe looks for.
  */
-import { must, parseToken } from '../../base/index.ts';
+import { parseToken } from '../../base/index.ts';
 import {
   idKey,
   isReconciled,
@@ -14,7 +14,7 @@ import {
   type StateView,
   type TaskRecord,
 } from '../../statemachine/index.ts';
-import { KnownTaskState } from '../../wire/index.ts';
+import { KnownTaskState, reportDefinition } from '../../wire/index.ts';
 import type {
   AuditSink,
   KnownGeneration,
@@ -61,7 +61,7 @@ function knownSink({ view, clusterId }: WorkContext, sink: SinkRecord): KnownSin
   };
 }
 
-const definitionId = ({ id, generation }: ReportRecord): string => `report/${id}/${generation}`;
+const definitionId = ({ id, generation }: ReportRecord): string => reportDefinition(id, generation);
 
 const reportsOfSink = (view: StateView, sink: SinkRecord): ReportRecord[] =>
   [...view.reports.values()].filter((report) => report.sinkId === sink.id && !isRetired(report));
@@ -173,16 +173,4 @@ function sealOf(view: StateView, task: TaskRecord): bigint {
     if (epoch > latest) latest = epoch;
   }
   return latest;
-}
-
-const DEFINITION = /^report\/(\d+)\/(\d+)$/;
-
-/** The generation that a definition's id names; undefined if the text is none. */
-export function generationNamed(
-  definition: string,
-): { readonly reportId: number; readonly generation: number } | undefined {
-  const match = DEFINITION.exec(definition);
-  if (match === null) return undefined;
-  const [reportId, generation] = match.slice(1).map(Number);
-  return { reportId: must(reportId, 'report id'), generation: must(generation, 'generation') };
 }

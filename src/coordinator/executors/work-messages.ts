@@ -12,7 +12,7 @@ import type {
   TaskRecord,
   WindowRecord,
 } from '../../statemachine/index.ts';
-import { PrepareStep, TaskKind } from '../../wire/index.ts';
+import { PrepareStep, reportDefinition, TaskKind } from '../../wire/index.ts';
 import type {
   AdvanceStates,
   Definition,
@@ -84,7 +84,7 @@ export function taskWork(
     { id: `source/${source.id}`, json: source.spec },
     ...replacedSchemas(source, windows),
     { id: `sink/${sink.id}`, json: sink.spec },
-    { id: `report/${report.id}/${report.generation}`, json: report.spec },
+    { id: reportDefinition(report.id, report.generation), json: report.spec },
   ];
   return { message, definitions };
 }
@@ -101,7 +101,7 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
   const reports = [...view.reports.values()].filter(
     (report) => report.sourceId === source.id && report.phase === 'live',
   );
-  const ids = reports.map((report) => `report/${report.id}/${report.generation}`);
+  const ids = reports.map((report) => reportDefinition(report.id, report.generation));
   const message: Prepare = {
     token: parseToken(source.prepare.token),
     leaderTerm: BigInt(context.leaderTerm),
