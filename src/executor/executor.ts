@@ -337,10 +337,15 @@ export class Executor {
   }
 
   /** The answer is for the very leader that asked: it is not kept. */
-  async #onValidate({ request, jobYaml }: Validate): Promise<void> {
+  async #onValidate({ request, jobYaml, knownSources, knownReports }: Validate): Promise<void> {
     const answer = { request, errorCode: '', errorMessage: '', errorNext: '', compiledJson: '' };
     try {
-      const compiledJson = compiledText(await validateJob(this.#parts.databases, this.#watch, jobYaml));
+      const known = {
+        sources: knownSources.map((id) => this.#catalog.source(Number(id))),
+        reports: knownReports.map((id) => this.#catalog.report(id).report),
+      };
+      const job = await validateJob(this.#parts.databases, this.#watch, jobYaml, known);
+      const compiledJson = compiledText(job);
       this.#session.send({ $case: 'validate', value: { ...answer, compiledJson } });
     } catch (error) {
       const known = coded(error);

@@ -5,21 +5,15 @@
  * Schemas are read from the sources with the account that captures them; every report's SQL runs over an
  * empty range, under the account for registration if there is one, and EXPLAIN tells what it would
  * cost; stores and report databases are reached.
+ *
+ * What the file leaves as it is declared is not looked at again: neither a source whose windows are sealed,
+ * nor a report over one. So a job can be applied while the server of such a source is away.
  */
-import { existsSync } from 'node:fs';
-import {
-  checkCost,
-  checkReport,
-  compileJob,
-  parseJobFile,
-  type CapturedTable,
-  type ColumnSpec,
-  type DatabaseRef,
-} from '../job/index.ts';
-import type { CompiledJob, JobFile, JobSource } from '../job/index.ts';
-import { inspectDimension, inspectSource } from '../collector/index.ts';
+import { compileJob, isKept, keptSource, parseJobFile } from '../job/index.ts';
+import type { CapturedTable, CompiledJob, CompiledReport, CompiledSource, JobFile } from '../job/index.ts';
 import { LIMITS, must, mutated, TidemarkError } from '../base/index.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
+import { Registration } from './registration.ts';
 
 /**
  * Writes a compiled job as it is told to the leader.
@@ -33,31 +27,52 @@ export function compiledText(job: CompiledJob): string {
   throw new TidemarkError('JOB_INVALID', message, { next: 'Shorten the SQL of its reports.' });
 }
 
+/** What is declared already, as far as a job may leave it as it is. */
+export interface KnownJob {
+  /** Those whose windows are sealed. */
+  readonly sources: readonly CompiledSource[];
+  /** The newest generation of each of their reports. */
+  readonly reports: readonly CompiledReport[];
+}
+
 /**
  * Validates the text of a job file and returns its compiled form.
  *
- * @throws TidemarkError `JOB_*`, `TOPOLOGY_INVALID`, `SECRET_MISSING`, `TABLE_*`, `COLUMN_TYPE`, `SQL_*`,
- * `MEASURE_TYPE`, `BINLOG_*`, and those of the engines. All but the last kind mean
+ * @throws TidemarkError `JOB_*`, `TOPOLOGY_INVALID`, `REPORT_ON_SEALED_SOURCE`, `SECRET_MISSING`, `TABLE_*`,
+ * `COLUMN_TYPE`, `SQL_*`, `MEASURE_TYPE`, `BINLOG_*`, and those of the engines. All but the last kind mean
  * that the file, or what it names, must be changed.
  */
 export async function validateJob(
   options: DatabasesOptions,
   watch: GroupWatch,
   jobYaml: string,
+  known: KnownJob,
 ): Promise<CompiledJob> {
-  const file = parseJobFile(jobYaml);
+  const file = withKept(parseJobFile(jobYaml), known);
   // Connections of its own, closed at the end: a job that is refused leaves nothing open.
   const databases = new Databases(options, watch);
   try {
     checkDistinct(databases, file);
-    const schemas = await readSchemas(databases, file);
-    const job = compileJob({ file, ...schemas });
-    await checkReports(databases, file, job);
+    const registration = new Registration(databases);
+    const tables = await readTables(registration, file, known);
+    const compiled = compileJob({ file, tablesOf: ({ name }) => must(tables.get(name), name) });
+    const job = await settleReports(registration, { file, known }, compiled);
     await reachAll(databases, job);
     return job;
   } finally {
     await databases.close();
   }
+}
+
+const namedIn = <T extends { readonly name: string }>(all: readonly T[], name: string): T | undefined =>
+  all.find((one) => one.name === name);
+
+function withKept(file: JobFile, known: KnownJob): JobFile {
+  const sources = file.sources.map((source) => {
+    const captured = namedIn(known.sources, source.name);
+    return captured === undefined ? source : keptSource(source, captured);
+  });
+  return { ...file, sources };
 }
 
 /** References that differ may still lead to one database, which then held the rows of several shards. */
@@ -79,90 +94,38 @@ function checkDistinct(databases: Databases, file: JobFile): void {
   }
 }
 
-interface Schemas {
-  readonly tablesOf: (source: JobSource) => readonly CapturedTable[];
-  readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
-}
-
-async function readSchemas(databases: Databases, file: JobFile): Promise<Schemas> {
-  const captured = new Map<string, readonly CapturedTable[]>();
-  const dimensions = new Map<string, readonly ColumnSpec[]>();
+/** The captured tables of each source: as they are in the log already, else as its server shows them. */
+async function readTables(
+  registration: Registration,
+  file: JobFile,
+  known: KnownJob,
+): Promise<ReadonlyMap<string, readonly CapturedTable[]>> {
+  const tables = new Map<string, readonly CapturedTable[]>();
   for (const source of file.sources) {
-    checkExists(databases, source);
-    const engine = databases.engine(source.database);
-    captured.set(source.name, await inspectSource(engine, { tables: source.tables }));
+    const captured = mutated('job.sealedSourceInspected') ? undefined : namedIn(known.sources, source.name);
+    tables.set(source.name, captured?.tables ?? (await registration.inspect(source)));
   }
-  for (const report of file.reports) {
-    const source = must(
-      file.sources.find((candidate) => candidate.name === report.source),
-      'the source of a report',
-    );
-    for (const input of report.inputs) {
-      const key = `${source.name}/${input.table}`;
-      if (input.kind !== 'dimension' || dimensions.has(key)) continue;
-      dimensions.set(key, await inspectDimension(databases.engine(source.database), input.table));
-    }
-  }
-  return {
-    tablesOf: (source) => must(captured.get(source.name), `schemas of source ${source.name}`),
-    dimensionColumns: (source, table) =>
-      must(dimensions.get(`${source.name}/${table}`), `columns of dimension ${table}`),
-  };
+  return tables;
 }
 
-async function checkReports(databases: Databases, file: JobFile, job: CompiledJob): Promise<void> {
-  for (const source of file.sources) await checkRegistration(databases, source);
+/** Reports that are left as they are stay what they were compiled to; the others are asked about. */
+async function settleReports(
+  registration: Registration,
+  { file, known }: { readonly file: JobFile; readonly known: KnownJob },
+  job: CompiledJob,
+): Promise<CompiledJob> {
+  const reports: CompiledReport[] = [];
   for (const report of job.reports) {
-    const source = must(
-      job.sources.find((candidate) => candidate.name === report.source),
-      'the source of a report',
-    );
-    const engine = databases.engine(registrationOf(file, report.source) ?? source.database);
-    const readOnly = !mutated('job.reportMayWrite');
-    const connection = await engine.connect({
-      purpose: 'validate',
-      readOnly,
-      selectMs: LIMITS.validateSelectMs,
-    });
-    try {
-      const input = { connection, dialect: engine.dialect, report, tables: source.tables };
-      await checkReport(input);
-      await checkCost(input);
-    } finally {
-      await connection.close();
+    const declared = namedIn(known.reports, report.name);
+    if (declared !== undefined && isKept(report, declared) && !mutated('job.keptReportAsked')) {
+      reports.push(declared);
+      continue;
     }
+    const source = must(namedIn(file.sources, report.source), 'the source of a report');
+    const { tables } = must(namedIn(job.sources, report.source), 'the compiled source of a report');
+    reports.push(await registration.check(source, { report, tables }));
   }
-}
-
-function registrationOf(file: JobFile, source: string): DatabaseRef | undefined {
-  if (mutated('job.registrationIgnored')) return undefined;
-  return file.sources.find(({ name }) => name === source)?.registration;
-}
-
-/** What another server, or another schema, says of a report's SQL proves nothing. */
-async function checkRegistration(databases: Databases, source: JobSource): Promise<void> {
-  if (source.registration === undefined) return;
-  const places: string[] = [];
-  for (const ref of [source.database, source.registration]) {
-    const engine = databases.engine(ref);
-    const sql = `SELECT ${engine.dialect.serverIdentity}, DATABASE()`;
-    const { rows } = await engine.use('validate', (connection) => connection.query(sql));
-    places.push(JSON.stringify(rows[0]));
-  }
-  if (places[0] === places[1]) return;
-  const where = `sources.${source.name}.registration`;
-  throw new TidemarkError('JOB_INVALID', `${where} leads to another database than the source`, {
-    next: 'Name the same server and schema there, under another account.',
-  });
-}
-
-/** Opening an embedded source that is not there would make an empty one. */
-function checkExists(databases: Databases, source: JobSource): void {
-  const address = databases.address(source.database);
-  if (address.kind === 'mysql' || existsSync(address.file)) return;
-  throw new TidemarkError('DB_UNREACHABLE', `source ${source.name}: there is no file ${address.file}`, {
-    next: "Correct its path, which is relative to the executors' base folder.",
-  });
+  return { ...job, reports };
 }
 
 /**

@@ -114,10 +114,15 @@ async function run({ connection, report }: CheckReportInput, sql: string): Promi
   } catch (error) {
     if (!isTidemarkError(error, ...OF_THE_SQL)) throw error;
     const own = isTidemarkError(error, 'SQL_WRITES', 'SQL_TOO_SLOW');
-    throw new TidemarkError(own ? error.code : 'SQL_INVALID', `report ${report.name}: ${error.message}`, {
-      next: 'Correct the SQL of the report; the database refused it.',
-      cause: error,
-    });
+    const where = isTidemarkError(error, 'TABLE_MISSING') ? ` over source ${report.source}` : '';
+    throw new TidemarkError(
+      own ? error.code : 'SQL_INVALID',
+      `report ${report.name}${where}: ${error.message}`,
+      {
+        next: 'Correct the SQL of the report; the database refused it.',
+        cause: error,
+      },
+    );
   }
 }
 

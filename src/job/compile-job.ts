@@ -13,7 +13,6 @@ import {
   engineOf,
   JOB_FORMAT,
   type CapturedTable,
-  type ColumnSpec,
   type CompiledJob,
   type CompiledReport,
   type CompiledSource,
@@ -24,11 +23,10 @@ export interface CompileInput {
   readonly file: JobFile;
   /** The schemas that were read from the source, one for each of its tables. */
   readonly tablesOf: (source: JobSource) => readonly CapturedTable[];
-  /** Columns of a table that is read as a dimension. */
-  readonly dimensionColumns: (source: JobSource, table: string) => readonly ColumnSpec[];
 }
 
 /**
+ * Compiles a job, but for the columns of dimensions: see {@link withDimensions}.
  * @throws TidemarkError `JOB_INVALID` for a shard key that is no column, or none to compare exactly;
  * `REPORT_NOT_COLOCATED` for a join whose rows may lie on different shards.
  */
@@ -94,18 +92,14 @@ function checkShardKey(source: JobSource, { table, shardKey, columns }: Captured
 function compileReport(
   report: JobReport,
   sources: readonly CompiledSource[],
-  { file, dimensionColumns }: CompileInput,
+  { file }: CompileInput,
 ): CompiledReport {
-  const declared = must(
-    file.sources.find((candidate) => candidate.name === report.source),
-    'the source of a report',
-  );
   const { tables, engine } = must(
     sources.find((candidate) => candidate.name === report.source),
     'the compiled source of a report',
   );
   const inputs = report.inputs.map(({ alias, kind, table }): ReportInput => {
-    if (kind === 'dimension') return { alias, kind, table, columns: dimensionColumns(declared, table) };
+    if (kind === 'dimension') return { alias, kind, table, columns: [] };
     const columns = tableOf(tables, table).columns.map((column) => column.name);
     return { alias, kind, table, uses: columnsUsed(textsOf(report), engine, columns) };
   });

@@ -11,6 +11,8 @@ export {
   type ContributionQuery,
   type OutputColumn,
 } from './contribution-queries.ts';
+export { isKept, withDimensions } from './kept-report.ts';
+export { keptSource } from './kept-source.ts';
 export { joinColumns } from './sql/join-columns.ts';
 export * from './file/job-file.ts';
 export * from './model.ts';

@@ -243,7 +243,11 @@ describe('a leader on a stream', () => {
 
   test('settles a validation that waits on a stream that ends', async () => {
     const stream = await welcomed();
-    const validation = must(links.get(7), 'link').validate('job', 10_000);
+    const validation = must(links.get(7), 'link').validate(
+      'job',
+      { definitions: [], sources: [], reports: [] },
+      10_000,
+    );
     expect(stream.kinds()).toContain('validate');
     stream.emit('end');
     expect(await validation).toBeUndefined();

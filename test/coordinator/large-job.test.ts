@@ -48,7 +48,6 @@ function compiled(yaml: string): CompiledJob {
         primaryKey: ['id'],
         shardKey: 'id',
       })),
-    dimensionColumns: () => [],
   });
 }
 

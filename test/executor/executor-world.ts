@@ -98,7 +98,10 @@ export class World {
 
   /** Validates the job, defines it, and has it prepared. */
   async prepare(edit: (compiled: string) => string = (compiled) => compiled): Promise<void> {
-    this.leader.say({ $case: 'validate', value: { request: 1n, jobYaml: jobYaml(this.place) } });
+    this.leader.say({
+      $case: 'validate',
+      value: { request: 1n, jobYaml: jobYaml(this.place), knownSources: [], knownReports: [] },
+    });
     const outcome = await this.leader.hears('validate');
     expect(outcome.errorMessage).toBe('');
     const job = JSON.parse(edit(outcome.compiledJson)) as CompiledJob;

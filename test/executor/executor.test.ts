@@ -162,7 +162,10 @@ describe.each(places)('an executor on %s', (place) => {
 
     it('refuses a job whose SQL the database refuses, without effect', async () => {
       const wrong = jobYaml(place).replace('o.cents AS revenue', 'o.nothing AS revenue');
-      world.leader.say({ $case: 'validate', value: { request: 9n, jobYaml: wrong } });
+      world.leader.say({
+        $case: 'validate',
+        value: { request: 9n, jobYaml: wrong, knownSources: [], knownReports: [] },
+      });
       const outcome = await world.leader.hears('validate');
       expect(outcome).toMatchObject({ request: 9n, errorCode: 'SQL_INVALID', compiledJson: '' });
       expect(outcome.errorMessage).toContain('by_country');

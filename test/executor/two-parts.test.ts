@@ -57,7 +57,10 @@ it('computes each part on its shard, and the report is whole when both are merge
   await read(source, `INSERT INTO orders VALUES ${more.join()}`);
 
   const yaml = jobYaml('embedded').replace(/^ {2}shard1: .*$/m, STORES);
-  leader.say({ $case: 'validate', value: { request: 1n, jobYaml: yaml } });
+  leader.say({
+    $case: 'validate',
+    value: { request: 1n, jobYaml: yaml, knownSources: [], knownReports: [] },
+  });
   const { compiledJson, errorMessage } = await leader.hears('validate');
   expect(errorMessage).toBe('');
   const job = JSON.parse(compiledJson) as CompiledJob;

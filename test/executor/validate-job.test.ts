@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LIMITS, systemClock } from '../../src/base/index.ts';
-import { compiledText, validateJob } from '../../src/executor/validate-job.ts';
+import { compiledText, validateJob, type KnownJob } from '../../src/executor/validate-job.ts';
+import type { CompiledJob } from '../../src/job/index.ts';
 import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { codeOf } from '../sql/engine-contract.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { jobYaml, makeShop } from './shop.ts';
 
+const NOTHING = { sources: [], reports: [] };
 const WATCH = { clock: systemClock, log: { info: () => undefined, warn: () => undefined } };
 
 const withStores = (place: 'embedded' | 'mysql', stores: string): string =>
@@ -26,7 +28,7 @@ describe('validating a job', () => {
   it('refuses two shards in one file, however it is named', async () => {
     const stores = '  a: {embedded: {file: store.db}}\n  b: {embedded: {file: ./store.db}}';
     await expect(
-      validateJob({ env: {}, baseFolder: '/nowhere' }, WATCH, withStores('embedded', stores)),
+      validateJob({ env: {}, baseFolder: '/nowhere' }, WATCH, withStores('embedded', stores), NOTHING),
     ).rejects.toMatchObject({
       code: 'TOPOLOGY_INVALID',
       message: 'stores.b leads to the same database as stores.a',
@@ -38,7 +40,7 @@ describe('validating a job', () => {
     const stores = `  a: ${url('A')}, replicas: [${url('A2')}}]}\n  b: ${url('B')}}`;
     const server = 'mysql://u:secret@127.0.0.1:9/';
     const env = { SOURCE_URL: `${server}s`, A: `${server}a`, A2: `${server}b`, B: `${server}b` };
-    const refused = validateJob({ env, baseFolder: '/nowhere' }, WATCH, withStores('mysql', stores));
+    const refused = validateJob({ env, baseFolder: '/nowhere' }, WATCH, withStores('mysql', stores), NOTHING);
     await expect(refused).rejects.toMatchObject({
       code: 'TOPOLOGY_INVALID',
       message: 'stores.b leads to the same database as stores.a.replicas.0',
@@ -78,7 +80,7 @@ describe.skipIf(mariadbMissing())('a report that its source is asked about', () 
   });
 
   const validated = (edit: (yaml: string) => string): Promise<string> =>
-    codeOf(validateJob({ env, baseFolder: '/nowhere' }, WATCH, edit(jobYaml('mysql'))));
+    codeOf(validateJob({ env, baseFolder: '/nowhere' }, WATCH, edit(jobYaml('mysql')), NOTHING));
   const instead = (value: string) => (yaml: string) =>
     yaml.replace('o.cents AS revenue', `${value} AS revenue`);
   const alsoMany = (on: string) => (yaml: string) =>
@@ -141,6 +143,38 @@ describe.skipIf(mariadbMissing())('a report that its source is asked about', () 
   it('is refused with an account for registration that leads elsewhere', async () => {
     env['READER_URL'] = env['STORE_URL'] ?? '';
     expect(await validated(withReader)).toBe('JOB_INVALID');
+  });
+
+  /** Validates beside what `declared` says, while the source's server is away. */
+  const awayFrom = async (
+    declared: KnownJob,
+    edit: (yaml: string) => string = (yaml) => yaml,
+  ): Promise<CompiledJob> => {
+    const dead = { ...env, SOURCE_URL: 'mysql://u:secret@127.0.0.1:9/s' };
+    const yaml = edit(jobYaml('mysql').replace('tables: [orders]', 'tables: [many, orders]'));
+    return await validateJob({ env: dead, baseFolder: '/nowhere' }, WATCH, yaml, declared);
+  };
+  const declaredJob = (): Promise<CompiledJob> => {
+    const yaml = jobYaml('mysql').replace('tables: [orders]', 'tables: [orders, many]');
+    return validateJob({ env, baseFolder: '/nowhere' }, WATCH, yaml, NOTHING);
+  };
+
+  rule('job.sealedSourceInspected', 'needs no server for a source that is captured', async () => {
+    const job = await declaredJob();
+    expect(await awayFrom(job)).toEqual(job);
+  });
+
+  rule('job.keptReportAsked', 'is not asked about where the file leaves it as it is', async () => {
+    const job = await declaredJob();
+    expect((await awayFrom(job)).reports).toEqual(job.reports);
+    await expect(awayFrom({ ...job, reports: [] })).rejects.toMatchObject({
+      code: 'DB_UNREACHABLE',
+      message: expect.stringContaining('source shop cannot be asked about report by_country: ') as string,
+    });
+    await expect(awayFrom(job, instead('o.id'))).rejects.toMatchObject({ code: 'DB_UNREACHABLE' });
+    await expect(awayFrom(NOTHING)).rejects.toMatchObject({
+      message: expect.stringContaining('source shop cannot be asked about its tables: ') as string,
+    });
   });
 
   const ofCells = (sql: string) => (yaml: string) =>

@@ -46,7 +46,7 @@ function compile(sql: string, asked: Asked = {}): CompiledReport {
     ...{ stores: Object.fromEntries(stores), databases: { reports: database }, reports: { sales: report } },
   };
   const file = parseJobFile(JSON.stringify(job));
-  const { reports } = compileJob({ file, tablesOf: () => TABLES, dimensionColumns: () => [] });
+  const { reports } = compileJob({ file, tablesOf: () => TABLES });
   const [compiled] = reports;
   if (compiled === undefined) throw new Error('a job has a report');
   return compiled;

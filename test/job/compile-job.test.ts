@@ -17,7 +17,6 @@ const captured = (table: string): CapturedTable => ({
 const input = (yaml: string): CompileInput => ({
   file: parseJobFile(yaml),
   tablesOf: (source) => source.tables.map(({ table }) => captured(table)),
-  dimensionColumns: (source, table) => [column(`${source.name}_${table}`)],
 });
 
 describe('a compiled job', () => {
@@ -44,7 +43,7 @@ describe('a compiled job', () => {
       database: 'reports',
       inputs: [
         { alias: 'o', kind: 'changes', table: 'orders' },
-        { alias: 'm', kind: 'dimension', table: 'merchants', columns: [column('shop_merchants')] },
+        { alias: 'm', kind: 'dimension', table: 'merchants', columns: [] },
       ],
       keys: [
         { name: 'country', type: 'TEXT(2)', nullable: false },

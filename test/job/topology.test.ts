@@ -46,7 +46,7 @@ describe('the stores of a job file', () => {
       ['b', 900, 1_023],
       ['a', 0, 899],
     ]);
-    const { topology } = compileJob({ file, tablesOf, dimensionColumns: () => [] });
+    const { topology } = compileJob({ file, tablesOf });
     expect(topology.shards[1]).toEqual({
       name: 'a',
       engine: 'mysql',
@@ -160,7 +160,7 @@ describe('the parts of a report', () => {
     };
     yaml.sources.shop.tables = tables;
     const file = parseJobFile(stringify(yaml));
-    return compileJob({ file, tablesOf, dimensionColumns: () => [] }).reports[0]?.parts;
+    return compileJob({ file, tablesOf }).reports[0]?.parts;
   };
 
   it('are as many as shards, or one if every shard has all of its changes', () => {

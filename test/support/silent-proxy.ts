@@ -8,10 +8,10 @@ export interface SilentProxy {
 }
 
 /** A TCP proxy on loopback before a server that can be made to look as if its host had lost power. */
-export async function silentProxy(to: {
-  readonly host: string;
-  readonly port: number;
-}): Promise<SilentProxy> {
+export async function silentProxy(
+  to: { readonly host: string; readonly port: number },
+  listen = 0,
+): Promise<SilentProxy> {
   const sockets = new Set<Socket>();
   let silent = false;
   const pass = (from: Socket, into: Socket): void => {
@@ -32,7 +32,7 @@ export async function silentProxy(to: {
     pass(upstream, client);
   });
   await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
+    server.listen(listen, '127.0.0.1', resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,
@@ -46,10 +46,13 @@ export async function silentProxy(to: {
   };
 }
 
-/** The same database URL through the proxy. */
-export async function silentProxyOf(databaseUrl: string): Promise<SilentProxy & { readonly url: string }> {
+/** The same database URL through the proxy, which listens on port `listen`, or on any. */
+export async function silentProxyOf(
+  databaseUrl: string,
+  listen = 0,
+): Promise<SilentProxy & { readonly url: string }> {
   const url = new URL(databaseUrl);
-  const proxy = await silentProxy({ host: url.hostname, port: Number(url.port) });
+  const proxy = await silentProxy({ host: url.hostname, port: Number(url.port) }, listen);
   url.hostname = '127.0.0.1';
   url.port = String(proxy.port);
   return { ...proxy, url: url.href };

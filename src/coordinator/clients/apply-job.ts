@@ -11,6 +11,7 @@ import type { DeclaredItem, OperationResult, ReportRecord, StateView } from '../
 import type { ApplyReply, ApplyRequest, ValidateOutcome } from '../../wire/index.ts';
 import { notLeader } from '../coded-error.ts';
 import { declaration, type Known } from './declare.ts';
+import { knownJob, sealedSources } from './known-job.ts';
 import type { ExecutorLinks } from '../executors/executor-links.ts';
 import type { Proposer, Proposing } from '../proposer.ts';
 import { preview } from './preview.ts';
@@ -39,7 +40,7 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
     return answered(await context.proposer.propose([], as));
   }
   checkEarly(request.jobYaml);
-  const operation = declaration(await compile(context.links, request.jobYaml), known(context.view()));
+  const operation = declaration(await compile(context, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
   if (request.dryRun) return answered([preview(context.view(), operation)], operation.reports);
   return answered(await context.proposer.propose([operation], as));
@@ -65,7 +66,7 @@ function described(items: Items, reports: Iterable<Described>): ApplyReply {
 }
 
 function known(view: StateView): Known {
-  const sources = [...view.sources.values()].filter(({ lastWindow }) => lastWindow > 0);
+  const sources = sealedSources(view);
   return {
     source: (wanted) => {
       const found = sources.find(({ name }) => name === wanted);
@@ -99,9 +100,9 @@ function isAnswered(view: StateView, as: Proposing): boolean {
  * Lets one connected executor check and compile the job; another one is asked if the first goes away
  * meanwhile.
  */
-async function compile(links: ExecutorLinks, jobYaml: string): Promise<string> {
+async function compile({ links, view }: ApplyContext, jobYaml: string): Promise<string> {
   for (const link of links.live().slice(0, VALIDATORS_MAX)) {
-    const outcome = await link.validate(jobYaml, LIMITS.clientDeadlineMs);
+    const outcome = await link.validate(jobYaml, knownJob(view()), LIMITS.clientDeadlineMs);
     if (outcome !== undefined) return readOutcome(outcome);
   }
   throw new TidemarkError(

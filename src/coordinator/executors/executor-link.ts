@@ -3,6 +3,7 @@ import { LIMITS, TidemarkError } from '../../base/index.ts';
 import type { ExecutorObservation } from '../../scheduler/index.ts';
 import type { AuditFound, Definition, GuardedStream, ToExecutor, ValidateOutcome } from '../../wire/index.ts';
 import { AuditLooks } from '../clients/audit-looks.ts';
+import type { KnownJob } from '../clients/known-job.ts';
 
 /** Documents travel in messages of at most this many characters, well below the limit of a gRPC message. */
 const DEFINITIONS_CHARACTERS_MAX = LIMITS.grpcMessageBytesMax / 8;
@@ -91,10 +92,10 @@ export class ExecutorLink {
   }
 
   /**
-   * Lets the executor check a job file; undefined if the stream ended first.
+   * Lets the executor check a job file, beside what is declared; undefined if the stream ended first.
    * @throws TidemarkError `DB_UNREACHABLE` when it did not answer within `deadlineMs`.
    */
-  validate(jobYaml: string, deadlineMs: number): Promise<ValidateOutcome | undefined> {
+  validate(jobYaml: string, known: KnownJob, deadlineMs: number): Promise<ValidateOutcome | undefined> {
     if (this.#closed) return Promise.resolve(undefined);
     this.#lastRequest += 1n;
     const request = this.#lastRequest;
@@ -107,7 +108,9 @@ export class ExecutorLink {
         clearTimeout(timer);
         resolve(outcome);
       });
-      this.send({ $case: 'validate', value: { request, jobYaml } });
+      this.define(known.definitions);
+      const [knownSources, knownReports] = [[...known.sources], [...known.reports]];
+      this.send({ $case: 'validate', value: { request, jobYaml, knownSources, knownReports } });
     });
   }
 

@@ -126,7 +126,7 @@ export function compiled(name: string, kind: EngineKind, shards: number): Compil
       },
     }),
   );
-  const job = compileJob({ file, tablesOf: () => TABLES, dimensionColumns: () => [] });
+  const job = compileJob({ file, tablesOf: () => TABLES });
   return must(job.reports[0], 'the report');
 }
 

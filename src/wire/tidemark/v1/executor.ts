@@ -868,6 +868,12 @@ export interface SealReply {
 export interface Validate {
   request: bigint;
   jobYaml: string;
+  /**
+   * Sources whose windows are sealed, by their ids, and the newest generations of their reports, by the ids of
+   * their definitions. What the file leaves as it is, is not looked at again.
+   */
+  knownSources: bigint[];
+  knownReports: string[];
 }
 
 export interface ValidateOutcome {
@@ -10148,7 +10154,7 @@ export const SealReply: MessageFns<SealReply> = {
 };
 
 function createBaseValidate(): Validate {
-  return { request: 0n, jobYaml: "" };
+  return { request: 0n, jobYaml: "", knownSources: [], knownReports: [] };
 }
 
 export const Validate: MessageFns<Validate> = {
@@ -10161,6 +10167,19 @@ export const Validate: MessageFns<Validate> = {
     }
     if (message.jobYaml !== "") {
       writer.uint32(18).string(message.jobYaml);
+    }
+    if (message.knownSources.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.knownSources) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field knownSources of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    for (const v of message.knownReports) {
+      writer.uint32(34).string(v!);
     }
     return writer;
   },
@@ -10194,6 +10213,32 @@ export const Validate: MessageFns<Validate> = {
             message.jobYaml = reader.string();
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.knownSources.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.knownSources.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.knownReports.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -10214,6 +10259,16 @@ export const Validate: MessageFns<Validate> = {
         : isSet(object.job_yaml)
         ? globalThis.String(object.job_yaml)
         : "",
+      knownSources: globalThis.Array.isArray(object?.knownSources)
+        ? object.knownSources.map((e: any) => BigInt(e))
+        : globalThis.Array.isArray(object?.known_sources)
+        ? object.known_sources.map((e: any) => BigInt(e))
+        : [],
+      knownReports: globalThis.Array.isArray(object?.knownReports)
+        ? object.knownReports.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.known_reports)
+        ? object.known_reports.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -10225,6 +10280,12 @@ export const Validate: MessageFns<Validate> = {
     if (message.jobYaml !== "") {
       obj.jobYaml = message.jobYaml;
     }
+    if (message.knownSources?.length) {
+      obj.knownSources = message.knownSources.map((e) => e.toString());
+    }
+    if (message.knownReports?.length) {
+      obj.knownReports = message.knownReports;
+    }
     return obj;
   },
 
@@ -10235,6 +10296,8 @@ export const Validate: MessageFns<Validate> = {
     const message = createBaseValidate();
     message.request = (object.request !== undefined && object.request !== null) ? BigInt(object.request) : 0n;
     message.jobYaml = object.jobYaml ?? "";
+    message.knownSources = object.knownSources?.map((e) => BigInt(e)) || [];
+    message.knownReports = object.knownReports?.map((e) => e) || [];
     return message;
   },
 };
