@@ -297,6 +297,7 @@ export const MUTATIONS = [
   'job.joinsCurrentState',
   'job.touchedByAfterImages',
   'job.vanishedKeysStay',
+  'job.nullKeysLeftOut',
   'job.paddedKeys',
   'job.statesSwapped',
   'job.squaresRounded',

@@ -1,5 +1,5 @@
 /** Job files: their form and rules, the compiled documents, and the SQL that a report becomes. */
-export { affectedKeysQuery } from './affected-keys/affected-keys-query.ts';
+export { affectedKeysQuery, nullKeysQuery } from './affected-keys/affected-keys-query.ts';
 export { checkCost } from './check-cost.ts';
 export { checkReport, type CheckReportInput } from './check-report.ts';
 export { compileJob, type CompileInput } from './compile-job.ts';
@@ -18,7 +18,7 @@ export * from './file/job-file.ts';
 export * from './model.ts';
 export { parseJobFile } from './file/parse-job-file.ts';
 export { readsStates } from './reads-states.ts';
-export { readRows } from './read-rows.ts';
+export { readRows, touchesNull } from './read-rows.ts';
 export { specHash, stableJson } from './report-hash.ts';
 export { resolveDatabase, type ResolveOptions } from './file/resolve-database.ts';
 export { inWindows, type ContributionInput, type WindowRef } from './stored-inputs.ts';

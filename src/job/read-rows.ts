@@ -11,25 +11,39 @@ const EXACT_MAX = 2n ** 53n;
 const SHOWN_MAX = 40;
 
 /**
- * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns
- * have no
- * type of their own, an integer is an integer. Of cells each key has one row.
+ * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns have
+ * no type of their own, an integer is an integer. Of cells each key has one row.
  * @throws TidemarkError `KEY_NULL`, `KEY_TWICE`, `MEASURE_TYPE`, `VALUE_RANGE`; all deterministic, so the
  * task is DEAD.
  */
 export function readRows(query: ContributionQuery, result: ResultSet): readonly (readonly SqlValue[])[] {
-  for (const row of result.rows) {
+  const rows = query.keysOnce === true ? result.rows.filter((row) => !isOfNull(query, row)) : result.rows;
+  for (const row of rows) {
     for (const [at, column] of query.columns.entries()) {
       const problem = problemOf(column, row[at] ?? null);
       if (problem !== undefined) throw withRow(problem, query, row);
     }
   }
-  return query.keysOnce === true ? cellsAndTombstones(query, result.rows) : result.rows;
+  return query.keysOnce === true ? cellsAndTombstones(query, rows) : rows;
+}
+
+/** Whether a key that a span touched has NULL in it: to be known is then whether it has a row. */
+export function touchesNull(query: ContributionQuery, { rows }: ResultSet): boolean {
+  return query.keysOnce === true && rows.some((row) => isOfNull(query, row));
+}
+
+const keysIn = ({ columns }: ContributionQuery): number =>
+  columns.filter(({ role }) => role === 'key').length;
+
+/** A tombstone whose key has NULL in it. */
+function isOfNull(query: ContributionQuery, row: readonly SqlValue[]): boolean {
+  const keys = keysIn(query);
+  return row[keys] === 0n && row.slice(0, keys).includes(null);
 }
 
 /** Every touched key comes as a tombstone; it is none if the key has cells. */
 function cellsAndTombstones(query: ContributionQuery, rows: ResultSet['rows']): ResultSet['rows'] {
-  const keys = query.columns.filter(({ role }) => role === 'key').length;
+  const keys = keysIn(query);
   const keyOf = (row: readonly SqlValue[]): string => row.slice(0, keys).map(bytesOf).join(' ');
   const seen = new Set<string>();
   const cells = rows.filter((row) => row[keys] !== 0n);

@@ -148,6 +148,13 @@ describe('the keys that a changed row touches', () => {
     expect(refusal(sql, { inputs }).code).toBe('TOUCHED_UNKNOWN');
   });
 
+  it('are asked for where a key is of the table that may be missing: it is NULL then', () => {
+    const sql = LEFT.replaceAll('s.shop,', 'o.shop,').replace('BY s.shop', 'BY o.shop');
+    for (const one of [sql, sql.replace('LEFT JOIN', 'left outer join')]) {
+      expect(refusal(one, { inputs: O_S }).code).toBe('TOUCHED_UNKNOWN');
+    }
+  });
+
   it('need not be told for an input that only finds keys of others', () => {
     const inputs = {
       o: { changes: 'orders', touched: 'SELECT p.shop FROM o JOIN p ON p.country = o.country' },

@@ -7,8 +7,10 @@ import {
   affectedKeysQuery,
   contributionQueries,
   dimensionTable,
+  nullKeysQuery,
   readRows,
   readsStates,
+  touchesNull,
   type CapturedTable,
   type CompiledSource,
   type ContributionInput,
@@ -105,9 +107,14 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
   const gatherer = input.gather();
   const { isOfCells } = input.layout;
   const queries = isOfCells ? [affectedKeysQuery(contributed)] : statementsOf(contributed);
+  const touched = { ofNull: false };
   for (const [pair, query] of queries.entries()) {
     // A result that was not read to its end has cost the connection.
-    if (!(await run(connection, query, input, gatherer, pair))) return gatherer.end(0);
+    if (!(await run(connection, query, input, { gatherer, pair, touched }))) return gatherer.end(0);
+  }
+  if (touched.ofNull && !mutated('job.nullKeysLeftOut')) {
+    // Each row that it has is refused.
+    await run(connection, nullKeysQuery(contributed), input, { gatherer, pair: 0, touched });
   }
   await connection.rollback();
   return gatherer.end(queries.length - 1);
@@ -141,13 +148,19 @@ function mayBeLarge({ windows, shard, fromStates }: ComputeInput): boolean {
 const changeRows = (windows: readonly SealedWindow[], shard: string): number =>
   windows.reduce((sum, window) => sum + Number(sealedShard(window, shard).rows), 0);
 
+interface Taker {
+  readonly gatherer: Gatherer;
+  readonly pair: number;
+  /** Is told whether a touched key has NULL in it. */
+  readonly touched: { ofNull: boolean };
+}
+
 /** Hands the rows of one statement on. False if the gatherer wants no more. */
 async function run(
   connection: SqlConnection,
   query: ContributionQuery,
   input: ComputeInput,
-  gatherer: Gatherer,
-  pair: number,
+  { gatherer, pair, touched }: Taker,
 ): Promise<boolean> {
   const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
   const says = saysAnything(input.layout);
@@ -159,6 +172,7 @@ async function run(
   const gathered = { wanted: true };
   try {
     await connection.stream(query.sql, query.params, options, async (piece) => {
+      touched.ofNull ||= touchesNull(query, piece);
       const rows = readRows(query, piece);
       gathered.wanted = await gatherer.take(pair, pair === 0 ? rows.filter(says) : rows);
       return gathered.wanted;

@@ -9,7 +9,7 @@
  *     UNION ALL SELECT keys, 0, NULL, window FROM _touched
  *
  * A touched key without a row is a tombstone. The keys of the first span are those that there are: nothing
- * was there before.
+ * was there before. NULL meets nothing by IN: whether a touched key that is NULL has a row is asked apart.
  */
 import { must, mutated } from '../../base/index.ts';
 import { parseColumnType, type Dialect, type SqlParam } from '../../sql/index.ts';
@@ -24,8 +24,8 @@ const CELLS = '_cells';
 /** Result columns: `key_<i>`, `row_count` (1, or 0 for a tombstone), `value_<i>`, `state_window`. */
 export function affectedKeysQuery(input: ContributionInput): ContributionQuery {
   const { dialect, report, of } = input;
-  const affected = must(report.affectedKeys, 'what class affectedKeys needs');
-  const last = 'asOf' in of ? of.asOf : must(of.windows.at(-1), 'a window').window;
+  const affected = affectedOf(report);
+  const last = lastOf(input);
   const isFirst = 'asOf' in of || of.windows[0]?.window === 1;
   const touched = isFirst ? [] : touchedParts(input, affected);
   const cells = cellsPart(
@@ -34,13 +34,9 @@ export function affectedKeysQuery(input: ContributionInput): ContributionQuery {
     stateTerm(input, last, isFirst ? undefined : narrow(dialect, affected)),
   );
   const parts = [...touched, cells];
-  const keys = report.keys.map((_key, at) => `key_${at}`);
-  const values = report.measures.map((_measure, at) => `value_${at}`);
-  const window = dialect.kind === 'mysql' ? 'CAST(? AS SIGNED)' : '?';
-  const cell = [...keys, '1 AS row_count', ...values, `${window} AS state_window`].join(', ');
+  const { keys, values, window, found } = columnsFound(dialect, report);
   const gone = [...keys, '0', ...values.map(() => 'NULL'), window].join(', ');
   const own = keys.join(', ');
-  const found = `SELECT ${cell} FROM ${dialect.id(CELLS)}`;
   const select = isFirst
     ? found
     : `${found} WHERE (${own}) IN (SELECT ${own} FROM ${dialect.id(TOUCHED)})\n` +
@@ -53,6 +49,49 @@ export function affectedKeysQuery(input: ContributionInput): ContributionQuery {
     columns: columnsOf(report),
     keysOnce: true,
   };
+}
+
+/**
+ * One row, if there is any, that a touched key with NULL in it has after the span: such a key is a mistake,
+ * as in a first span. It is asked only when {@link affectedKeysQuery} gave a tombstone of such a key: beside
+ * `IN`, `OR ... IS NULL` would have the database read all rows.
+ */
+export function nullKeysQuery(input: ContributionInput): ContributionQuery {
+  const { dialect, report } = input;
+  const affected = affectedOf(report);
+  const last = lastOf(input);
+  const isNull = (columns: readonly string[]): string => columns.map((one) => `${one} IS NULL`).join(' OR ');
+  const narrowed = (alias: string): string => {
+    const columns = affected.narrowed.find((one) => one.alias === alias)?.columns;
+    return columns === undefined ? '' : ` AND (${isNull(columns.map((column) => dialect.id(column)))})`;
+  };
+  const parts = [
+    ...touchedParts(input, affected),
+    cellsPart(dialect, report, stateTerm(input, last, narrowed)),
+  ];
+  const { keys, found } = columnsFound(dialect, report);
+  const same = dialect.kind === 'mysql' ? '<=>' : 'IS';
+  const touched = keys.map((key) => `t.${key} ${same} c.${key}`).join(' AND ');
+  const sql =
+    `WITH ${parts.map((part) => part.sql).join(',\n')}\n${found} AS c WHERE (${isNull(keys)}) ` +
+    `AND EXISTS (SELECT 1 FROM ${dialect.id(TOUCHED)} AS t WHERE ${touched}) LIMIT 1`;
+  const params = [...parts.flatMap((part) => part.params), last];
+  return { report: report.name, sql, params, columns: columnsOf(report), keysOnce: true };
+}
+
+const affectedOf = ({ affectedKeys }: CompiledReport): AffectedKeys =>
+  must(affectedKeys, 'what class affectedKeys needs');
+
+const lastOf = ({ of }: ContributionInput): number =>
+  'asOf' in of ? of.asOf : must(of.windows.at(-1), 'a window').window;
+
+/** Names of the result's columns, and the SELECT of cells, whose one parameter is their window. */
+function columnsFound(dialect: Dialect, report: CompiledReport) {
+  const keys = report.keys.map((_key, at) => `key_${at}`);
+  const values = report.measures.map((_measure, at) => `value_${at}`);
+  const window = dialect.kind === 'mysql' ? 'CAST(? AS SIGNED)' : '?';
+  const cell = [...keys, '1 AS row_count', ...values, `${window} AS state_window`].join(', ');
+  return { keys, values, window, found: `SELECT ${cell} FROM ${dialect.id(CELLS)}` };
 }
 
 /** The same text over any inputs, and nothing else: what a check of the report runs. */
@@ -92,9 +131,8 @@ function touchedParts(input: ContributionInput, affected: AffectedKeys): Part[] 
       `${dialect.id(key.name)} AS raw_${index}`,
       `${storedKey(dialect, key)} AS key_${index}`,
     ]);
-    const known = report.keys.map((key) => `${dialect.id(key.name)} IS NOT NULL`).join(' AND ');
     const text = withText(dialect, term, KEY_ROWS, sql);
-    const select = `SELECT ${keys.join(', ')} FROM ${dialect.id(KEY_ROWS)} WHERE ${known}`;
+    const select = `SELECT ${keys.join(', ')} FROM ${dialect.id(KEY_ROWS)}`;
     return {
       sql: `${name(at)} AS (\n${text}\n${select})`,
       params: term.flatMap(({ params }) => params),

@@ -106,6 +106,7 @@ class TouchedReader {
     const equalities = equalitiesOf(select);
     const onlyInner = !hasOuterJoin(select);
     if (!onlyInner && !hasOnlyLeftJoins(select)) return undefined;
+    if (items.some((item) => isOfLeftJoined(item, select))) return undefined;
     return read.map(({ alias, as }) => {
       const columns = items.map((item) => columnOf(item, as, select.sources, equalities));
       const own = columns.every((column) => column !== undefined) ? columns : undefined;
@@ -168,6 +169,18 @@ function hasOnlyLeftJoins({ body, sources }: SelectBlock): boolean {
   const own = body.filter((token) => token.depth === depth);
   if (own.some((token) => ['RIGHT', 'FULL', 'NATURAL', 'USING'].includes(keyword(token)))) return false;
   return sources.every(({ at, kind }) => kind === 'query' || at.depth === depth);
+}
+
+/** Whether a key is of a table that may have no row: changes there move rows to the key NULL and from it. */
+function isOfLeftJoined({ expression }: KeyItem, { body, sources }: SelectBlock): boolean {
+  const of = columnRef(expression, sources)?.of;
+  const at = sources.find(({ as }) => as.toLowerCase() === of)?.at;
+  if (at === undefined) return false;
+  return body.some((token, index) => {
+    if (keyword(token) !== 'LEFT') return false;
+    const joins = keyword(body[index + 1]) === 'OUTER' ? index + 2 : index + 1;
+    return keyword(body[joins]) === 'JOIN' && body[joins + 1]?.start === at.start;
+  });
 }
 
 /**
