@@ -167,6 +167,6 @@ function layoutFor(name: string, kind: EngineKind): ReportLayout {
       },
     }),
   );
-  const { reports } = compileJob({ file, tablesOf: () => [ORDERS], dimensionColumns: () => [] });
+  const { reports } = compileJob({ file, tablesOf: () => [ORDERS] });
   return layoutOf({ reportId: 1, generation: 1 }, must(reports[0], 'the report'));
 }
