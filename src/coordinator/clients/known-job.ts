@@ -7,7 +7,7 @@ import {
   type SourceRecord,
   type StateView,
 } from '../../statemachine/index.ts';
-import type { Definition } from '../../wire/index.ts';
+import { reportDefinition, type Definition } from '../../wire/index.ts';
 
 /** Sources by id and reports by the ids of their documents, which an executor must have first. */
 export interface KnownJob {
@@ -33,7 +33,7 @@ export function knownJob(view: StateView): KnownJob {
     return (view.sources.get(idKey(report.sourceId))?.lastWindow ?? 0) > 0;
   });
   const documents = reports.map(({ id, generation, spec }) => ({
-    id: `report/${id}/${generation}`,
+    id: reportDefinition(id, generation),
     json: spec,
   }));
   return {
