@@ -354,6 +354,7 @@ export const MUTATIONS = [
   'job.sealedSourceInspected',
   'job.keptReportAsked',
   'coordinator.unpreparedReportKept',
+  'state.otherWindowsKeepCollector',
   'backup.checksumIgnored',
   'backup.termNotRaised',
   'backup.clusterIdKept',

@@ -12,7 +12,7 @@ export {
   type OutputColumn,
 } from './contribution-queries.ts';
 export { isKept, withDimensions } from './kept-report.ts';
-export { keptSource } from './kept-source.ts';
+export { capturedText, keptSource } from './kept-source.ts';
 export { joinColumns } from './sql/join-columns.ts';
 export * from './file/job-file.ts';
 export * from './model.ts';

@@ -23,6 +23,11 @@ export function keptSource(source: JobSource, captured: CompiledSource): JobSour
   return { ...source, tables: captured.tables.map(({ table, shardKey }) => ({ table, shardKey })) };
 }
 
+/** What of a source stays once windows are sealed, as a text that is equal for equal parts. */
+export function capturedText(source: CompiledSource): string {
+  return stableJson({ ...source, window: undefined });
+}
+
 function changeOf(source: JobSource, captured: CompiledSource): string | undefined {
   if (stableJson(source.database) !== stableJson(captured.database)) return 'its database cannot change';
   for (const { table } of captured.tables) {

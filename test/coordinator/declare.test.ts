@@ -93,6 +93,18 @@ describe('a job that is applied again', () => {
     expect(declaration(JSON.stringify(job), fresh).sources[0]?.spec).toBe(JSON.stringify(job.sources[0]));
   });
 
+  it('may have other windows, and nothing else of a source changes unseen', () => {
+    const job = compiled(table.columns, ['id']);
+    const capturedOf = (change: Partial<CompiledSource>): string | undefined => {
+      const sources = job.sources.map((source) => ({ ...source, ...change }));
+      return declaration(JSON.stringify({ ...job, sources }), nothing).sources[0]?.captured;
+    };
+    const [before, longer] = [capturedOf({}), { lengthMs: 2, rowsMax: 3, bytesMax: 4 }];
+    expect(capturedOf({ window: longer })).toBe(before);
+    expect(capturedOf({ tables: [{ ...table, shardKey: 'n' }] })).not.toBe(before);
+    expect(capturedOf({ database: { embedded: { file: 'elsewhere' } } })).not.toBe(before);
+  });
+
   rule('coordinator.youngColumnRead', 'has no new report over a column that older rows do not have', () => {
     for (const name of ['more', 'n']) {
       const job = compiled(more, [name]);

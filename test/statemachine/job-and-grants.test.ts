@@ -82,14 +82,36 @@ describe('declaring a job', () => {
   });
 
   const sealed = jobOf({ shop: ['sales'], other: ['visits'] });
+  const withSources = (change: Partial<DeclareJob['sources'][number]>): DeclareJob => ({
+    ...sealed,
+    sources: sealed.sources.map((source) => ({ ...source, ...change })),
+  });
   it.each([
     ['a report moves away', jobOf({ shop: [], other: ['visits', 'sales'] })],
     ['a report moves here', jobOf({ shop: ['sales', 'visits'], other: [] })],
-    ['the source is changed', { ...sealed, sources: sealed.sources.map((s) => ({ ...s, spec: '{"x":1}' })) }],
+    ['the source is changed', withSources({ spec: '{"x":1}', captured: '{"x":1}' })],
   ])('is refused whole on a source with sealed windows when %s', (_what, job) => {
     const world = runningWorld(sealed);
     world.seal();
     expect(world.refuse(job)).toBe('REPORT_ON_SEALED_SOURCE');
+  });
+
+  rule('state.otherWindowsKeepCollector', 'has windows of a sealed source cut otherwise from now on', () => {
+    const world = runningWorld(sealed);
+    world.seal();
+    const before = world.source();
+    expect(declare(world, withSources({ spec: '{"window":2}' })).actions).toMatchObject({
+      'source shop': '1/1 changed',
+      'report sales': '1/1 unchanged',
+    });
+    expect(world.source()).toEqual({ ...before, spec: '{"window":2}', collector: null });
+    // Who still cuts them as before seals nothing, and a schema version of its would bring the former back.
+    expect(world.refuse(sealOf(before, 2))).toBe('STALE_EPOCH');
+    world.collect(1);
+    world.seal();
+    expect(declare(world, withSources({ spec: '{"window":2}' })).actions).toMatchObject({
+      'source shop': '1/1 unchanged',
+    });
   });
 
   rule('state.sealedSourceStays', 'removes a sealed source with all that is of it', () => {

@@ -7,7 +7,13 @@ import { LIMITS, TidemarkError, isErrorCode } from '../../base/index.ts';
 import { parseJobFile, type CompiledReport, type CompiledSource } from '../../job/index.ts';
 import type { RaftStatus } from '../../raft/index.ts';
 import { idKey, newestNamed } from '../../statemachine/index.ts';
-import type { DeclaredItem, OperationResult, ReportRecord, StateView } from '../../statemachine/index.ts';
+import type {
+  DeclaredItem,
+  OperationResult,
+  ReportRecord,
+  SourceRecord,
+  StateView,
+} from '../../statemachine/index.ts';
 import type { ApplyReply, ApplyRequest, ValidateOutcome } from '../../wire/index.ts';
 import { notLeader } from '../coded-error.ts';
 import { declaration, type Known } from './declare.ts';
@@ -43,7 +49,19 @@ export async function applyJob(context: ApplyContext, request: ApplyRequest): Pr
   const operation = declaration(await compile(context, request.jobYaml), known(context.view()));
   if (!context.status().leading || context.status().term !== term) throw notLeader(context.status());
   if (request.dryRun) return answered([preview(context.view(), operation)], operation.reports);
-  return answered(await context.proposer.propose([operation], as));
+  const before = [...context.view().sources.values()];
+  const results = await context.proposer.propose([operation], as);
+  stopReplaced(context, before);
+  return answered(results);
+}
+
+/** A collector without its grant would only hear of that at its next seal, which may be minutes away. */
+function stopReplaced({ links, view }: ApplyContext, before: readonly SourceRecord[]): void {
+  for (const { id: sourceId, collector } of before) {
+    if (collector === null || view().sources.get(idKey(sourceId))?.collector?.epoch === collector.epoch)
+      continue;
+    links.stopCollector(collector.executorId, { sourceId, epoch: collector.epoch });
+  }
 }
 
 /** Reading a large file takes half an election timeout: it is left to the executor, which reads it anyway. */

@@ -1,6 +1,7 @@
 /** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
 import { TidemarkError, must, mutated } from '../../base/index.ts';
 import {
+  capturedText,
   JOB_FORMAT,
   readsStates,
   specHash,
@@ -47,11 +48,11 @@ export function declaration(compiledJson: string, known: Known): DeclareJob {
       spec: JSON.stringify(sink),
       members: membersOf(sink),
     })),
-    sources: job.sources.map((source) => ({
-      name: source.name,
-      spec: JSON.stringify(asCaptured(source, known.source(source.name))),
-      sink: sinkOf(job, source.name, known),
-    })),
+    sources: job.sources.map((source) => {
+      const spec = asCaptured(source, known.source(source.name));
+      const sink = sinkOf(job, source.name, known);
+      return { name: source.name, spec: JSON.stringify(spec), captured: capturedText(spec), sink };
+    }),
     reports: job.reports.map((report) => ({
       name: report.name,
       spec: JSON.stringify(report),

@@ -2,7 +2,7 @@
  * Declaring a job: the whole of what is captured and reported. It is accepted or refused as one; what is
  * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
  */
-import { LIMITS, mutated } from '../../base/index.ts';
+import { DECLARE_AGAIN, LIMITS, mutated } from '../../base/index.ts';
 import { nextId } from './counters.ts';
 import { declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
 import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
@@ -97,8 +97,9 @@ function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): 
     // One that is removed goes with everything that is of it.
     if (next === undefined && !mutated('state.sealedSourceStays')) continue;
     if (change.sources.has(source.name)) {
-      const fixedParts = 'its tables, database and window cannot change';
-      const message = `source ${source.name} has sealed windows; ${fixedParts}`;
+      const fixedParts =
+        'its database, tables and shard keys, and the database of its reports, cannot change';
+      const message = `source ${source.name} has sealed windows: ${fixedParts}. ${DECLARE_AGAIN}`;
       return refuse('REPORT_ON_SEALED_SOURCE', message);
     }
     if (change.topology === 'places') return fixed(source, 'the store');
@@ -130,7 +131,8 @@ function changedSources(writer: StateWriter, input: DeclareJob): ReadonlySet<str
   for (const known of writer.sources.values()) {
     const next = input.sources.find((source) => source.name === known.name);
     const sink = writer.sinks.get(idKey(known.sinkId));
-    if (next === undefined || next.spec !== known.spec || next.sink !== sink?.name) changed.add(known.name);
+    const same = next?.captured === known.captured && next.sink === sink?.name;
+    if (!same) changed.add(known.name);
     else if (known.lastWindow === 0 && hasOtherReports(writer, input, known)) changed.add(known.name);
   }
   return changed;
@@ -159,7 +161,10 @@ function declareSinks(writer: StateWriter, input: DeclareJob): DeclaredItem[] {
   });
 }
 
-/** A changed source, or one with a changed report or database, is prepared and collected anew. */
+/**
+ * A changed source, or one with a changed report or database, is prepared and collected anew. Where windows
+ * are cut otherwise from now on, the open one is begun again, by a collector that knows.
+ */
 function declareSources(writer: StateWriter, input: DeclareJob, change: Change): DeclaredItem[] {
   return input.sources.map((source): DeclaredItem => {
     const known = byName(writer.sources.values(), source.name);
@@ -169,15 +174,19 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
     const moved = change.sinks.has(source.sink) || change.topology === 'places';
     const restart = change.sources.has(source.name) || moved;
     if (known === undefined || restart) {
-      const fresh = newSource({ id, name: source.name, spec: source.spec, sinkId: sink?.id ?? 0 });
+      const { name, spec, captured } = source;
+      const fresh = newSource({ id, name, spec, captured, sinkId: sink?.id ?? 0 });
       writer.sources.put(idKey(id), { ...fresh, states: statesOf(input, source.name) });
       forgetCopies(writer, id);
+    } else if (!same) {
+      const collector = mutated('state.otherWindowsKeepCollector') ? known.collector : null;
+      writer.sources.put(idKey(id), { ...known, spec: source.spec, collector });
     }
     return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
   });
 }
 
-function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'sinkId'>): SourceRecord {
+function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'captured' | 'sinkId'>): SourceRecord {
   return {
     ...source,
     prepare: null,

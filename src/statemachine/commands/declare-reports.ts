@@ -3,6 +3,7 @@
  * each change is a generation of its own that begins from the row states (design 6.6), while the one that it
  * replaces goes on until it has caught up.
  */
+import { DECLARE_AGAIN } from '../../base/index.ts';
 import { nextGeneration, nextId } from './counters.ts';
 import type { DeclaredItem } from './declare-job.ts';
 import { newestNamed, isRetired, retire } from './generations.ts';
@@ -36,11 +37,13 @@ export function onlineRefusal(writer: StateWriter, input: DeclareJob): Refusal |
     const isSealed = (source?.lastWindow ?? 0) > 0;
     if (former !== undefined && former.name !== next.source && (isSealed || former.lastWindow > 0)) {
       const message = `report ${next.name} cannot move from source ${former.name} to ${next.source}`;
-      return refuse('REPORT_ON_SEALED_SOURCE', `${message}: give it another name`);
+      const way = 'declare it there under another name, and take this one out of the file';
+      return refuse('REPORT_ON_SEALED_SOURCE', `${message}: ${way}`);
     }
     if (!isSealed || source === undefined || canBuild(source)) continue;
     const message = `source ${source.name} keeps no row states, and its windows up to ${source.horizon}`;
-    return refuse('REPORT_ON_SEALED_SOURCE', `report ${next.name}: ${message} are dropped`);
+    const why = `report ${next.name} cannot be made from its past: ${message} are dropped`;
+    return refuse('REPORT_ON_SEALED_SOURCE', `${why}. ${DECLARE_AGAIN}`);
   }
   return undefined;
 }

@@ -56,7 +56,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
       objectOf: { spec: 'text', shards: { listOf: { name: 'text', slots: 'text', members: 'texts' } } },
     },
     sinks: { listOf: { name: 'text', spec: 'text', members: 'texts' } },
-    sources: { listOf: { name: 'text', spec: 'text', sink: 'text' } },
+    sources: { listOf: { name: 'text', spec: 'text', captured: 'text', sink: 'text' } },
     reports: {
       listOf: {
         name: 'text',
@@ -106,6 +106,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     version: 'natural',
     spec: 'text',
     replaced: 'text',
+    captured: 'text',
     stops: { listOf: { reportId: 'natural', problem: 'text' } },
   },
   'fold.grant': { reportId: 'natural', generation: 'natural', window: 'natural', executorId: 'natural' },

@@ -79,7 +79,13 @@ export interface DeclareJob {
     /** References of its primary, first, and its replicas: opaque texts. */
     readonly members: readonly string[];
   }[];
-  readonly sources: readonly { readonly name: string; readonly spec: string; readonly sink: string }[];
+  readonly sources: readonly {
+    readonly name: string;
+    readonly spec: string;
+    /** What is captured, and from where: all of `spec` but when windows are cut. An opaque text. */
+    readonly captured: string;
+    readonly sink: string;
+  }[];
   readonly reports: readonly {
     readonly name: string;
     readonly spec: string;
@@ -341,6 +347,8 @@ export interface AddSchema {
   /** The source with the new version, and the version that it replaces. */
   readonly spec: string;
   readonly replaced: string;
+  /** As in {@link DeclareJob}, of `spec`. */
+  readonly captured: string;
   /** Reports that read a column that is not the same any more: they stop before the next window. */
   readonly stops: readonly { readonly reportId: number; readonly problem: string }[];
 }

@@ -110,6 +110,8 @@ export interface SourceRecord {
   readonly id: number;
   readonly name: string;
   readonly spec: string;
+  /** What of `spec` stays once windows are sealed: an opaque text that is equal for equal parts. */
+  readonly captured: string;
   readonly sinkId: number;
   /** The grant under which tables and dimension copies are made; null before the first. */
   readonly prepare: {

@@ -26,6 +26,7 @@ export function applyAddSchema(writer: StateWriter, input: AddSchema): Operation
   writer.sources.put(idKey(source.id), {
     ...source,
     spec: input.spec,
+    captured: input.captured,
     schemas: [...readStill(writer, source), { ...entry, spec: input.replaced }],
   });
   for (const { reportId, problem } of input.stops) {

@@ -244,7 +244,12 @@ export function jobOf(
     v: 1,
     topology: topologyOf('s1'),
     sinks: [{ name: 'main', spec: '{}', members: ['main'] }],
-    sources: sources.map((name) => ({ name, spec: '{"tables":[]}', sink: 'main' })),
+    sources: sources.map((name) => ({
+      name,
+      spec: '{"tables":[]}',
+      captured: '{"tables":[]}',
+      sink: 'main',
+    })),
     reports: sources.flatMap((source) =>
       (reports[source] ?? []).map((name) => ({
         name,
