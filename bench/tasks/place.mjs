@@ -62,7 +62,7 @@ export async function startTasks() {
   const sink = databases.group(catalog.sink(1));
   const known = { ...grant, formerIds: [], generations: [] };
   await openSink(sink, known);
-  await setEpoch(sink, known);
+  await setEpoch(sink, known, 0);
   await dropKnown(sink, grant.epoch);
   const ids = KINDS.map((_kind, at) => reportDefinition(at + 1, 1));
   await carryOutPrepare(

@@ -272,6 +272,8 @@ export const MUTATIONS = [
   'wire.complaintRepeated',
   'sql.lostCommitIsFailure',
   'sql.lockWaitKeepsTransaction',
+  'sql.markerStays',
+  'sql.severalStatementsPass',
   'sql.breakerStaysOpen',
   'sql.firstWritableIsPrimary',
   'sql.formerPrimaryKeepsWriters',

@@ -10,6 +10,7 @@ import type {
   SqlConnection,
   SqlEngine,
   SqlParam,
+  Statement,
   StreamOptions,
   TakePiece,
 } from '../sql/index.ts';
@@ -65,8 +66,16 @@ class BoundedConnection implements SqlConnection {
     return this.#answered(() => this.#connection.insertRows(table, columns, rows));
   }
 
-  begin(mode: 'write' | 'snapshot'): Promise<void> {
-    return this.#answered(() => this.#connection.begin(mode));
+  batch(statements: readonly Statement[]): Promise<ResultSet[]> {
+    return this.#answered(() => this.#connection.batch(statements));
+  }
+
+  later(sql: string, params?: readonly SqlParam[]): Promise<void> {
+    return this.#answered(() => this.#connection.later(sql, params));
+  }
+
+  begin(mode: 'write' | 'snapshot', marker?: string): Promise<void> {
+    return this.#answered(() => this.#connection.begin(mode, marker));
   }
 
   commit(): Promise<void> {

@@ -18,6 +18,7 @@ import type {
   ResultSet,
   SqlConnection,
   SqlParam,
+  Statement,
   StreamOptions,
   TakePiece,
 } from './engine.ts';
@@ -204,6 +205,18 @@ export class EmbeddedConnection implements SqlConnection {
           .join(', ');
       await this.#run(sql, rows.slice(from, to).flat().map(workerValue));
     }
+  }
+
+  async batch(statements: readonly Statement[]): Promise<ResultSet[]> {
+    assert(this.#inTransaction, 'a batch is part of a transaction');
+    const results: ResultSet[] = [];
+    for (const { sql, params } of statements) results.push(await this.query(sql, params));
+    return results;
+  }
+
+  async later(sql: string, params?: readonly SqlParam[]): Promise<void> {
+    assert(this.#inTransaction, 'what may come later is part of a transaction');
+    await this.query(sql, params);
   }
 
   async begin(mode: 'write' | 'snapshot'): Promise<void> {

@@ -50,6 +50,12 @@ export interface QueryOptions {
   readonly answerMs?: number;
 }
 
+/** One statement of several that go to the server together. */
+export interface Statement {
+  readonly sql: string;
+  readonly params?: readonly SqlParam[];
+}
+
 /** Takes rows of a result; false means that no more are wanted. */
 export type TakePiece = (piece: ResultSet) => Promise<boolean>;
 
@@ -80,6 +86,16 @@ export interface SqlConnection {
   readonly id: string;
   query(sql: string, params?: readonly SqlParam[], options?: QueryOptions): Promise<ResultSet>;
   /**
+   * Runs statements one after the other, in one round trip where the engine has that; the first that fails
+   * ends it. Inside a transaction only, since nobody could tell which of them took effect.
+   */
+  batch(statements: readonly Statement[]): Promise<ResultSet[]>;
+  /**
+   * Runs a statement inside a transaction whose result nobody needs. MySQL may hear of it with the next
+   * statement, COMMIT at the latest, and its error is told there.
+   */
+  later(sql: string, params?: readonly SqlParam[]): Promise<void>;
+  /**
    * Runs a SELECT and hands its rows to `take` piece by piece, the last one shorter than the others and maybe
    * empty. Nothing more is read until `take` has resolved; with false, or an error, the rest is left and the
    * connection is dropped. Meanwhile the connection takes no other statement.
@@ -91,8 +107,12 @@ export interface SqlConnection {
     columns: readonly string[],
     rows: readonly (readonly SqlParam[])[],
   ): Promise<void>;
-  /** `write`: READ COMMITTED, or BEGIN IMMEDIATE. `snapshot`: a consistent read-only view. */
-  begin(mode: 'write' | 'snapshot'): Promise<void>;
+  /**
+   * `write`: READ COMMITTED, or BEGIN IMMEDIATE; MySQL may hear of it with the first statement. `snapshot`: a
+   * consistent read-only view, as of now. By `marker` the connection can be found at a MySQL server until the
+   * transaction ends: it is the name of a lock that the connection holds.
+   */
+  begin(mode: 'write' | 'snapshot', marker?: string): Promise<void>;
   commit(): Promise<void>;
   rollback(): Promise<void>;
   /** Ends it in an orderly way. */

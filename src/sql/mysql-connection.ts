@@ -1,12 +1,12 @@
 /** One connection to MySQL or MariaDB, over mysql2's text protocol (see mysql-literals.ts for why). */
-import mysql from 'mysql2';
-import { assert, LIMITS, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
+import type mysql from 'mysql2';
+import { assert, LIMITS, must, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
 import type {
-  ConnectOptions,
   QueryOptions,
   ResultSet,
   SqlConnection,
   SqlParam,
+  Statement,
   StreamOptions,
   TakePiece,
 } from './engine.ts';
@@ -15,23 +15,22 @@ import type { MysqlTarget } from './mysql-address.ts';
 import { mysqlDialect } from './mysql-dialect.ts';
 import { isDeadlock, isLost, mysqlError } from './mysql-errors.ts';
 import { bindText, literal } from './mysql-literals.ts';
-import { readResult } from './mysql-results.ts';
+import { connectNative, type MysqlConnectOptions } from './mysql-native.ts';
+import { readResults } from './mysql-results.ts';
 import { readPieces } from './mysql-stream.ts';
 import { statementShape } from './statement-shape.ts';
 import { Taker } from './taker.ts';
 
 const IDLE_SECONDS = 60;
-/** Silence after which TCP asks whether the server is still there while a long statement runs. */
-const KEEP_ALIVE_MS = 10_000;
 
-/** See engine-options.ts. */
-export interface MysqlWaits {
-  readonly lockWaitMs: number;
-  readonly connectMs: number;
-  readonly statementMs: number;
-}
-
-export type MysqlConnectOptions = ConnectOptions & MysqlWaits;
+const BEGIN = {
+  write: ['START TRANSACTION'],
+  // Under READ COMMITTED the clause WITH CONSISTENT SNAPSHOT would do nothing.
+  snapshot: [
+    'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ',
+    'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY',
+  ],
+};
 
 /** What leaves it open whether it took effect if the connection is lost meanwhile. */
 type Effect = 'none' | 'commit' | 'write';
@@ -43,13 +42,19 @@ export class MysqlConnection implements SqlConnection {
   readonly #statementMs: number;
   /** How to fail the statements under way. */
   readonly #pending = new Set<(error: Error) => void>();
+  readonly #batches: boolean;
+  /** Statements that the next one takes along; nothing came of them yet. */
+  #first: readonly string[] = [];
+  /** The lock by which the connection can be found, while a transaction has one. */
+  #marker: string | undefined;
   #inTransaction = false;
   #closed = false;
 
-  private constructor(native: mysql.Connection, label: string, statementMs: number) {
+  private constructor(native: mysql.Connection, label: string, options: MysqlConnectOptions) {
     this.#native = native;
     this.#label = label;
-    this.#statementMs = statementMs;
+    this.#statementMs = options.statementMs;
+    this.#batches = options.batches === true;
     this.id = String(native.threadId);
     native.on('error', () => {
       this.#closed = true;
@@ -66,7 +71,7 @@ export class MysqlConnection implements SqlConnection {
   static async open(target: MysqlTarget, options: MysqlConnectOptions): Promise<MysqlConnection> {
     const { signal } = options;
     const native = await connectNative(target, options);
-    const connection = new MysqlConnection(native, target.label, options.statementMs);
+    const connection = new MysqlConnection(native, target.label, options);
     const abort = (): void => {
       connection.destroy();
     };
@@ -110,7 +115,19 @@ export class MysqlConnection implements SqlConnection {
   }
 
   query(sql: string, params: readonly SqlParam[] = [], options: QueryOptions = {}): Promise<ResultSet> {
-    return this.#run(bindText(sql, params), this.#effectOf(sql), options.answerMs);
+    return this.#run(this.#bound(sql, params), this.#effectOf(sql), options.answerMs);
+  }
+
+  async later(sql: string, params: readonly SqlParam[] = []): Promise<void> {
+    assert(this.#inTransaction, 'what may come later is part of a transaction');
+    this.#first = [...this.#first, this.#bound(sql, params)];
+    if (!this.#batches) await this.#sendFirst();
+  }
+
+  async batch(statements: readonly Statement[]): Promise<ResultSet[]> {
+    assert(this.#inTransaction, 'a batch is part of a transaction');
+    const texts = statements.map(({ sql, params = [] }) => this.#bound(sql, params));
+    return this.#guarded('none', () => this.#sendAll(texts));
   }
 
   async stream(
@@ -123,6 +140,7 @@ export class MysqlConnection implements SqlConnection {
       selectMs === undefined ? '' : `/*M! SET STATEMENT max_statement_time = ${selectMs / 1_000} FOR */ `;
     const text = limit + bindText(sql, params);
     const taker = new Taker(take);
+    await this.#sendFirst();
     const whole = await this.#guarded('none', () => this.#pieces(text, pieceRows, taker));
     if (!whole) this.destroy();
     taker.rethrow();
@@ -141,27 +159,22 @@ export class MysqlConnection implements SqlConnection {
     }
   }
 
-  async begin(mode: 'write' | 'snapshot'): Promise<void> {
+  async begin(mode: 'write' | 'snapshot', marker?: string): Promise<void> {
     assert(!this.#inTransaction, 'transactions do not nest');
-    if (mode === 'write') {
-      await this.#run('START TRANSACTION', 'none');
-    } else {
-      // Under READ COMMITTED the clause WITH CONSISTENT SNAPSHOT would do nothing.
-      await this.#run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ', 'none');
-      await this.#run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY', 'none');
-    }
+    this.#assertOpen();
+    this.#marker = marker;
     this.#inTransaction = true;
+    const mark = marker === undefined ? [] : [`DO GET_LOCK(${literal(marker)}, 0)`];
+    this.#first = [...mark, ...BEGIN[mode]];
+    if (mode === 'snapshot' || !this.#batches) await this.#sendFirst();
   }
 
   async commit(): Promise<void> {
-    await this.#run('COMMIT', 'commit');
-    this.#inTransaction = false;
+    await this.#end('COMMIT', 'commit');
   }
 
   async rollback(): Promise<void> {
-    if (!this.#inTransaction) return;
-    this.#inTransaction = false;
-    await this.#run('ROLLBACK', 'none');
+    if (this.#inTransaction) await this.#end('ROLLBACK', 'none');
   }
 
   async close(): Promise<void> {
@@ -190,12 +203,39 @@ export class MysqlConnection implements SqlConnection {
     await this.#run(`SET SESSION sql_auto_is_null = 0 ${mariadb} ${mysqlOnly}`, 'none');
   }
 
+  async #end(how: 'COMMIT' | 'ROLLBACK', effect: Effect): Promise<void> {
+    this.#assertOpen();
+    try {
+      await this.#guarded(effect, () => this.#sendAll(this.#endOf(how)));
+    } catch (error) {
+      // It may still have its marker.
+      this.destroy();
+      throw error;
+    }
+  }
+
+  /** What ends the transaction. A server that has not heard of it takes no harm. */
+  #endOf(how: 'COMMIT' | 'ROLLBACK'): string[] {
+    const marker = this.#marker;
+    if (how === 'ROLLBACK') this.#first = [];
+    this.#marker = undefined;
+    this.#inTransaction = false;
+    if (marker === undefined || mutated('sql.markerStays')) return [how];
+    return [how, `DO RELEASE_LOCK(${literal(marker)})`];
+  }
+
+  async #sendFirst(): Promise<void> {
+    if (this.#first.length > 0) await this.#guarded('none', () => this.#sendAll([]));
+  }
+
   #effectOf(sql: string): Effect {
     return this.#inTransaction || statementShape(sql, 'mysql').reads ? 'none' : 'write';
   }
 
   #run(text: string, effect: Effect, answerMs = this.#statementMs): Promise<ResultSet> {
-    return this.#guarded(effect, () => this.#send(text, answerMs));
+    return this.#guarded(effect, async () =>
+      must((await this.#sendAll([text], answerMs)).at(-1), 'the result of a statement'),
+    );
   }
 
   async #guarded<T>(effect: Effect, work: () => Promise<T>): Promise<T> {
@@ -211,6 +251,12 @@ export class MysqlConnection implements SqlConnection {
     }
   }
 
+  /** Several statements in one text were an error of the server's, and would be run here. */
+  #bound(sql: string, params: readonly SqlParam[]): string {
+    if (this.#batches && !mutated('sql.severalStatementsPass')) statementShape(sql, 'mysql');
+    return bindText(sql, params);
+  }
+
   #assertOpen(): void {
     if (this.#closed) throw new TidemarkError('DB_UNREACHABLE', `${this.#label}: the connection is closed`);
   }
@@ -218,12 +264,11 @@ export class MysqlConnection implements SqlConnection {
   /** Keeps the contract: a lost connection is closed, a busy transaction is rolled back as a whole. */
   async #afterError(error: TidemarkError, lost: boolean): Promise<void> {
     if (lost) {
-      this.#inTransaction = false;
+      this.#endOf('ROLLBACK');
       this.destroy();
     } else if (error.code === 'DB_BUSY' && this.#inTransaction && !mutated('sql.lockWaitKeepsTransaction')) {
       // A lock wait timeout rolls back only its statement; the rest must not stay half done.
-      this.#inTransaction = false;
-      await this.#send('ROLLBACK', this.#statementMs).catch(() => {
+      await this.#sendAll(this.#endOf('ROLLBACK')).catch(() => {
         this.destroy();
       });
     }
@@ -246,7 +291,19 @@ export class MysqlConnection implements SqlConnection {
     }
   }
 
-  #send(text: string, answerMs: number): Promise<ResultSet> {
+  /** What waits to be sent goes first; its results are left out. */
+  async #sendAll(texts: readonly string[], answerMs = this.#statementMs): Promise<ResultSet[]> {
+    const first = this.#first;
+    this.#first = [];
+    const all = [...first, ...texts];
+    if (this.#batches) return (await this.#send(all.join('\n;'), answerMs)).slice(first.length);
+    const results: ResultSet[] = [];
+    for (const text of all) results.push(...(await this.#send(text, answerMs)));
+    return results.slice(first.length);
+  }
+
+  /** Resolves to a result for each statement of the text. */
+  #send(text: string, answerMs: number): Promise<ResultSet[]> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
         clearTimeout(deadline);
@@ -259,7 +316,9 @@ export class MysqlConnection implements SqlConnection {
         this.destroy();
       }, answerMs);
       this.#pending.add(fail);
-      this.#native.query({ sql: text, rowsAsArray: true }, (error, rows, fields) => {
+      // Without values mysql2 would look for placeholders once more, in texts of megabytes too.
+      const options = { sql: text, values: null, rowsAsArray: true };
+      this.#native.query(options, (error, rows, fields) => {
         if (!this.#pending.delete(fail)) return;
         clearTimeout(deadline);
         if (error !== null) {
@@ -267,64 +326,13 @@ export class MysqlConnection implements SqlConnection {
           return;
         }
         try {
-          resolve(readResult(rows, fields, LIMITS.sqlRowsPerFetchMax));
+          resolve(readResults(rows, fields, LIMITS.sqlRowsPerFetchMax));
         } catch (problem) {
           reject(toTidemarkError(problem));
         }
       });
     });
   }
-}
-
-function connectNative(target: MysqlTarget, options: MysqlConnectOptions): Promise<mysql.Connection> {
-  const { host, port, user, password, database, tls, label } = target;
-  const { signal } = options;
-  if (signal?.aborted === true) return Promise.reject(new TidemarkError('CANCELLED', `${label}: cancelled`));
-  const native = mysql.createConnection({
-    host,
-    port,
-    user,
-    password,
-    ...(database === undefined ? {} : { database }),
-    ...(tls === 'verify' ? { ssl: { rejectUnauthorized: true, verifyIdentity: true } } : {}),
-    connectTimeout: options.connectMs,
-    enableKeepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_MS,
-    charset: 'utf8mb4_bin',
-    timezone: 'Z',
-    supportBigNumbers: true,
-    bigNumberStrings: true,
-    dateStrings: true,
-    jsonStrings: true,
-    stringifyObjects: true,
-    multipleStatements: false,
-    namedPlaceholders: false,
-    flags: ['-LOCAL_FILES'],
-    connectAttributes: { program_name: `tidemark/${options.purpose}` },
-  });
-  // Without a handler a connection that fails while nobody waits for it would end the process.
-  native.on('error', ignoreHere);
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      native.destroy();
-      reject(new TidemarkError('CANCELLED', `${label}: cancelled`));
-    };
-    signal?.addEventListener('abort', abort, { once: true });
-    native.connect((error) => {
-      signal?.removeEventListener('abort', abort);
-      if (error === null) {
-        resolve(native);
-        return;
-      }
-      native.destroy();
-      reject(mysqlError(error, label, { lost: true, outcomeUnknown: false }));
-    });
-  });
-}
-
-/** What fails is told by the callback of the call that failed, or found by the next one. */
-function ignoreHere(): void {
-  return;
 }
 
 /** Asks anew: the compiler takes an earlier answer for the last one. */

@@ -3,8 +3,9 @@ import { LIMITS, isTidemarkError, mutated, sleep, systemClock, TidemarkError } f
 import { CONNECT_MS, LOCK_WAIT_MS, STATEMENT_MS, type EngineOptions } from './engine-options.ts';
 import type { ConnectOptions, DatabaseAddress, SqlConnection, SqlEngine } from './engine.ts';
 import { parseMysqlUrl, type MysqlTarget } from './mysql-address.ts';
-import { MysqlConnection, type MysqlWaits } from './mysql-connection.ts';
+import { MysqlConnection } from './mysql-connection.ts';
 import { mysqlDialect } from './mysql-dialect.ts';
+import type { MysqlConnectOptions, MysqlWaits } from './mysql-native.ts';
 import { Pool } from './pool.ts';
 
 /**
@@ -52,14 +53,14 @@ class MysqlEngine implements SqlEngine {
       connectMs: options.connectMs ?? CONNECT_MS,
       statementMs: options.statementMs ?? STATEMENT_MS,
     };
-    const pool = (more: Partial<ConnectOptions>): Pool<MysqlConnection> =>
+    const pool = (more: Partial<MysqlConnectOptions>): Pool<MysqlConnection> =>
       new Pool({
         label: target.label,
         max: options.poolMax ?? LIMITS.sqlPoolMax,
         idleMs: POOL_IDLE_MS,
         connect: (how) => this.#open({ ...how, idleSeconds: POOLED_IDLE_SECONDS, ...more }),
       });
-    this.#pool = pool({});
+    this.#pool = pool({ batches: true });
     // What is given up here must not go on there; the server is a little sooner, so that it can say so.
     this.#readers = pool({
       selectMs: Math.ceil(this.#waits.statementMs * SELECT_SHARE),
@@ -113,7 +114,7 @@ class MysqlEngine implements SqlEngine {
     }
   }
 
-  #open(options: ConnectOptions): Promise<MysqlConnection> {
+  #open(options: ConnectOptions & Pick<MysqlConnectOptions, 'batches'>): Promise<MysqlConnection> {
     return MysqlConnection.open(this.#target, { ...options, ...this.#waits });
   }
 

@@ -22,6 +22,23 @@ interface Field {
   readonly flags?: unknown;
 }
 
+/**
+ * Reads the results of a text of one statement or several: of several mysql2 lists results and fields.
+ * @throws TidemarkError as {@link readResult}.
+ */
+export function readResults(result: QueryResult, fields: unknown, rowsMax: number): ResultSet[] {
+  const isList = Array.isArray(result) && Array.isArray(fields) && fields.some((of) => !isField(of));
+  if (!isList) return [readResult(result, fields as FieldPacket[] | undefined, rowsMax)];
+  return result.map((one, at) =>
+    readResult(one as QueryResult, fields[at] as FieldPacket[] | undefined, rowsMax),
+  );
+}
+
+/** Of a statement without rows there is nothing in the place of its fields. */
+function isField(of: unknown): boolean {
+  return of !== undefined && !Array.isArray(of);
+}
+
 /** @throws TidemarkError `DB_FAILED` for more than `rowsMax` rows. */
 export function readResult(
   result: QueryResult,

@@ -66,7 +66,7 @@ export function readPieces(
     };
     onStart(fail);
     listen();
-    const query = native.query({ sql: text, rowsAsArray: true });
+    const query = native.query({ sql: text, values: null, rowsAsArray: true });
     query.on('fields', (found: FieldPacket[]) => {
       fields = found;
     });

@@ -83,6 +83,8 @@ function gated(engine: SqlEngine): { engine: SqlEngine; open: () => void; close:
       await gate;
       await connection.insertRows(table, columns, rows);
     },
+    batch: (statements) => connection.batch(statements),
+    later: (sql, params) => connection.later(sql, params),
     begin: (mode) => connection.begin(mode),
     commit: () => connection.commit(),
     rollback: () => connection.rollback(),

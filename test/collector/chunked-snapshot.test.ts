@@ -54,6 +54,8 @@ function showsLate(engine: SqlEngine, commit: () => Promise<void>): SqlEngine {
         id: given.id,
         begin: () => Promise.resolve(),
         query: (sql, params) => given.query(sql, params),
+        batch: (statements) => given.batch(statements),
+        later: (sql, params) => given.later(sql, params),
         stream: (...asked) => given.stream(...asked),
         insertRows: (table, columns, rows) => given.insertRows(table, columns, rows),
         commit: () => given.commit(),

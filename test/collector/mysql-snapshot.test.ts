@@ -36,6 +36,8 @@ function play(failing: string): Played {
     return Promise.resolve({
       id,
       query: (sql: string) => attempt(sql).then(() => answer(sql)),
+      batch: () => Promise.resolve([]),
+      later: () => Promise.resolve(),
       stream: () => Promise.resolve(),
       insertRows: () => Promise.resolve(),
       begin: () => attempt('begin'),

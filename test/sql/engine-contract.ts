@@ -321,6 +321,36 @@ export function engineContract(open: () => Promise<EngineFixture>): void {
       await connection.close();
     });
 
+    it('runs a batch in its order, and what may come later no later than the commit', async () => {
+      await engine.use('test', async (connection) => {
+        await connection.begin('write');
+        await connection.later('INSERT INTO cells (id, n) VALUES (?, ?)', [1n, 5n]);
+        const results = await connection.batch([
+          { sql: 'UPDATE cells SET n = n + 1 WHERE id = ?', params: [1n] },
+          { sql: 'SELECT n FROM cells' },
+        ]);
+        expect(results.map(({ rows }) => rows)).toEqual([[], [[6n]]]);
+        await connection.later('INSERT INTO cells (id, n) VALUES (2, 2)');
+        await connection.commit();
+      });
+      expect((await run('SELECT n FROM cells ORDER BY id')).rows).toEqual([[6n], [2n]]);
+    });
+
+    it('ends a batch at the first statement that fails, and nothing of it stays', async () => {
+      await engine.use('test', async (connection) => {
+        await connection.begin('write');
+        const failing = connection.batch([
+          { sql: 'INSERT INTO cells (id) VALUES (1)' },
+          { sql: 'SELECT nothing FROM cells' },
+          { sql: 'INSERT INTO cells (id) VALUES (2)' },
+        ]);
+        expect(await codeOf(failing)).toBe('SQL_INVALID');
+        expect((await connection.query('SELECT id FROM cells')).rows).toEqual([[1n]]);
+        await connection.rollback();
+      });
+      expect((await run('SELECT COUNT(*) FROM cells')).rows).toEqual([[0n]]);
+    });
+
     it('shows a snapshot as of its begin, and the newest state after it', async () => {
       const reader = await engine.connect({ purpose: 'test' });
       await run('INSERT INTO cells (id, n) VALUES (1, 1)');

@@ -158,6 +158,51 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     },
   );
 
+  const holderOf = async (marker: string): Promise<unknown> =>
+    (await engine.read('test', (connection) => connection.query('SELECT IS_USED_LOCK(?)', [marker])))
+      .rows[0]?.[0];
+
+  rule('sql.markerStays', 'takes the marker from a connection when its transaction ends', async () => {
+    for (const end of ['commit', 'rollback', 'busy'] as const) {
+      const marker = `marker ${end}`;
+      const own = openMysql({ kind: 'mysql', url: database.url });
+      await own.use('test', async (connection) => {
+        await connection.begin('write', marker);
+        await connection.query('SELECT 1');
+        expect(String(await holderOf(marker))).toBe(connection.id);
+        if (end !== 'busy') await connection[end]();
+        else
+          expect(await codeOf(connection.query("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213"))).toBe(
+            'DB_BUSY',
+          );
+        expect(await holderOf(marker)).toBeNull();
+      });
+      await own.close();
+    }
+  });
+
+  rule('sql.severalStatementsPass', 'runs one statement of a text, where several may be sent', async () => {
+    await run('CREATE OR REPLACE TABLE victims (n INT)');
+    const twice = engine.use('test', async (connection) => {
+      await connection.begin('write');
+      await connection.query("SELECT ';'; INSERT INTO victims VALUES (1)");
+      await connection.commit();
+    });
+    expect(await codeOf(twice)).toBe('SQL_INVALID');
+    expect((await run('SELECT COUNT(*) FROM victims')).rows).toEqual([[0n]]);
+  });
+
+  it('never runs several statements of a text where SQL of others is run', async () => {
+    // The server reads what follows on the line as a comment, our tokenizer a string that hides a statement.
+    const sql = "SELECT 1 --\u0001'\n; CREATE TABLE hidden (n INT) -- '";
+    const read = engine.read('test', (connection) => connection.query(sql));
+    expect(await codeOf(read)).toBe('SQL_INVALID');
+    const connection = await connect();
+    expect(await codeOf(connection.query(sql))).toBe('SQL_INVALID');
+    await connection.close();
+    expect((await run("SHOW TABLES LIKE 'hidden'")).rows).toEqual([]);
+  });
+
   describe('a killed connection', () => {
     it('inside a transaction is DB_UNREACHABLE, and closed', async () => {
       const victim = await connect();

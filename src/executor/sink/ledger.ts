@@ -53,11 +53,10 @@ export async function lockLedgerRow(
   const source = `VALUES (${columns.map((column) => (zeros.includes(column) ? '0' : '?')).join(', ')})`;
   const upsert = dialect.upsert({ table: LEDGER_TABLE, columns, source, key });
   const { parts, lastWindow, coversMs, position } = span;
-  await connection.query(upsert, [...spanParams(span), parts, lastWindow, coversMs, position, '']);
-  const { rows } = await connection.query(
-    `SELECT applied, floor_token, hole FROM ${LEDGER_TABLE} WHERE ${SPAN_WHERE}${dialect.forUpdate}`,
-    spanParams(span),
-  );
+  const row = `FROM ${LEDGER_TABLE} WHERE ${SPAN_WHERE}${dialect.forUpdate}`;
+  const locked = `SELECT applied, floor_token, hole ${row}`;
+  await connection.later(upsert, [...spanParams(span), parts, lastWindow, coversMs, position, '']);
+  const { rows } = await connection.query(locked, spanParams(span));
   const [applied, floor, hole] = must(rows[0], 'the ledger row that was just made');
   return { applied: asBigint(applied), floor: asBigint(floor), hole: asBigint(hole) === 1n };
 }
@@ -73,7 +72,7 @@ export async function writeApplied(
   rows: number,
 ): Promise<void> {
   if (mutated('merge.ledgerNotWritten')) return;
-  await connection.query(
+  await connection.later(
     `UPDATE ${LEDGER_TABLE} SET applied = ?, merged_rows = ?, floor_token = ?, hole = 0, reason = '', ` +
       `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
     [token, rows, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
@@ -87,7 +86,7 @@ export async function writeHole(
   hole: { readonly token: FencingToken; readonly reason: string },
 ): Promise<void> {
   const floor = mutated('merge.floorNotRaised') ? 'floor_token = floor_token + 0 * ?' : 'floor_token = ?';
-  await connection.query(
+  await connection.later(
     `UPDATE ${LEDGER_TABLE} SET applied = 0, merged_rows = 0, ${floor}, hole = 1, reason = ?, ` +
       `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
     [

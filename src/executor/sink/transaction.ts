@@ -3,7 +3,6 @@
  */
 import { isTidemarkError, LIMITS, mutated, sleep, TidemarkError, type Clock } from '../../base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
-import { withMarker } from '../marker.ts';
 
 /** What a transaction needs to know of the work that it belongs to. */
 export interface SinkContext {
@@ -20,9 +19,16 @@ export interface SinkContext {
   readonly log: { warn(fields: Readonly<Record<string, unknown>>, message: string): void };
 }
 
-/** Runs `body` in a write transaction on a connection and commits it; an error rolls back and is rethrown. */
-export async function inTransaction<T>(connection: SqlConnection, body: () => Promise<T>): Promise<T> {
-  await connection.begin('write');
+/**
+ * Runs `body` in a write transaction on a connection and commits it; an error rolls back and is rethrown.
+ * Meanwhile the connection can be found by `marker` (marker.ts), if there is one.
+ */
+export async function inTransaction<T>(
+  connection: SqlConnection,
+  body: () => Promise<T>,
+  marker?: string,
+): Promise<T> {
+  await connection.begin('write', marker);
   let value: T;
   try {
     value = await body();
@@ -69,9 +75,7 @@ export async function repeatable<T>(
         connectionId = connection.id;
         const untrack = context.track(connection);
         try {
-          return await withMarker(context.engine, connection, context.marker, () =>
-            inTransaction(connection, () => body(connection)),
-          );
+          return await inTransaction(connection, () => body(connection), context.marker);
         } finally {
           untrack();
         }

@@ -5,7 +5,7 @@
  */
 import { mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
-import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
+import type { Dialect, ResultSet, SqlConnection, SqlValue } from '../../sql/index.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
 import { asBigint, asText } from './values.ts';
 
@@ -51,7 +51,7 @@ export async function registerReport(
 }
 
 /**
- * Raises the watermark as far as the ledger allows, and returns where it stands.
+ * Raises the watermark as far as the ledger allows.
  *
  * It is the last step of the very transaction that settles a task: whatever the ledger holds has been
  * offered to the watermark. Of two that settle neighbouring windows at once, the later one to get the
@@ -62,23 +62,29 @@ export async function raiseWatermark(
   dialect: Dialect,
   scope: Scope,
   folded: number,
-): Promise<Watermark> {
-  const { rows } = await connection.query(
+): Promise<void> {
+  const key = scopeParams(scope);
+  const mark = `(SELECT w.last_window FROM ${WATERMARK_TABLE} AS w WHERE ${SCOPE_WHERE})`;
+  const locked =
     `SELECT last_window, covers_ms, position_text, holes FROM ${WATERMARK_TABLE} ` +
-      `WHERE ${SCOPE_WHERE}${dialect.forUpdate}`,
-    scopeParams(scope),
+    `WHERE ${SCOPE_WHERE}${dialect.forUpdate}`;
+  // What follows the first is read once that has its lock.
+  const [marks, behind, counted] = await connection.batch([
+    { sql: locked, params: key },
+    { sql: rowsBehind(mark), params: [...key, ...key] },
+    { sql: `SELECT ${holesUpTo(mark)}`, params: [...key, ...key] },
+  ]);
+  const standing = toMark(marks?.rows[0] ?? noWatermark(scope));
+  const from = { ...standing, window: Math.max(standing.window, folded) };
+  const read = from.window === standing.window ? toWalkRows(behind) : undefined;
+  const reached = await walk(connection, scope, from, read);
+  const holes = Number(asBigint(counted?.rows[0]?.[0]));
+  if (reached.window === standing.window && holes === standing.holes) return;
+  await connection.later(
+    `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, ` +
+      `holes = ${holesUpTo('?')} WHERE ${SCOPE_WHERE}`,
+    [reached.window, reached.coversMs, reached.position, ...key, reached.window, ...key],
   );
-  const standing = toMark(rows[0] ?? noWatermark(scope));
-  const reached = await walk(connection, scope, { ...standing, window: Math.max(standing.window, folded) });
-  const holes = await countHoles(connection, scope, reached.window);
-  const raised = { ...reached, holes };
-  if (reached.window === standing.window && holes === standing.holes) return raised;
-  await connection.query(
-    `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, holes = ? ` +
-      `WHERE ${SCOPE_WHERE}`,
-    [reached.window, reached.coversMs, reached.position, holes, ...scopeParams(scope)],
-  );
-  return raised;
 }
 
 /**
@@ -160,10 +166,17 @@ export interface WalkRow {
  * Goes on from span to span as long as the next one begins right after the mark and all of its parts are
  * settled.
  */
-async function walk(connection: SqlConnection, scope: Scope, from: Mark): Promise<Mark> {
+async function walk(
+  connection: SqlConnection,
+  scope: Scope,
+  from: Mark,
+  first?: readonly WalkRow[],
+): Promise<Mark> {
   let mark: Mark = { window: from.window, coversMs: from.coversMs, position: from.position };
+  let read = first;
   for (;;) {
-    const rows = await readAfter(connection, scope, mark.window);
+    const rows = read ?? (await readAfter(connection, scope, mark.window));
+    read = undefined;
     const full = rows.length === LEDGER_ROWS_PER_READ;
     const before = mark.window;
     for (const span of wholeSpans(rows, full)) {
@@ -192,12 +205,20 @@ function wholeSpans(rows: readonly WalkRow[], full: boolean): WalkRow[][] {
 
 /** Ledger rows of spans behind a window, in order; a bounded number of them. */
 export async function readAfter(connection: SqlConnection, scope: Scope, window: number): Promise<WalkRow[]> {
-  const { rows } = await connection.query(
+  return toWalkRows(await connection.query(rowsBehind('?'), [...scopeParams(scope), window]));
+}
+
+/** Takes the scope and then what is in `window`. */
+function rowsBehind(window: string): string {
+  return (
     `SELECT first_window, last_window, parts, applied, hole, covers_ms, position_text FROM ${LEDGER_TABLE} ` +
-      `WHERE ${SCOPE_WHERE} AND first_window > ? ORDER BY first_window, part LIMIT ${LEDGER_ROWS_PER_READ}`,
-    [...scopeParams(scope), window],
+    `WHERE ${SCOPE_WHERE} AND first_window > ${window} ORDER BY first_window, part ` +
+    `LIMIT ${LEDGER_ROWS_PER_READ}`
   );
-  return rows.map((row) => ({
+}
+
+function toWalkRows(result: ResultSet | undefined): WalkRow[] {
+  return (result?.rows ?? []).map((row) => ({
     firstWindow: Number(asBigint(row[0])),
     lastWindow: Number(asBigint(row[1])),
     parts: Number(asBigint(row[2])),
@@ -219,9 +240,12 @@ export function bySpan(rows: readonly WalkRow[]): WalkRow[][] {
 }
 
 async function countHoles(connection: SqlConnection, scope: Scope, window: number): Promise<number> {
-  const { rows } = await connection.query(
-    `SELECT COUNT(*) FROM ${LEDGER_TABLE} WHERE ${SCOPE_WHERE} AND hole = 1 AND first_window <= ?`,
-    [...scopeParams(scope), window],
-  );
+  const { rows } = await connection.query(`SELECT ${holesUpTo('?')}`, [...scopeParams(scope), window]);
   return Number(asBigint(rows[0]?.[0]));
+}
+
+/** Takes the scope and then what is in `window`. */
+function holesUpTo(window: string): string {
+  const holes = `${SCOPE_WHERE} AND hole = 1 AND first_window <= ${window}`;
+  return `(SELECT COUNT(*) FROM ${LEDGER_TABLE} WHERE ${holes})`;
 }

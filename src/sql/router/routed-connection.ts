@@ -3,6 +3,7 @@ import type {
   ResultSet,
   SqlConnection,
   SqlParam,
+  Statement,
   StreamOptions,
   TakePiece,
 } from '../engine.ts';
@@ -54,8 +55,16 @@ export class RoutedConnection implements SqlConnection {
     return this.#watched(this.#connection.insertRows(table, columns, rows));
   }
 
-  begin(mode: 'write' | 'snapshot'): Promise<void> {
-    return this.#watched(this.#connection.begin(mode));
+  batch(statements: readonly Statement[]): Promise<ResultSet[]> {
+    return this.#watched(this.#connection.batch(statements));
+  }
+
+  later(sql: string, params?: readonly SqlParam[]): Promise<void> {
+    return this.#watched(this.#connection.later(sql, params));
+  }
+
+  begin(mode: 'write' | 'snapshot', marker?: string): Promise<void> {
+    return this.#watched(this.#connection.begin(mode, marker));
   }
 
   commit(): Promise<void> {

@@ -4,6 +4,7 @@ import {
   mysqlDialect,
   type ConnectOptions,
   type ResultSet,
+  type Statement,
   type SqlConnection,
   type SqlEngine,
   type SqlParam,
@@ -103,6 +104,16 @@ export class ScriptedConnection implements SqlConnection {
 
   insertRows(): Promise<void> {
     return this.#write();
+  }
+
+  async batch(statements: readonly Statement[]): Promise<ResultSet[]> {
+    const results: ResultSet[] = [];
+    for (const { sql } of statements) results.push(await this.query(sql));
+    return results;
+  }
+
+  async later(sql: string): Promise<void> {
+    await this.query(sql);
   }
 
   begin(): Promise<void> {
