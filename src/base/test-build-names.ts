@@ -294,6 +294,8 @@ export const MUTATIONS = [
   'states.firstImageCounts',
   'states.windowNotChecked',
   'states.markIgnored',
+  'states.anyIndex',
+  'states.neverAnalyzed',
   'states.schemaBeginsEmpty',
   'states.widerColumnsEmpty',
   'job.joinsCurrentState',
