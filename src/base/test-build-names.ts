@@ -120,6 +120,7 @@ export const MUTATIONS = [
   'executor.copyRefreshed',
   'executor.lostCopyIsDead',
   'executor.unreadCopiesKept',
+  'executor.prepareEndsOthers',
   'state.copiesOfEachPrepare',
   'state.lostCopyReplaced',
   'state.sentUnprepared',

@@ -182,8 +182,8 @@ export class Executor {
       catalog: this.#catalog,
       databases: this.#databases,
       log: this.#parts.log,
-      tell: (name, value) => {
-        this.#tell(name, { $case: 'prepare', value });
+      tell: (value) => {
+        this.#tell(choreKey(value.token), { $case: 'prepare', value });
       },
     });
   }

@@ -1,9 +1,10 @@
 /**
- * Carries out prepare grants, and steps of report generations, each under its token. What became of the
- * newest one is kept: none is carried out twice, since tasks may read its copies by then.
+ * Carries out prepare grants, and steps of report generations, each under its token and beside all others: a
+ * source's reports together, and those that were declared later, each by itself. What became of a grant is
+ * kept: none is carried out twice, since tasks may read its copies by then.
  */
-import { AssertionError, asToken, TidemarkError, toTidemarkError } from '../base/index.ts';
-import { PrepareStep, type Prepare, type PrepareOutcome } from '../wire/index.ts';
+import { AssertionError, asToken, LIMITS, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
+import type { Prepare, PrepareOutcome } from '../wire/index.ts';
 import { cancellableDatabases, killEarlier } from './cancellable.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
@@ -15,51 +16,51 @@ export interface PrepareDeskOptions {
   readonly catalog: Catalog;
   readonly databases: Databases;
   readonly log: RunnerLog;
-  /** Tells the leader, under a name that is the same for a grant and those that replace it. */
-  readonly tell: (name: string, outcome: PrepareOutcome) => void;
+  readonly tell: (outcome: PrepareOutcome) => void;
 }
 
 interface Work {
-  readonly token: bigint;
+  readonly prepare: Prepare;
   readonly abort: AbortController;
   readonly over: Promise<void>;
 }
 
-/** A source's reports together, or a report that was declared later, by itself. */
-const nameOf = ({ sourceId, step, reports }: Prepare): string =>
-  step === PrepareStep.PREPARE_STEP_ALL ? `prepare ${sourceId}` : `prepare ${sourceId} ${reports.join()}`;
-
 export class PrepareDesk {
   readonly #options: PrepareDeskOptions;
-  readonly #work = new Map<string, Work>();
-  readonly #done = new Map<string, PrepareOutcome>();
+  /** By token. */
+  readonly #work = new Map<bigint, Work>();
+  readonly #done = new Map<bigint, PrepareOutcome>();
 
   constructor(options: PrepareDeskOptions) {
     this.#options = options;
   }
 
-  /** Takes a grant on. The same token again changes nothing; a newer one ends the older one's work here. */
+  /** Takes a grant on. The same token again changes nothing; the work of those that it replaces ends here. */
   dispatch(prepare: Prepare): void {
-    const name = nameOf(prepare);
-    const done = this.#done.get(name);
-    if (done?.token === prepare.token) {
-      this.#options.tell(name, done);
-      return;
+    const { token } = prepare;
+    const done = this.#done.get(token);
+    if (done !== undefined) this.#options.tell(done);
+    if (done !== undefined || this.#work.has(token)) return;
+    for (const older of this.#replacedBy(prepare)) {
+      this.#work.get(older)?.abort.abort(new TidemarkError('CANCELLED', `superseded by token ${token}`));
+      this.#work.delete(older);
+      this.#done.delete(older);
     }
-    const older = this.#work.get(name);
-    if (older !== undefined && older.token >= prepare.token) return;
-    older?.abort.abort(new TidemarkError('CANCELLED', `superseded by token ${prepare.token}`));
     const abort = new AbortController();
     // An assertion that fails here is left unhandled on purpose: it ends the process.
-    const over = this.#run(name, prepare, abort.signal);
-    this.#work.set(name, { token: prepare.token, abort, over });
+    const over = this.#run(prepare, abort.signal);
+    this.#work.set(token, { prepare, abort, over });
+  }
+
+  /** The deliberate mistake takes a report that is added for all of its source. */
+  #replacedBy({ sourceId, superseded }: Prepare): readonly bigint[] {
+    if (!mutated('executor.prepareEndsOthers')) return superseded;
+    return [...this.#work].flatMap(([token, { prepare }]) => (prepare.sourceId === sourceId ? [token] : []));
   }
 
   /** Stops work under this token; its connections are killed. */
   cancel(token: bigint): void {
-    for (const work of this.#work.values()) {
-      if (work.token === token) work.abort.abort(new TidemarkError('CANCELLED', 'cancelled by the leader'));
-    }
+    this.#work.get(token)?.abort.abort(new TidemarkError('CANCELLED', 'cancelled by the leader'));
   }
 
   /** Cancels everything; resolves when nothing is under way any more. */
@@ -69,7 +70,7 @@ export class PrepareDesk {
     await Promise.all(works.map(({ over }) => over));
   }
 
-  async #run(name: string, prepare: Prepare, signal: AbortSignal): Promise<void> {
+  async #run(prepare: Prepare, signal: AbortSignal): Promise<void> {
     const { token, sourceId } = prepare;
     let outcome: PrepareOutcome = { token, sourceId, errorCode: '', errorMessage: '', copies: [] };
     try {
@@ -81,10 +82,11 @@ export class PrepareDesk {
       outcome = { ...outcome, errorCode: code, errorMessage: message };
     }
     // One that was replaced is nothing that anybody asks for again.
-    if (this.#work.get(name)?.token !== token) return;
-    this.#work.delete(name);
-    this.#done.set(name, outcome);
-    this.#options.tell(name, outcome);
+    if (!this.#work.delete(token)) return;
+    this.#done.set(token, outcome);
+    const oldest = this.#done.keys().next();
+    if (this.#done.size > LIMITS.outcomesKeptMax && oldest.done !== true) this.#done.delete(oldest.value);
+    this.#options.tell(outcome);
   }
 
   async #carryOut(prepare: Prepare, signal: AbortSignal): ReturnType<typeof carryOutPrepare> {

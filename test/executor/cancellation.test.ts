@@ -130,6 +130,19 @@ describe.skipIf(mariadbMissing())('work on MariaDB', () => {
     });
   });
 
+  rule('executor.prepareEndsOthers', 'reports that are added together are prepared together', async () => {
+    const orders = [next(), next()].map((token) => ({ ...prepareOrder, token }));
+    await holding(world.reports, 'tm_sink', next(), async () => {
+      for (const value of orders) world.leader.say({ $case: 'prepare', value });
+      await eventually(async () => (await waitingFor(world.reports, 'tm_sink')) > 0, { withinMs: 10_000 });
+    });
+    const tokens = orders.map((order) => order.token);
+    const told = () => world.leader.all('prepare').filter((said) => tokens.includes(said.token));
+    await eventually(() => told().length > 0, { withinMs: 10_000, what: 'an outcome' });
+    await eventually(() => told().length === 2, { withinMs: 2_000, what: 'both outcomes' });
+    expect(told().map((said) => said.errorCode)).toEqual(['', '']);
+  });
+
   it('row states that hang are gone when they are cancelled', async () => {
     await world.store.use('test', (connection) =>
       connection.query('INSERT INTO tm_state_mark (_source, _window, _token) VALUES (1, 0, 0)'),
