@@ -45,10 +45,10 @@ async function killedBeforeReport(world) {
 }
 
 /** Something happens at a place of a task. */
-const taskAt = (name, action) => async (world) => {
+const taskAt = (name, action, match) => async (world) => {
   const child = anyExecutor(world);
   if (child === undefined) return false;
-  const hit = await placed(world, child, { name, action });
+  const hit = await placed(world, child, { name, action, match });
   if (hit === undefined) return false;
   if (action === 'kill') await restart(child, world.random);
   if (action === 'pause') {
@@ -62,11 +62,11 @@ const taskAt = (name, action) => async (world) => {
  * An executor is stopped at a place and sleeps past its session, until another has merged what it held; it
  * wakes and goes on with it.
  */
-const stoppedAt = (name) => async (world) => {
+const stoppedAt = (name, match) => async (world) => {
   const { records, client } = world;
   const child = anyExecutor(world);
   if (child === undefined) return false;
-  const hit = await placed(world, child, { name, action: 'pause' });
+  const hit = await placed(world, child, { name, action: 'pause', match });
   if (hit === undefined) return false;
   const { token } = hit.detail;
   const assigned = await client.listTasks({ state: 'ASSIGNED', limit: 500 });
@@ -177,6 +177,8 @@ const each = (edges, fault) =>
   );
 const WORDS = { kill: 'killed', pause: 'held', error: 'fails' };
 const ALL = ['kill', 'pause', 'error'];
+/** Reports of class affectedKeys. */
+const OF_CELLS = { merges: 'cells' };
 
 export const EDGES = {
   ...each(
@@ -203,6 +205,8 @@ export const EDGES = {
   'executor killed between commit and report': killedBeforeReport,
   'executor stopped between compute and merge': stoppedAt('executor.afterCompute'),
   'executor stopped inside the merge transaction': stoppedAt('executor.beforeMergeCommit'),
+  'executor killed inside a merge of cells': taskAt('executor.beforeMergeCommit', 'kill', OF_CELLS),
+  'executor stopped inside a merge of cells': stoppedAt('executor.beforeMergeCommit', OF_CELLS),
   'leader killed between grant and dispatch': leaderKilledAt('scheduler.afterGrantBeforeDispatch', {
     kind: 'task',
   }),

@@ -68,6 +68,19 @@ export const REPORTS = {
     oracle: `SELECT state, COUNT(DISTINCT quantity) AS amounts, COUNT(DISTINCT discount) AS discounts,
       VAR_POP(quantity * 1e0) AS spread FROM sales GROUP BY state`,
   },
+  odd_items: {
+    class: 'affectedKeys',
+    inputs: { i: { changes: 'items' }, ...SALES },
+    keys: { shop: 'BIGINT', item: 'BIGINT' },
+    measures: { sales: of('value'), pieces: of('value'), dearest: of('value') },
+    sql: `SELECT i.shop_id AS shop, i.item_id AS item, COUNT(s.sale_id) AS sales, SUM(s.quantity) AS pieces,
+      MAX(s.quantity * i.price) AS dearest FROM i LEFT JOIN s ON s.shop_id = i.shop_id
+      AND s.item_id = i.item_id GROUP BY i.shop_id, i.item_id HAVING COUNT(s.sale_id) % 3 <> 1`,
+    oracle: `SELECT i.shop_id AS shop, i.item_id AS item, COUNT(s.sale_id) AS sales,
+      SUM(s.quantity) AS pieces, MAX(s.quantity * i.price) AS dearest
+      FROM items AS i LEFT JOIN sales AS s ON s.shop_id = i.shop_id AND s.item_id = i.item_id
+      GROUP BY i.shop_id, i.item_id HAVING COUNT(s.sale_id) % 3 <> 1`,
+  },
   ballast_total: {
     inputs: { b: { changes: 'ballast' } },
     keys: { shop: 'BIGINT' },
@@ -119,6 +132,25 @@ export const LATER_REPORTS = {
       oracle: `SELECT country, SUM(quantity) AS pieces FROM sales, shops, items
         WHERE shops.shop_id = sales.shop_id AND items.item_id = sales.item_id
         AND items.shop_id = sales.shop_id GROUP BY country`,
+    },
+  ],
+  later_shops: [
+    {
+      class: 'affectedKeys',
+      inputs: SALES,
+      keys: { shop: 'BIGINT', state: 'TEXT(8)' },
+      measures: { sales: of('value'), typical: of('value') },
+      sql: `SELECT shop_id AS shop, state, COUNT(*) AS sales, MIN(quantity) + MAX(quantity) AS typical FROM s
+        GROUP BY shop_id, state HAVING COUNT(*) % 2 = 1`,
+      oracle: `SELECT shop_id AS shop, state, COUNT(*) AS sales, MIN(quantity) + MAX(quantity) AS typical
+        FROM sales GROUP BY shop_id, state HAVING COUNT(*) % 2 = 1`,
+    },
+    {
+      inputs: SALES,
+      keys: { shop: 'BIGINT' },
+      measures: { sales: of('count'), most: of('max') },
+      sql: 'SELECT s.shop_id AS shop, 1 AS sales, s.quantity AS most, s._w AS _w FROM s',
+      oracle: 'SELECT shop_id AS shop, COUNT(*) AS sales, MAX(quantity) AS most FROM sales GROUP BY shop_id',
     },
   ],
 };

@@ -36,6 +36,8 @@ const PLANTED: readonly string[] = [
   'UPDATE item_extremes SET least = least - 1 WHERE item = 1',
   "UPDATE country_sales SET sales = sales - 1 WHERE country = 'de'",
   'UPDATE kind_value SET value = value + 1 WHERE kind = 1',
+  'UPDATE odd_items SET pieces = pieces + 1 WHERE shop = 1 AND item = 1',
+  'DELETE FROM odd_items WHERE shop = 2 AND item = 2',
   "UPDATE state_spread SET amounts = amounts + 1 WHERE state = 'paid'",
   "UPDATE state_spread SET spread = spread + 0.001 WHERE state = 'paid'",
   'UPDATE ballast_total SET total = total - 1 WHERE shop = 4',

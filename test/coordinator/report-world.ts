@@ -50,6 +50,13 @@ reports:
     measures: { orders: { kind: count }, revenue: { kind: sum, type: BIGINT } }
     sql: >-
       SELECT r.region AS region, 1 AS orders, o.cents AS revenue, o._w AS _w FROM o JOIN r ON r.shop = o.shop
+  odd_shops:
+    class: affectedKeys
+    inputs: { o: { changes: orders } }
+    keys: { shop: BIGINT }
+    measures: { orders: { kind: value, type: BIGINT }, greatest: { kind: value, type: BIGINT } }
+    sql: >-
+      SELECT shop, COUNT(*) AS orders, MAX(cents) AS greatest FROM o GROUP BY shop HAVING COUNT(*) % 2 = 1
 `;
 
 /** What each report has to say, by the source alone. */
@@ -62,6 +69,10 @@ const TRUTH = {
   by_region:
     'SELECT region, COUNT(*) AS orders, SUM(cents) AS revenue FROM orders JOIN regions_copied USING (shop) ' +
     'GROUP BY region ORDER BY region',
+  // Rows come and go all the time.
+  odd_shops:
+    'SELECT shop, COUNT(*) AS orders, MAX(cents) AS greatest FROM orders GROUP BY shop ' +
+    'HAVING COUNT(*) % 2 = 1 ORDER BY shop',
 };
 const SHOPS = 7;
 const REGIONS = 3;

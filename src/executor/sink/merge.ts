@@ -48,7 +48,8 @@ export async function mergeContribution(context: SinkContext, input: MergeInput)
     if (merged.result.result !== 'DONE') return merged;
     // The deliberate mistake commits the report first and the ledger on its own.
     if (mutated('merge.ledgerOutsideTransaction')) await commitHalfway(connection);
-    await failpoint('executor.beforeMergeCommit', { token: String(input.token) });
+    const merges = input.layout.isOfCells ? 'cells' : 'contributions';
+    await failpoint('executor.beforeMergeCommit', { token: String(input.token), merges });
     if (!merged.result.foundDone)
       await writeApplied(connection, input.span, input.token, rowsOf(input.contribution));
     await raiseWatermark(connection, dialect, input.span, folded);
