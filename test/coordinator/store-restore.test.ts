@@ -44,6 +44,14 @@ const REPORTS = `reports:
     sql: >-
       SELECT f.shop AS shop, 1 AS refunds, o.cents - f.cents AS kept, o._w * f._w AS _w
       FROM f JOIN o ON o.shop = f.shop AND o.id = f.id
+  odd_shops:
+    class: affectedKeys
+    inputs: { o: { changes: orders }, f: { changes: refunds, touched: SELECT shop FROM f } }
+    keys: { shop: BIGINT }
+    measures: { orders: { kind: value, type: BIGINT }, refunds: { kind: value, type: BIGINT } }
+    sql: >-
+      SELECT o.shop AS shop, COUNT(*) AS orders, COUNT(f.id) AS refunds
+      FROM o LEFT JOIN f ON f.id = o.id AND f.shop = o.shop GROUP BY o.shop HAVING COUNT(*) % 2 = 1
 `;
 
 /** A report that is added afterwards: it is computed from the row states alone. */
@@ -74,6 +82,10 @@ const TRUTH = {
   refunded:
     'SELECT f.shop, COUNT(*) AS refunds, CAST(SUM(o.cents - f.cents) AS SIGNED) AS kept ' +
     'FROM refunds f JOIN orders o USING (id, shop) GROUP BY f.shop ORDER BY f.shop',
+  // Rows come and go all the time.
+  odd_shops:
+    'SELECT shop, COUNT(*) AS orders, COUNT(f.id) AS refunds FROM orders o LEFT JOIN refunds f ' +
+    'USING (id, shop) GROUP BY shop HAVING COUNT(*) % 2 = 1 ORDER BY shop',
 };
 const LATE_TRUTH =
   'SELECT shop, COUNT(*) AS orders, CAST(SUM(cents) AS SIGNED) AS revenue ' +
