@@ -10,6 +10,7 @@ import { StoreWriter } from '../../dist/collector/store/store-writer.js';
 import { startPrivateServer } from '../../dist/dev/private-mysql.js';
 import { Catalog } from '../../dist/executor/catalog.js';
 import { computeContribution } from '../../dist/executor/compute/compute.js';
+import { SpanCopies } from '../../dist/executor/compute/span-copies.js';
 import { Gatherer } from '../../dist/executor/compute/gatherer.js';
 import { Databases } from '../../dist/executor/databases.js';
 import { carryOutPrepare } from '../../dist/executor/prepare/prepare.js';
@@ -55,7 +56,7 @@ export async function startTasks() {
   const job = jobOf(reports, { windowMs: 3_000, tables: ['orders', 'payments'] });
   const where = { env, baseFolder: folder };
   const watch = { clock: systemClock, log };
-  const compiled = await validateJob(where, watch, stringify(job));
+  const compiled = await validateJob(where, watch, stringify(job), { sources: [], reports: [] });
   const databases = new Databases(where, watch);
   const catalog = catalogOf(compiled);
   const grant = { clusterId: CLUSTER, epoch: token(1) };
@@ -111,6 +112,8 @@ function stepsOf(parts) {
   const of = { source, captured, sourceId: SOURCE, shard: 'shard1', signal: new AbortController().signal };
   const layoutOf = (kind) => catalog.report(reportDefinition(KINDS.indexOf(kind) + 1, 1));
   const sealed = new Map();
+  // One task at a time finds the copies of the one before it.
+  const copies = new SpanCopies(systemClock);
   const write = windowWriter(store, source);
   return {
     async write(window, rows) {
@@ -133,6 +136,7 @@ function stepsOf(parts) {
         prepared: token(2),
         marker: 'bench',
         gather: () => new Gatherer(HELD),
+        copies,
       }),
     ...sinkSteps(databases.group(compiled.sinks[0]), grant, layoutOf),
   };

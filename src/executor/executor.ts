@@ -31,6 +31,7 @@ import {
   checkTask,
 } from './check-messages.ts';
 import { CollectorHost } from './collector-host.ts';
+import { SpanCopies } from './compute/span-copies.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
 import { PrepareDesk } from './prepare-desk.ts';
 import { Housekeeper, type Chore } from './housekeeper.ts';
@@ -71,6 +72,7 @@ export class Executor {
   readonly #catalog = new Catalog();
   readonly #watch: GroupWatch;
   readonly #databases: Databases;
+  readonly #copies: SpanCopies;
   readonly #outbox: Outbox;
   readonly #seals: SealDesk;
   readonly #runner: TaskRunner;
@@ -94,12 +96,13 @@ export class Executor {
     this.#databases = new Databases(parts.databases, this.#watch);
     const clusterId = (): string => this.#session.clusterId;
     const steps = { catalog: this.#catalog, databases: this.#databases, clusterId, log };
+    this.#copies = new SpanCopies(clock);
     this.#outbox = new Outbox(clock);
     this.#seals = new SealDesk(clock, (request) => {
       this.#session.send(request);
     });
     this.#runner = new TaskRunner({
-      steps: databaseSteps({ ...steps, clock, random }),
+      steps: databaseSteps({ ...steps, copies: this.#copies, clock, random }),
       slots: parts.slots,
       clock,
       random,
@@ -174,6 +177,7 @@ export class Executor {
     await this.#running;
     const parts = [this.#host.stopAll(), this.#runner.stop(), this.#states.stop()];
     await Promise.all([...parts, this.#housekeeper.stop(), this.#prepares.stop()]);
+    await this.#copies.close();
     await this.#databases.close();
   }
 

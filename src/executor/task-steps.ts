@@ -6,6 +6,7 @@ import { reportDefinition, type Task } from '../wire/index.ts';
 import type { Catalog } from './catalog.ts';
 import { computeContribution, type Computed } from './compute/compute.ts';
 import { Gatherer } from './compute/gatherer.ts';
+import type { SpanCopies } from './compute/span-copies.ts';
 import type { Databases } from './databases.ts';
 import { killMarked, markerName } from './marker.ts';
 import { placed } from './placed.ts';
@@ -22,6 +23,7 @@ import type { RunnerLog, TaskSteps } from './task-runner.ts';
 export interface TaskStepsOptions {
   readonly catalog: Catalog;
   readonly databases: Databases;
+  readonly copies: SpanCopies;
   /** The cluster whose leader dispatched the task. */
   readonly clusterId: () => string;
   readonly clock: Clock;
@@ -73,6 +75,7 @@ async function compute(options: TaskStepsOptions, run: Run): Promise<Computed> {
     prepared: task.prepared,
     marker: markerName(clusterId(), run.token),
     gather: () => gatherer(options, run),
+    copies: options.copies,
     signal: run.signal,
   });
 }

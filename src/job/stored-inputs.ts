@@ -35,6 +35,8 @@ export interface ContributionInput {
   readonly of: { readonly windows: readonly WindowRef[] } | { readonly asOf: number };
   /** The token of the prepare grant that made the dimension copies. */
   readonly prepared: bigint;
+  /** Tables that hold exactly the span's change rows, by captured table; those that are not here are read. */
+  readonly copied?: ReadonlyMap<string, string>;
 }
 
 /** What an input reads: a table and the condition that picks its rows. */
@@ -105,6 +107,10 @@ function changesOf(
   const captured = tableOf(input, part);
   const { table, schemaVersion } = captured;
   const names = columnsOf(dialect, captured, part, weight === 'weight' ? [dialect.id('_w')] : []);
+  const copy = input.copied?.get(table);
+  if (copy !== undefined) {
+    return { alias: part.alias, sql: `SELECT ${names} FROM ${dialect.id(copy)}`, params: [] };
+  }
   const from = dialect.id(changeTable({ sourceId, table, schemaVersion }));
   const range = inWindows(sourceId, windows);
   const only = weight === 'no weight' && mutated('job.touchedByAfterImages') ? ' AND _w > 0' : '';

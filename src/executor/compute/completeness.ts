@@ -7,6 +7,7 @@ import { isTidemarkError, TidemarkError } from '../../base/index.ts';
 import { changeTable, MARK_TABLE, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlValue } from '../../sql/index.ts';
 import type { SealedShard, SealedWindow } from '../../wire/index.ts';
+import { asBigint } from '../sink/values.ts';
 
 export interface WindowsOfShard {
   readonly source: CompiledSource;
@@ -17,16 +18,22 @@ export interface WindowsOfShard {
 
 /**
  * Checks every window, in the snapshot that the report's SQL will read too.
+ * @returns the change rows that were found, by table.
  * @throws TidemarkError `WINDOW_INCOMPLETE`.
  */
 export async function checkComplete(
   connection: SqlConnection,
   dialect: Dialect,
   input: WindowsOfShard,
-): Promise<void> {
+): Promise<ReadonlyMap<string, bigint>> {
+  const byTable = new Map<string, bigint>();
   for (const window of input.windows) {
     const sealed = sealedShard(window, input.shard);
-    const [rows, checksum, found] = (await readExisting(connection, dialect, input, window)) ?? [];
+    const [rows, checksum, ...counts] = (await readExisting(connection, dialect, input, window)) ?? [];
+    for (const [at, { table }] of window.schemaVersions.entries()) {
+      byTable.set(table, (byTable.get(table) ?? 0n) + asBigint(counts[at] ?? 0n));
+    }
+    const found = counts.reduce<bigint>((sum, count) => sum + asBigint(count), 0n);
     if (rows === undefined) throw incomplete(input, window, 'has no mark');
     if (rows !== sealed.rows || checksum !== sealed.checksum) {
       throw incomplete(input, window, `is marked with ${show(rows)} rows, checksum ${show(checksum)}`);
@@ -35,6 +42,7 @@ export async function checkComplete(
       throw incomplete(input, window, `has ${show(found)} change rows, sealed were ${sealed.rows}`);
     }
   }
+  return byTable;
 }
 
 /** What was sealed for one shard of a window. @throws TidemarkError `BAD_REQUEST` if nothing was. */
@@ -55,8 +63,8 @@ async function readExisting(...asked: Parameters<typeof readMark>): Promise<read
 }
 
 /**
- * Number and checksum of the mark, and the number of change rows that are really there; undefined without a
- * mark.
+ * Number and checksum of the mark, and the numbers of change rows that are really there, by table; undefined
+ * without a mark.
  */
 async function readMark(
   connection: SqlConnection,
@@ -71,7 +79,7 @@ async function readMark(
   });
   const of = [input.sourceId, window.epoch, window.day, window.window];
   const { rows } = await connection.query(
-    `SELECT _rows, _checksum, ${counts.join(' + ')} FROM ${MARK_TABLE} ` +
+    `SELECT _rows, _checksum, ${counts.join(', ')} FROM ${MARK_TABLE} ` +
       'WHERE _source = ? AND _epoch = ? AND _window = ?',
     [...counts.flatMap(() => of), input.sourceId, window.epoch, window.window],
   );

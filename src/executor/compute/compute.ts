@@ -25,7 +25,9 @@ import { rowsOf, type Contribution } from '../sink/merge.ts';
 import { placed } from '../placed.ts';
 import { refuseChangedValues } from './changed-values.ts';
 import { checkComplete, sealedShard } from './completeness.ts';
+import { mayCopy } from './copied-rows.ts';
 import type { Gatherer } from './gatherer.ts';
+import type { SpanCopies } from './span-copies.ts';
 import { checkStates } from './state-mark.ts';
 
 export interface ComputeInput {
@@ -46,6 +48,8 @@ export interface ComputeInput {
   readonly marker: string;
   /** Begins to gather the result; asked again when the work is tried on another server. */
   readonly gather: () => Gatherer;
+  /** Shares the change rows with other reports of the span; without, each reads them for itself. */
+  readonly copies?: SpanCopies;
   readonly signal: AbortSignal;
 }
 
@@ -66,13 +70,15 @@ export interface Computed {
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
   const { store, windows, shard } = input;
-  const contribution = await store
-    .read(
-      `compute ${input.layout.report.name}`,
-      (connection) => withMarker(store, connection, input.marker, () => computeOn(connection, input)),
-      input.signal,
-    )
-    .catch((error: unknown) => explain(input, error));
+  const contribution =
+    (await fromCopies(input)) ??
+    (await store
+      .read(
+        `compute ${input.layout.report.name}`,
+        (connection) => withMarker(store, connection, input.marker, () => computeOn(connection, input)),
+        input.signal,
+      )
+      .catch((error: unknown) => explain(input, error)));
   return { contribution, rowsIn: changeRows(windows, shard), rowsOut: rowsOf(contribution) };
 }
 
@@ -88,6 +94,45 @@ async function explain({ store, layout, sourceId, prepared }: ComputeInput, erro
   throw error;
 }
 
+/**
+ * Computes over copies of the change rows, where the report reads nothing else that changes; undefined if
+ * that cannot be. What fails for other reasons than the report's own is done again in a snapshot, whose error
+ * counts.
+ */
+async function fromCopies(input: ComputeInput): Promise<Contribution | undefined> {
+  const { store, layout, copies, signal, marker } = input;
+  if (copies === undefined || store.kind !== 'mysql') return undefined;
+  if (input.fromStates || readsStates(layout.report)) return undefined;
+  const rows = changeRows(input.windows, input.shard);
+  const tables = capturedTables(input);
+  const wanted = tables.map((table) => ({ table, columns: columnsRead(layout, table) }));
+  if (!wanted.every((part) => mayCopy(part, rows))) return undefined;
+  try {
+    return await copies.use({ store, span: input, wanted, marker, signal }, async (connection, copied) => {
+      const gatherer = input.gather();
+      const queries = statementsOf({ ...contributed(input, tables), copied });
+      for (const [pair, query] of queries.entries()) {
+        const goesOn = await run(connection, query, input, { gatherer, pair, touched: { ofNull: false } });
+        if (!goesOn) return { value: await gatherer.end(0), spent: true };
+      }
+      return { value: await gatherer.end(queries.length - 1), spent: false };
+    });
+  } catch (error) {
+    if (!isTidemarkError(error) || mutated('compute.copyFailureIsFinal')) throw error;
+    if (error.code !== 'TABLE_MISSING' && OF_THE_SQL.some((code) => code === error.code)) throw error;
+    return undefined;
+  }
+}
+
+/** The columns that a report reads of a captured table. */
+function columnsRead({ report }: ReportLayout, { table, columns }: CapturedTable): string[] {
+  const uses = report.inputs.flatMap((part) => {
+    if (part.kind === 'dimension' || part.table !== table) return [];
+    return part.uses ?? columns.map(({ name }) => name);
+  });
+  return [...new Set(uses)];
+}
+
 /** A snapshot that is left open by an error is dropped with its connection by the pool. */
 async function computeOn(connection: SqlConnection, input: ComputeInput): Promise<Contribution> {
   const { dialect } = input.store;
@@ -95,18 +140,10 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
   const { fromStates } = input;
   if (!fromStates) await checkComplete(connection, dialect, input);
   if (fromStates || readsStates(input.layout.report)) await checkStates(connection, input);
-  const windows = input.windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day }));
-  const contributed: ContributionInput = {
-    dialect,
-    report: input.layout.report,
-    sourceId: input.sourceId,
-    tables: capturedTables(input),
-    of: fromStates ? { asOf: must(windows.at(-1), 'a window').window } : { windows },
-    prepared: input.prepared,
-  };
+  const of = contributed(input, capturedTables(input));
   const gatherer = input.gather();
   const { isOfCells } = input.layout;
-  const queries = isOfCells ? [affectedKeysQuery(contributed)] : statementsOf(contributed);
+  const queries = isOfCells ? [affectedKeysQuery(of)] : statementsOf(of);
   const touched = { ofNull: false };
   for (const [pair, query] of queries.entries()) {
     // A result that was not read to its end has cost the connection.
@@ -114,10 +151,22 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
   }
   if (touched.ofNull && !mutated('job.nullKeysLeftOut')) {
     // Each row that it has is refused.
-    await run(connection, nullKeysQuery(contributed), input, { gatherer, pair: 0, touched });
+    await run(connection, nullKeysQuery(of), input, { gatherer, pair: 0, touched });
   }
   await connection.rollback();
   return gatherer.end(queries.length - 1);
+}
+
+function contributed(input: ComputeInput, tables: readonly CapturedTable[]): ContributionInput {
+  const windows = input.windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day }));
+  return {
+    dialect: input.store.dialect,
+    report: input.layout.report,
+    sourceId: input.sourceId,
+    tables,
+    of: input.fromStates ? { asOf: must(windows.at(-1), 'a window').window } : { windows },
+    prepared: input.prepared,
+  };
 }
 
 function statementsOf(input: ContributionInput): ContributionQuery[] {

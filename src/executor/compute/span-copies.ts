@@ -1,0 +1,258 @@
+/**
+ * Connections with copies of a span's change rows, shared by the tasks of that span on this executor. Each
+ * serves one task at a time, and goes when none has come for a while. That there is none is never an error:
+ * then a task reads the rows themselves.
+ */
+import { assert, isTidemarkError, must, mutated, type Clock } from '../../base/index.ts';
+import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
+import { releaseLock } from '../marker.ts';
+import type { WindowsOfShard } from './completeness.ts';
+import { CopiedRows, type Copies, type Wanted } from './copied-rows.ts';
+
+/** So long a connection waits for the next task of its span. */
+const IDLE_MS = 1_000;
+/** Tasks that wait for each connection of a span before there is another: making a copy is work too. */
+const WAITING_FOR_ANOTHER = 4;
+/** Connections in all: others read the store too. */
+const CONNECTIONS_MAX = 8;
+
+export interface CopyOrder {
+  readonly store: SqlEngine;
+  readonly span: WindowsOfShard;
+  readonly wanted: readonly Wanted[];
+  /** Makes the connection findable at the server while the task has it (marker.ts). */
+  readonly marker: string;
+  readonly signal: AbortSignal;
+}
+
+/** `spent`: the connection is of no use any more. */
+export type CopyWork<T> = (
+  connection: SqlConnection,
+  copies: Copies,
+) => Promise<{ readonly value: T; readonly spent: boolean }>;
+
+interface Group {
+  readonly key: string;
+  readonly all: Set<Held>;
+  readonly free: Held[];
+  readonly waiting: ((held: Held | undefined) => void)[];
+}
+
+export class SpanCopies {
+  readonly #clock: Clock;
+  readonly #groups = new Map<SqlEngine, Map<string, Group>>();
+  /** The columns that were wanted of a table so far, so that one copy serves all reports. */
+  readonly #columns = new Map<string, ReadonlySet<string>>();
+  readonly #all = new Set<Held>();
+  #closed = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Runs `work` with copies of what is wanted; undefined, without running it, if there are none to be had.
+   * Aborting the signal kills what the connection does at the server.
+   * @throws TidemarkError what `work` throws; `CANCELLED`.
+   */
+  async use<T>(order: CopyOrder, work: CopyWork<T>): Promise<T | undefined> {
+    const { store, span, signal } = order;
+    const group = this.#groupOf(store, keyOf(span));
+    const held = await this.#take(group, order);
+    if (held === undefined) return undefined;
+    const abort = (): void => {
+      held.abort.abort(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+    let spent = true;
+    try {
+      const copies = await held.prepare(order.marker, this.#widened(order));
+      if (copies === undefined) return undefined;
+      const done = await work(held.connection, copies);
+      ({ spent } = done);
+      return done.value;
+    } finally {
+      signal.removeEventListener('abort', abort);
+      if (spent || signal.aborted) {
+        held.end('spent');
+        // Cancelled means gone, at the server too.
+        await held.served;
+      } else this.#giveBack(group, held);
+    }
+  }
+
+  /** Ends every connection that no task has; the others end with their tasks. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const idle = [...this.#all].filter((held) => held.idle);
+    for (const held of idle) held.end();
+    await Promise.all(idle.map((held) => held.served));
+  }
+
+  #groupOf(store: SqlEngine, key: string): Group {
+    const groups = this.#groups.get(store) ?? new Map<string, Group>();
+    this.#groups.set(store, groups);
+    const group = groups.get(key) ?? { key, all: new Set(), free: [], waiting: [] };
+    groups.set(key, group);
+    return group;
+  }
+
+  #take(group: Group, order: CopyOrder): Promise<Held | undefined> {
+    const held = group.free.pop();
+    if (held !== undefined) {
+      held.wake();
+      return Promise.resolve(held);
+    }
+    const wanted = group.all.size === 0 || group.waiting.length >= WAITING_FOR_ANOTHER * group.all.size;
+    if (wanted) this.#open(group, order);
+    if (group.all.size === 0) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const abort = (): void => {
+        group.waiting.splice(group.waiting.indexOf(given), 1);
+        resolve(undefined);
+      };
+      const given = (next: Held | undefined): void => {
+        order.signal.removeEventListener('abort', abort);
+        resolve(next);
+      };
+      group.waiting.push(given);
+      order.signal.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  #open(group: Group, { store, span }: CopyOrder): void {
+    if (this.#closed || this.#all.size >= CONNECTIONS_MAX) return;
+    const held = new Held(store, span, () => {
+      this.#giveBack(group, held);
+    });
+    group.all.add(held);
+    this.#all.add(held);
+    void held.served.then(() => {
+      this.#gone(group, held, store);
+    });
+  }
+
+  #giveBack(group: Group, held: Held): void {
+    const next = group.waiting.shift();
+    if (next !== undefined) {
+      next(held);
+      return;
+    }
+    if (this.#closed) {
+      held.end();
+      return;
+    }
+    group.free.push(held);
+    held.rest(this.#clock, IDLE_MS);
+  }
+
+  /** Without any connection nobody waits on: the rows themselves are there. */
+  #gone(group: Group, held: Held, store: SqlEngine): void {
+    this.#all.delete(held);
+    group.all.delete(held);
+    const at = group.free.indexOf(held);
+    if (at !== -1) group.free.splice(at, 1);
+    if (group.all.size > 0) return;
+    this.#groups.get(store)?.delete(group.key);
+    for (const waiting of group.waiting.splice(0)) waiting(undefined);
+  }
+
+  #widened({ span, wanted }: CopyOrder): Wanted[] {
+    return wanted.map(({ table, columns }) => {
+      const key = `${span.sourceId}/${table.table}/${table.schemaVersion}`;
+      const all = new Set([...(this.#columns.get(key) ?? []), ...columns]);
+      this.#columns.set(key, all);
+      return { table, columns: [...all] };
+    });
+  }
+}
+
+/** One connection, from its opening to its end. */
+class Held {
+  readonly abort = new AbortController();
+  /** Resolves when it has ended, for whatever reason. */
+  readonly served: Promise<void>;
+  idle = false;
+  #connection: SqlConnection | undefined;
+  #rows: CopiedRows | undefined;
+  #marker: string | undefined;
+  #spent = false;
+  #cancelRest = (): void => undefined;
+  #finish = (): void => undefined;
+
+  constructor(store: SqlEngine, span: WindowsOfShard, ready: () => void) {
+    const over = new Promise<void>((resolve) => {
+      this.#finish = resolve;
+    });
+    const serve = async (connection: SqlConnection): Promise<void> => {
+      this.#rows = await CopiedRows.open(connection, store.dialect, span);
+      this.#connection = connection;
+      ready();
+      await over;
+      await this.#clear(connection);
+    };
+    this.served = store.read('copied rows', serve, this.abort.signal).catch((error: unknown) => {
+      if (!isTidemarkError(error)) throw error;
+    });
+  }
+
+  get connection(): SqlConnection {
+    return must(this.#connection, 'a connection that was opened');
+  }
+
+  /** Marks the connection and makes the copies; undefined if that fails, whatever the reason. */
+  async prepare(marker: string, wanted: readonly Wanted[]): Promise<Copies | undefined> {
+    try {
+      const former = this.#marker === undefined ? '' : 'RELEASE_LOCK(?), ';
+      const params = this.#marker === undefined ? [marker] : [this.#marker, marker];
+      this.#marker = marker;
+      await this.connection.query(`DO ${former}GET_LOCK(?, 0)`, params);
+      return await must(this.#rows, 'rows that were counted').cover(wanted);
+    } catch (error) {
+      if (!isTidemarkError(error)) throw error;
+      return undefined;
+    }
+  }
+
+  /** With its connection the server drops copies and marker too. */
+  async #clear(connection: SqlConnection): Promise<void> {
+    if (this.#spent) {
+      connection.destroy();
+      return;
+    }
+    try {
+      if (this.#marker !== undefined) await releaseLock(connection, this.#marker);
+      await this.#rows?.drop();
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+  }
+
+  rest(clock: Clock, ms: number): void {
+    this.idle = true;
+    this.#cancelRest = clock.after(ms, () => {
+      this.end();
+    });
+  }
+
+  wake(): void {
+    assert(this.idle, 'a connection that a task has is not given to another');
+    this.idle = false;
+    this.#cancelRest();
+  }
+
+  end(how?: 'spent'): void {
+    this.#spent ||= how === 'spent';
+    this.#cancelRest();
+    this.#finish();
+  }
+}
+
+/** What copies are the same for: the same rows of the same server group. */
+function keyOf({ sourceId, shard, windows }: WindowsOfShard): string {
+  const rows = windows.map(({ window, epoch, day }) => `${window}/${epoch}/${day}`).join(' ');
+  const spans = mutated('compute.copiesOfAnySpan') ? '' : rows;
+  return `${sourceId} ${shard} ${spans}`;
+}
