@@ -387,6 +387,12 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.failedPrecondition,
   ),
+  TABLE_NOT_COPIED: row(
+    'A report reads a table that was added to its source and is not copied yet.',
+    'later',
+    EXIT.failed,
+    GRPC.failedPrecondition,
+  ),
   REPORT_COLUMN_YOUNG: row(
     'A report reads a column that was made, or made anew, after rows of its table were captured.',
     'never',

@@ -30,6 +30,8 @@ export interface CollectorOptions {
   readonly position: string;
   /** How far the snapshot had come by then; empty when it was finished. */
   readonly cursor: string;
+  /** While tables that were added to a captured source are copied: how many it had before. Else 0. */
+  readonly formerTables: number;
   /**
    * What the snapshot takes the place of (design 6.5); with an empty cursor it has not begun.
    * Undefined: no re-snapshot is under way.

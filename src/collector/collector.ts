@@ -7,7 +7,6 @@
  * never be written twice.
  */
 import {
-  AssertionError,
   LIMITS,
   TidemarkError,
   assert,
@@ -20,15 +19,13 @@ import {
 } from '../base/index.ts';
 import type { CapturedTable, CompiledSource } from '../job/index.ts';
 import type { SealedWindow } from '../wire/index.ts';
-import { boundedEngine } from './bounded-engine.ts';
 import { captureLost } from './snapshot/capture-again.ts';
 import type { ChangeReader, ChangeSource, SourceEvent, SourceMoment } from './change-source.ts';
 import type { CollectorOptions } from './collector-options.ts';
 import { Covers } from './covers.ts';
 import { cutDecision, type CutRule } from './cut-rule.ts';
-import { openChangeSource } from './open-change-source.ts';
 import type { SchemaChange } from './schema/schema-change.ts';
-import { ShardedStore, type StoreWindow } from './store/sharded-store.ts';
+import { type ShardedStore, type StoreWindow } from './store/sharded-store.ts';
 import { copyChunk } from './snapshot/copy-chunk.ts';
 import { FormerRows } from './snapshot/former-rows.ts';
 import { SnapshotProgress, chunkStands } from './snapshot/snapshot-progress.ts';
@@ -39,52 +36,13 @@ const MOMENT_EVERY_MS = 100;
 const READ_WAIT_MS = 25;
 const DISCARD_EVERY_MS = 1_000;
 const SEAL_RETRY_MS = 100;
-/** As long as the binlog may be silent: the source is asked several times a second. */
-const SOURCE_ANSWER_MS = 10_000;
-/** A store that waits for a replica before it answers a COMMIT does so for 10 s by default. */
-const STORE_ANSWER_MS = 30_000;
 
-/**
- * Collects until `signal` aborts, and resolves then.
- * @throws TidemarkError `STALE_EPOCH` when a newer collector was granted the source, or what ended it else:
- * `SCHEMA_CHANGED`, `SOURCE_UNTELLABLE`, `BINLOG_PURGED`, `VALUE_RANGE`, `WINDOW_GAP`, `DB_*`.
- */
-export async function runCollector(options: CollectorOptions): Promise<void> {
-  const { engines, topology, signal, source, clock } = options;
-  const changes = openChangeSource({
-    source,
-    engines: { ...engines, source: boundedEngine(engines.source, clock, SOURCE_ANSWER_MS) },
-    clock,
-  });
-  const shards = [...engines.shards].map(
-    ([name, engine]) => [name, boundedEngine(engine, clock, STORE_ANSWER_MS)] as const,
-  );
-  const store = new ShardedStore({
-    topology,
-    engines: new Map(shards),
-    sourceId: options.sourceId,
-    epoch: options.epoch,
-    tables: source.tables,
-    clock,
-    signal,
-  });
-  const drop = (): void => {
-    store.destroy();
-    void changes.close();
-  };
-  signal.addEventListener('abort', drop, { once: true });
-  try {
-    signal.throwIfAborted();
-    await new Collector(options, changes, store).run();
-  } catch (error) {
-    if (error instanceof AssertionError) throw error;
-    // Whatever else fails after the abort fails because of it: connections were dropped.
-    if (!signal.aborted) throw toTidemarkError(error);
-  } finally {
-    signal.removeEventListener('abort', drop);
-    store.destroy();
-    await changes.close();
-  }
+/** Where a collector has stopped: behind its last sealed window. */
+export interface StoppedAt {
+  readonly lastWindow: number;
+  readonly position: string;
+  /** The captured tables as they are there. */
+  readonly tables: readonly CapturedTable[];
 }
 
 interface OpenWindow {
@@ -96,7 +54,7 @@ interface OpenWindow {
   insideTransaction: boolean;
 }
 
-class Collector {
+export class Collector {
   readonly #options: CollectorOptions;
   readonly #changes: ChangeSource;
   readonly #store: ShardedStore;
@@ -138,7 +96,11 @@ class Collector {
     this.#window = this.#open(options.lastWindow + 1, options.position);
   }
 
-  async run(): Promise<void> {
+  /**
+   * With `until`, a position of the log, it ends there, behind a sealed window. `known` is what is known of
+   * tables by where it begins.
+   */
+  async run(until?: string, known: readonly SchemaChange[] = []): Promise<StoppedAt | undefined> {
     const { lastWindow, epoch, leaderTerm, source, signal, log } = this.#options;
     log.info(
       { source: source.name, epoch: String(epoch), leaderTerm: String(leaderTerm), lastWindow },
@@ -155,12 +117,15 @@ class Collector {
       propose: (work) => this.#answered('reseal', work),
     });
     if (this.#former !== undefined && this.#options.cursor === '') await this.#leap();
+    await this.#adopt(known);
     let from = this.#window.to;
     while (!signal.aborted) {
+      if (until !== undefined && this.#changes.includes(from, until)) return await this.#stopHere();
       await this.#standOnStates();
-      const reader = await this.#changes.read(from, { everyEnd: () => !this.#progress.finished });
+      const everyEnd = (): boolean => until !== undefined || !this.#progress.finished;
+      const reader = await this.#changes.read(from, { everyEnd });
       try {
-        from = await this.#follow(reader);
+        from = await this.#follow(reader, until);
       } catch (error) {
         if (isTidemarkError(error, 'SCHEMA_CHANGED', 'SOURCE_UNTELLABLE')) await this.#sealRest();
         throw error;
@@ -168,14 +133,25 @@ class Collector {
         await reader.close();
       }
     }
+    return undefined;
   }
 
-  /** Reads until a definition comes, and has followed that; returns where to read on. */
-  async #follow(reader: ChangeReader): Promise<string> {
+  /** Seals what was read; what comes next belongs to another. */
+  async #stopHere(): Promise<StoppedAt> {
+    if (this.#isBehindItsStart()) await this.#cut();
+    await this.#sealed();
+    const { window, from: position } = this.#window;
+    return { lastWindow: window - 1, position, tables: this.#source.tables };
+  }
+
+  /** Reads until a definition comes, and has followed that, or up to `until`; returns where to read on. */
+  async #follow(reader: ChangeReader, until: string | undefined): Promise<string> {
     const { signal } = this.#options;
     let from: string | undefined;
     while (!signal.aborted && from === undefined) {
-      from = await (this.#progress.finished ? this.#turn(reader) : this.#chunk(reader));
+      from = await (this.#progress.finished ? this.#turn(reader, until) : this.#chunk(reader));
+      const { to, insideTransaction } = this.#window;
+      if (until !== undefined && !insideTransaction && this.#changes.includes(to, until)) return to;
     }
     return from ?? '';
   }
@@ -424,8 +400,9 @@ class Collector {
       epoch: String(epoch),
       rows: String(ended.stored.rows),
     };
-    // Until everything is copied, nothing is complete up to any moment.
-    const coversMs = cursor === '' ? this.#covers.upTo(ended.to) : 0;
+    // Until everything is copied, nothing is complete up to any moment; of added tables there is no report.
+    const isWhole = cursor === '' || this.#options.formerTables > 0;
+    const coversMs = isWhole ? this.#covers.upTo(ended.to) : 0;
     await this.#store.acknowledged();
     await failpoint('collector.beforeMark', detail);
     await this.#store.mark(ended.stored);

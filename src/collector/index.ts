@@ -1,5 +1,5 @@
 /** From a source's change log to sealed windows: inspection, capture, the store's tables, the collector. */
-export { runCollector } from './collector.ts';
+export { runCollector } from './run-collector.ts';
 export type { CollectorEngines, CollectorLog, CollectorOptions } from './collector-options.ts';
 export type { ChangeSource, RowValues } from './change-source.ts';
 export { exactSelect, rowCodec } from './schema/column-codec.ts';

@@ -115,6 +115,7 @@ export class CollectorHost {
       lastWindow: Number(order.lastWindow),
       position: order.position,
       cursor: order.cursor,
+      formerTables: order.formerTables,
       rowStates: order.resnapshot ? openRowStates({ sourceId, source, shards }) : undefined,
       source,
       topology,

@@ -9,7 +9,7 @@
  * What the file leaves as it is declared is not looked at again: neither a source whose windows are sealed,
  * nor a report over one. So a job can be applied while the server of such a source is away.
  */
-import { compileJob, isKept, keptSource, parseJobFile } from '../job/index.ts';
+import { addedTables, compileJob, isKept, keptSource, parseJobFile } from '../job/index.ts';
 import type { CapturedTable, CompiledJob, CompiledReport, CompiledSource, JobFile } from '../job/index.ts';
 import { LIMITS, must, mutated, TidemarkError } from '../base/index.ts';
 import { Databases, type DatabasesOptions, type GroupWatch } from './databases.ts';
@@ -103,7 +103,9 @@ async function readTables(
   const tables = new Map<string, readonly CapturedTable[]>();
   for (const source of file.sources) {
     const captured = mutated('job.sealedSourceInspected') ? undefined : namedIn(known.sources, source.name);
-    tables.set(source.name, captured?.tables ?? (await registration.inspect(source)));
+    const wanted = captured === undefined ? source.tables : addedTables(source, captured);
+    const found = wanted.length === 0 ? [] : await registration.inspect({ ...source, tables: wanted });
+    tables.set(source.name, [...(captured?.tables ?? []), ...found]);
   }
   return tables;
 }

@@ -12,13 +12,14 @@ export {
   type OutputColumn,
 } from './contribution-queries.ts';
 export { isKept, withDimensions } from './kept-report.ts';
-export { capturedText, keptSource } from './kept-source.ts';
+export { addedTables, capturedTexts, keptSource } from './kept-source.ts';
 export { joinColumns } from './sql/join-columns.ts';
 export * from './file/job-file.ts';
 export * from './model.ts';
 export { parseJobFile } from './file/parse-job-file.ts';
 export { readsStates } from './reads-states.ts';
 export { readRows, touchesNull } from './read-rows.ts';
+export { cursorText, readCursor } from './snapshot-cursor.ts';
 export { specHash, stableJson } from './report-hash.ts';
 export { resolveDatabase, type ResolveOptions } from './file/resolve-database.ts';
 export { inWindows, type ContributionInput, type WindowRef } from './stored-inputs.ts';

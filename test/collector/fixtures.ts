@@ -156,17 +156,29 @@ export async function endCollectors(
 
 const quiet: CollectorLog = { info: () => undefined, warn: () => undefined };
 
+/** What a test may have otherwise. */
+type Given = Partial<
+  Pick<
+    CollectorOptions,
+    | 'seal'
+    | 'idleSealMs'
+    | 'clock'
+    | 'chunkRows'
+    | 'cursor'
+    | 'rowStates'
+    | 'formerTables'
+    | 'lost'
+    | 'reseal'
+    | 'log'
+  >
+>;
+
 /** Grants a new epoch in `log` and starts a collector under it where the last sealed window ended. */
 export function startCollector(
   fixture: Fixture,
   source: CompiledSource,
   log: SealLog,
-  options: Partial<
-    Pick<
-      CollectorOptions,
-      'seal' | 'idleSealMs' | 'clock' | 'chunkRows' | 'cursor' | 'rowStates' | 'lost' | 'reseal' | 'log'
-    >
-  > = {},
+  options: Given = {},
 ): RunningCollector {
   log.epoch += 100_000_000_000_000_001n;
   const { epoch } = log;
@@ -178,6 +190,7 @@ export function startCollector(
     lastWindow: log.windows.length,
     position: log.windows.at(-1)?.to ?? '',
     cursor: log.cursors.at(-1) ?? '',
+    formerTables: 0,
     rowStates: undefined,
     lost: [],
     reseal: () => Promise.reject(new Error('nothing is lost')),

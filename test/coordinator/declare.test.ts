@@ -9,6 +9,7 @@ import {
   type CompiledJob,
   type CompiledSource,
 } from '../../src/job/index.ts';
+import type { DeclareJob } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
 
 const column = (name: string): CapturedTable['columns'][number] => ({
@@ -75,7 +76,12 @@ function altered(columns: CapturedTable['columns'], sql: string): CompiledSource
   return { ...shop, tables: [change.after] };
 }
 
-const nothing = { source: () => undefined, reportHash: () => undefined, sink: () => undefined };
+const nothing = {
+  source: () => undefined,
+  formerTables: () => 0,
+  reportHash: () => undefined,
+  sink: () => undefined,
+};
 
 describe('a job that is applied again', () => {
   const more = [...table.columns, column('more')];
@@ -95,14 +101,38 @@ describe('a job that is applied again', () => {
 
   it('may have other windows, and nothing else of a source changes unseen', () => {
     const job = compiled(table.columns, ['id']);
-    const capturedOf = (change: Partial<CompiledSource>): string | undefined => {
+    const capturedOf = (change: Partial<CompiledSource>): readonly string[] | undefined => {
       const sources = job.sources.map((source) => ({ ...source, ...change }));
       return declaration(JSON.stringify({ ...job, sources }), nothing).sources[0]?.captured;
     };
     const [before, longer] = [capturedOf({}), { lengthMs: 2, rowsMax: 3, bytesMax: 4 }];
-    expect(capturedOf({ window: longer })).toBe(before);
-    expect(capturedOf({ tables: [{ ...table, shardKey: 'n' }] })).not.toBe(before);
-    expect(capturedOf({ database: { embedded: { file: 'elsewhere' } } })).not.toBe(before);
+    expect(capturedOf({ window: longer })).toEqual(before);
+    expect(capturedOf({ tables: [{ ...table, shardKey: 'n' }] })).not.toEqual(before);
+    expect(capturedOf({ database: { embedded: { file: 'elsewhere' } } })).not.toEqual(before);
+  });
+
+  rule('coordinator.halfCopiedTableRead', 'has no new report over a table that is not copied', () => {
+    const lines = { ...table, table: 'lines' };
+    const [shop] = compiled(table.columns, []).sources;
+    if (shop === undefined) throw new Error('no source');
+    const job = compiled(table.columns, ['id']);
+    const reads = (read: string, has: readonly CapturedTable[], formerTables = 0): DeclareJob => {
+      const sources = [{ ...shop, tables: [table, lines] }];
+      const reports = job.reports.map((report) => ({
+        ...report,
+        inputs: [{ alias: 'o', kind: 'changes' as const, table: read }],
+      }));
+      const source = (): CompiledSource => ({ ...shop, tables: has });
+      const before = { ...nothing, source, formerTables: () => formerTables };
+      return declaration(JSON.stringify({ ...job, sources, reports }), before);
+    };
+    const begins = ['orders', 'lines'].map((name) => `{"table":"${name}","key":[]}`);
+    expect(reads('orders', [table]).sources[0]?.begins).toEqual(begins);
+    expect(() => reads('orders', [table, lines], 1)).not.toThrow();
+    expect(reads('lines', [table, lines]).sources[0]?.captured).toHaveLength(3);
+    const refused = expect.objectContaining({ code: 'TABLE_NOT_COPIED' });
+    expect(() => reads('lines', [table])).toThrow(refused);
+    expect(() => reads('lines', [table, lines], 1)).toThrow(refused);
   });
 
   rule('coordinator.youngColumnRead', 'has no new report over a column that older rows do not have', () => {

@@ -11,7 +11,7 @@ const paused: DeclareJob = {
 };
 const changedSource: DeclareJob = {
   ...sealed,
-  sources: sealed.sources.map((source) => ({ ...source, captured: '{"x":1}' })),
+  sources: sealed.sources.map((source) => ({ ...source, captured: ['there', 'orders'] })),
 };
 
 describe('a dry run', () => {

@@ -26,7 +26,7 @@ describe('a schema version that is asked for', () => {
         epoch: BigInt(world.source().collector?.epoch ?? 0),
         table: 'orders',
         version: 2,
-        sourceJson: '{"window":{},"new":1}',
+        sourceJson: '{"window":{},"new":1,"tables":["orders"]}',
         replacedJson: '{"old":1}',
         broken: [{ column: 'name', why: 'it is gone' }],
       },
@@ -37,6 +37,9 @@ describe('a schema version that is asked for', () => {
       'REPORT_COLUMN_CHANGED: report reads stops before window 2: column orders.name: it is gone',
     );
     world.accept(read);
-    expect(world.source()).toMatchObject({ spec: '{"window":{},"new":1}', captured: '{"new":1}' });
+    expect(world.source()).toMatchObject({
+      spec: '{"window":{},"new":1,"tables":["orders"]}',
+      captured: ['{"new":1}', '"orders"'],
+    });
   });
 });

@@ -57,6 +57,7 @@ describe('messages of a leader', () => {
       position: '',
       cursor: '',
       resnapshot: false,
+      formerTables: 0,
       topologyVersion: 1,
       lost: [] as SealedWindow[],
     };

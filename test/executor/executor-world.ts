@@ -134,6 +134,7 @@ export class World {
         position: '',
         cursor: '',
         resnapshot: false,
+        formerTables: 0,
         topologyVersion: 1,
         lost: [],
       },

@@ -73,7 +73,10 @@ it('computes each part on its shard, and the report is whole when both are merge
 
   const epoch = token(50);
   const start = { sourceId: 1n, epoch, leaderTerm: 3n, lastWindow: 0n, position: '', topologyVersion: 1 };
-  leader.say({ $case: 'startCollector', value: { ...start, cursor: '', resnapshot: false, lost: [] } });
+  leader.say({
+    $case: 'startCollector',
+    value: { ...start, cursor: '', resnapshot: false, formerTables: 0, lost: [] },
+  });
   const seal = await leader.hears('seal', (one) => one.window?.window === 1n);
   const window = must(seal.window, 'the sealed window');
   expect(window.shards.map(({ shard }) => shard)).toEqual(['first', 'second']);

@@ -80,7 +80,7 @@ describe('a source whose windows are sealed', () => {
       ALL.replace('shardKey: shop', 'replicated: true'),
     ],
     ['table rates cannot be left out', 'orders, lines'],
-    ['table more cannot be added', `${ALL}, more`],
+    ['table more cannot be added, as the source is an embedded database', `${ALL}, more`],
   ])('is refused: %s', (message, tables) => {
     expect(() => keptSource(sourceOf(tables), declared)).toThrow(
       expect.objectContaining({
@@ -89,6 +89,13 @@ describe('a source whose windows are sealed', () => {
         next: expect.stringMatching(/^Write it as it was.* Replace the source/) as string,
       }),
     );
+  });
+
+  it('on MySQL may get tables, which come after those that it has', () => {
+    const source = sourceOf(`{table: more, shardKey: shop}, ${ALL}`);
+    const { tables } = keptSource(source, { ...declared, engine: 'mysql' });
+    expect(tables.map(({ table }) => table)).toEqual(['orders', 'lines', 'rates', 'more']);
+    expect(tables[3]).toEqual({ table: 'more', shardKey: 'shop' });
   });
 
   it('is refused in another database', () => {

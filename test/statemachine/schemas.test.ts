@@ -12,7 +12,7 @@ const schema = (world: World, change: Partial<AddSchema> = {}): AddSchema => ({
   version: 2,
   spec: '{"with":2}',
   replaced: '{"of":1}',
-  captured: '{"with":2}',
+  captured: ['here', 'orders 2'],
   stops: [],
   ...change,
 });

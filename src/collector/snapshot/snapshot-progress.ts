@@ -4,7 +4,7 @@
  * count: those of the others are in the chunk that comes to them.
  */
 import { TidemarkError, mutated, must } from '../../base/index.ts';
-import type { CapturedTable } from '../../job/index.ts';
+import { cursorText, readCursor, type CapturedTable } from '../../job/index.ts';
 import type { RowValues, SnapshotPlace } from '../change-source.ts';
 import { hasKnownOrder, isUpTo, keyOf, keyTexts, parseKey, type RowKey } from './key-order.ts';
 
@@ -23,7 +23,7 @@ export class SnapshotProgress {
     this.#tables = tables;
     this.#table = cursor === FINISHED ? tables.length : 0;
     if (cursor === undefined || cursor === FINISHED) return;
-    const { table, key } = JSON.parse(cursor) as { readonly table: string; readonly key: readonly string[] };
+    const { table, key } = readCursor(cursor);
     this.#table = tables.findIndex((one) => one.table === table);
     const begun = tables[this.#table];
     if (begun === undefined) {
@@ -40,7 +40,7 @@ export class SnapshotProgress {
   get cursor(): string {
     if (this.finished) return FINISHED;
     const { table } = must(this.#tables[this.#table], 'the table at the cursor');
-    return JSON.stringify({ table, key: keyTexts(this.#key ?? []) });
+    return cursorText({ table, key: keyTexts(this.#key ?? []) });
   }
 
   /** Where the next chunk begins. */

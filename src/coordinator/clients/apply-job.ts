@@ -85,11 +85,13 @@ function described(items: Items, reports: Iterable<Described>): ApplyReply {
 
 function known(view: StateView): Known {
   const sources = sealedSources(view);
+  const sealed = (wanted: string): SourceRecord | undefined => sources.find(({ name }) => name === wanted);
   return {
     source: (wanted) => {
-      const found = sources.find(({ name }) => name === wanted);
+      const found = sealed(wanted);
       return found === undefined ? undefined : (JSON.parse(found.spec) as CompiledSource);
     },
+    formerTables: (wanted) => sealed(wanted)?.formerTables ?? 0,
     reportHash: (wanted) => newestNamed(view, wanted)?.specHash,
     sink: (wanted) => {
       const source = [...view.sources.values()].find(({ name }) => name === wanted);

@@ -1,7 +1,8 @@
 /** Turns a compiled job into the operation that declares it. Documents are opaque to the state machine. */
 import { TidemarkError, must, mutated } from '../../base/index.ts';
 import {
-  capturedText,
+  capturedTexts,
+  cursorText,
   JOB_FORMAT,
   readsStates,
   specHash,
@@ -17,6 +18,8 @@ import type { DeclareJob } from '../../statemachine/index.ts';
 export interface Known {
   /** Only a source that is captured already. */
   source(name: string): CompiledSource | undefined;
+  /** How many of its tables such a source had before those that are being copied; 0 if none is. */
+  formerTables(name: string): number;
   reportHash(name: string): string | undefined;
   /** The report database of a source. */
   sink(source: string): string | undefined;
@@ -25,12 +28,15 @@ export interface Known {
 /**
  * Makes the operation from what an executor compiled. The tables of a source that is captured already stay
  * under their schema versions: its log decides when they change, not this file.
- * @throws TidemarkError `JOB_INVALID`, `JOB_UNSUPPORTED`, `REPORT_COLUMN_YOUNG`, `FORMAT_UNKNOWN`.
+ * @throws TidemarkError `JOB_INVALID`, `JOB_UNSUPPORTED`, `REPORT_COLUMN_YOUNG`, `TABLE_NOT_COPIED`,
+ * `FORMAT_UNKNOWN`.
  */
 export function declaration(compiledJson: string, known: Known): DeclareJob {
   const job = readCompiledJob(compiledJson);
   for (const report of job.reports) {
-    if (known.reportHash(report.name) !== specHash(report)) checkYoung(report, known.source(report.source));
+    if (known.reportHash(report.name) === specHash(report)) continue;
+    checkYoung(report, known.source(report.source));
+    checkCopied(report, known);
   }
   return {
     type: 'job.declare',
@@ -51,7 +57,9 @@ export function declaration(compiledJson: string, known: Known): DeclareJob {
     sources: job.sources.map((source) => {
       const spec = asCaptured(source, known.source(source.name));
       const sink = sinkOf(job, source.name, known);
-      return { name: source.name, spec: JSON.stringify(spec), captured: capturedText(spec), sink };
+      const begins = spec.tables.map(({ table }) => cursorText({ table, key: [] }));
+      const captured = capturedTexts(spec);
+      return { name: source.name, spec: JSON.stringify(spec), captured, begins, sink };
     }),
     reports: job.reports.map((report) => ({
       name: report.name,
@@ -80,6 +88,21 @@ function checkYoung(report: CompiledReport, source: CompiledSource | undefined):
         next: 'Leave the column out, or replace the source and its reports by others of other names.',
       },
     );
+  }
+}
+
+/** Its first contribution is of the row states, which have what is copied; half of a table is no state. */
+function checkCopied(report: CompiledReport, known: Known): void {
+  const source = known.source(report.source);
+  if (source === undefined) return;
+  const copied = source.tables.slice(0, known.formerTables(report.source) || undefined);
+  for (const { kind, table } of report.inputs) {
+    if (kind === 'dimension' || copied.some((one) => one.table === table)) continue;
+    if (mutated('coordinator.halfCopiedTableRead')) continue;
+    const message = `report ${report.name} reads ${table}, which is not copied yet`;
+    throw new TidemarkError('TABLE_NOT_COPIED', message, {
+      next: 'Add the table first, and the report when tidemark source list shows the source as running.',
+    });
   }
 }
 

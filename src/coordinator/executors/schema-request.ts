@@ -1,6 +1,6 @@
 /** Reads a collector's request for a schema version, and finds the reports that it stops. */
 import { TidemarkError } from '../../base/index.ts';
-import { capturedText, type CompiledReport, type CompiledSource } from '../../job/index.ts';
+import { capturedTexts, type CompiledReport, type CompiledSource } from '../../job/index.ts';
 import { idKey, type AddSchema, type ReportRecord, type StateView } from '../../statemachine/index.ts';
 import type { SchemaRequest } from '../../wire/index.ts';
 import { safeNumber } from '../safe-number.ts';
@@ -39,9 +39,9 @@ export function readSchema(request: SchemaRequest, view: StateView): AddSchema {
   };
 }
 
-function capturedOf(sourceJson: string): string {
+function capturedOf(sourceJson: string): string[] {
   try {
-    return capturedText(JSON.parse(sourceJson) as CompiledSource);
+    return capturedTexts(JSON.parse(sourceJson) as CompiledSource);
   } catch (cause) {
     throw new TidemarkError('BAD_REQUEST', 'a schema version of a source that is not JSON', { cause });
   }

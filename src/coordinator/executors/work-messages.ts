@@ -135,6 +135,7 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
     position: source.position,
     cursor: source.cursor,
     resnapshot: source.resnapshot,
+    formerTables: source.formerTables,
     topologyVersion: view.topology.version,
     lost: lostWindows(view, source).map(sealedWindow),
   };

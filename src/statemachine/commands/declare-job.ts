@@ -2,14 +2,15 @@
  * Declaring a job: the whole of what is captured and reported. It is accepted or refused as one; what is
  * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
  */
-import { DECLARE_AGAIN, LIMITS, mutated } from '../../base/index.ts';
+import { DECLARE_AGAIN, LIMITS, must, mutated } from '../../base/index.ts';
 import { nextId } from './counters.ts';
-import { declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
+import { canBuild, declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
 import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
 import { idKey, windowKey, windowPrefix } from './keys.ts';
 import type { ApplyMeta, DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
+import { isStuck } from './resnapshot.ts';
 import { newShardStates } from './states.ts';
 import { newSink } from './sinks.ts';
 import type { StateWriter } from './writer.ts';
@@ -75,6 +76,9 @@ function referenceRefusal(input: DeclareJob): Refusal | undefined {
     if (!sinks.has(source.sink)) {
       return refuse('JOB_INVALID', `source ${source.name}: no such report database: ${source.sink}`);
     }
+    if (source.begins.length !== source.captured.length - 1) {
+      return refuse('JOB_INVALID', `source ${source.name}: not all of its tables begin somewhere`);
+    }
   }
   for (const report of input.reports) {
     const source = sources.get(report.source);
@@ -102,10 +106,53 @@ function sealedRefusal(writer: StateWriter, input: DeclareJob, change: Change): 
       const message = `source ${source.name} has sealed windows: ${fixedParts}. ${DECLARE_AGAIN}`;
       return refuse('REPORT_ON_SEALED_SOURCE', message);
     }
+    const refusal = next === undefined ? undefined : addingRefusal(source, next);
+    if (refusal !== undefined) return refusal;
     if (change.topology === 'places') return fixed(source, 'the store');
     if (change.sinks.has(next?.sink ?? '')) return fixed(source, `the database ${next?.sink ?? ''}`);
   }
   return onlineRefusal(writer, input);
+}
+
+type DeclaredSource = DeclareJob['sources'][number];
+
+/** Whether a source captures what it did; once windows are sealed, tables may come after the others. */
+function isCapturedSo({ captured, lastWindow }: SourceRecord, next: DeclaredSource): boolean {
+  if (lastWindow === 0 && next.captured.length !== captured.length) return false;
+  return captured.every((part, at) => part === next.captured[at]);
+}
+
+const addsTables = (known: SourceRecord, next: DeclaredSource): boolean =>
+  next.captured.length > known.captured.length;
+
+/** Added tables are copied within the chain (design 6.5), and their reports begin from the row states. */
+function addingRefusal(known: SourceRecord, next: DeclaredSource): Refusal | undefined {
+  if (!addsTables(known, next)) return undefined;
+  const what = `tables cannot be added to source ${known.name} now`;
+  const isCopying = known.cursor !== '' || known.resnapshot;
+  if (isCopying && !mutated('state.tablesAddedWhileCopying')) {
+    return refuse('REPORT_ON_SEALED_SOURCE', `${what}: wait until those that it has are copied`);
+  }
+  if (known.lostPosition !== null || isStuck(known)) {
+    return refuse('REPORT_ON_SEALED_SOURCE', `${what}: put it right first (tidemark source list says how)`);
+  }
+  if (canBuild(known)) return undefined;
+  const why = `it keeps no row states, and its windows up to ${known.horizon} are dropped`;
+  return refuse('REPORT_ON_SEALED_SOURCE', `${what}: ${why}. ${DECLARE_AGAIN}`);
+}
+
+/** They are prepared first; what was captured before goes on, and row states are kept from now on. */
+function addedTables(
+  known: SourceRecord,
+  next: DeclaredSource,
+  { topology }: DeclareJob,
+): Partial<SourceRecord> {
+  if (!addsTables(known, next)) return {};
+  const { captured, begins } = next;
+  const formerTables = known.captured.length - 1;
+  const states = known.states ?? topology.shards.map(({ name }) => newShardStates(name));
+  const cursor = must(begins[formerTables], 'where an added table begins');
+  return { captured, cursor, formerTables, prepare: null, states };
 }
 
 function fixed(source: SourceRecord, what: string): Refusal {
@@ -131,7 +178,7 @@ function changedSources(writer: StateWriter, input: DeclareJob): ReadonlySet<str
   for (const known of writer.sources.values()) {
     const next = input.sources.find((source) => source.name === known.name);
     const sink = writer.sinks.get(idKey(known.sinkId));
-    const same = next?.captured === known.captured && next.sink === sink?.name;
+    const same = next !== undefined && isCapturedSo(known, next) && next.sink === sink?.name;
     if (!same) changed.add(known.name);
     else if (known.lastWindow === 0 && hasOtherReports(writer, input, known)) changed.add(known.name);
   }
@@ -180,7 +227,8 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
       forgetCopies(writer, id);
     } else if (!same) {
       const collector = mutated('state.otherWindowsKeepCollector') ? known.collector : null;
-      writer.sources.put(idKey(id), { ...known, spec: source.spec, collector });
+      const { spec } = source;
+      writer.sources.put(idKey(id), { ...known, ...addedTables(known, source, input), spec, collector });
     }
     return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
   });
@@ -194,6 +242,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'captured
     lastWindow: 0,
     position: '',
     cursor: '',
+    formerTables: 0,
     schemas: [],
     mergedWindow: 0,
     states: null,

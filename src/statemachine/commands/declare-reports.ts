@@ -49,7 +49,7 @@ export function onlineRefusal(writer: StateWriter, input: DeclareJob): Refusal |
 }
 
 /** Row states are kept already, or can be made from the first window on. */
-function canBuild(source: SourceRecord): boolean {
+export function canBuild(source: SourceRecord): boolean {
   return source.states !== null || (source.horizon === 0 && source.droppedWindow === 0);
 }
 

@@ -56,7 +56,9 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
       objectOf: { spec: 'text', shards: { listOf: { name: 'text', slots: 'text', members: 'texts' } } },
     },
     sinks: { listOf: { name: 'text', spec: 'text', members: 'texts' } },
-    sources: { listOf: { name: 'text', spec: 'text', captured: 'text', sink: 'text' } },
+    sources: {
+      listOf: { name: 'text', spec: 'text', captured: 'texts', begins: 'texts', sink: 'text' },
+    },
     reports: {
       listOf: {
         name: 'text',
@@ -106,7 +108,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     version: 'natural',
     spec: 'text',
     replaced: 'text',
-    captured: 'text',
+    captured: 'texts',
     stops: { listOf: { reportId: 'natural', problem: 'text' } },
   },
   'fold.grant': { reportId: 'natural', generation: 'natural', window: 'natural', executorId: 'natural' },

@@ -82,8 +82,13 @@ export interface DeclareJob {
   readonly sources: readonly {
     readonly name: string;
     readonly spec: string;
-    /** What is captured, and from where: all of `spec` but when windows are cut. An opaque text. */
-    readonly captured: string;
+    /**
+     * From where, and then table by table what is captured: all of `spec` but when windows are cut. Opaque
+     * texts.
+     */
+    readonly captured: readonly string[];
+    /** For each of its tables the cursor at which its snapshot begins. */
+    readonly begins: readonly string[];
     readonly sink: string;
   }[];
   readonly reports: readonly {
@@ -348,7 +353,7 @@ export interface AddSchema {
   readonly spec: string;
   readonly replaced: string;
   /** As in {@link DeclareJob}, of `spec`. */
-  readonly captured: string;
+  readonly captured: readonly string[];
   /** Reports that read a column that is not the same any more: they stop before the next window. */
   readonly stops: readonly { readonly reportId: number; readonly problem: string }[];
 }

@@ -110,8 +110,11 @@ export interface SourceRecord {
   readonly id: number;
   readonly name: string;
   readonly spec: string;
-  /** What of `spec` stays once windows are sealed: an opaque text that is equal for equal parts. */
-  readonly captured: string;
+  /**
+   * What of `spec` stays once windows are sealed: from where, and then table by table what is captured.
+   * Opaque texts that are equal for equal parts; tables may come after the last one.
+   */
+  readonly captured: readonly string[];
   readonly sinkId: number;
   /** The grant under which tables and dimension copies are made; null before the first. */
   readonly prepare: {
@@ -132,6 +135,8 @@ export interface SourceRecord {
   readonly position: string;
   /** How far its snapshot has come by then (table, last key copied); '' before it and when it is finished. */
   readonly cursor: string;
+  /** While tables that were added are copied: how many it had before; else 0. */
+  readonly formerTables: number;
   /** Schema versions that later ones of their table have replaced, oldest first; `spec` has the newest. */
   readonly schemas: readonly {
     readonly table: string;

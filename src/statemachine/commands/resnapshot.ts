@@ -56,6 +56,7 @@ export function applyAskResnapshot(writer: StateWriter, input: AskResnapshot): O
     resnapshot: true,
     // A cursor that is empty: nothing is read again yet.
     cursor: mutated('state.resnapshotKeepsCursor') ? source.cursor : '',
+    formerTables: 0,
     problem: '',
     retryAtMs: 0,
   });

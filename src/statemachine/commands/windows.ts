@@ -50,6 +50,7 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
     position,
     cursor,
     resnapshot,
+    formerTables: cursor === '' ? 0 : source.formerTables,
     problem: '',
   });
   writer.windows.put(windowKey(source.id, input.window), window);

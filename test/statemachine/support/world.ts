@@ -247,7 +247,8 @@ export function jobOf(
     sources: sources.map((name) => ({
       name,
       spec: '{"tables":[]}',
-      captured: '{"tables":[]}',
+      captured: ['here', 'orders'],
+      begins: ['at orders'],
       sink: 'main',
     })),
     reports: sources.flatMap((source) =>

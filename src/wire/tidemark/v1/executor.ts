@@ -807,6 +807,8 @@ export interface StartCollector {
   cursor: string;
   /** The snapshot takes the place of what the row states have. */
   resnapshot: boolean;
+  /** While tables that were added to a captured source are copied: how many it had before. Else 0. */
+  formerTables: number;
 }
 
 export interface StopCollector {
@@ -9084,6 +9086,7 @@ function createBaseStartCollector(): StartCollector {
     lost: [],
     cursor: "",
     resnapshot: false,
+    formerTables: 0,
   };
 }
 
@@ -9127,6 +9130,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     }
     if (message.resnapshot !== false) {
       writer.uint32(72).bool(message.resnapshot);
+    }
+    if (message.formerTables !== 0) {
+      writer.uint32(80).uint32(message.formerTables);
     }
     return writer;
   },
@@ -9216,6 +9222,14 @@ export const StartCollector: MessageFns<StartCollector> = {
             message.resnapshot = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.formerTables = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9257,6 +9271,11 @@ export const StartCollector: MessageFns<StartCollector> = {
         : [],
       cursor: isSet(object.cursor) ? globalThis.String(object.cursor) : "",
       resnapshot: isSet(object.resnapshot) ? globalThis.Boolean(object.resnapshot) : false,
+      formerTables: isSet(object.formerTables)
+        ? globalThis.Number(object.formerTables)
+        : isSet(object.former_tables)
+        ? globalThis.Number(object.former_tables)
+        : 0,
     };
   },
 
@@ -9289,6 +9308,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     if (message.resnapshot !== false) {
       obj.resnapshot = message.resnapshot;
     }
+    if (message.formerTables !== 0) {
+      obj.formerTables = Math.round(message.formerTables);
+    }
     return obj;
   },
 
@@ -9310,6 +9332,7 @@ export const StartCollector: MessageFns<StartCollector> = {
     message.lost = object.lost?.map((e) => SealedWindow.fromPartial(e)) || [];
     message.cursor = object.cursor ?? "";
     message.resnapshot = object.resnapshot ?? false;
+    message.formerTables = object.formerTables ?? 0;
     return message;
   },
 };
