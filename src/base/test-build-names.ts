@@ -302,6 +302,7 @@ export const MUTATIONS = [
   'states.neverAnalyzed',
   'states.schemaBeginsEmpty',
   'states.widerColumnsEmpty',
+  'states.indexMadeTwiceFails',
   'job.joinsCurrentState',
   'job.touchedByAfterImages',
   'job.vanishedKeysStay',

@@ -1,5 +1,6 @@
 /** Indexes of row states by the columns that reports join them by: without one, a join reads whole tables. */
 import { createHash } from 'node:crypto';
+import { isTidemarkError, mutated } from '../../base/index.ts';
 import {
   joinColumns,
   readsStates,
@@ -101,7 +102,14 @@ async function createIndex(
     .join(', ');
   if (dialect.kind === 'mysql' && (await hasIndex(connection, name, index))) return;
   const ifMissing = dialect.kind === 'mysql' ? '' : 'IF NOT EXISTS ';
-  await connection.query(`CREATE INDEX ${ifMissing}${dialect.id(index)} ON ${dialect.id(name)} (${list})`);
+  const sql = `CREATE INDEX ${ifMissing}${dialect.id(index)} ON ${dialect.id(name)} (${list})`;
+  try {
+    await connection.query(sql);
+  } catch (error) {
+    // Reports that are added together are prepared at once: another one may have made it since.
+    if (!isTidemarkError(error, 'SQL_INVALID') || mutated('states.indexMadeTwiceFails')) throw error;
+    if (!(await hasIndex(connection, name, index))) throw error;
+  }
 }
 
 /** Names of indexes are the database's on the embedded engine, and bounded to 64 characters on MySQL. */

@@ -14,6 +14,8 @@ import {
 } from '../../../src/job/index.ts';
 import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
+import { eventually } from '../../support/eventually.ts';
+import { rule } from '../../support/rule.ts';
 import { makeShard, SOURCE, sourceOf } from './store-shard.ts';
 
 const captured = (table: string, schemaVersion: number): CapturedTable => ({
@@ -72,6 +74,38 @@ async function check(engine: SqlEngine): Promise<void> {
   });
   expect(await indexed(engine, 'tm_state_4_payments_v3')).toEqual(['order_id,shop']);
 }
+
+/** Two make them while the table is held, so that neither finds the other's. */
+async function makeTwice(): Promise<void> {
+  const database = await freshDatabase('indexes');
+  const engine = openEngine({ kind: 'mysql', url: database.url });
+  const held = await engine.connect({ purpose: 'hold' });
+  try {
+    await createStateTables(engine, SOURCE, sourceOf(TABLES));
+    await held.begin('write');
+    await held.query('SELECT * FROM tm_state_4_payments_v1');
+    const make = (): Promise<void> =>
+      createJoinIndexes(engine, { sourceId: SOURCE, tables: TABLES }, [REPORT]);
+    const both = Promise.allSettled([make(), make()]);
+    const waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'CREATE INDEX%'";
+    const wait = async (): Promise<boolean> => {
+      const { rows } = await held.query(`${waiting} AND db = DATABASE()`);
+      return rows[0]?.[0] === 2n;
+    };
+    await eventually(wait, { withinMs: 10_000, what: 'two that make the index' });
+    await held.rollback();
+    expect((await both).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+    expect(await indexed(engine, 'tm_state_4_payments_v1')).toEqual(['order_id,shop']);
+  } finally {
+    held.destroy();
+    await engine.close();
+    await database.drop();
+  }
+}
+
+describe.skipIf(mariadbMissing())('an index of row states on MariaDB', () => {
+  rule('states.indexMadeTwiceFails', 'may be made by two prepares at once', makeTwice);
+});
 
 describe('indexes of row states', () => {
   it('are what joins go by, and follow into the next schema version, on the embedded engine', async () => {
