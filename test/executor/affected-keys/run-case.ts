@@ -3,12 +3,13 @@
  * under older ones, by two at once, taken back and folded. In the end the report shows what its SQL gives
  * over the tables of the source.
  */
-import { asToken, must } from '../../../src/base/index.ts';
+import { asToken, isTidemarkError, must } from '../../../src/base/index.ts';
 import { computeContribution } from '../../../src/executor/compute/compute.ts';
 import { foldAndSweep } from '../fold-and-sweep.ts';
 import { KNOWN_STATE, type KnownTask } from '../../../src/executor/sink/known-tasks.ts';
 import type { ReportLayout } from '../../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../../src/executor/sink/ledger.ts';
+import type { SinkGrant } from '../../../src/executor/sink/sink-epoch.ts';
 import { mergeContribution, type Contribution } from '../../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../../src/executor/sink/retract.ts';
 import { advanceStates } from '../../../src/executor/states/index.ts';
@@ -35,6 +36,7 @@ interface Part {
 }
 
 interface Attempt extends Part {
+  readonly grant: SinkGrant;
   readonly token: bigint;
   readonly contribution: Contribution;
 }
@@ -196,7 +198,7 @@ class Case {
   async #attempt(place: Part): Promise<Attempt> {
     this.#tokens += 1n;
     const contribution = await this.#compute(place.span, place.part);
-    const attempt = { ...place, token: this.#tokens, contribution };
+    const attempt = { ...place, grant: this.#place.grant, token: this.#tokens, contribution };
     this.#attempts.push(attempt);
     this.#granted.set(keyOf(place), attempt.token);
     return attempt;
@@ -211,10 +213,14 @@ class Case {
     this.#done.add(keyOf(place));
   }
 
-  async #send({ span, part, token, contribution }: Attempt): Promise<string> {
-    const { result } = await mergeContribution(contextOf(this.#engine), {
-      ...{ grant: this.#place.grant, layout: this.#layout, span: this.#ledgerSpan(span, part) },
+  async #send({ span, part, grant, token, contribution }: Attempt): Promise<string> {
+    const merge = mergeContribution(contextOf(this.#engine), {
+      ...{ grant, layout: this.#layout, span: this.#ledgerSpan(span, part) },
       ...{ token: asToken(token), contribution },
+    });
+    const { result } = await merge.catch((error: unknown) => {
+      if (isTidemarkError(error, 'SINK_EPOCH')) return { result: error.code };
+      throw error;
     });
     this.story.push(`merge ${span.first}-${span.last}/${part} under ${token - TOKEN_BASE}: ${result}`);
     return result;
@@ -237,13 +243,7 @@ class Case {
     const choice = random.below(11);
     if (choice < 2 && this.#attempts.length > 0) {
       const late = random.pick(this.#attempts);
-      const wanted =
-        late.span.first <= this.#folded
-          ? 'FOLDED'
-          : this.#granted.get(keyOf(late)) === late.token && this.#done.has(keyOf(late))
-            ? 'DONE'
-            : 'FENCED';
-      const result = await this.#send(late);
+      const [wanted, result] = [this.#refusalOf(late), await this.#send(late)];
       if (result !== wanted) throw new Error(`a late version is ${result}, not ${wanted}`);
     } else if (choice < 4 && open.length > 0) {
       await this.#merge(random.pick(open));
@@ -254,6 +254,14 @@ class Case {
     } else if (choice > 7) {
       await this.#fold(random.pick(this.#spans).last);
     }
+  }
+
+  /** What a version that comes late is told; DONE if it is the one that stands. */
+  #refusalOf(late: Attempt): string {
+    if (late.grant.epoch !== this.#place.grant.epoch) return 'SINK_EPOCH';
+    if (late.span.first <= this.#folded) return 'FOLDED';
+    const stands = this.#granted.get(keyOf(late)) === late.token && this.#done.has(keyOf(late));
+    return stands ? 'DONE' : 'FENCED';
   }
 
   async #retract(place: Part): Promise<void> {
