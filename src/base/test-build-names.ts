@@ -368,6 +368,8 @@ export const MUTATIONS = [
   'coordinator.halfCopiedTableRead',
   'collector.addedTablesFromTheirPast',
   'collector.addedTablesAsDeclared',
+  'collector.capturesAgainWithAdded',
+  'state.resnapshotOfAddedTables',
   'backup.checksumIgnored',
   'backup.termNotRaised',
   'backup.clusterIdKept',

@@ -38,13 +38,13 @@ describe.skipIf(mariadbMissing())('a sealed window that the store lost', () => {
     windows.reduce((sum, { shards }) => sum + (shards[0]?.rows ?? 0n), 0n);
 
   /** Starts a collector that is told what is lost, and stops it when it has said what became of each. */
-  async function recapture(lost: readonly SealedWindow[]): Promise<Told[]> {
+  async function recapture(lost: readonly SealedWindow[], now = source): Promise<Told[]> {
     const told: Told[] = [];
     const reseal = (window: SealedWindow, problem?: TidemarkError): Promise<void> => {
       told.push({ window, problem });
       return Promise.resolve();
     };
-    const collector = startCollector(fixture, source, log, { lost, reseal });
+    const collector = startCollector(fixture, now, log, { lost, reseal });
     await Promise.race([
       eventually(() => told.length === lost.length, { withinMs: 20_000 }),
       collector.ended,
@@ -99,5 +99,14 @@ describe.skipIf(mariadbMissing())('a sealed window that the store lost', () => {
     const collector = startCollector(fixture, source, log);
     await eventually(() => log.windows.length > before, { withinMs: 20_000 });
     await collector.stop();
+  });
+
+  rule('collector.capturesAgainWithAdded', 'is lost for good once a table was added behind it', async () => {
+    await fixture.exec('CREATE TABLE IF NOT EXISTS more (id BIGINT NOT NULL PRIMARY KEY)');
+    const told = await recapture(log.windows.slice(1, 2), await compile(fixture, ['orders', 'more']));
+    expect(told[0]?.problem).toMatchObject({
+      code: 'WINDOW_LOST',
+      message: expect.stringContaining('table more was added since') as string,
+    });
   });
 });

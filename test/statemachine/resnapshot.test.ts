@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isStuck, mayResnapshot } from '../../src/statemachine/index.ts';
+import { idKey, isStuck, mayResnapshot } from '../../src/statemachine/index.ts';
 import type { AskResnapshot, StopCollector } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
 import { jobWithStates, runningWorld, sealOf, type World } from './support/world.ts';
@@ -57,6 +57,13 @@ describe('a source whose log shows nothing behind its last window', () => {
     });
     expect(mayResnapshot(world.source())).toBe(false);
     world.accept(GRANT);
+  });
+
+  rule('state.resnapshotOfAddedTables', 'is read again as a whole while tables of it are copied', () => {
+    const world = lost();
+    world.state.sources.put(idKey(1), { ...world.source(), cursor: 'at the second', formerTables: 1 });
+    world.accept(ASK);
+    expect(world.source()).toMatchObject({ resnapshot: true, cursor: '', formerTables: 0 });
   });
 
   it('is so until a seal says that all is read, whoever collects', () => {

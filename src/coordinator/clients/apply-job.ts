@@ -84,14 +84,15 @@ function described(items: Items, reports: Iterable<Described>): ApplyReply {
 }
 
 function known(view: StateView): Known {
-  const sources = sealedSources(view);
-  const sealed = (wanted: string): SourceRecord | undefined => sources.find(({ name }) => name === wanted);
+  // Read once: each of a hundred reports asks for its own.
+  const sealed = new Map(
+    sealedSources(view).map(({ name, spec, formerTables }) => {
+      return [name, { source: JSON.parse(spec) as CompiledSource, formerTables }] as const;
+    }),
+  );
   return {
-    source: (wanted) => {
-      const found = sealed(wanted);
-      return found === undefined ? undefined : (JSON.parse(found.spec) as CompiledSource);
-    },
-    formerTables: (wanted) => sealed(wanted)?.formerTables ?? 0,
+    source: (wanted) => sealed.get(wanted)?.source,
+    formerTables: (wanted) => sealed.get(wanted)?.formerTables ?? 0,
     reportHash: (wanted) => newestNamed(view, wanted)?.specHash,
     sink: (wanted) => {
       const source = [...view.sources.values()].find(({ name }) => name === wanted);

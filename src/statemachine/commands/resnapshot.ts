@@ -56,7 +56,8 @@ export function applyAskResnapshot(writer: StateWriter, input: AskResnapshot): O
     resnapshot: true,
     // A cursor that is empty: nothing is read again yet.
     cursor: mutated('state.resnapshotKeepsCursor') ? source.cursor : '',
-    formerTables: 0,
+    // Nothing that was captured is complete until all is read again.
+    formerTables: mutated('state.resnapshotOfAddedTables') ? source.formerTables : 0,
     problem: '',
     retryAtMs: 0,
   });
