@@ -115,6 +115,22 @@ export const embeddedDialect: Dialect = {
   insertIgnore({ table, columns, source, key }) {
     return this.upsert({ table, columns, source, key });
   },
+  deleteSome({ table, where, key, max }) {
+    const some = `SELECT ${key} FROM ${table} WHERE ${where} ORDER BY ${key} LIMIT ${max}`;
+    return `DELETE FROM ${table} WHERE (${key}) IN (${some})`;
+  },
+  jsonRows: (body, lengths) => ({
+    table: `json_each(${body}) AS j`,
+    texts: lengths.map((_length, at) => `(j.value ->> ${at})`),
+  }),
+  fromText(text, type) {
+    const { kind } = declared(type);
+    if (kind === 'TEXT' || kind === 'BYTES') return `unhex(${text})`;
+    return kind === 'BIGINT' || kind === 'BOOL' ? `(${text} + 0)` : text;
+  },
+  jsonLength: (expression) => `json_array_length(${expression})`,
+  // A number that does not fit stays a text: a cast would make it the largest that does.
+  exactNumber: (text) => `(${text} + 0)`,
   columnType: (type) => columnType(declared(type)),
   storedType(type) {
     const { kind } = declared(type);

@@ -148,6 +148,14 @@ export interface VarianceParts {
   readonly type: string;
 }
 
+/** A JSON text as a table. */
+export interface JsonRows {
+  /** What follows FROM or JOIN. */
+  readonly table: string;
+  /** Expressions of the texts of a row, in their order. */
+  readonly texts: readonly string[];
+}
+
 /** What differs between the engines' SQL. Everything else is written in what both understand. */
 export interface Dialect {
   readonly kind: EngineKind;
@@ -187,6 +195,27 @@ export interface Dialect {
     readonly source: string;
     readonly key: readonly string[];
   }): string;
+  /** DELETE of the first `max` rows of a quoted table that a condition picks, in the order of their key. */
+  deleteSome(input: {
+    readonly table: string;
+    readonly where: string;
+    readonly key: string;
+    readonly max: number;
+  }): string;
+  /**
+   * Reads `body`, a JSON array of arrays of texts (ASCII on MySQL), as rows. `lengths` bounds the texts of
+   * each column. The texts compare byte by byte; one that is missing or longer is an error.
+   */
+  jsonRows(body: string, lengths: readonly number[]): JsonRows;
+  /**
+   * Turns such a text into a key or multiset value as `storedType` keeps it: digits and moments are written
+   * as they are, bytes in hexadecimal.
+   */
+  fromText(text: string, type: string): string;
+  /** How many elements a JSON array has. */
+  jsonLength(expression: string): string;
+  /** Turns the text of a number into a number to add up, with so many digits behind the point. */
+  exactNumber(text: string, scale: number): string;
   /**
    * The DDL type of a column of a declared type (column-types.ts). Text is compared by code points.
    * @throws TidemarkError `COLUMN_TYPE`, `DECIMAL_EMBEDDED`.

@@ -134,6 +134,20 @@ function toStored(expression: string, type: DeclaredType): string {
   }
 }
 
+function fromText(text: string, type: DeclaredType): string {
+  switch (type.kind) {
+    case 'BIGINT':
+      return `CAST(${text} AS ${type.unsigned ? 'UNSIGNED' : 'SIGNED'})`;
+    case 'BOOL':
+      return `CAST(${text} AS SIGNED)`;
+    case 'TEXT':
+    case 'BYTES':
+      return `UNHEX(${text})`;
+    default:
+      return toStored(text, type);
+  }
+}
+
 function sumType(type: DeclaredType): string {
   if (type.kind !== 'DECIMAL') return 'DECIMAL(38,0)';
   return `DECIMAL(${Math.min(type.precision + SUM_DIGITS, DECIMAL_DIGITS_MAX)},${type.scale})`;
@@ -176,6 +190,20 @@ export const mysqlDialect: Dialect = {
   insertIgnore({ table, columns, source, key }) {
     return this.upsert({ table, columns, source, key });
   },
+  deleteSome: ({ table, where, key, max }) =>
+    `DELETE FROM ${table} WHERE ${where} ORDER BY ${key} LIMIT ${max}`,
+  jsonRows(body, lengths) {
+    const columns = lengths.map(
+      (length, at) =>
+        `v${at} VARCHAR(${length}) CHARACTER SET ascii COLLATE ascii_bin PATH '$[${at}]' ` +
+        'ERROR ON EMPTY ERROR ON ERROR',
+    );
+    const table = `JSON_TABLE(${body}, '$[*]' COLUMNS (${columns.join(', ')})) AS j`;
+    return { table, texts: lengths.map((_length, at) => `j.v${at}`) };
+  },
+  fromText: (text, type) => fromText(text, parseColumnType(type)),
+  jsonLength: (expression) => `JSON_LENGTH(${expression})`,
+  exactNumber: (text, scale) => `CAST(${text} AS DECIMAL(${DECIMAL_DIGITS_MAX},${scale}))`,
   columnType: (type) => columnType(parseColumnType(type)),
   storedType: (type) => storedType(parseColumnType(type)),
   toStored: (expression, type) => toStored(expression, parseColumnType(type)),
