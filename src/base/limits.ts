@@ -152,8 +152,12 @@ export const LIMITS = {
   /** Those of a report of class `affectedKeys`, which are not staged. */
   cellRowsMax: 200_000,
   contributionPieceRows: 5_000,
-  /** Contribution rows without meaning that one transaction deletes. */
-  leftoversClearedAtOnce: 5_000,
+  /** Rows and bytes of a pack of a contribution; the last row may go beyond. */
+  packRowsMax: 2_500,
+  packBytesMax: 256 * 1_024,
+  /** Packs that one transaction deletes, and rows in those that folding looks at before. */
+  packsDeletedAtOnce: 64,
+  packedRowsSweptAtOnce: 10_000,
   /** The time that a statement over a large contribution has, and a millisecond more for each row. */
   largeStatementMs: 120_000,
   mergeRetriesMax: 8,
@@ -171,10 +175,8 @@ export const LIMITS = {
   // Collector.
   windowRowsMax: 50_000,
   windowBytesMax: 32 * 1024 * 1024,
-  /** Change rows that a collector sends to a store shard at once. */
+  /** Change rows that one transaction of a collector writes to a store shard. */
   storeWriteRowsMax: 2_000,
-  /** Change rows in one transaction there, while more wait than are written. */
-  storeCommitRowsMax: 10_000,
   /** Bytes of such rows, unless one row alone has more. */
   storeWriteBytesMax: 4 * 1024 * 1024,
   /** Change rows that may wait for the store before the collector stops reading the source. */
@@ -236,10 +238,6 @@ assert(
   'an executor is suspect after three lost heartbeats',
 );
 assert(LIMITS.tasksOpenMax * 2 <= LIMITS.tasksKeptMax, 'open tasks leave room for finished ones');
-assert(
-  LIMITS.storeCommitRowsMax + LIMITS.storeWriteRowsMax <= LIMITS.storeRowsWaitingMax,
-  'a collector reads on while a full transaction is written',
-);
 assert(LIMITS.executorSuspectMs * 2 <= LIMITS.executorSessionMs, 'suspicion comes well before expiry');
 assert(
   LIMITS.keyValueBatchesOutstandingMax * LIMITS.keyValueWritesPerBatchMax * 20 <= LIMITS.sessionReplyBytesMax,

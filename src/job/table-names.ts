@@ -49,16 +49,12 @@ interface Generation {
 /** The report's own rows: keys, hidden row count, sums and non-null counts. */
 export const reportTable = (report: Generation): string =>
   `tm_report_${report.reportId}_${report.generation}`;
-/** Contributions to additive measures: one row per span, part and key. */
+/** What each span and part added to the report. */
 export const contributionTable = (report: Generation): string =>
   `tm_contribution_${report.reportId}_${report.generation}`;
 /** Net weights of the values of a multiset measure, per key. `measure` is its position among the measures. */
 export const multisetTable = (report: Generation & { measure: number }): string =>
   `tm_multiset_${report.reportId}_${report.generation}_${report.measure}`;
-/** Contributions to a multiset measure. */
-export const multisetContributionTable = (report: Generation & { measure: number }): string =>
-  `tm_multiset_contribution_${report.reportId}_${report.generation}_${report.measure}`;
-
 /**
  * Columns that Tidemark adds to change tables, in primary key order: source, epoch, day, window, ordinal;
  * then the weight.

@@ -62,14 +62,12 @@ async function foldsAway(engine: SqlEngine): Promise<void> {
   const left = async (table: string): Promise<number> =>
     Number((await rowsOf(engine, `SELECT COUNT(*) FROM ${table}`))[0]?.[0]);
   expect(await left(sink.layout.table)).toBe(2);
-  expect(await left(sink.layout.contributionTable)).toBe(1);
+  expect(await left(sink.layout.contributionTable)).toBe(3);
   await merge(sink, 3, [row(-1n)]);
   expect(await foldAndSweep(sink.context, input)).toBe(4);
   expect(await left(sink.layout.table)).toBe(1);
-  for (const { table, contributionTable } of [sink.layout, ...sink.layout.multisets]) {
-    expect(await left(table)).toBe(1);
-    expect(await left(contributionTable)).toBe(0);
-  }
+  for (const { table } of [sink.layout, ...sink.layout.multisets]) expect(await left(table)).toBe(1);
+  expect(await left(sink.layout.contributionTable)).toBe(0);
   expect(await left('tm_ledger')).toBe(0);
   expect(await rowsOf(engine, 'SELECT folded_window, folded_seal FROM tm_fold WHERE source_id = 1')).toEqual([
     [4n, TOKEN_BASE + 4n],
@@ -104,36 +102,33 @@ async function foldsRetracted(engine: SqlEngine): Promise<void> {
   expect(await names(sink.layout.table)).toEqual(['again', 'kept', 'replaced', 'retracted']);
   const spanEnds = [1, 2].map((window) => ({ window, seal: TOKEN_BASE + BigInt(window) }));
   expect(await foldAndSweep(sink.context, { grant, layout, scope, spanEnds })).toBe(2);
-  for (const { table, contributionTable } of [layout, ...layout.multisets]) {
-    expect(await names(table)).toEqual(['kept']);
-    expect(await names(contributionTable)).toEqual([]);
-  }
+  for (const { table } of [layout, ...layout.multisets]) expect(await names(table)).toEqual(['kept']);
+  expect(await rowsOf(engine, `SELECT COUNT(*) FROM ${layout.contributionTable}`)).toEqual([[0n]]);
 }
 
-/** More rows than one piece takes, in the report's own table and in its last multiset. */
-async function sweepsInTurns(engine: SqlEngine): Promise<void> {
+/** More rows than one piece takes. */
+async function sweepsInPieces(engine: SqlEngine): Promise<void> {
   const sink = await makeSink(engine);
   const scope = { reportId: 7, generation: 1, sourceId: 1 };
   await registerSource(sink, scope, 'sales');
-  const rows = Array.from({ length: LIMITS.leftoversClearedAtOnce + 1 }, (_, n) => {
-    return { name: `n${n}`, amount: null, label: 'x', weight: 1n } as const;
-  });
-  await merge(sink, 1, rows);
   const { grant, layout } = sink;
+  const additive = Array.from({ length: LIMITS.packedRowsSweptAtOnce + 1 }, (_, n) => {
+    return [0, Buffer.from(`n${n}`), 1n, 0n, 0n, 0n, 0n, 0n];
+  });
+  const contribution = { additive, multisets: [[], []] };
+  const token = asToken(TOKEN_BASE + 100n);
+  await mergeContribution(sink.context, { grant, layout, span: spanOf(1), token, contribution });
   const input = { grant, layout, scope, spanEnds: [{ window: 1, seal: TOKEN_BASE + 1n }] };
   expect(await foldSpans(sink.context, input)).toBe(1);
   const sweep = sweepOf(sink.context, input);
-  const left = async (): Promise<unknown[]> => {
-    const tables = [layout, ...layout.multisets].map(({ contributionTable }) => contributionTable);
-    const counts = tables.map((table) => rowsOf(engine, `SELECT COUNT(*) FROM ${table}`));
-    return (await Promise.all(counts)).map(([row]) => row?.[0]);
-  };
-  const all = BigInt(rows.length);
-  expect(await left()).toEqual([all, 0n, all]);
+  const left = (): Promise<unknown> =>
+    rowsOf(engine, `SELECT SUM(row_total) FROM ${layout.contributionTable}`);
+  expect(await left()).toMatchObject([[BigInt(additive.length)]]);
   expect(await sweep()).toBe(true);
-  expect(await left()).toEqual([1n, 0n, 1n]);
+  expect(await left()).toMatchObject([[1n]]);
+  expect(await sweep()).toBe(true);
+  expect(await left()).toEqual([[null]]);
   expect(await sweep()).toBe(false);
-  expect(await left()).toEqual([0n, 0n, 0n]);
 }
 
 function spanOf(window: number) {
@@ -225,8 +220,8 @@ describe('on the embedded engine', () => {
     await dropsHistory(engine());
   });
 
-  rule('fold.sweepsInOrder', 'sweeping takes a piece of each table in turn', async () => {
-    await sweepsInTurns(engine());
+  rule('fold.sweepsAllAtOnce', 'sweeping takes as many rows as one transaction may look at', async () => {
+    await sweepsInPieces(engine());
   });
 
   rule('merge.retractedKeysForgotten', 'folding removes rows that only a retraction has left', async () => {

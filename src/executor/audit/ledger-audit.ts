@@ -5,7 +5,6 @@
 import { isTidemarkError, mutated } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE } from '../../job/index.ts';
 import type { Dialect, ResultSet, SqlConnection } from '../../sql/index.ts';
-import { pairsOf } from '../sink/contribution.ts';
 import { KNOWN_STATE, type KnownGeneration, type KnownTask } from '../sink/known-tasks.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from '../sink/sink-epoch.ts';
 import { asBigint } from '../sink/values.ts';
@@ -143,24 +142,26 @@ async function countStanding(
   { first, last }: WindowRange,
 ): Promise<Map<string, bigint> | undefined> {
   const { reportId, generation: number, sourceId } = scopeOf(generation);
-  const counts = new Map<string, bigint>();
-  for (const { contributions } of pairsOf(generation.layout)) {
-    const counted = await ifThere(
-      connection.query(
-        `SELECT c.first_window, c.part, COUNT(*) FROM ${dialect.id(contributions)} AS c ` +
-          `JOIN ${LEDGER_TABLE} AS l ON l.report_id = ? AND l.generation = ? AND l.source_id = c.source_id ` +
-          'AND l.first_window = c.first_window AND l.part = c.part AND l.applied = c.token ' +
-          'WHERE c.source_id = ? AND c.first_window BETWEEN ? AND ? GROUP BY c.first_window, c.part',
-        [reportId, number, sourceId, first, last],
-      ),
-    );
-    if (counted === undefined) return undefined;
-    for (const [firstWindow, part, count] of counted.rows) {
-      const key = keyOf({ firstWindow: Number(asBigint(firstWindow)), part: Number(asBigint(part)) });
-      counts.set(key, (counts.get(key) ?? 0n) + asBigint(count));
-    }
-  }
-  return counts;
+  const { contributionTable, isOfCells } = generation.layout;
+  const rows = isOfCells ? 'COUNT(*)' : `SUM(${dialect.jsonLength('c.body')})`;
+  const counted = await ifThere(
+    connection.query(
+      `SELECT c.first_window, c.part, ${rows} FROM ${dialect.id(contributionTable)} AS c ` +
+        `JOIN ${LEDGER_TABLE} AS l ON l.report_id = ? AND l.generation = ? AND l.source_id = c.source_id ` +
+        'AND l.first_window = c.first_window AND l.part = c.part AND l.applied = c.token ' +
+        'WHERE c.source_id = ? AND c.first_window BETWEEN ? AND ? GROUP BY c.first_window, c.part',
+      [reportId, number, sourceId, first, last],
+    ),
+  );
+  return (
+    counted &&
+    new Map(
+      counted.rows.map(([firstWindow, part, count]) => [
+        keyOf({ firstWindow: Number(asBigint(firstWindow)), part: Number(asBigint(part)) }),
+        asBigint(count),
+      ]),
+    )
+  );
 }
 
 async function ifThere(asked: Promise<ResultSet>): Promise<ResultSet | undefined> {

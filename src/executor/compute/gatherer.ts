@@ -3,8 +3,8 @@
  * report database, so that no executor ever holds a large contribution.
  */
 import { TidemarkError } from '../../base/index.ts';
-import type { ContributionRows } from '../sink/contribution.ts';
 import type { Contribution } from '../sink/merge.ts';
+import type { ContributionRows } from '../sink/packs.ts';
 import type { Staging } from '../sink/staging.ts';
 
 export interface GathererOptions {

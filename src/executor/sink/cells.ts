@@ -7,7 +7,8 @@
 import { mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import { answerFor, countRows } from './answer-time.ts';
-import type { ContributionOwner, Exchange } from './contribution.ts';
+import type { Exchange } from './contribution.ts';
+import { NO_TOKEN, OWNED, ownedBy, type ContributionOwner, type ContributionRows } from './packs.ts';
 import { CONTRIBUTION_KEY, ROW_COUNT, STATE_WINDOW, type ReportLayout } from './layout.ts';
 
 /** A condition on rows of the contribution table under a name. */
@@ -24,6 +25,51 @@ const sameKey = (layout: ReportLayout, one: string, other: string): string =>
   keysOf(layout)
     .map((key) => `${one}.${key} = ${other}.${key}`)
     .join(' AND ');
+
+/** Keeps cells under the owner's token. */
+export async function insertCells(
+  connection: SqlConnection,
+  layout: ReportLayout,
+  owner: ContributionOwner,
+  rows: ContributionRows,
+): Promise<void> {
+  if (rows.length === 0) return;
+  const prefix = [...ownedBy(owner), owner.token];
+  await connection.insertRows(
+    layout.contributionTable,
+    [...CONTRIBUTION_KEY, ...keysOf(layout), ...columnsOf(layout)],
+    rows.map((row) => [...prefix, ...row]),
+  );
+}
+
+/**
+ * Removes the rows of owners whose cells were taken back, all at once: among cells whatever is there counts,
+ * standing or not. Of each key a tombstone stays, under no token, for folding to look at.
+ */
+export async function removeCells(
+  connection: SqlConnection,
+  dialect: Dialect,
+  layout: ReportLayout,
+  owners: readonly ContributionOwner[],
+): Promise<void> {
+  const table = dialect.id(layout.contributionTable);
+  const where = owners.map(() => `(${OWNED} AND token = ?)`).join(' OR ');
+  const params = owners.flatMap((owner) => [...ownedBy(owner), owner.token]);
+  const answer = answerFor(await countRows(connection, table, { where, params }));
+  if (!mutated('merge.retractedKeysForgotten')) {
+    const place = ['source_id', 'first_window', 'part'];
+    const kept = [...place, String(NO_TOKEN), ...keysOf(layout)];
+    const zeros = layout.additive.map(({ of }) => (of === 'cell' ? 'NULL' : '0'));
+    const note = dialect.insertIgnore({
+      table: layout.contributionTable,
+      columns: [...CONTRIBUTION_KEY, ...keysOf(layout), ...columnsOf(layout)],
+      source: `SELECT DISTINCT ${[...kept, ...zeros].join(', ')} FROM ${table} AS c WHERE ${where}`,
+      key: [...CONTRIBUTION_KEY, ...keysOf(layout)],
+    });
+    await connection.query(note, params, answer);
+  }
+  await connection.query(`DELETE FROM ${table} WHERE ${where}`, params, answer);
+}
 
 /**
  * Shows the owner's cells where they are of a later window than those that stand. If the span has contributed

@@ -1,16 +1,26 @@
 /**
- * Contributions as rows: what a span added to a report is kept under the token that added it, so that a
- * newer version can take exactly that away again. While both lie side by side, one statement per table adds
- * their difference.
+ * Contributions: what a span added to a report is kept under the token that added it (packs.ts), so that a
+ * newer version can take exactly that away again. What makes a contribution stand is the ledger's `applied`:
+ * packs under other tokens count for nothing, and lie there until they are folded away.
  */
 import { LIMITS, mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
-import { answerFor, countRows } from './answer-time.ts';
-import { exchangeCells } from './cells.ts';
-import { CONTRIBUTION_KEY, ROW_COUNT, type ReportLayout } from './layout.ts';
-
-/** Rows of one table of a contribution, in the column order of its layout. */
-export type ContributionRows = readonly (readonly SqlParam[])[];
+import { answerFor, type Rows } from './answer-time.ts';
+import { exchangeCells, insertCells, removeCells, takeCellsBack } from './cells.ts';
+import { ROW_COUNT, type ReportLayout } from './layout.ts';
+import {
+  insertPacks,
+  NO_TOKEN,
+  OWNED,
+  ownedBy,
+  packRows,
+  pairsOf,
+  unpacked,
+  type ContributionOwner,
+  type ContributionRows,
+  type Pair,
+} from './packs.ts';
+import { asBigint } from './values.ts';
 
 /** What one span adds to a report, as far as it is held in memory. */
 export interface HeldContribution {
@@ -20,57 +30,7 @@ export interface HeldContribution {
   readonly multisets: readonly ContributionRows[];
 }
 
-/** A span's first window and part of one source. */
-interface Place {
-  readonly sourceId: number;
-  readonly firstWindow: number;
-  readonly part: number;
-}
-
-/** Whose contribution: its place, and the token under which it lies. */
-export interface ContributionOwner extends Place {
-  readonly token: bigint;
-}
-
-/** A table of a report beside the one that holds the contributions to it. */
-export interface Pair {
-  readonly table: string;
-  readonly contributions: string;
-  readonly keys: readonly string[];
-  readonly sums: readonly string[];
-  /** What a row that says nothing has in them. */
-  readonly zeros: readonly string[];
-}
-
-export const OWNED = 'source_id = ? AND first_window = ? AND part = ?';
-export const ownedBy = (place: Place): SqlParam[] => [place.sourceId, place.firstWindow, place.part];
-
-function additivePair(layout: ReportLayout): Pair {
-  return {
-    table: layout.table,
-    contributions: layout.contributionTable,
-    keys: layout.keys.map((key) => key.column),
-    sums: layout.additive.map((sum) => sum.column),
-    zeros: layout.additive.map(({ of }) => (of === 'cell' ? 'NULL' : '0')),
-  };
-}
-
-function multisetPairs(layout: ReportLayout): Pair[] {
-  return layout.multisets.map((multiset) => ({
-    table: multiset.table,
-    contributions: multiset.contributionTable,
-    keys: [...layout.keys.map((key) => key.column), 'value'],
-    sums: ['weight'],
-    zeros: ['0'],
-  }));
-}
-
-/** The order in which every merge takes its locks: the report's own rows, then the multisets. */
-export function pairsOf(layout: ReportLayout): Pair[] {
-  return [additivePair(layout), ...multisetPairs(layout)];
-}
-
-/** Writes the contribution's rows under the owner's token, beside those of an older one. */
+/** Keeps the contribution under the owner's token, beside an older one. */
 export async function insertContribution(
   connection: SqlConnection,
   layout: ReportLayout,
@@ -78,26 +38,12 @@ export async function insertContribution(
   contribution: HeldContribution,
 ): Promise<void> {
   const rowsOf = [contribution.additive, ...contribution.multisets];
-  for (const [index, pair] of pairsOf(layout).entries()) {
-    let rows = rowsOf[index] ?? [];
-    if (mutated('merge.perWindowExtremes') && index > 0) rows = extremesOnly(rows);
-    if (rows.length > 0) await insertRows(connection, pair, owner, rows);
-  }
-}
-
-/** Writes rows of one table under the owner's token. */
-export async function insertRows(
-  connection: SqlConnection,
-  pair: Pair,
-  owner: ContributionOwner,
-  rows: ContributionRows,
-): Promise<void> {
-  const prefix = [...ownedBy(owner), owner.token];
-  await connection.insertRows(
-    pair.contributions,
-    [...CONTRIBUTION_KEY, ...pair.keys, ...pair.sums],
-    rows.map((row) => [...prefix, ...row]),
-  );
+  if (layout.isOfCells) return insertCells(connection, layout, owner, contribution.additive);
+  const packs = pairsOf(layout).flatMap((pair, index) => {
+    const rows = rowsOf[index] ?? [];
+    return packRows(pair, mutated('merge.perWindowExtremes') && index > 0 ? extremesOnly(rows) : rows);
+  });
+  await insertPacks(connection, layout, owner, packs);
 }
 
 /** What an exchange is told beside whose contribution it brings in. */
@@ -106,12 +52,14 @@ export interface Exchange {
   readonly older: bigint;
   /** Rows of the new contribution. */
   readonly rows: number;
+  /** Whether it was staged: then its packs are not in the order of their keys. */
+  readonly staged: boolean;
 }
 
 /**
- * Adds (new - old contribution) to the report, in key order, so that merges that meet on the same rows wait
- * for each other instead of deadlocking. Rows that become empty stay: another window's merge may come late
- * and need their sums.
+ * Adds (new - old contribution) to the report, in the order of packed keys, so that merges that meet on the
+ * same rows wait for each other instead of deadlocking. Rows that become empty stay: another window's merge
+ * may come late and need their sums. The old packs stay too, until folding has looked at their keys.
  */
 export async function exchange(
   connection: SqlConnection,
@@ -120,97 +68,178 @@ export async function exchange(
   owner: ContributionOwner,
   how: Exchange,
 ): Promise<void> {
-  if (layout.isOfCells) return exchangeCells(connection, dialect, layout, owner, how);
+  if (layout.isOfCells) {
+    await exchangeCells(connection, dialect, layout, owner, how);
+    if (how.older !== 0n) await removeCells(connection, dialect, layout, [{ ...owner, token: how.older }]);
+    return;
+  }
+  if (how.older === 0n && how.rows === 0) return;
+  const older = how.older === 0n ? 0 : await countPacked(connection, dialect, layout, [oldOf(owner, how)]);
   for (const pair of pairsOf(layout)) {
-    if (how.older === 0n) await add(connection, dialect, pair, { ...owner, sign: 1, rows: how.rows });
-    else await replace(connection, dialect, pair, owner, how);
-    if (mutated('merge.deleteEmptyRows') && pair.sums.includes(ROW_COUNT)) {
+    await exchangePair(connection, { dialect, layout, pair }, owner, { ...how, olderRows: older });
+    if (mutated('merge.deleteEmptyRows') && pair.number === 0) {
       await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE ${ROW_COUNT} = 0`);
     }
-    if (mutated('merge.dropNegativeMembers') && pair.sums.includes('weight')) {
+    if (mutated('merge.dropNegativeMembers') && pair.number > 0) {
       await connection.query(`DELETE FROM ${dialect.id(pair.table)} WHERE weight <= 0`);
     }
   }
+  if (how.older !== 0n) await layAside(connection, dialect, layout, [oldOf(owner, how)]);
 }
 
-/** Rows under a token, with the sign that they are added with, and how many they are. */
-interface Signed extends ContributionOwner {
-  readonly sign: 0 | 1 | -1;
-  readonly rows: number;
-}
+const oldOf = (owner: ContributionOwner, { older }: Exchange): ContributionOwner => ({
+  ...owner,
+  token: older,
+});
 
-/**
- * The common case: each key stands once, already in key order, since the contribution's primary key ends in
- * it.
- */
-async function add(
+/** Takes the contributions of many spans of one source out of the report. */
+export async function removeContributions(
   connection: SqlConnection,
   dialect: Dialect,
-  pair: Pair,
-  { sign, rows, ...owner }: Signed,
+  layout: ReportLayout,
+  owners: readonly ContributionOwner[],
 ): Promise<void> {
-  const columns = [...pair.keys, ...pair.sums];
-  const sums = pair.sums.map((sum) => (sign === 1 ? `c.${sum}` : `${sign} * c.${sum}`));
-  const keys = pair.keys.map((key) => `c.${key}`);
-  const source =
-    `SELECT ${[...keys, ...sums].join(', ')} FROM ${dialect.id(pair.contributions)} AS c ` +
-    `WHERE ${OWNED} AND token = ? ORDER BY ${keys.join(', ')}`;
-  const sql = dialect.upsert({ table: pair.table, columns, source, key: pair.keys, add: pair.sums });
-  await connection.query(sql, [...ownedBy(owner), owner.token], answerFor(rows));
-}
-
-/**
- * Of a large contribution the old rows are taken away and then the new ones added, each in key order: a
- * million rows take 10 s so, and 100 s when they are grouped first.
- */
-async function replace(
-  connection: SqlConnection,
-  dialect: Dialect,
-  pair: Pair,
-  owner: ContributionOwner,
-  how: Exchange,
-): Promise<void> {
-  const older = { ...owner, token: how.older };
-  const rows = await countRows(connection, dialect.id(pair.contributions), {
-    where: `${OWNED} AND token = ?`,
-    params: [...ownedBy(older), older.token],
-  });
-  if (rows + how.rows <= LIMITS.contributionRowsHeldMax) {
-    await addDifference(connection, dialect, pair, owner, how);
+  if (layout.isOfCells) {
+    await takeCellsBack(connection, dialect, layout, owners[0]?.sourceId ?? 0, owners);
+    await removeCells(connection, dialect, layout, owners);
     return;
   }
-  const sign = mutated('merge.keepOldContribution') ? 0 : -1;
-  await add(connection, dialect, pair, { ...older, sign, rows });
-  await add(connection, dialect, pair, { ...owner, sign: 1, rows: how.rows });
+  const rows = await countPacked(connection, dialect, layout, owners);
+  const [only, ...more] = owners;
+  for (const pair of pairsOf(layout)) {
+    const target = { dialect, layout, pair };
+    if (only !== undefined && more.length === 0) {
+      await add(connection, target, only, { sign: -1, rows, ordered: true });
+    } else await addSum(connection, target, { ...packsOf(owners), sign: '-1', signs: [], rows });
+  }
+  await layAside(connection, dialect, layout, owners);
 }
 
-/** Rows under a third token are of an attempt that did not come to its end: they never counted. */
-async function addDifference(
+/**
+ * Lays packs that were taken out under no token: they count for nothing, their task may use its token again,
+ * and folding looks at every key. Nothing else tells that the report may have rows of zeros there.
+ */
+async function layAside(
   connection: SqlConnection,
   dialect: Dialect,
-  pair: Pair,
-  owner: ContributionOwner,
-  how: Exchange,
+  layout: ReportLayout,
+  owners: readonly ContributionOwner[],
 ): Promise<void> {
-  const keys = pair.keys.map((key) => `d.${key}`).join(', ');
-  const sums = pair.sums.map((sum) => `SUM(d.sign * d.${sum})`).join(', ');
-  const inner = [...pair.keys, ...pair.sums].map((column) => `c.${column}`).join(', ');
-  const sign = mutated('merge.keepOldContribution') ? '0' : '-1';
-  const all = mutated('stage.leftoversCount');
-  const where = all ? OWNED : `${OWNED} AND token IN (?, ?)`;
-  const source =
-    `SELECT ${keys}, ${sums} FROM (SELECT ${inner}, CASE WHEN c.token = ? THEN 1 ELSE ${sign} END AS sign ` +
-    `FROM ${dialect.id(pair.contributions)} AS c WHERE ${where}) AS d ` +
-    `GROUP BY ${keys} ORDER BY ${keys}`;
-  const sql = dialect.upsert({
-    table: pair.table,
-    columns: [...pair.keys, ...pair.sums],
-    source,
-    key: pair.keys,
-    add: pair.sums,
-  });
-  const params = [...ownedBy(owner), ...(all ? [] : [owner.token, how.older])];
-  await connection.query(sql, [owner.token, ...params]);
+  const table = dialect.id(layout.contributionTable);
+  const { where, params } = packsOf(owners);
+  if (mutated('merge.retractedKeysForgotten')) {
+    await connection.query(`DELETE FROM ${table} WHERE ${where}`, params);
+    return;
+  }
+  const aside = packsOf(owners.map((owner) => ({ ...owner, token: NO_TOKEN })));
+  const last = await connection.query(`SELECT MAX(piece) FROM ${table} WHERE ${aside.where}`, aside.params);
+  const next = asBigint(last.rows[0]?.[0] ?? -1n) + 1n;
+  await connection.query(`UPDATE ${table} SET token = ${NO_TOKEN}, piece = piece + ? WHERE ${where}`, [
+    next,
+    ...params,
+  ]);
+}
+
+/** Packs of these owners, as a condition without an alias. */
+function packsOf(owners: readonly ContributionOwner[]): Rows {
+  const one = `(${OWNED} AND token = ?)`;
+  return {
+    where: `(${owners.map(() => one).join(' OR ')})`,
+    params: owners.flatMap((owner) => [...ownedBy(owner), owner.token]),
+  };
+}
+
+/** Rows of these owners, those of all tables together. */
+async function countPacked(
+  connection: SqlConnection,
+  dialect: Dialect,
+  layout: ReportLayout,
+  owners: readonly ContributionOwner[],
+): Promise<number> {
+  const { where, params } = packsOf(owners);
+  const sql = `SELECT SUM(row_total) FROM ${dialect.id(layout.contributionTable)} WHERE ${where}`;
+  return Number((await connection.query(sql, params)).rows[0]?.[0] ?? 0);
+}
+
+interface Target {
+  readonly dialect: Dialect;
+  readonly layout: ReportLayout;
+  readonly pair: Pair;
+}
+
+async function exchangePair(
+  connection: SqlConnection,
+  target: Target,
+  owner: ContributionOwner,
+  how: Exchange & { readonly olderRows: number },
+): Promise<void> {
+  const { olderRows, rows, staged } = how;
+  if (how.older === 0n) return add(connection, target, owner, { sign: 1, rows, ordered: staged });
+  if (olderRows + rows <= LIMITS.contributionRowsHeldMax) {
+    return addDifference(connection, target, owner, how);
+  }
+  // A million rows take 10 s so, and 100 s when they are grouped first.
+  const sign = mutated('merge.keepOldContribution') ? 0 : -1;
+  await add(connection, target, oldOf(owner, how), { sign, rows: olderRows, ordered: true });
+  await add(connection, target, owner, { sign: 1, rows, ordered: true });
+}
+
+interface Adding {
+  readonly sign: 0 | 1 | -1;
+  readonly rows: number;
+  /** Whether the database is to sort them; one that was held is packed in order. */
+  readonly ordered: boolean;
+}
+
+/** Adds what one owner has, of which each key stands once. */
+async function add(
+  connection: SqlConnection,
+  { dialect, layout, pair }: Target,
+  owner: ContributionOwner,
+  { sign, rows, ordered }: Adding,
+): Promise<void> {
+  const { from, keys, sums, numbers, texts } = unpacked(dialect, layout, pair);
+  // The column takes a text exactly or not at all.
+  const added = sign === 1 ? sums : numbers.map((number) => `${sign} * ${number}`);
+  const order = ordered ? ` ORDER BY ${texts.join(', ')}` : '';
+  const { where, params } = packsOf([owner]);
+  const source = `SELECT ${[...keys, ...added].join(', ')} ${from} AND ${where}${order}`;
+  await connection.query(upsertOf(dialect, pair, source), params, answerFor(rows));
+}
+
+/** Packs under a third token are of an attempt that did not come to its end, or were replaced before. */
+async function addDifference(
+  connection: SqlConnection,
+  target: Target,
+  owner: ContributionOwner,
+  how: Exchange & { readonly olderRows: number },
+): Promise<void> {
+  const sign = `CASE WHEN p.token = ? THEN 1 ELSE ${mutated('merge.keepOldContribution') ? '0' : '-1'} END`;
+  const both = mutated('stage.leftoversCount')
+    ? { where: OWNED, params: ownedBy(owner) }
+    : packsOf([owner, oldOf(owner, how)]);
+  const rows = how.rows + how.olderRows;
+  await addSum(connection, target, { ...both, sign, signs: [owner.token], rows });
+}
+
+/** Adds the sums, by key, of packed rows with a sign. */
+async function addSum(
+  connection: SqlConnection,
+  { dialect, layout, pair }: Target,
+  of: Rows & { readonly sign: string; readonly signs: readonly SqlParam[]; readonly rows: number },
+): Promise<void> {
+  const { from, keys, numbers, texts } = unpacked(dialect, layout, pair);
+  const sums = numbers.map((number) => `SUM(${of.sign} * ${number})`);
+  const grouped = `GROUP BY ${texts.join(', ')} ORDER BY ${texts.join(', ')}`;
+  const source = `SELECT ${[...keys, ...sums].join(', ')} ${from} AND ${of.where} ${grouped}`;
+  const params = [...sums.flatMap(() => of.signs), ...of.params];
+  await connection.query(upsertOf(dialect, pair, source), params, answerFor(of.rows));
+}
+
+function upsertOf(dialect: Dialect, pair: Pair, source: string): string {
+  const key = pair.keys.map(({ column }) => column);
+  const add = pair.sums.map(({ column }) => column);
+  return dialect.upsert({ table: pair.table, columns: [...key, ...add], source, key, add });
 }
 
 /**

@@ -5,8 +5,7 @@
 import { isTidemarkError } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, STAGE_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
-import { pairsOf } from './contribution.ts';
-import type { ReportLayout } from './layout.ts';
+import { tablesOf, type ReportLayout } from './layout.ts';
 import { claim, withReportLock, type ReportGrant } from './report-view.ts';
 import { checkGrant, SCOPE_WHERE, scopeParams } from './sink-epoch.ts';
 import { inTransaction } from './transaction.ts';
@@ -31,8 +30,7 @@ export async function dropReport(
       await leaveName(connection, dialect, grant, { name: report.name, dropsView });
       await inTransaction(connection, async () => {
         await checkGrant(connection, dialect, grant);
-        for (const { table, contributions } of pairsOf(layout)) {
-          await connection.query(`DROP TABLE IF EXISTS ${dialect.id(contributions)}`);
+        for (const table of tablesOf(layout)) {
           await connection.query(`DROP TABLE IF EXISTS ${dialect.id(table)}`);
         }
       });

@@ -3,13 +3,12 @@
  * ledger rows go, so that neither grows with time; rows that say nothing any more go with them. Holes stay in
  * the ledger: they are what a reader has to know.
  */
-import { LIMITS, mutated, TidemarkError } from '../../base/index.ts';
+import { mutated, TidemarkError } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, STAGE_TABLE } from '../../job/index.ts';
-import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
+import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import { foldCells } from './cells.ts';
-import { pairsOf, type Pair } from './contribution.ts';
-import { deleteSome } from './contribution-removal.ts';
-import { CONTRIBUTION_KEY, type ReportLayout } from './layout.ts';
+import type { ReportLayout } from './layout.ts';
+import { sweepPacks } from './sweep-packs.ts';
 import { checkGrant, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
 import { asBigint } from './values.ts';
@@ -47,26 +46,24 @@ export async function foldSpans(context: SinkContext, input: FoldInput): Promise
 }
 
 /**
- * Sweeps what lies at or below the fold mark. Each call takes one piece of bounded size from each table of
- * the report that has something left, so that none waits for another; it answers false when nothing is left.
- * Who does it, how often and when is all the same: the mark is read in the same transaction.
+ * Sweeps what lies at or below the fold mark. Each call takes a piece of bounded size, and answers false when
+ * nothing is left. Who does it, how often and when is all the same: the mark is read in the same transaction.
  *
  * @throws TidemarkError those of `foldSpans`.
  */
 export function sweepOf(context: SinkContext, input: FoldInput): () => Promise<boolean> {
   const { dialect } = context.engine;
-  // Those of cells were folded with the mark.
-  let pairs = input.layout.isOfCells ? [] : pairsOf(input.layout);
+  const { grant, scope, layout } = input;
   return async () => {
-    const left: Pair[] = [];
-    for (const pair of pairs) {
-      const waits = left.length > 0 && mutated('fold.sweepsInOrder');
-      const sweep = (connection: SqlConnection): Promise<boolean> =>
-        sweepSome(connection, dialect, input, pair);
-      if (waits || (await repeatable(context, purposeOf(input), sweep))) left.push(pair);
-    }
-    pairs = left;
-    return left.length > 0;
+    // Those of cells were folded with the mark.
+    if (layout.isOfCells) return false;
+    const more = await repeatable(context, purposeOf(input), async (connection) => {
+      await checkGrant(connection, dialect, grant);
+      // The lock keeps merges out, and another fold from taking packs in between.
+      const mark = await lockMark(connection, dialect, scope);
+      return sweepPacks(connection, dialect, layout, { sourceId: scope.sourceId, mark });
+    });
+    return more && !mutated('fold.sweepsOnce');
   };
 }
 
@@ -98,26 +95,6 @@ async function foldSome(
   ]);
   return { mark: end.window, more: true };
 }
-
-/**
- * Takes the next contribution rows of what is folded away, and rows of the report that say nothing any more.
- * The lock on the mark keeps another fold from taking rows in between whose keys were not looked at.
- */
-async function sweepSome(
-  connection: SqlConnection,
-  dialect: Dialect,
-  { grant, scope }: FoldInput,
-  pair: Pair,
-): Promise<boolean> {
-  await checkGrant(connection, dialect, grant);
-  const mark = await lockMark(connection, dialect, scope);
-  const rows = { where: FOLDED, params: [scope.sourceId, mark], left: LIMITS.leftoversClearedAtOnce };
-  await sweepZeros(connection, dialect, pair, rows.params);
-  const swept = await deleteSome(connection, dialect, pair, rows);
-  return swept === rows.left && !mutated('fold.sweepsOnce');
-}
-
-const FOLDED = 'source_id = ? AND first_window <= ?';
 
 /** Every merge and retraction reads this row under a shared lock first: none runs beside this transaction. */
 async function lockMark(connection: SqlConnection, dialect: Dialect, scope: Scope): Promise<number> {
@@ -153,38 +130,3 @@ async function settledEnd(
 
 const isSettled = (span: readonly WalkRow[], parts: number): boolean =>
   span.length === parts && span.every(({ settled }) => settled);
-
-/**
- * Removes rows of which every stored cell is zero: what says nothing may be missing. A negative count or
- * weight, or a count of zero with sums that are not, waits for what another window will still add. Only keys
- * of the spans that are folded are looked at, and not those to which a span added rows: where all of them
- * did, the row is not zero.
- */
-async function sweepZeros(
-  connection: SqlConnection,
-  dialect: Dialect,
-  pair: Pair,
-  folded: readonly SqlParam[],
-): Promise<void> {
-  const zero = pair.sums.slice(0, mutated('fold.removesEmptyRows') ? 1 : undefined);
-  const isZero = zero
-    .map((sum) => `r.${sum} ${mutated('fold.removesNegatives') ? '<=' : '='} 0`)
-    .join(' AND ');
-  const table = dialect.id(pair.table);
-  const keys = pair.keys.join(', ');
-  const order = [...CONTRIBUTION_KEY, ...pair.keys].join(', ');
-  const first = pair.sums[0] ?? '';
-  const some =
-    `SELECT ${keys}, ${first} FROM ${dialect.id(pair.contributions)} WHERE ${FOLDED} ` +
-    `ORDER BY ${order} LIMIT ${LIMITS.leftoversClearedAtOnce}`;
-  const touched = `SELECT DISTINCT ${keys} FROM (${some}) AS piece WHERE ${first} <= 0`;
-  if (dialect.kind === 'mysql') {
-    const same = pair.keys.map((key) => `r.${key} = f.${key}`).join(' AND ');
-    await connection.query(
-      `DELETE r FROM (${touched}) AS f STRAIGHT_JOIN ${table} AS r ON ${same} WHERE ${isZero}`,
-      folded,
-    );
-    return;
-  }
-  await connection.query(`DELETE FROM ${table} AS r WHERE (${keys}) IN (${touched}) AND ${isZero}`, folded);
-}

@@ -8,7 +8,6 @@ import {
   contributionTable,
   hasMultiset,
   isMultisetMeasure,
-  multisetContributionTable,
   multisetTable,
   reportTable,
   type CompiledReport,
@@ -37,7 +36,6 @@ export interface AdditiveColumn {
 export interface MultisetLayout {
   readonly measure: number;
   readonly table: string;
-  readonly contributionTable: string;
   readonly type: string;
 }
 
@@ -46,6 +44,7 @@ export interface ReportLayout extends Generation {
   /** Of class `affectedKeys`: rows are cells as of a window (cells.ts), and nothing is added up. */
   readonly isOfCells: boolean;
   readonly table: string;
+  /** What spans contributed: packed (packs.ts), or rows of cells. */
   readonly contributionTable: string;
   readonly keys: readonly KeyColumn[];
   /**
@@ -85,7 +84,6 @@ export function layoutOf(generation: Generation, report: CompiledReport): Report
       multisets.push({
         measure: index,
         table: multisetTable(at),
-        contributionTable: multisetContributionTable(at),
         type: measure.type,
       });
       continue;
@@ -107,4 +105,9 @@ export function layoutOf(generation: Generation, report: CompiledReport): Report
     additive,
     multisets,
   };
+}
+
+/** All tables of a generation: that of contributions, then those that people read. */
+export function tablesOf(layout: ReportLayout): string[] {
+  return [layout.contributionTable, layout.table, ...layout.multisets.map(({ table }) => table)];
 }

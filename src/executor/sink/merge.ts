@@ -6,10 +6,8 @@ import { assert, failpoint, mutated, type FencingToken } from '../../base/index.
 import { WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import type { ReportLayout } from './layout.ts';
-import { tryToClear } from './leftovers.ts';
 import { lockLedgerRow, writeApplied, type LedgerSpan } from './ledger.ts';
 import { exchange, insertContribution, type HeldContribution } from './contribution.ts';
-import { removeOlder } from './contribution-removal.ts';
 import { takeStaged, type StagedContribution } from './staging.ts';
 import { checkSink, SCOPE_WHERE, scopeParams, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
@@ -42,15 +40,15 @@ export type MergeResult =
 export async function mergeContribution(context: SinkContext, input: MergeInput): Promise<MergeResult> {
   assert(input.span.lastWindow >= input.span.firstWindow, 'a span has at least one window');
   const { dialect } = context.engine;
-  const { result, leftOver } = await repeatable(context, `merge ${input.token}`, async (connection) => {
+  return repeatable(context, `merge ${input.token}`, async (connection) => {
     const folded = await checkSink(connection, dialect, input.grant, input.span);
     const merged = await mergeIn(connection, dialect, input, folded);
-    if (merged.result.result !== 'DONE') return merged;
+    if (merged.result !== 'DONE') return merged;
     // The deliberate mistake commits the report first and the ledger on its own.
     if (mutated('merge.ledgerOutsideTransaction')) await commitHalfway(connection);
     const merges = input.layout.isOfCells ? 'cells' : 'contributions';
     await failpoint('executor.beforeMergeCommit', { token: String(input.token), merges });
-    if (!merged.result.foundDone)
+    if (!merged.foundDone)
       await writeApplied(connection, input.span, input.token, rowsOf(input.contribution));
     await raiseWatermark(connection, dialect, input.span, folded);
     // The deliberate mistake takes the leader's word that all before it is merged.
@@ -58,46 +56,37 @@ export async function mergeContribution(context: SinkContext, input: MergeInput)
     await failpoint('executor.atMergeCommit', { token: String(input.token) });
     return merged;
   });
-  if (leftOver) await tryToClear(context, input);
-  return result;
 }
 
-interface Merged {
-  readonly result: MergeResult;
-  /** Whether rows of what was replaced are left for later transactions. */
-  readonly leftOver: boolean;
-}
-
-const FENCED: Merged = { result: { result: 'FENCED' }, leftOver: false };
+const FENCED: MergeResult = { result: 'FENCED' };
 
 async function mergeIn(
   connection: SqlConnection,
   dialect: Dialect,
   input: MergeInput,
   folded: number,
-): Promise<Merged> {
+): Promise<MergeResult> {
   const { span, token, layout } = input;
   if (span.firstWindow <= folded && !mutated('merge.ignoreFoldMark')) {
-    return { result: { result: 'FOLDED' }, leftOver: false };
+    return { result: 'FOLDED' };
   }
   const ledger = await lockLedgerRow(connection, dialect, span);
   // The deliberate mistake looks at the ledger and lets go of it.
   if (mutated('merge.checkedApart')) await commitHalfway(connection);
   if (ledger.applied === token && !mutated('merge.reapplySameToken')) {
-    return { result: { result: 'DONE', replaced: false, foundDone: true }, leftOver: false };
+    return { result: 'DONE', replaced: false, foundDone: true };
   }
   if (ledger.floor > token && !mutated('merge.ignoreFloor')) return FENCED;
   const { contribution } = input;
   const owner = { sourceId: span.sourceId, firstWindow: span.firstWindow, part: span.part, token };
-  if ('attempt' in contribution) {
+  const staged = 'attempt' in contribution;
+  if (staged) {
     // Another attempt under this token has taken the stage over: a version of its own settles which counts.
     if (!(await takeStaged(connection, input, contribution))) return FENCED;
   } else await insertContribution(connection, layout, owner, contribution);
   const older = ledger.applied;
-  await exchange(connection, dialect, layout, owner, { older, rows: rowsOf(contribution) });
-  const replaced = older !== 0n;
-  const removed = !replaced || (await removeOlder(connection, dialect, layout, { ...owner, token: older }));
-  return { result: { result: 'DONE', replaced, foundDone: false }, leftOver: !removed };
+  await exchange(connection, dialect, layout, owner, { older, rows: rowsOf(contribution), staged });
+  return { result: 'DONE', replaced: older !== 0n, foundDone: false };
 }
 
 /** How many rows a contribution has. */

@@ -2,8 +2,7 @@
 import { isTidemarkError } from '../../base/index.ts';
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import { answerFor, countRows } from './answer-time.ts';
-import { pairsOf, type Pair } from './contribution.ts';
-import type { ReportLayout } from './layout.ts';
+import { tablesOf, type ReportLayout } from './layout.ts';
 
 /** Names the tables of a generation that are not there. */
 export async function missingTables(
@@ -36,6 +35,3 @@ export async function emptyTables(
     await connection.query(`DELETE FROM ${from}`, [], answerFor(await countRows(connection, from)));
   }
 }
-
-const tablesOf = (layout: ReportLayout): string[] =>
-  pairsOf(layout).flatMap(({ table, contributions }: Pair) => [table, contributions]);

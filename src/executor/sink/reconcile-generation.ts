@@ -5,7 +5,7 @@
 import { mutated, type FencingToken } from '../../base/index.ts';
 import { LEDGER_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
-import { removeContributions } from './contribution-removal.ts';
+import { removeContributions } from './contribution.ts';
 import { KNOWN_STATE, LEFT_JOIN_KNOWN, scopeOf, type KnownGeneration } from './known-tasks.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
 import { asBigint } from './values.ts';

@@ -4,10 +4,8 @@
  * token that comes late is fenced.
  */
 import { mutated, type FencingToken } from '../../base/index.ts';
-import { exchange } from './contribution.ts';
-import { removeOlder } from './contribution-removal.ts';
+import { removeContributions } from './contribution.ts';
 import type { ReportLayout } from './layout.ts';
-import { tryToClear } from './leftovers.ts';
 import { lockLedgerRow, writeHole, type LedgerSpan } from './ledger.ts';
 import { checkSink, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
@@ -32,25 +30,18 @@ export type RetractResult = 'RETRACTED' | 'FENCED' | 'FOLDED';
 export async function retractContribution(context: SinkContext, input: RetractInput): Promise<RetractResult> {
   const { span, token, layout } = input;
   const { dialect } = context.engine;
-  const left = { over: false };
-  const result = await repeatable(context, `retract ${token}`, async (connection): Promise<RetractResult> => {
-    left.over = false;
+  return repeatable(context, `retract ${token}`, async (connection): Promise<RetractResult> => {
     const folded = await checkSink(connection, dialect, input.grant, span);
     if (span.firstWindow <= folded) return 'FOLDED';
     const ledger = await lockLedgerRow(connection, dialect, span);
     if (ledger.floor > token) return 'FENCED';
     if (ledger.applied !== 0n && !mutated('merge.skipKeepsContribution')) {
       const { sourceId, firstWindow, part } = span;
-      const older = ledger.applied;
-      // Nothing lies under token 0, so the difference is the standing contribution with its sign turned.
-      const owner = { sourceId, firstWindow, part, token: 0n };
-      await exchange(connection, dialect, layout, owner, { older, rows: 0 });
-      left.over = !(await removeOlder(connection, dialect, layout, { ...owner, token: older }));
+      const owner = { sourceId, firstWindow, part, token: ledger.applied };
+      await removeContributions(connection, dialect, layout, [owner]);
     }
     await writeHole(connection, span, { token, reason: input.reason });
     await raiseWatermark(connection, dialect, span, folded);
     return 'RETRACTED';
   });
-  if (left.over) await tryToClear(context, input);
-  return result;
 }

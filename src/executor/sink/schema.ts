@@ -13,6 +13,7 @@ import {
   WATERMARK_TABLE,
 } from '../../job/index.ts';
 import { CONTRIBUTION_KEY, STATE_WINDOW, type AdditiveColumn, type ReportLayout } from './layout.ts';
+import { PACK_KEY } from './packs.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
 export const SINK_FORMAT = 2n;
@@ -131,30 +132,37 @@ function reportTables(dialect: Dialect, layout: ReportLayout): TableSpec[] {
     type: sumType(dialect, sum),
     nullable: sum.of === 'cell',
   }));
-  const owner = bigints(dialect, ...CONTRIBUTION_KEY);
   const tables: TableSpec[] = [
     { name: layout.table, columns: [...keys, ...sums], key: keyNames },
-    {
-      name: layout.contributionTable,
-      columns: [...owner, ...keys, ...sums],
-      key: [...CONTRIBUTION_KEY, ...keyNames],
-      // The former cells of a key are looked for when newer ones are taken back (cells.ts).
-      ...(layout.isOfCells ? { index: formerCells(layout, keyNames) } : {}),
-    },
+    layout.isOfCells
+      ? {
+          name: layout.contributionTable,
+          columns: [...bigints(dialect, ...CONTRIBUTION_KEY), ...keys, ...sums],
+          key: [...CONTRIBUTION_KEY, ...keyNames],
+          // The former cells of a key are looked for when newer ones are taken back (cells.ts).
+          index: formerCells(layout, keyNames),
+        }
+      : packTable(dialect, layout),
   ];
   for (const multiset of layout.multisets) {
     const value = { name: 'value', type: dialect.storedType(multiset.type) };
     const weight = bigints(dialect, 'weight');
-    tables.push(
-      { name: multiset.table, columns: [...keys, value, ...weight], key: [...keyNames, 'value'] },
-      {
-        name: multiset.contributionTable,
-        columns: [...owner, ...keys, value, ...weight],
-        key: [...CONTRIBUTION_KEY, ...keyNames, 'value'],
-      },
-    );
+    tables.push({ name: multiset.table, columns: [...keys, value, ...weight], key: [...keyNames, 'value'] });
   }
   return tables;
+}
+
+/** What spans added to all tables of the report (packs.ts). */
+function packTable(dialect: Dialect, layout: ReportLayout): TableSpec {
+  return {
+    name: layout.contributionTable,
+    columns: [
+      ...bigints(dialect, ...PACK_KEY, 'lowers', 'row_total'),
+      // Texts of numbers, and of bytes in hexadecimal.
+      { name: 'body', type: dialect.kind === 'mysql' ? 'MEDIUMTEXT CHARACTER SET ascii' : 'TEXT' },
+    ],
+    key: PACK_KEY,
+  };
 }
 
 function formerCells(layout: ReportLayout, keyNames: readonly string[]): NonNullable<TableSpec['index']> {

@@ -6,13 +6,20 @@
  * Each piece passes the checks of a merge, so that nothing is staged for what is folded, settled or newer.
  * `tm_stage` says of each task whose rows these are: token, attempt, and how many pieces were written.
  */
-import { assert, mutated, type FencingToken } from '../../base/index.ts';
+import { assert, LIMITS, mutated, type FencingToken } from '../../base/index.ts';
 import { STAGE_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
-import { insertRows, pairsOf, type ContributionRows } from './contribution.ts';
 import type { ReportLayout } from './layout.ts';
-import { clearLeftovers } from './leftovers.ts';
 import { lockLedgerRow, SPAN_WHERE, spanParams, type LedgerSpan } from './ledger.ts';
+import {
+  insertPacks,
+  OWNED,
+  ownedBy,
+  PACK_ORDER,
+  packRows,
+  pairsOf,
+  type ContributionRows,
+} from './packs.ts';
 import { checkSink, type SinkGrant } from './sink-epoch.ts';
 import { isOf, readStage } from './stage-row.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
@@ -38,6 +45,7 @@ export class Staging {
   readonly #input: StagingInput;
   readonly #attempt: bigint;
   #pieces = 0;
+  #packs = 0;
   #rows = 0;
 
   private constructor(context: SinkContext, input: StagingInput, attempt: bigint) {
@@ -55,15 +63,15 @@ export class Staging {
   static async open(context: SinkContext, input: StagingInput): Promise<Staging | undefined> {
     const attempt = BigInt(Math.floor(context.random() * ATTEMPTS));
     const { dialect } = context.engine;
-    const taken = await repeatable(context, `stage ${input.token}`, async (connection) => {
-      if (!(await mayStage(connection, dialect, input))) return false;
+    const tokens = await repeatable(context, `stage ${input.token}`, async (connection) => {
+      if (!(await mayStage(connection, dialect, input))) return undefined;
       const stage = await readStage(connection, input.span);
-      if (stage !== undefined && stage.token > input.token) return false;
+      if (stage !== undefined && stage.token > input.token) return undefined;
       await takeOver(connection, dialect, input, attempt);
-      return true;
+      return [input.token, ...(stage === undefined ? [] : [stage.token])];
     });
-    if (!taken) return undefined;
-    if (!mutated('stage.notCleared')) await clearLeftovers(context, { ...input, notes: false });
+    if (tokens === undefined) return undefined;
+    if (!mutated('stage.notCleared')) await clearStage(context, input, { attempt, tokens });
     return new Staging(context, input, attempt);
   }
 
@@ -79,6 +87,9 @@ export class Staging {
     const { token, span, layout } = this.#input;
     const { dialect } = this.#context.engine;
     const before = this.#pieces;
+    const target = pairsOf(layout)[pair];
+    assert(target !== undefined, 'a table of the report');
+    const packs = packRows(target, rows);
     const written = await repeatable(this.#context, `stage ${token}`, async (connection) => {
       if (!(await mayStage(connection, dialect, this.#input))) return false;
       const stage = await readStage(connection, span);
@@ -88,10 +99,7 @@ export class Staging {
       // A server that came back may lack pieces that it had committed: this stage is never whole again.
       const isWhole = stage.pieces === before || mutated('stage.pieceTwice');
       if (!isWhole && !mutated('stage.lostPiecePassed')) return false;
-      const target = pairsOf(layout)[pair];
-      assert(target !== undefined, 'a table of the report');
-      const { sourceId, firstWindow, part } = span;
-      await insertRows(connection, target, { sourceId, firstWindow, part, token }, rows);
+      await insertPacks(connection, layout, { ...span, token }, packs, this.#packs);
       await connection.query(`UPDATE ${STAGE_TABLE} SET pieces = ? WHERE ${SPAN_WHERE}`, [
         before + 1,
         ...spanParams(span),
@@ -100,8 +108,47 @@ export class Staging {
     });
     if (!written) return false;
     this.#pieces += 1;
+    this.#packs += packs.length;
     this.#rows += rows.length;
     return true;
+  }
+}
+
+/** Which stage is cleared: whose it is now, and the tokens under which attempts before it have staged. */
+interface Cleared {
+  readonly attempt: bigint;
+  readonly tokens: readonly bigint[];
+}
+
+/**
+ * Deletes what earlier attempts have staged, unless the stage is another attempt's by now. What has stood is
+ * not among it.
+ * @throws TidemarkError as `mergeContribution`.
+ */
+export async function clearStage(
+  context: SinkContext,
+  { grant, layout, span }: StagingInput,
+  { attempt, tokens }: Cleared,
+): Promise<void> {
+  const { dialect } = context.engine;
+  const table = dialect.id(layout.contributionTable);
+  const some = `${OWNED} AND token IN (${tokens.map(() => '?').join(', ')}) AND token <> ?`;
+  let more = true;
+  while (more && !context.cancelled()) {
+    more = await repeatable(context, `clear ${span.firstWindow}`, async (connection) => {
+      const folded = await checkSink(connection, dialect, grant, span);
+      // What is folded is swept by folding.
+      if (span.firstWindow <= folded) return false;
+      const { applied } = await lockLedgerRow(connection, dialect, span);
+      const stage = await readStage(connection, span);
+      if (stage?.attempt !== attempt && !mutated('stage.clearsLive')) return false;
+      const params = [...ownedBy(span), ...tokens, applied];
+      const { changes } = await connection.query(
+        dialect.deleteSome({ table, where: some, key: PACK_ORDER, max: LIMITS.packsDeletedAtOnce }),
+        params,
+      );
+      return changes === LIMITS.packsDeletedAtOnce;
+    });
   }
 }
 
