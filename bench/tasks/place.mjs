@@ -14,7 +14,7 @@ import { SpanCopies } from '../../dist/executor/compute/span-copies.js';
 import { Gatherer } from '../../dist/executor/compute/gatherer.js';
 import { Databases } from '../../dist/executor/databases.js';
 import { carryOutPrepare } from '../../dist/executor/prepare/prepare.js';
-import { foldSpans } from '../../dist/executor/sink/fold.js';
+import { foldSpans, sweepOf } from '../../dist/executor/sink/fold.js';
 import { dropKnown } from '../../dist/executor/sink/known-tasks.js';
 import { mergeContribution } from '../../dist/executor/sink/merge.js';
 import { openSink, setEpoch } from '../../dist/executor/sink/reconcile.js';
@@ -166,7 +166,10 @@ function sinkSteps(engine, grant, layoutOf) {
     },
     async fold(kind, windows) {
       const ends = Array.from({ length: windows }, (_none, at) => ({ window: at + 1, seal: token(3) }));
-      await foldSpans(context, { grant, layout: layoutOf(kind), scope: scopeOf(kind), spanEnds: ends });
+      const input = { grant, layout: layoutOf(kind), scope: scopeOf(kind), spanEnds: ends };
+      await foldSpans(context, input);
+      const sweep = sweepOf(context, input);
+      while (await sweep());
       return windows;
     },
   };
