@@ -172,13 +172,19 @@ const merges = ({ servers }, { token }) =>
 /** Only ever more: the number of the last window that they hold, over all shards. */
 const states = (world) => onStores(world, 'SELECT MAX(_window) AS n FROM chaos.tm_state_mark', []);
 
-/** Marks and change rows of the collector's epoch. */
-async function stored(world, { epoch }) {
-  const [primary] = world.servers.stores.map((group) => group.primary);
-  const tables = await primary.query("SHOW TABLES FROM chaos LIKE 'tm\\_change\\_%'");
-  const names = ['tm_mark', ...tables.map((row) => Object.values(row)[0])];
-  const sums = names.map((name) => `(SELECT COUNT(*) FROM chaos.${name} WHERE _epoch = ${Number(epoch)})`);
-  return onStores(world, `SELECT ${sums.join(' + ')} AS n`, []);
+/** Marks and change rows of the collector's epoch on all shards. A new table is on one of them first. */
+async function stored({ servers }, { epoch }) {
+  const counts = await Promise.all(
+    servers.stores.map(async ({ primary }) => {
+      const tables = await primary.query("SHOW TABLES FROM chaos LIKE 'tm\\_change\\_%'");
+      const names = ['tm_mark', ...tables.map((row) => Object.values(row)[0])];
+      const sums = names.map(
+        (name) => `(SELECT COUNT(*) FROM chaos.${name} WHERE _epoch = ${BigInt(epoch)})`,
+      );
+      return count(primary, `SELECT ${sums.join(' + ')} AS n`, []);
+    }),
+  );
+  return counts.reduce((sum, n) => sum + n, 0);
 }
 
 const takenOver = async (world, { epoch }) => (await epochAbove(world, BigInt(epoch))) === true;

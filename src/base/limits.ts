@@ -175,8 +175,10 @@ export const LIMITS = {
   // Collector.
   windowRowsMax: 50_000,
   windowBytesMax: 32 * 1024 * 1024,
-  /** Change rows that one transaction of a collector writes to a store shard. */
+  /** Change rows that a collector sends to a store shard at once. */
   storeWriteRowsMax: 2_000,
+  /** Change rows in one transaction there, while more wait than are written. */
+  storeCommitRowsMax: 10_000,
   /** Bytes of such rows, unless one row alone has more. */
   storeWriteBytesMax: 4 * 1024 * 1024,
   /** Change rows that may wait for the store before the collector stops reading the source. */
@@ -238,6 +240,10 @@ assert(
   'an executor is suspect after three lost heartbeats',
 );
 assert(LIMITS.tasksOpenMax * 2 <= LIMITS.tasksKeptMax, 'open tasks leave room for finished ones');
+assert(
+  LIMITS.storeCommitRowsMax + LIMITS.storeWriteRowsMax <= LIMITS.storeRowsWaitingMax,
+  'a collector reads on while a full transaction is written',
+);
 assert(LIMITS.executorSuspectMs * 2 <= LIMITS.executorSessionMs, 'suspicion comes well before expiry');
 assert(
   LIMITS.keyValueBatchesOutstandingMax * LIMITS.keyValueWritesPerBatchMax * 20 <= LIMITS.sessionReplyBytesMax,

@@ -343,6 +343,8 @@ export const MUTATIONS = [
   'state.reportsWithoutSink',
   'collector.rowsWithoutEpoch',
   'collector.replicatedToOneShard',
+  'collector.readsOnWhenAllIsWritten',
+  'collector.batchesCommitAlone',
   'collector.slowShardIgnored',
   'collector.oneShardMarked',
   'collector.dropsDayAboveHorizon',

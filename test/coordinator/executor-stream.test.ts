@@ -235,6 +235,27 @@ describe('work, from the job to the merged window, through the real scheduler', 
     expect([executor.of('prepare').length, executor.of('startCollector').length]).toEqual([1, 1]);
   });
 
+  test('another window length: the collector is told to stop, and the next one knows', async () => {
+    const { executor, epoch } = await running();
+    executor.send({ $case: 'seal', value: sealOf(1n, epoch) });
+    await executor.next('sealReply');
+    const sources = COMPILED.sources.map((source) => ({
+      ...source,
+      window: { ...source.window, lengthMs: source.window.lengthMs + 1 },
+    }));
+    executor.compiled = { ...COMPILED, sources };
+    await cluster.client().apply(JOB_YAML);
+    // What was declared by then goes with the file.
+    expect(executor.of('validate').map(({ knownSources }) => knownSources)).toEqual([[], [1n]]);
+    expect(await executor.next('stopCollector')).toEqual({ sourceId: 1n, epoch });
+    const next = await executor.next('startCollector', 1);
+    expect(next).toMatchObject({ lastWindow: 1n, position: 'p1', formerTables: 0 });
+    expect(next.epoch).toBeGreaterThan(epoch);
+    const sent = executor.of('definitions').flatMap(({ definitions }) => definitions);
+    const documents = sent.filter(({ id }) => id === 'source/1').map(({ json }) => json);
+    expect(documents).toEqual([COMPILED, executor.compiled].map((job) => JSON.stringify(job.sources[0])));
+  });
+
   test('a seal is answered: the same again is accepted, a gap and a foreign epoch are refused', async () => {
     const { executor, epoch } = await running();
     const seals: readonly SealRequest[] = [

@@ -4,6 +4,7 @@
  * queue for {@link BinlogReader} to judge in its turn. Behind a definition nothing is read.
  */
 import { randomInt } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import ZongJi, { type AnyBinlogEvent, type TableMapEvent } from '@vlasky/zongji';
 import type { Connection } from 'mysql2';
 import {
@@ -97,7 +98,7 @@ export class BinlogStream {
   readonly #tracker: GtidTracker;
   readonly #logged = new Map<number, LoggedTable>();
   #arrivingMap: Buffer | undefined;
-  #queue: StreamEvent[] = [];
+  readonly #queue: StreamEvent[] = [];
   #queuedBytes = 0;
   #unnamed = false;
   #over = false;
@@ -169,16 +170,16 @@ export class BinlogStream {
   }
 
   /**
-   * Resolves with what has arrived, or with nothing after `waitMs`.
+   * Resolves with some of what has arrived, or with nothing after `waitMs`.
    * @throws TidemarkError once what arrived before the failure has been taken.
    */
   async take(waitMs: number): Promise<readonly StreamEvent[]> {
     if (this.#queue.length === 0 && this.#failure === undefined) await this.#arrival(waitMs);
+    // A backlog is taken in parts, and sockets have a turn between them: the store would idle meanwhile.
+    else await setImmediate();
     if (this.#queue.length > 0) {
-      const events = this.#queue;
-      this.#queue = [];
-      this.#queuedBytes = 0;
-      this.#resume();
+      const events = this.#queue.splice(0, LIMITS.sourceReadRowsMax);
+      if (this.#queue.length === 0) this.#resume();
       return events;
     }
     if (this.#failure !== undefined) throw this.#failure;
@@ -234,6 +235,7 @@ export class BinlogStream {
   }
 
   #resume(): void {
+    this.#queuedBytes = 0;
     if (!this.#paused) return;
     this.#paused = false;
     this.#heardMs = this.#options.clock.monotonicMs();

@@ -88,7 +88,7 @@ export class ShardedStore {
   add(window: StoreWindow, table: number, weight: 1 | -1, row: RowValues): void {
     const placement = must(this.#placements[table], 'a captured table of a change');
     window.rows += 1;
-    if (placement.by === 'column') {
+    if (placement.by === 'column' && this.#shards.length > 1) {
       const shard = must(this.#bySlot[slotOf(row[placement.column] ?? null)], 'the shard of a slot');
       this.#addTo(shard, window, table, weight, row);
       return;

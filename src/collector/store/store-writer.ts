@@ -1,7 +1,8 @@
 /**
  * Writes change rows to one store shard. Rows are buffered, written in batches on one connection in the order
  * they came, and acknowledged only after their transaction has committed; a window's mark is written after
- * all of its rows (design 6.4).
+ * all of its rows (design 6.4). Batches that wait when one is written share its transaction: a store that is
+ * slow to sync does so less often.
  */
 import {
   AssertionError,
@@ -49,6 +50,16 @@ interface Target {
   readonly columns: readonly string[];
 }
 
+/** What is written and acknowledged as one: rows of each table, or a mark. */
+interface Batch {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly write: (connection: SqlConnection) => Promise<void>;
+  /** Resolves when it has been committed, or has failed with the writer. */
+  readonly over: Promise<void>;
+  readonly end: () => void;
+}
+
 const BUSY_RETRIES_MAX = 20;
 const BUSY_PAUSE_MS = 50;
 
@@ -61,8 +72,9 @@ export class StoreWriter {
   #bufferedBytes = 0;
   #unwrittenBytes = 0;
   #unwritten = 0;
-  /** Writes run one after the other; after a failure all later ones fail with it. */
-  #tail: Promise<void> = Promise.resolve();
+  /** In the order they came, those that are being written first. After a failure all later ones fail. */
+  readonly #batches: Batch[] = [];
+  #writing = false;
   #failure: Error | undefined;
 
   constructor(options: StoreWriterOptions) {
@@ -101,23 +113,23 @@ export class StoreWriter {
 
   /** Resolves when few enough rows wait that more may come. Rejects after any failed write. */
   async ready(): Promise<void> {
-    while (this.#isBehind() && this.#failure === undefined) await this.#tail;
+    const awaited = mutated('collector.readsOnWhenAllIsWritten') ? -1 : 0;
+    while (this.#isBehind() && this.#failure === undefined) await this.#batches.at(awaited)?.over;
     if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Resolves when every row taken so far has been acknowledged by the store. */
   async acknowledged(): Promise<void> {
     if (this.#buffered > 0) this.#write();
-    await this.#tail;
+    await this.#batches.at(-1)?.over;
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Writes the window's mark in a transaction of its own; call it after {@link acknowledged}. */
+  /** Writes the window's mark; call it after {@link acknowledged}. */
   async mark(window: ShardWindow): Promise<void> {
     const { sourceId, epoch } = this.#options;
     const row = [sourceId, epoch, window.window, window.rows, window.checksum.toString()];
-    this.#enqueue((connection) => connection.insertRows(MARK_TABLE, MARK_COLUMNS, [row]), 0, 0);
-    await this.#tail;
+    await this.#enqueue((connection) => connection.insertRows(MARK_TABLE, MARK_COLUMNS, [row]), 0, 0);
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -135,7 +147,7 @@ export class StoreWriter {
     this.#buffers = this.#targets.map(() => []);
     this.#buffered = 0;
     this.#bufferedBytes = 0;
-    this.#enqueue(
+    void this.#enqueue(
       async (connection) => {
         for (const [table, rows] of buffers.entries()) {
           const target = targets[table];
@@ -155,33 +167,51 @@ export class StoreWriter {
     );
   }
 
-  #enqueue(work: (connection: SqlConnection) => Promise<void>, rows: number, bytes: number): void {
+  #enqueue(write: Batch['write'], rows: number, bytes: number): Promise<void> {
     this.#unwritten += rows;
     this.#unwrittenBytes += bytes;
-    this.#tail = this.#tail.then(async () => {
-      if (this.#failure !== undefined) return;
-      try {
-        await this.#commit(work);
-      } catch (error) {
-        this.#failure = error instanceof AssertionError ? error : toTidemarkError(error);
-      }
-      this.#unwritten -= rows;
-      this.#unwrittenBytes -= bytes;
+    let end = (): void => undefined;
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
     });
+    this.#batches.push({ rows, bytes, write, over, end });
+    if (!this.#writing) void this.#writeAll();
+    return over;
+  }
+
+  async #writeAll(): Promise<void> {
+    this.#writing = true;
+    while (this.#batches.length > 0) {
+      let written = this.#batches.length;
+      if (this.#failure === undefined) {
+        try {
+          written = await this.#commit();
+        } catch (error) {
+          this.#failure = error instanceof AssertionError ? error : toTidemarkError(error);
+        }
+      }
+      for (const { rows, bytes, end } of this.#batches.splice(0, written)) {
+        this.#unwritten -= rows;
+        this.#unwrittenBytes -= bytes;
+        end();
+      }
+    }
+    this.#writing = false;
   }
 
   /**
-   * Runs `work` as one transaction. Only a transaction that is known to be rolled back is tried again: rows
-   * of this epoch must never be written twice.
+   * Writes the first batches as one transaction, those included that come meanwhile, and returns how many.
+   * Only a transaction that is known to be rolled back is tried again: rows of this epoch must never be
+   * written twice.
    */
-  async #commit(work: (connection: SqlConnection) => Promise<void>): Promise<void> {
+  async #commit(): Promise<number> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const connection = await this.#begun();
-        await work(connection);
+        const written = await this.#writeBatches(connection);
         await failpoint('collector.beforeStoreCommit', { epoch: String(this.#options.epoch) });
         await connection.commit();
-        return;
+        return written;
       } catch (error) {
         this.#connection?.destroy();
         this.#connection = undefined;
@@ -190,6 +220,19 @@ export class StoreWriter {
         if (this.#failure !== undefined) throw this.#failure;
       }
     }
+  }
+
+  async #writeBatches(connection: SqlConnection): Promise<number> {
+    let written = 0;
+    let rows = 0;
+    for (let batch = this.#batches[0]; batch !== undefined; batch = this.#batches[written]) {
+      if (written > 0 && rows + batch.rows > LIMITS.storeCommitRowsMax) break;
+      if (written > 0 && mutated('collector.batchesCommitAlone')) break;
+      await batch.write(connection);
+      rows += batch.rows;
+      written += 1;
+    }
+    return written;
   }
 
   /** Begins a transaction. A connection that the server has dropped for its silence had nothing under way. */
