@@ -277,6 +277,7 @@ export const MUTATIONS = [
   'compute.copiesOfAnySpan',
   'compute.copyFailureIsFinal',
   'compute.copyNotCounted',
+  'scheduler.outcomesWait',
   'sql.markerStays',
   'sql.severalStatementsPass',
   'sql.breakerStaysOpen',

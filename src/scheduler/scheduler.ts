@@ -117,7 +117,26 @@ class LeaderScheduler implements Scheduler {
       leadership.outcomes.push(event);
       if (leadership.outcomes.length > OUTCOMES_MAX) leadership.outcomes.shift();
     }
+    if (this.#mayWait(leadership, event)) return;
     this.#wake(leadership, this.#config.coalesceMs);
+  }
+
+  /**
+   * Whether the next tick is soon enough: a task is done, and its executor has more than it can run at once.
+   * A round for each task would be an entry in every coordinator's log for each.
+   */
+  #mayWait(leadership: Leadership, event: SchedulerEvent): boolean {
+    if (event.type !== 'task-outcome' || event.result !== 'DONE') return false;
+    const view = this.#options.ports.state.view();
+    const slots = view.executors.get(idKey(event.executorId))?.slots ?? 0;
+    let tasks = 0;
+    for (const { state, executorId } of view.openTasks.values()) {
+      if (state === 'ASSIGNED' && executorId === event.executorId) tasks += 1;
+    }
+    const reported = leadership.outcomes.filter(
+      (outcome) => outcome.type === 'task-outcome' && outcome.executorId === event.executorId,
+    ).length;
+    return tasks - reported > slots || mutated('scheduler.outcomesWait');
   }
 
   async stop(): Promise<void> {

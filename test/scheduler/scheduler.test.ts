@@ -3,6 +3,7 @@ import { parseToken, TERM_MAX, tokenTerm } from '../../src/base/index.ts';
 import { armFailpoint, disarmFailpoint, releaseFailpoint } from '../../src/base/test-build-active.ts';
 import { SCHEDULER_DEFAULTS, SCHEDULER_DEV, type SchedulerConfig } from '../../src/scheduler/index.ts';
 import { rule } from '../support/rule.ts';
+import type { TaskRecord } from '../../src/statemachine/index.ts';
 import { jobOf, sealOf } from '../statemachine/support/world.ts';
 import { FakeCluster } from './support/cluster.ts';
 import { Random } from '../statemachine/support/history.ts';
@@ -93,6 +94,32 @@ describe('the loop', () => {
       collectorTakeovers: 0,
       refused: 0,
     });
+    await cluster.scheduler.stop();
+  });
+
+  rule('scheduler.outcomesWait', 'gathers what is done until its executor could run more', async () => {
+    const cluster = await startedCluster(1, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
+    cluster.workMs = Number.MAX_SAFE_INTEGER;
+    seal(cluster);
+    await cluster.clock.advance(50);
+    const before = cluster.proposals.length;
+    const open = (): TaskRecord[] => [...cluster.world.state.openTasks.values()];
+    expect(open()).toHaveLength(4);
+    const [first, second, third] = open();
+    const done = async (task: TaskRecord | undefined, waitMs: number): Promise<number> => {
+      const { key = '', version = 0, token = '', executorId = 0 } = task ?? {};
+      const said = { key, version, token, executorId, result: 'DONE', code: '', message: '' } as const;
+      cluster.scheduler.event({ type: 'task-outcome', ...said });
+      await cluster.clock.advance(waitMs);
+      return cluster.proposals.length - before;
+    };
+    // It has two slots: of four tasks three are left, then two.
+    expect(await done(first, 5)).toBe(0);
+    expect(await done(second, 5)).toBeGreaterThan(0);
+    expect(open().map(({ key }) => key)).not.toContain(first?.key);
+    expect(open()).toHaveLength(4);
+    await done(third, SCHEDULER_DEFAULTS.tickMs);
+    expect(open().map(({ key }) => key)).not.toContain(third?.key);
     await cluster.scheduler.stop();
   });
 

@@ -10,6 +10,7 @@ import type {
   SourceRecord,
   StateView,
   TaskRecord,
+  TopologyRecord,
   WindowRecord,
 } from '../../statemachine/index.ts';
 import { PrepareStep, reportDefinition, TaskKind } from '../../wire/index.ts';
@@ -190,11 +191,18 @@ function replacedSchemas(source: SourceRecord, windows: readonly WindowRecord[])
     .map(({ table, version, spec }) => ({ id: `schema/${source.id}/${table}/${version}`, json: spec }));
 }
 
+const topologies = new WeakMap<TopologyRecord, Definition>();
+
+/** It is asked for with every task, and made once. */
 export function topologyDefinition({ topology }: StateView): Definition[] {
   if (topology === undefined) return [];
+  const known = topologies.get(topology);
+  if (known !== undefined) return [known];
   const { version, spec } = topology;
   const document: CompiledTopology = { ...(JSON.parse(spec) as DeclaredTopology), version };
-  return [{ id: `topology/${version}`, json: JSON.stringify(document) }];
+  const definition = { id: `topology/${version}`, json: JSON.stringify(document) };
+  topologies.set(topology, definition);
+  return [definition];
 }
 
 function sealedWindows(
