@@ -58,6 +58,7 @@ export class Collector {
   readonly #options: CollectorOptions;
   readonly #changes: ChangeSource;
   readonly #store: ShardedStore;
+  readonly #openOthers: (source: CompiledSource) => ChangeSource;
   readonly #rule: CutRule;
   readonly #includes: (position: string, other: string) => boolean;
   readonly #covers: Covers;
@@ -75,11 +76,17 @@ export class Collector {
   #sealsInFlight = 0;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(options: CollectorOptions, changes: ChangeSource, store: ShardedStore) {
+  constructor(
+    options: CollectorOptions,
+    changes: ChangeSource,
+    store: ShardedStore,
+    open: (source: CompiledSource) => ChangeSource,
+  ) {
     const { lengthMs, rowsMax, bytesMax } = options.source.window;
     this.#options = options;
     this.#changes = changes;
     this.#store = store;
+    this.#openOthers = open;
     this.#rule = {
       lengthMs,
       rowsMax: Math.min(rowsMax, LIMITS.windowRowsMax),
@@ -113,6 +120,7 @@ export class Collector {
       ...this.#options,
       day: dayOf(this.#options.clock),
       changes: this.#changes,
+      open: this.#openOthers,
       store: this.#store,
       propose: (work) => this.#answered('reseal', work),
     });

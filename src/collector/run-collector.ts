@@ -60,7 +60,7 @@ async function collect(
   try {
     return await codedUnlessAborted(signal, async () => {
       signal.throwIfAborted();
-      return await run(new Collector(options, changes, store));
+      return await run(new Collector(options, changes, store, opened(options)));
     });
   } finally {
     signal.removeEventListener('abort', drop);

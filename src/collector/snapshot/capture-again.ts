@@ -23,6 +23,8 @@ interface Means {
   readonly day: string;
   readonly source: CompiledSource;
   readonly changes: ChangeSource;
+  /** Opens the same source for other tables of it. */
+  readonly open: (source: CompiledSource) => ChangeSource;
   readonly store: ShardedStore;
   readonly signal: AbortSignal;
 }
@@ -74,13 +76,16 @@ async function captureAgain(means: Means, sealed: SealedWindow): Promise<SealedS
       !source.tables.some((now) => now.table === table && now.schemaVersion === version),
   );
   if (older !== undefined) throw lostForGood(sealed, `table ${older.table} was altered since`);
-  const named = new Set(sealed.schemaVersions.map(({ table }) => table));
-  const added = source.tables.find(({ table }) => !named.has(table));
-  if (added !== undefined && !mutated('collector.capturesAgainWithAdded')) {
-    throw lostForGood(sealed, `table ${added.table} was added since`);
-  }
   const window = store.open(Number(sealed.window), day);
-  if (sealed.to !== sealed.from) await copyRows(means, sealed, window);
+  // Tables that were added since come after the others; what the log tells of them there is their past.
+  const tables = source.tables.slice(0, sealed.schemaVersions.length);
+  const isOfAll = tables.length === source.tables.length || mutated('collector.capturesAgainWithAdded');
+  const changes = isOfAll ? means.changes : means.open({ ...source, tables });
+  try {
+    if (sealed.to !== sealed.from) await copyRows({ ...means, changes }, sealed, window);
+  } finally {
+    if (!isOfAll) await changes.close();
+  }
   await store.acknowledged();
   await store.mark(window);
   return store.sealed(window);
