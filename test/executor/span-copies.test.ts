@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isTidemarkError, systemClock, type Clock } from '../../src/base/index.ts';
 import { computeContribution } from '../../src/executor/compute/compute.ts';
-import { mayCopy } from '../../src/executor/compute/copied-rows.ts';
+import { columnsToCopy, mayCopy } from '../../src/executor/compute/copied-rows.ts';
 import { SpanCopies } from '../../src/executor/compute/span-copies.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import { changeTable, type CapturedTable, type CompiledReport } from '../../src/job/index.ts';
@@ -216,6 +216,14 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
     await eventually(async () => (await compute(engine, 1)).length === 2 && made === 2, {
       withinMs: 10_000,
     });
+  });
+
+  it('have the columns that others want where there is room for them', () => {
+    const table = PAYMENTS;
+    const wanted = { table, columns: ['cents'], also: ['shop'] };
+    expect(columnsToCopy(wanted, ['id'], 1_000)).toEqual(['id', 'shop', 'cents']);
+    expect(columnsToCopy({ ...wanted, also: ['note'] }, ['id'], 1_000)).toEqual(['id', 'cents']);
+    expect(columnsToCopy({ ...wanted, also: ['note'] }, ['note'], 1_000)).toEqual(['cents']);
   });
 
   it('are not made of what a server would keep out of line, or of more than it takes', () => {

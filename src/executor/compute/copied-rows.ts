@@ -13,6 +13,8 @@ import { checkComplete, type WindowsOfShard } from './completeness.ts';
 export interface Wanted {
   readonly table: CapturedTable;
   readonly columns: readonly string[];
+  /** Columns that others were seen to read: they are copied too where there is room. */
+  readonly also?: readonly string[];
 }
 
 /** Names of copies by captured table. */
@@ -29,6 +31,16 @@ export function mayCopy({ table, columns }: Wanted, rows: number): boolean {
     .filter(({ name }) => columns.includes(name))
     .reduce((sum, { type }) => sum + bytesOf(type), 32);
   return bytes * rows <= COPY_BYTES_MAX;
+}
+
+/** The columns of a copy: as many of those that may be wanted as there is room for. */
+export function columnsToCopy(
+  { table, columns, also = [] }: Wanted,
+  has: readonly string[],
+  rows: number,
+): string[] {
+  const sets = [[...has, ...also, ...columns], [...has, ...columns], columns];
+  return [...new Set(sets.find((set) => mayCopy({ table, columns: set }, rows)) ?? columns)];
 }
 
 function bytesOf(type: string): number {
@@ -76,10 +88,12 @@ export class CopiedRows {
    * @throws TidemarkError `WINDOW_INCOMPLETE` if rows have gone since they were counted, and of the engine.
    */
   async cover(wanted: readonly Wanted[]): Promise<Copies> {
-    for (const { table, columns } of wanted) {
+    for (const part of wanted) {
+      const { table, columns } = part;
       const copy = this.#copies.get(table.table);
       if (columns.every((name) => copy?.columns.has(name) === true)) continue;
-      const all = new Set([...(copy?.columns ?? []), ...columns]);
+      const rows = Number(this.#rows.get(table.table) ?? 0n);
+      const all = new Set(columnsToCopy(part, [...(copy?.columns ?? [])], rows));
       this.#made += 1;
       const name = `_tm_copy_${this.#made}`;
       await this.#copy(table, all, name);

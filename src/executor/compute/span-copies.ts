@@ -106,7 +106,10 @@ export class SpanCopies {
     }
     const wanted = group.all.size === 0 || group.waiting.length >= WAITING_FOR_ANOTHER * group.all.size;
     if (wanted) this.#open(group, order);
-    if (group.all.size === 0) return Promise.resolve(undefined);
+    if (group.all.size === 0) {
+      this.#groups.get(order.store)?.delete(group.key);
+      return Promise.resolve(undefined);
+    }
     return new Promise((resolve) => {
       const abort = (): void => {
         group.waiting.splice(group.waiting.indexOf(given), 1);
@@ -163,7 +166,7 @@ export class SpanCopies {
       const key = `${span.sourceId}/${table.table}/${table.schemaVersion}`;
       const all = new Set([...(this.#columns.get(key) ?? []), ...columns]);
       this.#columns.set(key, all);
-      return { table, columns: [...all] };
+      return { table, columns, also: [...all] };
     });
   }
 }
