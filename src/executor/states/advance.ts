@@ -15,7 +15,7 @@ import { carryStates } from './carry.ts';
 import { copyJoinIndexes } from './join-indexes.ts';
 import { rewind } from './rewind.ts';
 import { stateTableSql } from './state-tables.ts';
-import { analyzeGrown } from './statistics.ts';
+import { analyze, outgrown } from './statistics.ts';
 
 export interface AdvanceInput {
   readonly sourceId: number;
@@ -55,8 +55,10 @@ export async function advanceStates(engine: SqlEngine, input: AdvanceInput): Pro
       withMarker(engine, connection, input.marker, async () => {
         // On MySQL a CREATE ends the transaction that it stands in.
         await createVersions(connection, engine.dialect, input);
+        const runs = input.source.tables.flatMap(({ table }) => versionRuns(input, table, input.windows));
+        const tables = await outgrown(connection, engine.dialect, input.sourceId, runs);
         const advanced = await inTransaction(connection, () => advanceIn(connection, engine.dialect, input));
-        await analyze(connection, engine.dialect, input);
+        await analyze(connection, tables);
         return advanced;
       }),
     input.signal,
@@ -108,17 +110,6 @@ async function createVersions(
       if (run.table.schemaVersion === 1) continue;
       for (const sql of stateTableSql(dialect, input.sourceId, run.table)) await connection.query(sql);
       await copyJoinIndexes(connection, dialect, input.sourceId, run.table);
-    }
-  }
-}
-
-/** For speed alone, and after the commit: until then nobody else sees what has grown. */
-async function analyze(connection: SqlConnection, dialect: Dialect, input: AdvanceInput): Promise<void> {
-  const { sourceId } = input;
-  for (const { table } of input.source.tables) {
-    for (const run of versionRuns(input, table, input.windows)) {
-      const windows = run.windows.map(({ window }) => Number(window));
-      await analyzeGrown(connection, dialect, { sourceId, table: run.table, windows });
     }
   }
 }
