@@ -32,6 +32,13 @@ export async function freshnessMeter({ url, reports }) {
   return {
     samples,
     reached,
+    /** The reports that show the fewest and the most windows: far apart, one stands still. */
+    async spread() {
+      const [rows] = await connection.query(
+        'SELECT report, last_window AS shown FROM tm_watermark ORDER BY 2',
+      );
+      return [rows[0], rows.at(-1)];
+    },
     /** Age of the oldest commit that some report does not show, in milliseconds. */
     oldest: () => (pending.length === 0 ? 0 : performance.now() - pending[0].at),
     add(at, gtid) {

@@ -24,7 +24,8 @@ const timesOf = (parts) => ({
 
 /**
  * Measures for `seconds`. `used` is processor time by part, of 1.00 each; `pending` the age of the oldest
- * commit that some report does not show at the end.
+ * commit that some report does not show at the end, `spread` the reports that show the fewest windows and the
+ * most then.
  */
 export async function measurePhase({ parts, meter, progress, seconds, say }) {
   meter.samples.length = 0;
@@ -53,6 +54,7 @@ export async function measurePhase({ parts, meter, progress, seconds, say }) {
     worst: samples.reduce((most, sample) => Math.max(most, sample), 0),
     commits: samples.length,
     pending: meter.oldest(),
+    spread: await meter.spread(),
   };
 }
 
@@ -62,6 +64,8 @@ export function tellPhase(phase, say) {
     `freshness: p50 ${ms(phase.p50)}, p99 ${ms(phase.p99)}, worst ${ms(phase.worst)} ` +
       `(${phase.commits} commits), oldest that is not shown ${ms(phase.pending)}`,
   );
+  const [least, most] = phase.spread;
+  say(`windows shown: from ${least.shown} (${least.report}) to ${most.shown} (${most.report})`);
   say('processor time, of 1.00 each:');
   for (const [part, used] of Object.entries(phase.used)) say(`  ${part.padEnd(13)} ${used.toFixed(2)}`);
 }

@@ -41,7 +41,8 @@ export async function search({ parts, meter, progress, options, say }) {
   say(
     `highest rate sustained, with freshness p99 at most ${ms(options.fresh)}: ${Math.round(good)} changes/s`,
   );
-  if (bad !== Infinity) say(`at ${Math.round(bad)}/s it is limited by ${limit}`);
+  if (bad === Infinity) say('no limit was met: begin with a higher --rate');
+  else say(`at ${Math.round(bad)}/s it is limited by ${limit}`);
   return good;
 }
 
