@@ -4,7 +4,7 @@
  */
 import type { SourceMoment } from './change-source.ts';
 
-/** A minute of moments; when the log is read so far behind, precision in between is not missed. */
+/** With more than these every other one goes: of a long window the precision in between is not missed. */
 const MOMENTS_MAX = 256;
 
 export class Covers {
@@ -18,7 +18,8 @@ export class Covers {
   }
 
   add(moment: SourceMoment): void {
-    if (this.#moments.length >= MOMENTS_MAX) this.#moments.pop();
+    if (this.#moments.length >= MOMENTS_MAX)
+      this.#moments = this.#moments.filter((_moment, at) => at % 2 === 0);
     this.#moments.push(moment);
   }
 

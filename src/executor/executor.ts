@@ -96,7 +96,7 @@ export class Executor {
     this.#databases = new Databases(parts.databases, this.#watch);
     const clusterId = (): string => this.#session.clusterId;
     const steps = { catalog: this.#catalog, databases: this.#databases, clusterId, log };
-    this.#copies = new SpanCopies(clock);
+    this.#copies = new SpanCopies(clock, log);
     this.#outbox = new Outbox(clock);
     this.#seals = new SealDesk(clock, (request) => {
       this.#session.send(request);

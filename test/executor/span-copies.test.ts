@@ -1,6 +1,6 @@
 /** Copies of change rows that the tasks of a span share: the same result as alone, or no copy. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { isTidemarkError, systemClock, type Clock } from '../../src/base/index.ts';
+import { isTidemarkError, systemClock, TidemarkError, type Clock } from '../../src/base/index.ts';
 import { computeContribution } from '../../src/executor/compute/compute.ts';
 import { columnsToCopy, mayCopy } from '../../src/executor/compute/copied-rows.ts';
 import { SpanCopies } from '../../src/executor/compute/span-copies.ts';
@@ -78,10 +78,22 @@ function watched(engine: SqlEngine, before: (sql: string, connection: SqlConnect
   };
 }
 
+/** A clock whose timers the test runs. */
+function byHand(): { readonly clock: Clock; readonly timers: Set<() => void> } {
+  const timers = new Set<() => void>();
+  const after = (_ms: number, run: () => void): (() => boolean) => {
+    timers.add(run);
+    return () => timers.delete(run);
+  };
+  return { clock: { ...systemClock, after }, timers };
+}
+
 describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () => {
   let store: SqlEngine;
   let drop: () => Promise<void>;
   let copies: SpanCopies;
+  const warnings: unknown[] = [];
+  const log = { warn: (fields: unknown) => warnings.push(fields) };
 
   beforeAll(async () => {
     const database = await freshDatabase('span_copies');
@@ -91,7 +103,7 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
     for (const [at, changes] of WINDOWS.entries()) await writeWindow(store, SHOP, at + 1, changes);
   });
   beforeEach(() => {
-    copies = new SpanCopies(systemClock);
+    copies = new SpanCopies(systemClock, log);
   });
   afterEach(() => copies.close());
   afterAll(async () => {
@@ -198,15 +210,8 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
   });
 
   it('go when no task has come for a while, and are made again', async () => {
-    const timers = new Set<() => void>();
-    const clock: Clock = {
-      ...systemClock,
-      after(_ms, run) {
-        timers.add(run);
-        return () => timers.delete(run);
-      },
-    };
-    copies = new SpanCopies(clock);
+    const { clock, timers } = byHand();
+    copies = new SpanCopies(clock, log);
     let made = 0;
     const engine = watched(store, (sql) => (made += sql.startsWith('CREATE TEMPORARY') ? 1 : 0));
     expect(await compute(engine, 1)).toEqual(FIRST);
@@ -216,6 +221,58 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
     await eventually(async () => (await compute(engine, 1)).length === 2 && made === 2, {
       withinMs: 10_000,
     });
+  });
+
+  it('are given to nobody from the moment on at which their connection ends', async () => {
+    const { clock, timers } = byHand();
+    copies = new SpanCopies(clock, log);
+    const used: SqlConnection[] = [];
+    const engine = watched(store, (sql, connection) => {
+      if (sql.startsWith('CREATE TEMPORARY')) used.push(connection);
+    });
+    expect(await compute(engine, 1)).toEqual(FIRST);
+    for (const run of timers) run();
+    // It is cleared now. The same columns: who had it would find its copy, and make none.
+    expect(await compute(engine, 1)).toEqual(FIRST);
+    expect(used).toHaveLength(2);
+  });
+
+  it('are not waited for without end, whatever another report does with them', async () => {
+    const { clock, timers } = byHand();
+    copies = new SpanCopies(clock, log);
+    const cancel = new AbortController();
+    let entered: () => void = () => undefined;
+    const entering = new Promise<void>((resolve) => (entered = resolve));
+    const engine = watched(store, (sql) => {
+      if (sql.includes('SLEEP(60)')) entered();
+    });
+    const report = reportOf('p.cents + SLEEP(60)');
+    const slow = codeOf(compute(engine, 1, { report, signal: cancel.signal, marker: 'slow' }));
+    await entering;
+    const quick = compute(engine, 1);
+    await eventually(() => timers.size > 0, { withinMs: 5_000 });
+    for (const run of timers) run();
+    expect(await quick).toEqual(FIRST);
+    cancel.abort();
+    expect(await slow).toMatch(/^CANCELLED/);
+  });
+
+  it('are not tried again for a while where the server refuses them, which is said once', async () => {
+    let tried = 0;
+    let nowMs = 0;
+    copies = new SpanCopies({ ...systemClock, monotonicMs: () => nowMs }, log);
+    warnings.length = 0;
+    const engine = watched(store, (sql) => {
+      if (!sql.startsWith('CREATE TEMPORARY')) return;
+      tried += 1;
+      throw new TidemarkError('DB_ACCESS', 'CREATE TEMPORARY TABLES is denied');
+    });
+    for (let n = 0; n < 3; n += 1) expect(await compute(engine, 1)).toEqual(FIRST);
+    expect(tried).toBe(1);
+    expect(warnings).toEqual([{ code: 'DB_ACCESS', error: 'CREATE TEMPORARY TABLES is denied' }]);
+    nowMs = 60_001;
+    expect(await compute(engine, 1)).toEqual(FIRST);
+    expect(tried).toBe(2);
   });
 
   it('have the columns that others want where there is room for them', () => {

@@ -3,7 +3,7 @@
  * serves one task at a time, and goes when none has come for a while. That there is none is never an error:
  * then a task reads the rows themselves.
  */
-import { assert, isTidemarkError, must, mutated, type Clock } from '../../base/index.ts';
+import { assert, isTidemarkError, must, mutated, type Clock, type TidemarkError } from '../../base/index.ts';
 import type { SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { releaseLock } from '../marker.ts';
 import type { WindowsOfShard } from './completeness.ts';
@@ -13,8 +13,14 @@ import { CopiedRows, type Copies, type Wanted } from './copied-rows.ts';
 const IDLE_MS = 1_000;
 /** Tasks that wait for each connection of a span before there is another: making a copy is work too. */
 const WAITING_FOR_ANOTHER = 4;
+/** So long it waits at most, which another report's SQL may make longer than what it saves. */
+const WAIT_MS = 1_000;
 /** Connections in all: others read the store too. */
 const CONNECTIONS_MAX = 8;
+/** So long nothing is tried at a store that makes no copies, for lack of a privilege or of memory. */
+const REFUSED_MS = 60_000;
+/** Errors that the next span would meet as well. */
+const REFUSALS: ReadonlySet<string> = new Set(['DB_ACCESS', 'DB_FAILED']);
 
 export interface CopyOrder {
   readonly store: SqlEngine;
@@ -23,6 +29,10 @@ export interface CopyOrder {
   /** Makes the connection findable at the server while the task has it (marker.ts). */
   readonly marker: string;
   readonly signal: AbortSignal;
+}
+
+export interface CopiesLog {
+  warn(fields: Record<string, unknown>, message: string): void;
 }
 
 /** `spent`: the connection is of no use any more. */
@@ -44,10 +54,14 @@ export class SpanCopies {
   /** The columns that were wanted of a table so far, so that one copy serves all reports. */
   readonly #columns = new Map<string, ReadonlySet<string>>();
   readonly #all = new Set<Held>();
+  /** Stores that made no copies, and until when they are not asked again. */
+  readonly #refused = new Map<SqlEngine, number>();
+  readonly #log: CopiesLog;
   #closed = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, log: CopiesLog) {
     this.#clock = clock;
+    this.#log = log;
   }
 
   /**
@@ -57,6 +71,7 @@ export class SpanCopies {
    */
   async use<T>(order: CopyOrder, work: CopyWork<T>): Promise<T | undefined> {
     const { store, span, signal } = order;
+    if ((this.#refused.get(store) ?? 0) > this.#clock.monotonicMs()) return undefined;
     const group = this.#groupOf(store, keyOf(span));
     const held = await this.#take(group, order);
     if (held === undefined) return undefined;
@@ -68,14 +83,17 @@ export class SpanCopies {
     let spent = true;
     try {
       const copies = await held.prepare(order.marker, this.#widened(order));
-      if (copies === undefined) return undefined;
+      if (isTidemarkError(copies)) {
+        this.#failed(store, copies);
+        return undefined;
+      }
       const done = await work(held.connection, copies);
       ({ spent } = done);
       return done.value;
     } finally {
       signal.removeEventListener('abort', abort);
       if (spent || signal.aborted) {
-        held.end('spent');
+        held.end({ spent: true });
         // Cancelled means gone, at the server too.
         await held.served;
       } else this.#giveBack(group, held);
@@ -111,29 +129,34 @@ export class SpanCopies {
       return Promise.resolve(undefined);
     }
     return new Promise((resolve) => {
-      const abort = (): void => {
-        group.waiting.splice(group.waiting.indexOf(given), 1);
-        resolve(undefined);
-      };
       const given = (next: Held | undefined): void => {
-        order.signal.removeEventListener('abort', abort);
+        cancel();
+        order.signal.removeEventListener('abort', leave);
         resolve(next);
       };
+      const leave = (): void => {
+        group.waiting.splice(group.waiting.indexOf(given), 1);
+        given(undefined);
+      };
+      const cancel = this.#clock.after(WAIT_MS, leave);
       group.waiting.push(given);
-      order.signal.addEventListener('abort', abort, { once: true });
+      order.signal.addEventListener('abort', leave, { once: true });
     });
   }
 
   #open(group: Group, { store, span }: CopyOrder): void {
     if (this.#closed || this.#all.size >= CONNECTIONS_MAX) return;
-    const held = new Held(store, span, () => {
-      this.#giveBack(group, held);
+    const held: Held = new Held(store, span, {
+      ready: () => {
+        this.#giveBack(group, held);
+      },
+      ended: (error) => {
+        this.#gone(group, held, store);
+        if (error !== undefined) this.#failed(store, error);
+      },
     });
     group.all.add(held);
     this.#all.add(held);
-    void held.served.then(() => {
-      this.#gone(group, held, store);
-    });
   }
 
   #giveBack(group: Group, held: Held): void {
@@ -150,7 +173,14 @@ export class SpanCopies {
     held.rest(this.#clock, IDLE_MS);
   }
 
-  /** Without any connection nobody waits on: the rows themselves are there. */
+  /** A server that is away, or rows that are, say nothing of the next span. */
+  #failed(store: SqlEngine, error: TidemarkError): void {
+    if (!REFUSALS.has(error.code)) return;
+    this.#refused.set(store, this.#clock.monotonicMs() + REFUSED_MS);
+    this.#log.warn({ code: error.code, error: error.message }, 'a store makes no copies of change rows');
+  }
+
+  /** From its end on no task gets it. Without any nobody waits on: the rows themselves are there. */
   #gone(group: Group, held: Held, store: SqlEngine): void {
     this.#all.delete(held);
     group.all.delete(held);
@@ -171,12 +201,20 @@ export class SpanCopies {
   }
 }
 
+interface HeldEvents {
+  readonly ready: () => void;
+  /** Called once, before the connection is given back. */
+  readonly ended: (error?: TidemarkError) => void;
+}
+
 /** One connection, from its opening to its end. */
 class Held {
   readonly abort = new AbortController();
-  /** Resolves when it has ended, for whatever reason. */
+  /** Resolves when its connection was given back, or is no more. */
   readonly served: Promise<void>;
+  readonly #events: HeldEvents;
   idle = false;
+  #ended = false;
   #connection: SqlConnection | undefined;
   #rows: CopiedRows | undefined;
   #marker: string | undefined;
@@ -184,28 +222,35 @@ class Held {
   #cancelRest = (): void => undefined;
   #finish = (): void => undefined;
 
-  constructor(store: SqlEngine, span: WindowsOfShard, ready: () => void) {
+  constructor(store: SqlEngine, span: WindowsOfShard, events: HeldEvents) {
+    this.#events = events;
     const over = new Promise<void>((resolve) => {
       this.#finish = resolve;
     });
     const serve = async (connection: SqlConnection): Promise<void> => {
       this.#rows = await CopiedRows.open(connection, store.dialect, span);
       this.#connection = connection;
-      ready();
+      events.ready();
       await over;
       await this.#clear(connection);
     };
-    this.served = store.read('copied rows', serve, this.abort.signal).catch((error: unknown) => {
-      if (!isTidemarkError(error)) throw error;
-    });
+    this.served = store.read('copied rows', serve, this.abort.signal).then(
+      () => {
+        this.end();
+      },
+      (error: unknown) => {
+        if (!isTidemarkError(error)) throw error;
+        this.end({ error });
+      },
+    );
   }
 
   get connection(): SqlConnection {
     return must(this.#connection, 'a connection that was opened');
   }
 
-  /** Marks the connection and makes the copies; undefined if that fails, whatever the reason. */
-  async prepare(marker: string, wanted: readonly Wanted[]): Promise<Copies | undefined> {
+  /** Marks the connection and makes the copies; resolves with what made that fail, whatever it is. */
+  async prepare(marker: string, wanted: readonly Wanted[]): Promise<Copies | TidemarkError> {
     try {
       const former = this.#marker === undefined ? '' : 'RELEASE_LOCK(?), ';
       const params = this.#marker === undefined ? [marker] : [this.#marker, marker];
@@ -214,11 +259,11 @@ class Held {
       return await must(this.#rows, 'rows that were counted').cover(wanted);
     } catch (error) {
       if (!isTidemarkError(error)) throw error;
-      return undefined;
+      return error;
     }
   }
 
-  /** With its connection the server drops copies and marker too. */
+  /** With its connection the server drops copies and marker too: who reads is not to try elsewhere. */
   async #clear(connection: SqlConnection): Promise<void> {
     if (this.#spent) {
       connection.destroy();
@@ -229,7 +274,7 @@ class Held {
       await this.#rows?.drop();
     } catch (error) {
       connection.destroy();
-      throw error;
+      if (!isTidemarkError(error)) throw error;
     }
   }
 
@@ -246,10 +291,13 @@ class Held {
     this.#cancelRest();
   }
 
-  end(how?: 'spent'): void {
-    this.#spent ||= how === 'spent';
+  end(how: { readonly spent?: boolean; readonly error?: TidemarkError } = {}): void {
+    this.#spent ||= how.spent === true;
     this.#cancelRest();
     this.#finish();
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#events.ended(how.error);
   }
 }
 
