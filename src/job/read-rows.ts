@@ -11,8 +11,8 @@ const EXACT_MAX = 2n ** 53n;
 const SHOWN_MAX = 40;
 
 /**
- * Returns the rows of a contribution, checked: no key is NULL, and on the embedded engine, whose columns have
- * no type of their own, an integer is an integer. Of cells each key has one row.
+ * Returns the rows of a contribution, checked: no key and no weight is NULL, and on the embedded engine,
+ * whose columns have no type of their own, an integer is an integer. Of cells each key has one row.
  * @throws TidemarkError `KEY_NULL`, `KEY_TWICE`, `MEASURE_TYPE`, `VALUE_RANGE`; all deterministic, so the
  * task is DEAD.
  */
@@ -68,6 +68,11 @@ const bytesOf = (value: SqlValue): string =>
 
 function problemOf(column: OutputColumn, value: SqlValue): TidemarkError | undefined {
   if (value === null) {
+    if (column.role === 'weight') {
+      return new TidemarkError('MEASURE_TYPE', `all weights of ${column.label} are NULL`, {
+        next: "Return the product of the inputs' _w as _w, in every row.",
+      });
+    }
     if (column.role !== 'key') return undefined;
     return new TidemarkError('KEY_NULL', `key ${column.label} is NULL`, {
       next: 'Give it a value in the SQL: COALESCE(x, ...).',

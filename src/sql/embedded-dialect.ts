@@ -128,7 +128,8 @@ export const embeddedDialect: Dialect = {
     if (kind === 'TEXT' || kind === 'BYTES') return `unhex(${text})`;
     return kind === 'BIGINT' || kind === 'BOOL' ? `(${text} + 0)` : text;
   },
-  jsonLength: (expression) => `json_array_length(${expression})`,
+  jsonLength: (expression) =>
+    `CASE WHEN json_valid(${expression}) THEN json_array_length(${expression}) ELSE 0 END`,
   // A number that does not fit stays a text: a cast would make it the largest that does.
   exactNumber: (text) => `(${text} + 0)`,
   columnType: (type) => columnType(declared(type)),

@@ -204,7 +204,7 @@ export interface Dialect {
   }): string;
   /**
    * Reads `body`, a JSON array of arrays of texts (ASCII on MySQL), as rows. `lengths` bounds the texts of
-   * each column. The texts compare byte by byte; one that is missing or longer is an error.
+   * each column: a longer one may be cut there. They compare byte by byte; one that is missing is an error.
    */
   jsonRows(body: string, lengths: readonly number[]): JsonRows;
   /**
@@ -212,7 +212,7 @@ export interface Dialect {
    * as they are, bytes in hexadecimal.
    */
   fromText(text: string, type: string): string;
-  /** How many elements a JSON array has. */
+  /** How many elements a JSON array has; none if the text is no JSON. */
   jsonLength(expression: string): string;
   /** Turns the text of a number into a number to add up, with so many digits behind the point. */
   exactNumber(text: string, scale: number): string;

@@ -202,7 +202,7 @@ export const mysqlDialect: Dialect = {
     return { table, texts: lengths.map((_length, at) => `j.v${at}`) };
   },
   fromText: (text, type) => fromText(text, parseColumnType(type)),
-  jsonLength: (expression) => `JSON_LENGTH(${expression})`,
+  jsonLength: (expression) => `IF(JSON_VALID(${expression}), JSON_LENGTH(${expression}), 0)`,
   exactNumber: (text, scale) => `CAST(${text} AS DECIMAL(${DECIMAL_DIGITS_MAX},${scale}))`,
   columnType: (type) => columnType(parseColumnType(type)),
   storedType: (type) => storedType(parseColumnType(type)),

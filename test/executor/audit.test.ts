@@ -196,6 +196,11 @@ describe('an audit of a report database', () => {
     ).toEqual(['CONTRIBUTION_ROWS 1', 'CONTRIBUTION_ROWS 4']);
   });
 
+  it('sees contributions whose rows cannot be read any more', async () => {
+    const cut = 'UPDATE tm_contribution_7_1 SET body = substr(body, 1, 5) WHERE first_window = 1';
+    expect(await planted([cut])).toEqual(['CONTRIBUTION_ROWS 1']);
+  });
+
   it('passes over packs that do not stand: of another attempt, or replaced', async () => {
     const values = 'pair, piece, lowers, row_total, body';
     const copy = (token: string): string =>

@@ -113,7 +113,7 @@ async function sweepsInPieces(engine: SqlEngine): Promise<void> {
   await registerSource(sink, scope, 'sales');
   const { grant, layout } = sink;
   const additive = Array.from({ length: LIMITS.packedRowsSweptAtOnce + 1 }, (_, n) => {
-    return [0, Buffer.from(`n${n}`), 1n, 0n, 0n, 0n, 0n, 0n];
+    return [0, Buffer.from(`n${n}`), -1n, 0n, 0n, 0n, 0n, 0n];
   });
   const contribution = { additive, multisets: [[], []] };
   const token = asToken(TOKEN_BASE + 100n);

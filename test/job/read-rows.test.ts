@@ -38,6 +38,7 @@ describe('the rows of a contribution', () => {
     ['MEASURE_TYPE', [1n, country, 1n, 'x', '1'], /amount is declared BIGINT, the SQL gives text/],
     ['MEASURE_TYPE', [1n, country, 1.0, 1n, '1'], /_w is declared BIGINT/],
     ['VALUE_RANGE', [1n, country, 1n, 2 ** 63, '1'], /the sum amount does not fit 64 bits/],
+    ['MEASURE_TYPE', [1n, country, null, 1n, '1'], /all weights of .* are NULL/],
   ])('are refused with %s (%#)', (code, row, message) => {
     expect(() => read(...row)).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) as string }),

@@ -68,8 +68,8 @@ export function pairsOf(layout: ReportLayout): Pair[] {
 /** Digits, signs and points of the longest number or moment. */
 const NUMBER_LENGTH = 80;
 const UTF8_BYTES_MAX = 4;
-/** Two digits for each byte that a key of a table may have. */
-const TEXT_LENGTH_MAX = 2 * 3_072;
+/** Two digits for each byte that a key of a table may have, and of one more: a text that is longer is cut. */
+const KEY_BYTES_MAX = 3_072;
 
 function textColumn(column: string, type: string): TextColumn {
   const parsed = parseColumnType(type);
@@ -77,7 +77,7 @@ function textColumn(column: string, type: string): TextColumn {
     return { column, type, isBytes: false, length: NUMBER_LENGTH };
   }
   const bytes = parsed.kind === 'TEXT' ? parsed.length * UTF8_BYTES_MAX : parsed.length;
-  return { column, type, isBytes: true, length: Math.min(2 * bytes, TEXT_LENGTH_MAX) };
+  return { column, type, isBytes: true, length: 2 * (Math.min(bytes, KEY_BYTES_MAX) + 1) };
 }
 
 function scaleOf({ type, of }: AdditiveColumn): number {

@@ -16,7 +16,7 @@ import { CONTRIBUTION_KEY, STATE_WINDOW, type AdditiveColumn, type ReportLayout 
 import { PACK_KEY } from './packs.ts';
 
 /** Format version of everything in a report database; kept in the sink row, checked when the epoch is set. */
-export const SINK_FORMAT = 2n;
+export const SINK_FORMAT = 3n;
 
 interface Column {
   readonly name: string;

@@ -58,13 +58,13 @@ async function nextPacks(
   const found: Found[] = [];
   let total = 0;
   for (const row of rows) {
-    total += Number(asBigint(row[PACK_KEY.length + 1]));
-    const isFull = found.length > 0 && total > LIMITS.packedRowsSweptAtOnce;
-    if (isFull && !mutated('fold.sweepsAllAtOnce')) break;
     const key = row.slice(0, PACK_KEY.length);
     const isAside = asBigint(row[PACK_KEY.indexOf('token')]) === NO_TOKEN;
-    const pair = Number(asBigint(row[PACK_KEY.indexOf('pair')]));
-    found.push({ key, pair, looked: isAside || asBigint(row[PACK_KEY.length]) !== 0n });
+    const looked = isAside || asBigint(row[PACK_KEY.length]) !== 0n;
+    if (looked) total += Number(asBigint(row[PACK_KEY.length + 1]));
+    const isFull = found.length > 0 && total > LIMITS.packedRowsSweptAtOnce;
+    if (isFull && !mutated('fold.sweepsAllAtOnce')) break;
+    found.push({ key, pair: Number(asBigint(row[PACK_KEY.indexOf('pair')])), looked });
   }
   return found;
 }
@@ -79,7 +79,7 @@ const paramsOf = (packs: readonly Found[]): SqlParam[] => packs.flatMap(({ key }
  * Removes rows of which every stored cell is zero: what says nothing may be missing. A negative count or
  * weight, or a count of zero with sums that are not, waits for what another window will still add. Only keys
  * of the spans that are folded are looked at, and not those to which a span added rows: where all of them
- * did, and none was taken out again, the row is not zero.
+ * did, and none was taken out again, the row is not zero; one that was below zero before stays, unseen.
  */
 async function sweepZeros(
   connection: SqlConnection,
@@ -92,7 +92,8 @@ async function sweepZeros(
     .map(({ column }) => `r.${column} ${mutated('fold.removesNegatives') ? '<=' : '='} 0`)
     .join(' AND ');
   const table = dialect.id(pair.table);
-  const { from, keys, numbers } = unpacked(dialect, layout, pair);
+  // MariaDB reads each row's text once for every column that is declared, asked for or not.
+  const { from, keys, numbers } = unpacked(dialect, layout, { ...pair, sums: pair.sums.slice(0, 1) });
   const lowers = `(p.token = ${NO_TOKEN} OR ${numbers[0] ?? ''} <= 0)`;
   const lowered = `${from} AND ${anyOf(looked)} AND ${lowers}`;
   const params = paramsOf(looked);
