@@ -8,7 +8,13 @@ import { mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import { answerFor, countRows } from './answer-time.ts';
 import type { Exchange } from './contribution.ts';
-import { NO_TOKEN, OWNED, ownedBy, type ContributionOwner, type ContributionRows } from './packs.ts';
+import {
+  NO_TOKEN,
+  ownedBy,
+  ofOwners,
+  type ContributionOwner,
+  type ContributionRows,
+} from './packs.ts';
 import { CONTRIBUTION_KEY, ROW_COUNT, STATE_WINDOW, type ReportLayout } from './layout.ts';
 
 /** A condition on rows of the contribution table under a name. */
@@ -53,8 +59,7 @@ export async function removeCells(
   owners: readonly ContributionOwner[],
 ): Promise<void> {
   const table = dialect.id(layout.contributionTable);
-  const where = owners.map(() => `(${OWNED} AND token = ?)`).join(' OR ');
-  const params = owners.flatMap((owner) => [...ownedBy(owner), owner.token]);
+  const { where, params } = ofOwners(owners);
   const answer = answerFor(await countRows(connection, table, { where, params }));
   if (!mutated('merge.retractedKeysForgotten')) {
     const place = ['source_id', 'first_window', 'part'];

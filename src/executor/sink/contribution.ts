@@ -14,6 +14,7 @@ import {
   OWNED,
   ownedBy,
   packRows,
+  ofOwners,
   pairsOf,
   unpacked,
   type ContributionOwner,
@@ -110,7 +111,7 @@ export async function removeContributions(
     const target = { dialect, layout, pair };
     if (only !== undefined && more.length === 0) {
       await add(connection, target, only, { sign: -1, rows, ordered: true });
-    } else await addSum(connection, target, { ...packsOf(owners), sign: '-1', signs: [], rows });
+    } else await addSum(connection, target, { ...ofOwners(owners), sign: '-1', signs: [], rows });
   }
   await layAside(connection, dialect, layout, owners);
 }
@@ -126,27 +127,18 @@ async function layAside(
   owners: readonly ContributionOwner[],
 ): Promise<void> {
   const table = dialect.id(layout.contributionTable);
-  const { where, params } = packsOf(owners);
+  const { where, params } = ofOwners(owners);
   if (mutated('merge.retractedKeysForgotten')) {
     await connection.query(`DELETE FROM ${table} WHERE ${where}`, params);
     return;
   }
-  const aside = packsOf(owners.map((owner) => ({ ...owner, token: NO_TOKEN })));
+  const aside = ofOwners(owners.map((owner) => ({ ...owner, token: NO_TOKEN })));
   const last = await connection.query(`SELECT MAX(piece) FROM ${table} WHERE ${aside.where}`, aside.params);
   const next = asBigint(last.rows[0]?.[0] ?? -1n) + 1n;
   await connection.query(`UPDATE ${table} SET token = ${NO_TOKEN}, piece = piece + ? WHERE ${where}`, [
     next,
     ...params,
   ]);
-}
-
-/** Packs of these owners, as a condition without an alias. */
-function packsOf(owners: readonly ContributionOwner[]): Rows {
-  const one = `(${OWNED} AND token = ?)`;
-  return {
-    where: `(${owners.map(() => one).join(' OR ')})`,
-    params: owners.flatMap((owner) => [...ownedBy(owner), owner.token]),
-  };
 }
 
 /** Rows of these owners, those of all tables together. */
@@ -156,7 +148,7 @@ async function countPacked(
   layout: ReportLayout,
   owners: readonly ContributionOwner[],
 ): Promise<number> {
-  const { where, params } = packsOf(owners);
+  const { where, params } = ofOwners(owners);
   const sql = `SELECT SUM(row_total) FROM ${dialect.id(layout.contributionTable)} WHERE ${where}`;
   return Number((await connection.query(sql, params)).rows[0]?.[0] ?? 0);
 }
@@ -202,7 +194,7 @@ async function add(
   // The column takes a text exactly or not at all.
   const added = sign === 1 ? sums : numbers.map((number) => `${sign} * ${number}`);
   const order = ordered ? ` ORDER BY ${texts.join(', ')}` : '';
-  const { where, params } = packsOf([owner]);
+  const { where, params } = ofOwners([owner]);
   const source = `SELECT ${[...keys, ...added].join(', ')} ${from} AND ${where}${order}`;
   await connection.query(upsertOf(dialect, pair, source), params, answerFor(rows));
 }
@@ -217,7 +209,7 @@ async function addDifference(
   const sign = `CASE WHEN p.token = ? THEN 1 ELSE ${mutated('merge.keepOldContribution') ? '0' : '-1'} END`;
   const both = mutated('stage.leftoversCount')
     ? { where: OWNED, params: ownedBy(owner) }
-    : packsOf([owner, oldOf(owner, how)]);
+    : ofOwners([owner, oldOf(owner, how)]);
   const rows = how.rows + how.olderRows;
   await addSum(connection, target, { ...both, sign, signs: [owner.token], rows });
 }

@@ -8,6 +8,7 @@
  */
 import { assert, LIMITS, must, mutated } from '../../base/index.ts';
 import { parseColumnType, type Dialect, type SqlConnection, type SqlParam } from '../../sql/index.ts';
+import type { Rows } from './answer-time.ts';
 import { CONTRIBUTION_KEY, type AdditiveColumn, type ReportLayout } from './layout.ts';
 
 /** Rows of one table of a contribution, in the column order of its layout. */
@@ -27,6 +28,15 @@ export interface ContributionOwner extends Place {
 
 export const OWNED = 'source_id = ? AND first_window = ? AND part = ?';
 export const ownedBy = (place: Place): SqlParam[] => [place.sourceId, place.firstWindow, place.part];
+
+/** What these owners have in the contribution table, as a condition without an alias. */
+export function ofOwners(owners: readonly ContributionOwner[]): Rows {
+  const one = `(${OWNED} AND token = ?)`;
+  return {
+    where: `(${owners.map(() => one).join(' OR ')})`,
+    params: owners.flatMap((owner) => [...ownedBy(owner), owner.token]),
+  };
+}
 
 /** A key or value, and how long its texts may be. */
 interface TextColumn {
