@@ -8,13 +8,7 @@ import { mutated } from '../../base/index.ts';
 import type { Dialect, SqlConnection, SqlParam } from '../../sql/index.ts';
 import { answerFor, countRows } from './answer-time.ts';
 import type { Exchange } from './contribution.ts';
-import {
-  NO_TOKEN,
-  ownedBy,
-  ofOwners,
-  type ContributionOwner,
-  type ContributionRows,
-} from './packs.ts';
+import { NO_TOKEN, ownedBy, ofOwners, type ContributionOwner, type ContributionRows } from './packs.ts';
 import { CONTRIBUTION_KEY, ROW_COUNT, STATE_WINDOW, type ReportLayout } from './layout.ts';
 
 /** A condition on rows of the contribution table under a name. */
