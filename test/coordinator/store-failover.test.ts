@@ -34,6 +34,9 @@ reports:
     sql: SELECT o.shop AS shop, 1 AS orders, o.cents AS revenue, o._w AS _w FROM o
 `;
 
+/** The last four of them are on the second shard. */
+const SHOPS = 14;
+
 describe.skipIf(mariadbMissing())('a store of two groups with replicas', () => {
   let groups: readonly Replicated[];
   let shop: FreshDatabase;
@@ -93,14 +96,24 @@ describe.skipIf(mariadbMissing())('a store of two groups with replicas', () => {
   }
 
   let next = 100;
-  /** Orders that go to both shards, in some windows. */
+  /** Orders that go to both shards, in some windows, and move from one to the other. */
   async function business(orders: number): Promise<void> {
     for (const end = next + orders; next < end; next += 1) {
-      await server.query(`INSERT INTO orders VALUES (${next}, ${next % 7}, ${next})`);
-      await server.query('UPDATE orders SET shop = (shop + 1) % 7, cents = cents + 1 WHERE id = ?', [
+      await server.query(`INSERT INTO orders VALUES (${next}, ${next % SHOPS}, ${next})`);
+      await server.query('UPDATE orders SET shop = (shop + 1) % ?, cents = cents + 1 WHERE id = ?', [
+        SHOPS,
         next - 3,
       ]);
     }
+  }
+
+  /** Whether a merge waits for the lock that this connection has. */
+  async function mergeWaits(): Promise<boolean> {
+    const waiting = await rows(
+      `SELECT 1 FROM information_schema.processlist
+       WHERE db = '${reports.name}' AND info LIKE '%tm_sink%' AND id <> CONNECTION_ID()`,
+    );
+    return waiting.length > 0;
   }
 
   const lastMark = async (of: ReplicatedServer): Promise<number> =>
@@ -111,21 +124,30 @@ describe.skipIf(mariadbMissing())('a store of two groups with replicas', () => {
     await serverOf(1, 1).lag();
     await business(20);
     await eventually(expectRight, { withinMs: 30_000, everyMs: 100 });
+    for (const group of [0, 1]) {
+      const [there] = await serverOf(group, 0).query(
+        'SELECT COUNT(*) AS there FROM store.tm_change_1_orders_v1',
+      );
+      expect(Number(there?.['there'])).toBeGreaterThan(0);
+    }
     await serverOf(1, 1).goOn();
     await serverOf(1, 1).catchUp(serverOf(1, 0));
   });
 
   it('captures again what a failed-over primary had lost', { timeout: 90_000 }, async () => {
     const [former, promoted] = [serverOf(1, 0), serverOf(1, 1)];
-    // Merges wait, and with them the tasks of the windows that follow.
     await server.query('BEGIN');
     await server.query(`SELECT * FROM ${reports.name}.tm_sink FOR UPDATE`);
+    const other = await mysql.createConnection(shop.url);
+    let id = 1_000;
+    const order = (): Promise<unknown> =>
+      other.query(`INSERT INTO orders VALUES (${(id += 1)}, ${id % SHOPS}, 1)`);
+    // The executor's only task waits: what is sealed from here on nobody has computed, let alone merged.
+    await eventually(async () => (await order(), await mergeWaits()), { withinMs: 30_000 });
+    await promoted.catchUp(former);
     await promoted.goDeaf();
     const had = await lastMark(promoted);
-    const other = await mysql.createConnection(shop.url);
-    for (let id = 1_000; (await lastMark(former)) < had + 5; id += 1) {
-      await other.query(`INSERT INTO orders VALUES (${id}, ${id % 7}, 1)`);
-    }
+    while ((await lastMark(former)) < had + 5) await order();
     await other.end();
     const sealed = await lastMark(former);
     await former.kill();

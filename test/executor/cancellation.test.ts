@@ -4,9 +4,11 @@
  * whoever takes its work over.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { must } from '../../src/base/index.ts';
 import { killMarked, markerName } from '../../src/executor/marker.ts';
+import type { CompiledJob } from '../../src/job/index.ts';
 import type { SqlConnection, SqlEngine } from '../../src/sql/index.ts';
-import type { FoldReport, SealedWindow } from '../../src/wire/index.ts';
+import { reportDefinition, type FoldReport, type SealedWindow } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
@@ -16,12 +18,16 @@ import { prepareOrder, token } from './shop.ts';
 
 describe.skipIf(mariadbMissing())('work on MariaDB', () => {
   let world: World;
+  let job: CompiledJob;
   let window: SealedWindow;
   let tokens = 5_000;
 
   beforeAll(async () => {
     world = await World.make('mysql');
-    await world.prepare();
+    await world.prepare((json) => {
+      job = JSON.parse(json) as CompiledJob;
+      return json;
+    });
     window = await world.snapshot();
     await world.outcome(world.dispatch(window));
   });
@@ -33,6 +39,17 @@ describe.skipIf(mariadbMissing())('work on MariaDB', () => {
   beforeEach(() => {
     world.leader.heard.length = 0;
   });
+
+  /** Defines the job's report as one more, and answers what that is called. */
+  function defineAs(reportId: number): string {
+    const id = reportDefinition(reportId, 1);
+    const report = { ...must(job.reports[0], 'report'), name: `by_country_${reportId}` };
+    world.leader.say({
+      $case: 'definitions',
+      value: { definitions: [{ id, json: JSON.stringify(report) }] },
+    });
+    return id;
+  }
 
   const next = (): bigint => token((tokens += 1));
 
@@ -131,7 +148,12 @@ describe.skipIf(mariadbMissing())('work on MariaDB', () => {
   });
 
   rule('executor.prepareEndsOthers', 'reports that are added together are prepared together', async () => {
-    const orders = [next(), next()].map((token) => ({ ...prepareOrder, token }));
+    // Reports of their own: of two that prepare the same one, that with the newer token would be right.
+    const orders = [2, 3].map((id) => ({
+      ...prepareOrder,
+      token: next(),
+      reports: [defineAs(id)],
+    }));
     await holding(world.reports, 'tm_sink', next(), async () => {
       for (const value of orders) world.leader.say({ $case: 'prepare', value });
       await eventually(async () => (await waitingFor(world.reports, 'tm_sink')) > 0, { withinMs: 10_000 });
