@@ -1,15 +1,14 @@
 /** The queries of docs/how-to/is-a-report-complete.md, as they stand there, on both engines. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/index.ts';
 import { foldAndSweep } from '../executor/fold-and-sweep.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
-import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
+import type { SqlEngine } from '../../src/sql/index.ts';
 import { contributionOf, makeSink, registerSource, TOKEN_BASE } from '../executor/merge-fixture.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { freshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 
 const SCOPE = { reportId: 7, generation: 1, sourceId: 1 };
 
@@ -58,26 +57,16 @@ async function check(engine: SqlEngine): Promise<void> {
   expect(await ask(holes)).toEqual(listed);
 }
 
-describe('the queries that tell whether a report is complete', () => {
-  it('say so on the embedded engine', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-complete-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'reports.db') });
-    try {
-      await check(engine);
-    } finally {
-      await engine.close();
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-
-  it.skipIf(mariadbMissing())('say so on MariaDB', async () => {
-    const database = await freshDatabase('complete');
-    const engine = openEngine({ kind: 'mysql', url: database.url });
-    try {
-      await check(engine);
-    } finally {
-      await engine.close();
-      await database.drop();
-    }
-  });
-});
+describe.each(['embedded', 'mysql'] as const)(
+  'the queries that tell whether a report is complete: %s',
+  (kind) => {
+    it.skipIf(kind === 'mysql' && mariadbMissing())('say so', async () => {
+      const { engine, close } = await freshEngine(kind, 'complete');
+      try {
+        await check(engine);
+      } finally {
+        await close();
+      }
+    });
+  },
+);

@@ -1,14 +1,12 @@
 /** Values that a report's SQL cannot give exactly: the task says where, and a report never gets less. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isTidemarkError } from '../../src/base/index.ts';
 import { computeContribution } from '../../src/executor/compute/compute.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import type { CapturedTable, CompiledReport } from '../../src/job/index.ts';
-import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import type { SqlEngine } from '../../src/sql/index.ts';
+import { freshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { makeShard, seal, SOURCE, sourceOf, writeWindow, type Change } from './states/store-shard.ts';
 import { holdAll } from './held.ts';
@@ -85,19 +83,14 @@ async function makeStore(store: SqlEngine): Promise<void> {
 describe('values that SQL changes in silence on MariaDB', () => {
   describe.skipIf(mariadbMissing())('with four windows', () => {
     let store: SqlEngine;
-    let drop: () => Promise<void>;
+    let close: () => Promise<void>;
 
     beforeAll(async () => {
-      const database = await freshDatabase('bad_values');
-      drop = () => database.drop();
-      store = openEngine({ kind: 'mysql', url: database.url });
+      ({ engine: store, close } = await freshEngine('mysql', 'bad_values'));
       await makeStore(store);
     });
 
-    afterAll(async () => {
-      await store.close();
-      await drop();
-    });
+    afterAll(() => close());
 
     rule('job.changedValuesPass', 'a division by zero is an error that names report and window', async () => {
       const report = reportOf('p.cents / p.pieces', 'DECIMAL(12,2)');
@@ -159,19 +152,15 @@ describe('values that SQL changes in silence on MariaDB', () => {
 });
 
 describe('values that SQL cannot give on the embedded engine', () => {
-  let folder: string;
   let store: SqlEngine;
+  let close: () => Promise<void>;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'tidemark-bad-'));
-    store = openEngine({ kind: 'embedded', file: join(folder, 'store.db') });
+    ({ engine: store, close } = await freshEngine('embedded', 'bad_values'));
     await makeStore(store);
   });
 
-  afterAll(async () => {
-    await store.close();
-    await rm(folder, { recursive: true, force: true });
-  });
+  afterAll(() => close());
 
   it('are errors that name report, window and row', async () => {
     expect(await outcome(store, reportOf('p.cents', 'BIGINT'), 3)).toMatch(

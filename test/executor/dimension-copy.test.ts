@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { must } from '../../src/base/index.ts';
 import {
@@ -9,9 +6,9 @@ import {
   type DimensionData,
 } from '../../src/executor/prepare/dimension-copy.ts';
 import { dimensionTable, type ColumnSpec } from '../../src/job/index.ts';
-import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
 import { rule } from '../support/rule.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { freshEngine, type EngineKind, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 
 const COPY = { sourceId: 3, prepared: 77n, table: 'merchants' };
 const NAME = dimensionTable(COPY);
@@ -25,21 +22,8 @@ const COLUMNS: readonly ColumnSpec[] = [
 ];
 
 type Rows = DimensionData['rows'];
-type Kind = 'embedded' | 'mysql';
 
-async function openPlace(kind: Kind): Promise<{ engine: SqlEngine; drop(): Promise<void> }> {
-  if (kind === 'mysql') {
-    const database = await freshDatabase('dimension');
-    return { engine: openEngine({ kind: 'mysql', url: database.url }), drop: () => database.drop() };
-  }
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-dimension-'));
-  return {
-    engine: openEngine({ kind: 'embedded', file: join(folder, 'one.db') }),
-    drop: () => rm(folder, { recursive: true, force: true }),
-  };
-}
-
-const pairs: readonly (readonly [Kind, Kind])[] = [
+const pairs: readonly (readonly [EngineKind, EngineKind])[] = [
   ['embedded', 'embedded'],
   ['embedded', 'mysql'],
   ['mysql', 'embedded'],
@@ -48,12 +32,12 @@ const pairs: readonly (readonly [Kind, Kind])[] = [
 
 describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
   describe.skipIf((from === 'mysql' || to === 'mysql') && mariadbMissing())('is checked', () => {
-    let source: Awaited<ReturnType<typeof openPlace>>;
-    let store: Awaited<ReturnType<typeof openPlace>>;
+    let source: FreshEngine;
+    let store: FreshEngine;
 
     beforeEach(async () => {
-      source = await openPlace(from);
-      store = await openPlace(to);
+      source = await freshEngine(from, 'dimension');
+      store = await freshEngine(to, 'dimension');
       await source.engine.use('test', async (connection) => {
         await connection.query(
           'CREATE TABLE merchants (id BIGINT NOT NULL PRIMARY KEY, country VARCHAR(8), since DATETIME, ' +
@@ -70,8 +54,7 @@ describe.each(pairs)('a dimension copied from %s to %s', (from, to) => {
 
     afterEach(async () => {
       for (const place of [source, store]) {
-        await place.engine.close();
-        await place.drop();
+        await place.close();
       }
     });
 

@@ -1,7 +1,4 @@
 /** Variance and distinct from change rows to the view that people read, with retraction. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken, must } from '../../src/base/index.ts';
 import { varianceEquals } from '../../src/dev/verify/compare.ts';
@@ -10,8 +7,9 @@ import { layoutOf } from '../../src/executor/sink/layout.ts';
 import { mergeContribution } from '../../src/executor/sink/merge.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
 import type { CapturedTable, CompiledReport, Measure } from '../../src/job/index.ts';
-import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import type { SqlEngine, SqlValue } from '../../src/sql/index.ts';
+import { freshEngine, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { prepareSink } from './sink-fixture.ts';
 import { rule } from '../support/rule.ts';
 import { contextOf, TOKEN_BASE } from './merge-fixture.ts';
@@ -126,7 +124,7 @@ function isVariance(values: readonly bigint[], cell: SqlValue | undefined, scale
   return varianceEquals({ sum, squares, count: BigInt(values.length) }, scaled);
 }
 
-function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<void> }>): void {
+function suite(open: () => Promise<FreshEngine>): void {
   let place: Place;
   let engine: SqlEngine;
   let close: () => Promise<void>;
@@ -179,17 +177,9 @@ function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<voi
 }
 
 describe('variance and distinct on the embedded engine', () => {
-  suite(async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-measures-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'all.db') });
-    return { engine, close: () => engine.close().then(() => rm(folder, { recursive: true })) };
-  });
+  suite(() => freshEngine('embedded', 'measures'));
 });
 
 describe.skipIf(mariadbMissing())('variance and distinct on MariaDB', () => {
-  suite(async () => {
-    const database = await freshDatabase('measures');
-    const engine = openEngine({ kind: 'mysql', url: database.url });
-    return { engine, close: () => engine.close().then(database.drop) };
-  });
+  suite(() => freshEngine('mysql', 'measures'));
 });

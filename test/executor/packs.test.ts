@@ -1,7 +1,4 @@
 /** Packed rows come back exactly, of every type that a key, a value or a sum may have, and in one order. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken, LIMITS, must } from '../../src/base/index.ts';
 import { layoutOf, type ReportLayout } from '../../src/executor/sink/layout.ts';
@@ -10,8 +7,9 @@ import { insertPacks, packRows, pairsOf, unpacked } from '../../src/executor/sin
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
 import type { Measure } from '../../src/job/index.ts';
-import { openEngine, type SqlEngine, type SqlParam } from '../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import type { SqlParam } from '../../src/sql/index.ts';
+import { freshEngine, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { foldAndSweep } from './fold-and-sweep.ts';
 import { makeSink, registerSource, REPORT, TOKEN_BASE, type Sink } from './merge-fixture.ts';
@@ -40,39 +38,6 @@ const OF_MYSQL: Readonly<Record<string, readonly SqlParam[]>> = {
 /** Where a moment is whatever text the SQL gives. */
 const OF_EMBEDDED = { DATE: ['', 'tomorrow "or" \\later', 'später\t☂'] };
 
-interface Engine {
-  readonly engine: SqlEngine;
-  readonly types: [string, readonly SqlParam[]][];
-  close(): Promise<void>;
-}
-
-const engines: Record<'embedded' | 'mysql', () => Promise<Engine>> = {
-  async embedded() {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-packs-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'reports.db') });
-    return {
-      engine,
-      types: Object.entries({ ...COMMON, ...OF_EMBEDDED }),
-      close: async () => {
-        await engine.close();
-        await rm(folder, { recursive: true });
-      },
-    };
-  },
-  async mysql() {
-    const fresh = await freshDatabase('packs');
-    const engine = openEngine({ kind: 'mysql', url: fresh.url });
-    return {
-      engine,
-      types: Object.entries({ ...COMMON, ...OF_MYSQL }),
-      close: async () => {
-        await engine.close();
-        await fresh.drop();
-      },
-    };
-  },
-};
-
 /** Bytes by their digits: they come as views of the driver's own. */
 const shown = (value: SqlParam): unknown =>
   value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
@@ -82,13 +47,14 @@ const sum = (type: string): Measure => ({ name: 'total', kind: 'sum', type });
 
 describe.each(['embedded', 'mysql'] as const)('packed rows: %s', (kind) => {
   describe.skipIf(kind === 'mysql' && mariadbMissing())('', () => {
-    let place: Engine;
+    let place: FreshEngine;
     let sink: Sink;
     let reports = 20;
+    const types = Object.entries({ ...COMMON, ...(kind === 'mysql' ? OF_MYSQL : OF_EMBEDDED) });
     const sumType = kind === 'mysql' ? 'DECIMAL(43,20)' : 'BIGINT';
 
     beforeAll(async () => {
-      place = await engines[kind]();
+      place = await freshEngine(kind, 'packs');
       sink = await makeSink(place.engine);
     });
     afterAll(() => place.close());
@@ -126,7 +92,7 @@ describe.each(['embedded', 'mysql'] as const)('packed rows: %s', (kind) => {
     });
 
     it('are added, replaced, taken out and folded exactly, whatever the type', async () => {
-      for (const [type, values] of place.types) {
+      for (const [type, values] of types) {
         const layout = await report([type], type);
         const amount = (n: bigint): SqlParam => (kind === 'mysql' ? `${n}.${'0'.repeat(19)}7` : n);
         const merge = (version: number, weight: bigint): Promise<unknown> =>

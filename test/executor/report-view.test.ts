@@ -1,13 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
 import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
-import { openEngine, type SqlEngine } from '../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { freshEngine, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { codeOf } from '../sql/engine-contract.ts';
 import { REPORT, TOKEN_BASE } from './merge-fixture.ts';
 import { prepareSink } from './sink-fixture.ts';
@@ -15,30 +12,17 @@ import { prepareSink } from './sink-fixture.ts';
 const token = (n: number): ReturnType<typeof asToken> => asToken(TOKEN_BASE + BigInt(n));
 const GRANT: SinkGrant = { clusterId: 'c'.repeat(32), epoch: token(1) };
 
-async function openPlace(kind: 'embedded' | 'mysql'): Promise<{ engine: SqlEngine; drop(): Promise<void> }> {
-  if (kind === 'mysql') {
-    const database = await freshDatabase('view');
-    return { engine: openEngine({ kind: 'mysql', url: database.url }), drop: () => database.drop() };
-  }
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-view-'));
-  return {
-    engine: openEngine({ kind: 'embedded', file: join(folder, 'reports.db') }),
-    drop: () => rm(folder, { recursive: true, force: true }),
-  };
-}
-
 describe.each(['embedded', 'mysql'] as const)('the view of a report on %s', (kind) => {
   describe.skipIf(kind === 'mysql' && mariadbMissing())("is the newest prepare's", () => {
-    let place: Awaited<ReturnType<typeof openPlace>>;
+    let place: FreshEngine;
 
     beforeEach(async () => {
-      place = await openPlace(kind);
+      place = await freshEngine(kind, 'view');
       await prepareSink(place.engine, GRANT);
     });
 
     afterEach(async () => {
-      await place.engine.close();
-      await place.drop();
+      await place.close();
     });
 
     const prepare = (prepared: number, generation: number, sink: SinkGrant = GRANT): Promise<void> =>

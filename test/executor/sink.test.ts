@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
 import { killMarked, withMarker } from '../../src/executor/marker.ts';
@@ -8,8 +5,9 @@ import { layoutOf } from '../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
 import { prepareReport } from '../../src/executor/sink/report-view.ts';
-import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
+import type { SqlEngine, SqlValue } from '../../src/sql/index.ts';
+import { freshEngine, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { faultyEngine } from './faulty-engine.ts';
 import {
@@ -51,44 +49,14 @@ async function read(engine: SqlEngine, sql: string): Promise<readonly (readonly 
   return rows;
 }
 
-interface Place {
-  readonly engine: SqlEngine;
-  close(): Promise<void>;
-}
-
-const places: Record<'embedded' | 'mysql', () => Promise<Place>> = {
-  async embedded() {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-sink-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'reports.db') });
-    return {
-      engine,
-      async close() {
-        await engine.close();
-        await rm(folder, { recursive: true, force: true });
-      },
-    };
-  },
-  async mysql() {
-    const database: FreshDatabase = await freshDatabase('sink');
-    const engine = openEngine({ kind: 'mysql', url: database.url });
-    return {
-      engine,
-      async close() {
-        await engine.close();
-        await database.drop();
-      },
-    };
-  },
-};
-
 describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) => {
   describe.skipIf(kind === 'mysql' && mariadbMissing())('with a report', () => {
-    let place: Place;
+    let place: FreshEngine;
     let sink: Sink;
     let sourceOfLostAnswer = 510;
 
     beforeAll(async () => {
-      place = await places[kind]();
+      place = await freshEngine(kind, 'sink');
       sink = await makeSink(place.engine);
     });
 
@@ -239,11 +207,11 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
 });
 
 describe.skipIf(mariadbMissing())('a report database on MariaDB alone', () => {
-  let place: Place;
+  let place: FreshEngine;
   let sink: Sink;
 
   beforeAll(async () => {
-    place = await places.mysql();
+    place = await freshEngine('mysql', 'sink');
     sink = await makeSink(place.engine);
   });
 

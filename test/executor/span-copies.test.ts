@@ -6,9 +6,10 @@ import { columnsToCopy, mayCopy } from '../../src/executor/compute/copied-rows.t
 import { SpanCopies } from '../../src/executor/compute/span-copies.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import { changeTable, type CapturedTable, type CompiledReport } from '../../src/job/index.ts';
-import { openEngine, type SqlConnection, type SqlEngine } from '../../src/sql/index.ts';
+import type { SqlConnection, SqlEngine } from '../../src/sql/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { freshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { held, holdAll } from './held.ts';
 import { makeShard, seal, SOURCE, sourceOf, writeWindow, type Change } from './states/store-shard.ts';
@@ -90,15 +91,13 @@ function byHand(): { readonly clock: Clock; readonly timers: Set<() => void> } {
 
 describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () => {
   let store: SqlEngine;
-  let drop: () => Promise<void>;
+  let close: () => Promise<void>;
   let copies: SpanCopies;
   const warnings: unknown[] = [];
   const log = { warn: (fields: unknown) => warnings.push(fields) };
 
   beforeAll(async () => {
-    const database = await freshDatabase('span_copies');
-    drop = () => database.drop();
-    store = openEngine({ kind: 'mysql', url: database.url });
+    ({ engine: store, close } = await freshEngine('mysql', 'span_copies'));
     await makeShard(store, SHOP);
     for (const [at, changes] of WINDOWS.entries()) await writeWindow(store, SHOP, at + 1, changes);
   });
@@ -106,10 +105,7 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
     copies = new SpanCopies(systemClock, log);
   });
   afterEach(() => copies.close());
-  afterAll(async () => {
-    await store.close();
-    await drop();
-  });
+  afterAll(() => close());
 
   const compute = async (
     engine: SqlEngine,

@@ -1,7 +1,4 @@
 /** Contributions that are staged in pieces: what stands, what is left over, and who may write. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
 import { Gatherer } from '../../src/executor/compute/gatherer.ts';
@@ -10,8 +7,9 @@ import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
 import { mergeContribution, type Contribution } from '../../src/executor/sink/merge.ts';
 import { retractContribution } from '../../src/executor/sink/retract.ts';
 import { clearStage, Staging, type StagingInput } from '../../src/executor/sink/staging.ts';
-import { openEngine, type SqlEngine, type SqlValue } from '../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import type { SqlValue } from '../../src/sql/index.ts';
+import { freshEngine, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { rule } from '../support/rule.ts';
 import { faultyEngine } from './faulty-engine.ts';
 import { held } from './held.ts';
@@ -28,44 +26,14 @@ import type { WeightedRow } from './merge-model.ts';
 const ZEROS = [0n, 0n, 0n, 0n, 0n];
 const NOTHING = { attempt: 0n, pieces: 0, rows: 0 };
 
-interface Place {
-  readonly engine: SqlEngine;
-  close(): Promise<void>;
-}
-
-const places: Record<'embedded' | 'mysql', () => Promise<Place>> = {
-  async embedded() {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-staging-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'reports.db') });
-    return {
-      engine,
-      close: async () => {
-        await engine.close();
-        await rm(folder, { recursive: true });
-      },
-    };
-  },
-  async mysql() {
-    const fresh = await freshDatabase('staging');
-    const engine = openEngine({ kind: 'mysql', url: fresh.url });
-    return {
-      engine,
-      close: async () => {
-        await engine.close();
-        await fresh.drop();
-      },
-    };
-  },
-};
-
 describe.each(['embedded', 'mysql'] as const)('staged contributions: %s', (kind) => {
   describe.skipIf(kind === 'mysql' && mariadbMissing())('', () => {
-    let place: Place;
+    let place: FreshEngine;
     let sink: Sink;
     let sources = 900;
 
     beforeAll(async () => {
-      place = await places[kind]();
+      place = await freshEngine(kind, 'staging');
       sink = await makeSink(place.engine);
     });
     afterAll(() => place.close());

@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setMutation } from '../../src/base/test-build-active.ts';
 import {
@@ -14,9 +11,10 @@ import {
   type ContributionQuery,
   type WindowRef,
 } from '../../src/job/index.ts';
-import { openEngine, type SqlEngine, type SqlParam, type SqlValue } from '../../src/sql/index.ts';
+import type { SqlEngine, SqlParam, SqlValue } from '../../src/sql/index.ts';
 import { codeOf } from '../sql/engine-contract.ts';
-import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
+import { freshEngine, type FreshEngine } from '../support/engines.ts';
+import { mariadbMissing } from '../support/mariadb.ts';
 import { computeNaively, ITEM_ROWS, LINES, SHOP_ROWS, STATEMENT, type Line } from './statement-report.ts';
 
 const SOURCE = 4;
@@ -57,7 +55,7 @@ interface Place {
   readonly window: number;
 }
 
-function suite(open: () => Promise<{ engine: SqlEngine; close: () => Promise<void> }>): void {
+function suite(open: () => Promise<FreshEngine>): void {
   let engine: SqlEngine;
   let close: () => Promise<void>;
   let nextRow = 0n;
@@ -308,29 +306,9 @@ function toWeights(rows: readonly (readonly SqlValue[])[]): Map<string, bigint> 
 }
 
 describe('contribution queries on the embedded engine', () => {
-  suite(async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-job-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'store.db') }, { poolMax: 2 });
-    return {
-      engine,
-      close: async () => {
-        await engine.close();
-        await rm(folder, { recursive: true });
-      },
-    };
-  });
+  suite(() => freshEngine('embedded', 'job'));
 });
 
 describe.skipIf(mariadbMissing())('contribution queries on MariaDB', () => {
-  suite(async () => {
-    const database = await freshDatabase('job');
-    const engine = openEngine({ kind: 'mysql', url: database.url }, { poolMax: 2 });
-    return {
-      engine,
-      close: async () => {
-        await engine.close();
-        await database.drop();
-      },
-    };
-  });
+  suite(() => freshEngine('mysql', 'job'));
 });

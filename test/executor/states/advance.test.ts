@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { armFailpoint, disarmFailpoint } from '../../../src/base/test-build-active.ts';
 import { asToken } from '../../../src/base/index.ts';
@@ -12,9 +9,10 @@ import {
   type CapturedTable,
   type CompiledSource,
 } from '../../../src/job/index.ts';
-import { openEngine, type SqlEngine } from '../../../src/sql/index.ts';
+import type { SqlEngine } from '../../../src/sql/index.ts';
 import { codeOf } from '../../sql/engine-contract.ts';
-import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
+import { freshEngine, type FreshEngine } from '../../support/engines.ts';
+import { mariadbMissing } from '../../support/mariadb.ts';
 import { rule } from '../../support/rule.ts';
 import { makeShard, seal, SOURCE, sourceOf, writeWindow, type Change, type Row } from './store-shard.ts';
 
@@ -151,10 +149,7 @@ const item = (weight: 1 | -1, ...row: Row): Change => ({
 const born = (...row: Row): Change => item(1, ...row);
 const gone = (...row: Row): Change => item(-1, ...row);
 
-function suite(
-  kind: SqlEngine['kind'],
-  open: () => Promise<{ engine: SqlEngine; close: () => Promise<void> }>,
-): void {
+function suite(kind: SqlEngine['kind'], open: () => Promise<FreshEngine>): void {
   let engine: SqlEngine;
   let close: () => Promise<void>;
   beforeAll(async () => {
@@ -358,17 +353,9 @@ function suite(
 }
 
 describe('row states on the embedded engine', () => {
-  suite('embedded', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tidemark-states-'));
-    const engine = openEngine({ kind: 'embedded', file: join(folder, 'store.db') });
-    return { engine, close: () => engine.close().then(() => rm(folder, { recursive: true })) };
-  });
+  suite('embedded', () => freshEngine('embedded', 'states'));
 });
 
 describe.skipIf(mariadbMissing())('row states on MariaDB', () => {
-  suite('mysql', async () => {
-    const database = await freshDatabase('states');
-    const engine = openEngine({ kind: 'mysql', url: database.url });
-    return { engine, close: () => engine.close().then(database.drop) };
-  });
+  suite('mysql', () => freshEngine('mysql', 'states'));
 });
