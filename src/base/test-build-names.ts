@@ -369,6 +369,8 @@ export const MUTATIONS = [
   'coordinator.unpreparedReportKept',
   'state.otherWindowsKeepCollector',
   'state.tablesAddedWhileCopying',
+  'state.addedTablesAtOnce',
+  'state.schemaUndoesAddition',
   'coordinator.halfCopiedTableRead',
   'collector.addedTablesFromTheirPast',
   'collector.addedTablesAsDeclared',

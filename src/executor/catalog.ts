@@ -30,6 +30,11 @@ export class Catalog {
     return this.#get(`source/${sourceId}`) as CompiledSource;
   }
 
+  /** A source with the tables that are being added to it. */
+  addition(sourceId: number): CompiledSource {
+    return this.#get(`addition/${sourceId}`) as CompiledSource;
+  }
+
   /**
    * A captured table under the schema version that a window names: the source's own, or one that it replaced.
    * @throws TidemarkError `BAD_REQUEST` when the leader has not defined it.

@@ -4,7 +4,7 @@
  * kept: none is carried out twice, since tasks may read its copies by then.
  */
 import { AssertionError, asToken, LIMITS, mutated, TidemarkError, toTidemarkError } from '../base/index.ts';
-import type { Prepare, PrepareOutcome } from '../wire/index.ts';
+import { PrepareStep, type Prepare, type PrepareOutcome } from '../wire/index.ts';
 import { cancellableDatabases, killEarlier } from './cancellable.ts';
 import type { Catalog } from './catalog.ts';
 import type { Databases } from './databases.ts';
@@ -92,7 +92,9 @@ export class PrepareDesk {
   async #carryOut(prepare: Prepare, signal: AbortSignal): ReturnType<typeof carryOutPrepare> {
     const { catalog, databases, log } = this.#options;
     const mark = (token: bigint): string => markerName(prepare.clusterId, token);
-    const engines = [catalog.sink(Number(prepare.sinkId)), ...catalog.newestTopology().shards];
+    const stores = catalog.newestTopology().shards;
+    const inStore = prepare.step === PrepareStep.PREPARE_STEP_TABLES;
+    const engines = inStore ? stores : [catalog.sink(Number(prepare.sinkId)), ...stores];
     await killEarlier(
       engines.map((group) => databases.group(group)),
       prepare.superseded.map(mark),

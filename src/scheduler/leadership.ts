@@ -1,6 +1,6 @@
 /** What the scheduler keeps while this node leads in one term. A new term begins with a new one. */
 import type { Cancel } from '../base/index.ts';
-import { LogClock, type StateView } from '../statemachine/index.ts';
+import { LogClock, openPrepare, type StateView } from '../statemachine/index.ts';
 import type { Outcome, PlannerMemory, Sent, SinkFailures, SourceFailures } from './planner/types.ts';
 
 const SENT_SLACK = 1_024;
@@ -36,7 +36,8 @@ export class Leadership {
     for (const task of view.openTasks.values()) current.add(task.token);
     for (const { epoch } of view.sinks.values()) if (epoch !== null) current.add(epoch);
     for (const source of view.sources.values()) {
-      if (source.prepare !== null) current.add(source.prepare.token);
+      const prepare = openPrepare(source);
+      if (prepare !== null) current.add(prepare.token);
       if (source.collector !== null) current.add(source.collector.epoch);
       if (source.drop !== null) current.add(source.drop.token);
       for (const { grant } of source.states ?? []) if (grant !== null) current.add(grant.token);

@@ -14,7 +14,14 @@ import {
   type Clock,
   type ErrorCode,
 } from '../base/index.ts';
-import { idKey, taskKey, taskRowKey, type OperationResult, type TaskRecord } from '../statemachine/index.ts';
+import {
+  idKey,
+  openPrepare,
+  taskKey,
+  taskRowKey,
+  type OperationResult,
+  type TaskRecord,
+} from '../statemachine/index.ts';
 import { SCHEDULER_DEFAULTS, type SchedulerConfig } from './config.ts';
 import { countAccepted, newCounters, type SchedulerCounters } from './counters.ts';
 import { Leadership } from './leadership.ts';
@@ -374,7 +381,8 @@ class LeaderScheduler implements Scheduler {
       const current = source?.states?.find((states) => states.shard === shard);
       return current?.grant?.token === tokenOf(dispatch);
     }
-    const token = dispatch.kind === 'prepare' ? source?.prepare?.token : source?.collector?.epoch;
+    if (source === undefined) return false;
+    const token = dispatch.kind === 'prepare' ? openPrepare(source)?.token : source.collector?.epoch;
     return token === tokenOf(dispatch);
   }
 
@@ -402,8 +410,9 @@ function tokenOf(dispatch: Dispatch): string {
   if (dispatch.kind === 'reconcile' || dispatch.kind === 'probe') {
     return must(dispatch.sink.epoch ?? undefined, 'epoch of a report database');
   }
-  const { prepare, collector } = dispatch.source;
-  return must(dispatch.kind === 'prepare' ? prepare?.token : collector?.epoch, 'token of a dispatched grant');
+  const { source } = dispatch;
+  const token = dispatch.kind === 'prepare' ? openPrepare(source)?.token : source.collector?.epoch;
+  return must(token, 'token of a dispatched grant');
 }
 
 /** What an operation is about, for the log. */

@@ -21,6 +21,7 @@ export type * from './commands/operations.ts';
 export { taskKey, STATE_FORMAT } from './commands/records.ts';
 export { isStuck, mayResnapshot } from './commands/resnapshot.ts';
 export type * from './commands/records.ts';
+export { openPrepare, takesTables } from './commands/additions.ts';
 export { isPrepared } from './commands/copies.ts';
 export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';
 export { decodeReplies } from './commands/replies.ts';

@@ -17,6 +17,7 @@ import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing } from '../support/mariadb.ts';
 import { silentProxyOf, type SilentProxy } from '../support/silent-proxy.ts';
 import { TestCluster } from './cluster-harness.ts';
+import { listsAsText } from './lists-as-text.ts';
 
 type Kind = 'embedded' | 'mysql';
 
@@ -110,9 +111,9 @@ class World {
   /** Until {@link shortWindows} the snapshot is the only window. */
   #lengthMs = 600_000;
 
-  #tables = 'orders';
+  tables = 'orders';
 
-  job(reports: readonly string[], tables = this.#tables): string {
+  job(reports: readonly string[], tables = this.tables): string {
     return `version: 1
 job: shops
 sources:
@@ -132,7 +133,7 @@ ${reports.join('')}`;
   }
 
   async addTable(table: string, ...reports: readonly string[]): Promise<void> {
-    this.#tables = `${table}, ${this.#tables}`;
+    this.tables = `${table}, ${this.tables}`;
     expect(await this.apply(...reports)).toMatchObject({ by_shop: 'unchanged' });
   }
 
@@ -154,13 +155,16 @@ ${reports.join('')}`;
 
   async shows(report: string, rows: readonly (readonly unknown[])[]): Promise<void> {
     const sql = `SELECT * FROM ${report} ORDER BY 1`;
-    await eventually(
+    const isRight = eventually(
       async () => {
         const found = await this.reports.use('test', (connection) => connection.query(sql));
         expect(found.rows.map((row) => row.map(String))).toEqual(rows.map((row) => row.map(String)));
       },
       { withinMs: 20_000, everyMs: 50, what: `${report} to be right` },
     );
+    await isRight.catch(async (cause: unknown) => {
+      throw new Error(`${String(cause)}\n${await listsAsText(this.client)}`, { cause });
+    });
   }
 
   async state(name: string): Promise<string | undefined> {
@@ -212,6 +216,54 @@ async function addsTable(world: World): Promise<void> {
 }
 
 describe.skipIf(mariadbMissing())('a job over a source on MySQL', () => {
+  it('goes on while the store refuses a table that is added to it', { timeout: 60_000 }, async () => {
+    const world = await World.start('mysql');
+    await world.apply(BY_SHOP);
+    await world.shows('by_shop', RIGHT.slice(0, 1));
+    await world.shortWindows(BY_SHOP);
+    // As latin1 a row of it is short enough, as utf8mb4 it is too long.
+    const names = Array.from({ length: 20 }, (_, at) => `name_${at} VARCHAR(900)`);
+    await world.run(
+      `CREATE TABLE wide (shop BIGINT PRIMARY KEY, cents BIGINT, ${names.join(', ')}) CHARACTER SET latin1`,
+      'CREATE TABLE refunds (id BIGINT NOT NULL PRIMARY KEY, cents BIGINT NOT NULL)',
+      'INSERT INTO refunds VALUES (1, 10)',
+    );
+    const without = world.tables;
+    await world.addTable('wide', BY_SHOP);
+    const problem = async (): Promise<string> => {
+      const [source] = await world.client.listSources();
+      return `${source?.state ?? ''} ${source?.problem ?? ''}`;
+    };
+    const refused = /^adding tables cannot be added: .*too large/s;
+    await eventually(async () => refused.test(await problem()), { withinMs: 20_000 });
+    const notCopied = refusal('TABLE_NOT_COPIED', 'reads wide');
+    await expect(world.apply(BY_SHOP, TOTAL.replaceAll('orders', 'wide'))).rejects.toEqual(notCopied);
+
+    // What is captured and reported goes on, and changes, as it did.
+    await world.run('INSERT INTO orders VALUES (4, 2, 30)');
+    await world.shows('by_shop', [
+      ['DE', 2, 150],
+      ['FR', 2, 100],
+    ]);
+    await world.run('ALTER TABLE orders ADD COLUMN more BIGINT', 'INSERT INTO orders VALUES (5, 2, 1, 9)');
+    await world.apply(BY_SHOP, TOTAL);
+    await world.shows('total', [
+      [1, 150],
+      [2, 101],
+    ]);
+
+    world.tables = without;
+    await world.addTable('refunds', BY_SHOP, TOTAL);
+    await eventually(
+      async () => {
+        await world.apply(BY_SHOP, TOTAL, REFUNDED);
+      },
+      { withinMs: 20_000, everyMs: 100 },
+    );
+    await world.shows('refunded', [[1, 10]]);
+    expect(await problem()).toBe('running ');
+  });
+
   it('is applied again while the server of the source is away', { timeout: 60_000 }, async () => {
     const port = Number((await ask({ want: 'address' })).split(':').at(-1));
     let url = '';

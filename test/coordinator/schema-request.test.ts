@@ -36,10 +36,38 @@ describe('a schema version that is asked for', () => {
     expect(read.stops[0]?.problem).toBe(
       'REPORT_COLUMN_CHANGED: report reads stops before window 2: column orders.name: it is gone',
     );
+    expect(read.addition).toEqual({ former: '', spec: '', captured: [] });
     world.accept(read);
     expect(world.source()).toMatchObject({
       spec: '{"window":{},"new":1,"tables":["orders"]}',
       captured: ['{"new":1}', '"orders"'],
     });
+  });
+
+  it('has tables that are being added behind those that are captured', () => {
+    const world = runningWorld();
+    world.seal();
+    const job = jobOf();
+    const spec = '{"tables":["orders","lines"]}';
+    const [captured, begins] = [
+      ['here', 'orders', 'lines'],
+      ['at orders', 'at lines'],
+    ];
+    world.accept({ ...job, sources: job.sources.map((source) => ({ ...source, spec, captured, begins })) });
+    const request = {
+      request: 1n,
+      sourceId: 1n,
+      epoch: BigInt(world.source().collector?.epoch ?? 0),
+      table: 'orders',
+      version: 2,
+      sourceJson: '{"tables":["orders 2"]}',
+      replacedJson: '"orders"',
+      broken: [],
+    };
+    const read = readSchema(request, world.state);
+    const later = { spec: '{"tables":["orders 2","lines"]}', captured: ['{}', '"orders 2"', '"lines"'] };
+    expect(read.addition).toEqual({ former: spec, ...later });
+    world.accept(read);
+    expect(world.source()).toMatchObject({ spec: '{"tables":["orders 2"]}', addition: later });
   });
 });

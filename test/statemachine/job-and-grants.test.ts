@@ -96,60 +96,6 @@ describe('declaring a job', () => {
     expect(world.refuse(job)).toBe('REPORT_ON_SEALED_SOURCE');
   });
 
-  const more = withSources({
-    spec: '{"more":1}',
-    captured: ['here', 'orders', 'lines'],
-    begins: ['at orders', 'at lines'],
-  });
-
-  rule(
-    'state.tablesAddedWhileCopying',
-    'adds tables to a sealed source, one snapshot after the other',
-    () => {
-      const world = runningWorld(sealed);
-      world.seal();
-      const before = world.source();
-      expect(declare(world, more).actions).toMatchObject({ 'source shop': '1/1 changed' });
-      const { captured, spec } = more.sources[0] ?? {};
-      const states = [expect.objectContaining({ shard: 's1', window: 0 })];
-      const changed = { captured, spec, states, cursor: 'at lines', formerTables: 1 };
-      expect(world.source()).toEqual({ ...before, ...changed, prepare: null, collector: null });
-      const evenMore = withSources({
-        captured: ['here', 'orders', 'lines', 'third'],
-        begins: ['at orders', 'at lines', 'at third'],
-      });
-      expect(world.refuse(evenMore)).toBe('REPORT_ON_SEALED_SOURCE');
-      world.collect(1);
-      world.accept({ ...sealOf(world.source(), 2), cursor: 'further' });
-      expect(world.source()).toMatchObject({ cursor: 'further', formerTables: 1 });
-      world.accept(sealOf(world.source(), 3));
-      expect(world.source()).toMatchObject({ cursor: '', formerTables: 0 });
-      declare(world, evenMore);
-      expect(world.source()).toMatchObject({ cursor: 'at third', formerTables: 2 });
-    },
-  );
-
-  it('adds no table to a source whose past is gone, or that cannot go on', () => {
-    const world = runningWorld(sealed);
-    world.seal();
-    const stands = world.source();
-    const standsIn: readonly Partial<typeof stands>[] = [
-      { horizon: 1 },
-      { lostPosition: { code: 'BINLOG_PURGED', message: 'it is gone' } },
-      { problem: 'SCHEMA_CHANGED: its key is another' },
-    ];
-    for (const change of standsIn) {
-      world.state.sources.put(idKey(1), { ...stands, ...change });
-      world.state.takeChanges();
-      expect(world.refuse(more)).toBe('REPORT_ON_SEALED_SOURCE');
-    }
-    world.state.sources.put(idKey(1), stands);
-    // Before the first window a source is prepared and captured anew.
-    const fresh = runningWorld(sealed);
-    declare(fresh, more);
-    expect(fresh.source()).toMatchObject({ prepare: null, cursor: '', formerTables: 0 });
-  });
-
   rule('state.otherWindowsKeepCollector', 'has windows of a sealed source cut otherwise from now on', () => {
     const world = runningWorld(sealed);
     world.seal();

@@ -13,6 +13,7 @@ const schema = (world: World, change: Partial<AddSchema> = {}): AddSchema => ({
   spec: '{"with":2}',
   replaced: '{"of":1}',
   captured: ['here', 'orders 2'],
+  addition: { former: '', spec: '', captured: [] },
   stops: [],
   ...change,
 });

@@ -65,7 +65,7 @@ describe('a session', () => {
       v: 1,
       topology: topologyOf('s'),
       sinks: [],
-      sources: [{ name: 'a', spec: '', captured: [''], begins: [], sink: name }],
+      sources: [{ name: 'a', spec: '', captured: [''], begins: [], keptTables: 0, kept: '', sink: name }],
       reports: [],
     };
     ask(state, { session: 1, sequence: 1 });

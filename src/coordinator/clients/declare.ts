@@ -59,7 +59,10 @@ export function declaration(compiledJson: string, known: Known): DeclareJob {
       const sink = sinkOf(job, source.name, known);
       const begins = spec.tables.map(({ table }) => cursorText({ table, key: [] }));
       const captured = capturedTexts(spec);
-      return { name: source.name, spec: JSON.stringify(spec), captured, begins, sink };
+      const keptTables = known.source(source.name)?.tables.length ?? 0;
+      const kept = JSON.stringify({ ...spec, tables: spec.tables.slice(0, keptTables) });
+      const { name } = source;
+      return { name, spec: JSON.stringify(spec), captured, begins, keptTables, kept, sink };
     }),
     reports: job.reports.map((report) => ({
       name: report.name,

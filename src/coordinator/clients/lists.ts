@@ -63,7 +63,14 @@ function problemOf(view: StateView, source: SourceRecord): string {
   if (source.problem !== '') return source.problem;
   const sink = view.sinks.get(idKey(source.sinkId));
   if (sink !== undefined && sink.problem !== '') return sink.problem;
-  return statesProblem(source) || (source.lost.find(({ problem }) => problem !== '')?.problem ?? '');
+  const lost = source.lost.find(({ problem }) => problem !== '')?.problem ?? '';
+  return statesProblem(source) || lost || additionProblem(source);
+}
+
+/** What keeps tables from being added; the source goes on without them. */
+function additionProblem({ addition }: SourceRecord): string {
+  if (addition === null || addition.problem === '') return '';
+  return `tables cannot be added: ${addition.problem}`;
 }
 
 /** The problem of the shard whose row states are furthest behind. */
@@ -85,7 +92,8 @@ function sourceState(source: SourceRecord, problem: string): string {
   if (isStuck(source)) return 'stuck';
   if (source.resnapshot) return 'resnapshot';
   if (source.collector === null) return problem === '' ? 'waiting' : 'failed';
-  return source.lastWindow === 0 || source.cursor !== '' ? 'snapshot' : 'running';
+  if (source.lastWindow === 0 || source.cursor !== '') return 'snapshot';
+  return source.addition === null ? 'running' : 'adding';
 }
 
 function reportState(report: ReportRecord): string {

@@ -1,7 +1,13 @@
 /** Reads a collector's request for a schema version, and finds the reports that it stops. */
 import { TidemarkError } from '../../base/index.ts';
 import { capturedTexts, type CompiledReport, type CompiledSource } from '../../job/index.ts';
-import { idKey, type AddSchema, type ReportRecord, type StateView } from '../../statemachine/index.ts';
+import {
+  idKey,
+  type AddSchema,
+  type ReportRecord,
+  type SourceRecord,
+  type StateView,
+} from '../../statemachine/index.ts';
 import type { SchemaRequest } from '../../wire/index.ts';
 import { safeNumber } from '../safe-number.ts';
 
@@ -13,6 +19,7 @@ import { safeNumber } from '../safe-number.ts';
 export function readSchema(request: SchemaRequest, view: StateView): AddSchema {
   const sourceId = safeNumber(request.sourceId, 'source id');
   const { table, version, sourceJson, replacedJson, broken } = request;
+  const source = readSource(sourceJson);
   if (table === '') throw new TidemarkError('BAD_REQUEST', 'a schema version without a table');
   const window = (view.sources.get(idKey(sourceId))?.lastWindow ?? 0) + 1;
   const stops: AddSchema['stops'][number][] = [];
@@ -34,14 +41,27 @@ export function readSchema(request: SchemaRequest, view: StateView): AddSchema {
     version,
     spec: sourceJson,
     replaced: replacedJson,
-    captured: capturedOf(sourceJson),
+    captured: capturedTexts(source),
+    addition: additionOf(view.sources.get(idKey(sourceId))?.addition, source),
     stops,
   };
 }
 
-function capturedOf(sourceJson: string): string[] {
+/** Tables that are added stay behind those that are captured, whatever becomes of these. */
+function additionOf(
+  addition: SourceRecord['addition'] | undefined,
+  source: CompiledSource,
+): AddSchema['addition'] {
+  if (addition === null || addition === undefined) return { former: '', spec: '', captured: [] };
+  const former = JSON.parse(addition.spec) as CompiledSource;
+  const tables = [...source.tables, ...former.tables.slice(source.tables.length)];
+  const later = { ...former, tables };
+  return { former: addition.spec, spec: JSON.stringify(later), captured: capturedTexts(later) };
+}
+
+function readSource(sourceJson: string): CompiledSource {
   try {
-    return capturedTexts(JSON.parse(sourceJson) as CompiledSource);
+    return JSON.parse(sourceJson) as CompiledSource;
   } catch (cause) {
     throw new TidemarkError('BAD_REQUEST', 'a schema version of a source that is not JSON', { cause });
   }

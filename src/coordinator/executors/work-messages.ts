@@ -4,7 +4,7 @@
 import { must, parseToken } from '../../base/index.ts';
 import { copiesOf } from './copies-message.ts';
 import type { CompiledTopology, DeclaredTopology } from '../../job/index.ts';
-import { idKey, isPrepared, windowKey } from '../../statemachine/index.ts';
+import { idKey, isPrepared, openPrepare, windowKey } from '../../statemachine/index.ts';
 import type {
   ShardStates,
   SourceRecord,
@@ -97,27 +97,32 @@ export function prepareWork(context: WorkContext, source: SourceRecord): Work<Pr
   const { view } = context;
   const sink = view.sinks.get(idKey(source.sinkId));
   const epoch = sink?.epoch ?? undefined;
-  if (source.prepare === null || sink === undefined || epoch === undefined) return undefined;
+  const prepare = openPrepare(source);
+  if (prepare === null || sink === undefined || epoch === undefined) return undefined;
+  const { addition } = source;
+  const ofAddition = source.prepare?.done === true && addition !== null;
   // Those that were added since are prepared, and shown, under grants of their own.
   const reports = [...view.reports.values()].filter(
-    (report) => report.sourceId === source.id && report.phase === 'live',
+    (report) => report.sourceId === source.id && report.phase === 'live' && !ofAddition,
   );
   const ids = reports.map((report) => reportDefinition(report.id, report.generation));
   const message: Prepare = {
-    token: parseToken(source.prepare.token),
+    token: parseToken(prepare.token),
     leaderTerm: BigInt(context.leaderTerm),
     sourceId: BigInt(source.id),
     sinkId: BigInt(sink.id),
     sinkEpoch: parseToken(epoch),
     clusterId: context.clusterId,
     reports: ids,
-    step: PrepareStep.PREPARE_STEP_ALL,
+    step: ofAddition ? PrepareStep.PREPARE_STEP_TABLES : PrepareStep.PREPARE_STEP_ALL,
     ...copiesOf(view, source),
-    superseded: source.prepare.superseded.map(parseToken),
+    superseded: prepare.superseded.map(parseToken),
   };
   const definitions = [
     ...topologyDefinition(view),
-    { id: `source/${source.id}`, json: source.spec },
+    ofAddition
+      ? { id: `addition/${source.id}`, json: addition.spec }
+      : { id: `source/${source.id}`, json: source.spec },
     { id: `sink/${sink.id}`, json: sink.spec },
     ...reports.map((report, position) => ({ id: must(ids[position], 'id'), json: report.spec })),
   ];

@@ -6,6 +6,7 @@ import { asToken, TidemarkError } from '../../base/index.ts';
 import { createStoreTables, installEmbeddedCapture } from '../../collector/index.ts';
 import type { CompiledSource } from '../../job/index.ts';
 import { PrepareStep, type Prepare, type ReportCopies } from '../../wire/index.ts';
+import type { SqlEngine } from '../../sql/index.ts';
 import type { WorkDatabases } from '../cancellable.ts';
 import type { Catalog } from '../catalog.ts';
 import type { ReportLayout } from '../sink/layout.ts';
@@ -31,6 +32,11 @@ export async function carryOutPrepare(context: PrepareContext, prepare: Prepare)
   const layouts = prepare.reports.map((id) => context.catalog.report(id));
   // The report database first: one that belongs to another cluster must stop everything else.
   if (await changeReports(context, prepare, layouts)) return [];
+  if (prepare.step === PrepareStep.PREPARE_STEP_TABLES) {
+    const addition = context.catalog.addition(sourceId);
+    for (const store of storesOf(context)) await makeTables(store, sourceId, addition);
+    return [];
+  }
   const source = context.catalog.source(sourceId);
   const sourceEngine = context.databases.engine(source.database);
   if (source.engine === 'embedded') await installEmbeddedCapture(sourceEngine, source.tables);
@@ -68,6 +74,8 @@ async function changeReports(
       }
       for (const shard of catalog.newestTopology().shards) await dropUnread(databases.group(shard), prepare);
       return true;
+    case PrepareStep.PREPARE_STEP_TABLES:
+      return false;
     default:
       throw new TidemarkError('BAD_REQUEST', `prepare of source ${prepare.sourceId}: unknown step`);
   }
@@ -79,19 +87,26 @@ interface StoreWork {
   readonly layouts: readonly ReportLayout[];
 }
 
+const storesOf = ({ catalog, databases }: PrepareContext): SqlEngine[] =>
+  catalog.newestTopology().shards.map((shard) => databases.group(shard));
+
+async function makeTables(store: SqlEngine, sourceId: number, source: CompiledSource): Promise<void> {
+  await createStoreTables(store, sourceId, source);
+  await createStateTables(store, sourceId, source);
+}
+
 async function prepareStore(
-  { catalog, databases }: PrepareContext,
+  context: PrepareContext,
   { prepare, source, layouts }: StoreWork,
 ): Promise<ReportCopies[]> {
   const sourceId = Number(prepare.sourceId);
-  const stores = catalog.newestTopology().shards.map((shard) => databases.group(shard));
+  const stores = storesOf(context);
   for (const store of stores) {
-    await createStoreTables(store, sourceId, source);
-    await createStateTables(store, sourceId, source);
+    await makeTables(store, sourceId, source);
     const reports = layouts.map(({ report }) => report);
     await createJoinIndexes(store, { sourceId, tables: source.tables }, reports);
   }
-  const places = { source: databases.engine(source.database), stores };
+  const places = { source: context.databases.engine(source.database), stores };
   const copies = await prepareCopies(places, prepare, layouts);
   for (const store of stores) await dropUnread(store, prepare);
   return copies;

@@ -3,6 +3,7 @@ import { mutated, type ErrorCode } from '../../base/index.ts';
 import {
   idKey,
   isReconciled,
+  openPrepare,
   taskRowKeyOf,
   type SourceRecord,
   type TaskRecord,
@@ -192,10 +193,13 @@ function climb(round: Round, task: TaskRecord, cause: 'failed' | 'fenced', reaso
 
 function planPrepareOutcome(round: Round, outcome: Extract<Outcome, { type: 'prepare-outcome' }>): void {
   const source = round.input.view.sources.get(idKey(outcome.sourceId));
-  if (source?.prepare?.token !== outcome.token || source.prepare.done) {
+  const prepare = source === undefined ? null : openPrepare(source);
+  if (source === undefined || prepare?.token !== outcome.token) {
     if (!planReportOutcome(round, outcome)) round.stale.push(outcome);
     return;
   }
+  const ofAddition = source.prepare?.done === true;
+  const failures = ofAddition ? (source.addition?.attempts ?? 0) : failuresInARow(round, source);
   if (DOUBTS.has(outcome.code)) round.doubtedSinks.add(source.sinkId);
   round.decidedSources.add(source.id);
   round.operations.push({
@@ -208,9 +212,10 @@ function planPrepareOutcome(round: Round, outcome: Extract<Outcome, { type: 'pre
       copies: outcome.copies,
       errorCode: outcome.code,
       errorMessage: outcome.message,
-      retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, source),
+      retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, failures),
     },
-    ...failureOf(round, source, source.prepare.executorId, outcome.code),
+    // What keeps tables from being added is no failure of the source, and is counted beside it.
+    ...(ofAddition ? {} : failureOf(round, source, prepare.executorId, outcome.code)),
   });
 }
 
@@ -230,7 +235,7 @@ function planCollectorStopped(round: Round, outcome: Extract<Outcome, { type: 'c
       epoch: outcome.epoch,
       errorCode: outcome.code,
       errorMessage: outcome.message,
-      retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, source),
+      retryAfterMs: outcome.code === '' ? 0 : retryDelay(round, failuresInARow(round, source)),
     },
     ...failureOf(round, source, source.collector.executorId, outcome.code),
   });
@@ -241,9 +246,9 @@ function failuresInARow(round: Round, source: SourceRecord): number {
   return failures?.lastWindow === source.lastWindow ? failures.count : 0;
 }
 
-function retryDelay(round: Round, source: SourceRecord): number {
-  const { sourceRetryBaseMs, sourceRetryCapMs } = round.input.config;
-  return backoff(failuresInARow(round, source), sourceRetryBaseMs, sourceRetryCapMs);
+function retryDelay({ input }: Round, failures: number): number {
+  const { sourceRetryBaseMs, sourceRetryCapMs } = input.config;
+  return backoff(failures, sourceRetryBaseMs, sourceRetryCapMs);
 }
 
 function failureOf(

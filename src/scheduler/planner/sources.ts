@@ -4,7 +4,7 @@
  * executor does not host any more is never started again under the old one.
  */
 import { mutated, parseToken, tokenTerm } from '../../base/index.ts';
-import type { SourceRecord } from '../../statemachine/index.ts';
+import { openPrepare, takesTables, type SourceRecord } from '../../statemachine/index.ts';
 import { replaced, type Round } from './round.ts';
 
 export function planSources(round: Round): void {
@@ -13,12 +13,33 @@ export function planSources(round: Round): void {
     if (round.full) return;
     if (round.readySink(source.sinkId) === undefined || round.decidedSources.has(source.id)) continue;
     if (source.prepare?.done === true) planCollector(round, source);
-    else planPrepare(round, source);
+    else {
+      const failed = round.input.memory.sourceFailures.get(source.id)?.executorId;
+      planPrepare(round, source, { retryAtMs: source.retryAtMs, failed });
+    }
+  }
+  for (const source of view.sources.values()) {
+    if (round.full) return;
+    planAddition(round, source);
   }
 }
 
-function planPrepare(round: Round, source: SourceRecord): void {
-  const { prepare } = source;
+/** Beside everything else that becomes of a source. */
+function planAddition(round: Round, source: SourceRecord): void {
+  const { addition, prepare } = source;
+  if (addition === null || prepare?.done !== true || !takesTables(source)) return;
+  if (round.readySink(source.sinkId) === undefined || round.decidedSources.has(source.id)) return;
+  const { retryAtMs, failedExecutorId } = addition;
+  planPrepare(round, source, { retryAtMs, failed: failedExecutorId === 0 ? undefined : failedExecutorId });
+}
+
+interface Failed {
+  readonly retryAtMs: number;
+  readonly failed: number | undefined;
+}
+
+function planPrepare(round: Round, source: SourceRecord, { retryAtMs, failed }: Failed): void {
+  const prepare = openPrepare(source);
   if (prepare !== null && isRegistered(round, prepare.executorId)) {
     if (!isPrepareLate(round, prepare.token)) {
       if (round.needsDispatch(prepare.executorId, prepare.token, false)) {
@@ -27,8 +48,7 @@ function planPrepare(round: Round, source: SourceRecord): void {
       return;
     }
   }
-  if (source.retryAtMs > round.input.now.logTimeMs) return;
-  const failed = round.input.memory.sourceFailures.get(source.id)?.executorId;
+  if (retryAtMs > round.input.now.logTimeMs) return;
   const executorId = round.placement.takeForCollector(prepare?.executorId ?? failed);
   if (executorId === undefined) return;
   round.operations.push({

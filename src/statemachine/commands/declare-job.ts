@@ -2,15 +2,15 @@
  * Declaring a job: the whole of what is captured and reported. It is accepted or refused as one; what is
  * unchanged keeps its ids, generations and grants, and declaring the same again changes nothing.
  */
-import { DECLARE_AGAIN, LIMITS, must, mutated } from '../../base/index.ts';
+import { DECLARE_AGAIN, LIMITS, mutated } from '../../base/index.ts';
+import { addingRefusal, declaredAgain, isDeclaredSo } from './additions.ts';
 import { nextId } from './counters.ts';
-import { canBuild, declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
+import { declareReports, isSameReport, onlineRefusal } from './declare-reports.ts';
 import { declareTopology, isSameGroup, topologyChange, type TopologyChange } from './declare-topology.ts';
 import { idKey, windowKey, windowPrefix } from './keys.ts';
 import type { ApplyMeta, DeclareJob, OperationResult } from './operations.ts';
 import type { ReportRecord, SinkRecord, SourceRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
-import { isStuck } from './resnapshot.ts';
 import { newShardStates } from './states.ts';
 import { newSink } from './sinks.ts';
 import type { StateWriter } from './writer.ts';
@@ -76,7 +76,8 @@ function referenceRefusal(input: DeclareJob): Refusal | undefined {
     if (!sinks.has(source.sink)) {
       return refuse('JOB_INVALID', `source ${source.name}: no such report database: ${source.sink}`);
     }
-    if (source.begins.length !== source.captured.length - 1) {
+    const tables = source.captured.length - 1;
+    if (source.begins.length !== tables || source.keptTables > tables) {
       return refuse('JOB_INVALID', `source ${source.name}: not all of its tables begin somewhere`);
     }
   }
@@ -120,39 +121,6 @@ type DeclaredSource = DeclareJob['sources'][number];
 function isCapturedSo({ captured, lastWindow }: SourceRecord, next: DeclaredSource): boolean {
   if (lastWindow === 0 && next.captured.length !== captured.length) return false;
   return captured.every((part, at) => part === next.captured[at]);
-}
-
-const addsTables = (known: SourceRecord, next: DeclaredSource): boolean =>
-  next.captured.length > known.captured.length;
-
-/** Added tables are copied within the chain (design 6.5), and their reports begin from the row states. */
-function addingRefusal(known: SourceRecord, next: DeclaredSource): Refusal | undefined {
-  if (!addsTables(known, next)) return undefined;
-  const what = `tables cannot be added to source ${known.name} now`;
-  const isCopying = known.cursor !== '' || known.resnapshot;
-  if (isCopying && !mutated('state.tablesAddedWhileCopying')) {
-    return refuse('REPORT_ON_SEALED_SOURCE', `${what}: wait until those that it has are copied`);
-  }
-  if (known.lostPosition !== null || isStuck(known)) {
-    return refuse('REPORT_ON_SEALED_SOURCE', `${what}: put it right first (tidemark source list says how)`);
-  }
-  if (canBuild(known)) return undefined;
-  const why = `it keeps no row states, and its windows up to ${known.horizon} are dropped`;
-  return refuse('REPORT_ON_SEALED_SOURCE', `${what}: ${why}. ${DECLARE_AGAIN}`);
-}
-
-/** They are prepared first; what was captured before goes on, and row states are kept from now on. */
-function addedTables(
-  known: SourceRecord,
-  next: DeclaredSource,
-  { topology }: DeclareJob,
-): Partial<SourceRecord> {
-  if (!addsTables(known, next)) return {};
-  const { captured, begins } = next;
-  const formerTables = known.captured.length - 1;
-  const states = known.states ?? topology.shards.map(({ name }) => newShardStates(name));
-  const cursor = must(begins[formerTables], 'where an added table begins');
-  return { captured, cursor, formerTables, prepare: null, states };
 }
 
 function fixed(source: SourceRecord, what: string): Refusal {
@@ -217,7 +185,7 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
     const known = byName(writer.sources.values(), source.name);
     const sink = byName(writer.sinks.values(), source.sink);
     const id = known?.id ?? nextId(writer, 'source');
-    const same = known?.spec === source.spec && known.sinkId === sink?.id;
+    const same = known !== undefined && isDeclaredSo(known, source) && known.sinkId === sink?.id;
     const moved = change.sinks.has(source.sink) || change.topology === 'places';
     const restart = change.sources.has(source.name) || moved;
     if (known === undefined || restart) {
@@ -225,11 +193,7 @@ function declareSources(writer: StateWriter, input: DeclareJob, change: Change):
       const fresh = newSource({ id, name, spec, captured, sinkId: sink?.id ?? 0 });
       writer.sources.put(idKey(id), { ...fresh, states: statesOf(input, source.name) });
       forgetCopies(writer, id);
-    } else if (!same) {
-      const collector = mutated('state.otherWindowsKeepCollector') ? known.collector : null;
-      const { spec } = source;
-      writer.sources.put(idKey(id), { ...known, ...addedTables(known, source, input), spec, collector });
-    }
+    } else if (!same) writer.sources.put(idKey(id), declaredAgain(known, source, input));
     return { kind: 'source', name: source.name, id, generation: 1, action: actionOf(known, same) };
   });
 }
@@ -238,6 +202,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'captured
   return {
     ...source,
     prepare: null,
+    addition: null,
     collector: null,
     lastWindow: 0,
     position: '',

@@ -1,6 +1,7 @@
 /**
  * Grants that precede tasks: the preparing of a source, and its collector.
  */
+import { finishAddition, openPrepare } from './additions.ts';
 import { settleCopies } from './copies.ts';
 import { nextToken, supersede } from './counters.ts';
 import { idKey } from './keys.ts';
@@ -28,14 +29,16 @@ export function applyGrantPrepare(
     return refuse('UNKNOWN_EXECUTOR', `executor ${input.executorId} is not known`);
   }
   if (!isReconciled(writer.sinks.get(idKey(source.sinkId)))) return notReconciled(source.name);
-  if (source.prepare?.done === true) {
+  const { executorId } = input;
+  const isPrepared = source.prepare?.done === true;
+  if (isPrepared && source.addition === null) {
     return refuse('TASK_FINISHED', `source ${source.name} is prepared already`);
   }
   const token = nextToken(writer, meta);
-  writer.sources.put(idKey(source.id), {
-    ...source,
-    prepare: { token, executorId: input.executorId, done: false, superseded: supersede(source.prepare) },
-  });
+  const prepare = { token, executorId, done: false, superseded: supersede(openPrepare(source)) };
+  const ofAddition = isPrepared && source.addition !== null;
+  const granted = ofAddition ? { addition: { ...source.addition, prepare } } : { prepare };
+  writer.sources.put(idKey(source.id), { ...source, ...granted });
   return accept({ token });
 }
 
@@ -47,6 +50,12 @@ export function applyFinishPrepare(
 ): OperationResult {
   const source = writer.sources.get(idKey(input.sourceId));
   if (source === undefined) return refuse('UNKNOWN_SOURCE', `source ${input.sourceId} is not known`);
+  const { addition } = source;
+  if (addition?.prepare?.token === input.token) {
+    const retryAtMs = meta.logTimeMs + input.retryAfterMs;
+    writer.sources.put(idKey(source.id), finishAddition(source, addition, { ...input, retryAtMs }));
+    return accept();
+  }
   if (source.prepare?.token !== input.token) {
     return refuse('STALE_EPOCH', `source ${source.name} has another prepare grant`);
   }

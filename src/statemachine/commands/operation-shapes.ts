@@ -57,7 +57,15 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     },
     sinks: { listOf: { name: 'text', spec: 'text', members: 'texts' } },
     sources: {
-      listOf: { name: 'text', spec: 'text', captured: 'texts', begins: 'texts', sink: 'text' },
+      listOf: {
+        name: 'text',
+        spec: 'text',
+        captured: 'texts',
+        begins: 'texts',
+        keptTables: 'natural',
+        kept: 'text',
+        sink: 'text',
+      },
     },
     reports: {
       listOf: {
@@ -109,6 +117,7 @@ export const OPERATION_SHAPES: Readonly<Record<OperationType, Shape>> = {
     spec: 'text',
     replaced: 'text',
     captured: 'texts',
+    addition: { objectOf: { former: 'text', spec: 'text', captured: 'texts' } },
     stops: { listOf: { reportId: 'natural', problem: 'text' } },
   },
   'fold.grant': { reportId: 'natural', generation: 'natural', window: 'natural', executorId: 'natural' },

@@ -6,7 +6,10 @@
  * never fails half way: it answers `{ ok: false, code }` and has then changed nothing.
  */
 import type { ErrorCode } from '../../base/index.ts';
-import type { DimensionCopyRecord, ShardPlace, TaskState } from './records.ts';
+import type { DeclareJob } from './declaration.ts';
+import type { DimensionCopyRecord, TaskState } from './records.ts';
+
+export type { DeclareJob } from './declaration.ts';
 
 export type Operation =
   | OpenSession
@@ -66,41 +69,6 @@ export interface ExpireExecutor {
   readonly v: 1;
   readonly executorId: number;
   readonly reason: string;
-}
-
-/** Makes a compiled job the declared state. `spec`s are documents of src/job, opaque here. */
-export interface DeclareJob {
-  readonly type: 'job.declare';
-  readonly v: 1;
-  readonly topology: { readonly spec: string; readonly shards: readonly ShardPlace[] };
-  readonly sinks: readonly {
-    readonly name: string;
-    readonly spec: string;
-    /** References of its primary, first, and its replicas: opaque texts. */
-    readonly members: readonly string[];
-  }[];
-  readonly sources: readonly {
-    readonly name: string;
-    readonly spec: string;
-    /**
-     * From where, and then table by table what is captured: all of `spec` but when windows are cut. Opaque
-     * texts.
-     */
-    readonly captured: readonly string[];
-    /** For each of its tables the cursor at which its snapshot begins. */
-    readonly begins: readonly string[];
-    readonly sink: string;
-  }[];
-  readonly reports: readonly {
-    readonly name: string;
-    readonly spec: string;
-    readonly specHash: string;
-    readonly source: string;
-    readonly sink: string;
-    readonly parts: number;
-    readonly readsStates: boolean;
-    readonly paused: boolean;
-  }[];
 }
 
 /** Grants the step to a report generation's next phase: making it, showing it, dropping it. */
@@ -354,6 +322,15 @@ export interface AddSchema {
   readonly replaced: string;
   /** As in {@link DeclareJob}, of `spec`. */
   readonly captured: readonly string[];
+  /**
+   * The same of the source with the tables that are added to it; `former` is what that was before. Empty if
+   * none are.
+   */
+  readonly addition: {
+    readonly former: string;
+    readonly spec: string;
+    readonly captured: readonly string[];
+  };
   /** Reports that read a column that is not the same any more: they stop before the next window. */
   readonly stops: readonly { readonly reportId: number; readonly problem: string }[];
 }

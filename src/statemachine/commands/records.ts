@@ -117,13 +117,9 @@ export interface SourceRecord {
   readonly captured: readonly string[];
   readonly sinkId: number;
   /** The grant under which tables and dimension copies are made; null before the first. */
-  readonly prepare: {
-    readonly token: string;
-    readonly executorId: number;
-    readonly done: boolean;
-    /** Tokens of the grants that it replaces, newest first; bounded. */
-    readonly superseded: readonly string[];
-  } | null;
+  readonly prepare: PrepareGrant | null;
+  /** Tables that are declared and not captured yet: they wait until their own are made in the store. */
+  readonly addition: TableAddition | null;
   /** The collector's current grant. */
   readonly collector: {
     readonly epoch: string;
@@ -167,6 +163,30 @@ export interface SourceRecord {
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */
+  readonly retryAtMs: number;
+}
+
+export interface PrepareGrant {
+  readonly token: string;
+  readonly executorId: number;
+  readonly done: boolean;
+  /** Tokens of the grants that it replaces, newest first; bounded. */
+  readonly superseded: readonly string[];
+}
+
+/** What a source becomes when tables that were added to it are prepared; until then it goes on as it is. */
+export interface TableAddition {
+  /** As in {@link SourceRecord}, with the added tables. */
+  readonly spec: string;
+  readonly captured: readonly string[];
+  /** Where the copying of the first of them begins. */
+  readonly cursor: string;
+  readonly prepare: PrepareGrant | null;
+  /** Grants in a row that failed, whose the last one was (0: none was), and why. */
+  readonly attempts: number;
+  readonly failedExecutorId: number;
+  readonly problem: string;
+  /** No new grant before this log time (after a failure). */
   readonly retryAtMs: number;
 }
 

@@ -27,7 +27,9 @@ export function applyRestoreCluster(writer: StateWriter, input: RestoreCluster):
     // Change rows under the old epoch may go beyond the last window that is known here.
     const collector = mutated('state.restoreKeepsCollectors') ? source.collector : null;
     const states = restoredStates(source);
-    writer.sources.put(idKey(source.id), { ...source, prepare: null, collector, states, drop: null });
+    const addition = source.addition === null ? null : { ...source.addition, prepare: null };
+    const former = { prepare: null, addition, collector, states, drop: null };
+    writer.sources.put(idKey(source.id), { ...source, ...former });
   }
   for (const report of [...writer.reports.values()]) {
     writer.reports.put(idKey(report.id), { ...report, fold: null, change: null });

@@ -17,16 +17,23 @@ export function applyAddSchema(writer: StateWriter, input: AddSchema): Operation
     return refuse('STALE_EPOCH', `epoch ${input.epoch} is not the current one of source ${source.name}`);
   }
   if (source.spec === input.spec) return accept({ version: input.version });
+  // Tables were added, or taken out again, since whoever proposes it has looked.
+  if ((source.addition?.spec ?? '') !== input.addition.former && !mutated('state.schemaUndoesAddition')) {
+    return refuse('STALE_VERSION', `tables of source ${source.name} were added or taken out meanwhile`);
+  }
   const current = lastVersion(source, input.table) + 1;
   if (input.version < 2 || (current > 1 && input.version !== current + 1)) {
     return refuse('STALE_VERSION', `version ${input.version} of ${input.table} does not follow ${current}`);
   }
   const window = source.lastWindow + 1;
+  const { spec, captured } = input.addition;
+  const added = mutated('state.schemaUndoesAddition') ? {} : { spec, captured };
   const entry = { table: input.table, version: input.version - 1, lastWindow: source.lastWindow };
   writer.sources.put(idKey(source.id), {
     ...source,
     spec: input.spec,
     captured: input.captured,
+    addition: source.addition === null ? null : { ...source.addition, ...added },
     schemas: [...readStill(writer, source), { ...entry, spec: input.replaced }],
   });
   for (const { reportId, problem } of input.stops) {

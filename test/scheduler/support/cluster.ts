@@ -13,6 +13,7 @@ import {
   decodeEntry,
   decodeReplies,
   encodeEntry,
+  openPrepare,
   type Operation,
   type OperationResult,
   type ShardStates,
@@ -240,7 +241,7 @@ export class FakeCluster implements ExecutorPort, ProposePort {
   }
 
   prepare(executorId: number, source: SourceRecord): void {
-    const token = source.prepare?.token ?? '';
+    const token = openPrepare(source)?.token ?? '';
     this.sent.push({ kind: 'prepare', executorId, token });
     this.#answer(executorId, () => {
       this.scheduler.event({

@@ -10,7 +10,7 @@ import type {
   SourceFailures,
   TaskOutcome,
 } from '../../../src/scheduler/planner/types.ts';
-import type { SinkRecord, TaskRecord } from '../../../src/statemachine/index.ts';
+import { openPrepare, type SinkRecord, type TaskRecord } from '../../../src/statemachine/index.ts';
 import { reconciled, World } from '../../statemachine/support/world.ts';
 
 /**
@@ -122,7 +122,7 @@ export class Leader {
       } else if (dispatch.kind === 'reconcile') this.#reconcile(executorId, dispatch.sink);
       else if (dispatch.kind === 'probe') this.probed.set(dispatch.sink.id, this.nowMs);
       else if (dispatch.kind === 'report') this.#send(executorId, dispatch.report.change?.token ?? '');
-      else this.#send(executorId, dispatch.source.prepare?.token ?? '');
+      else this.#send(executorId, openPrepare(dispatch.source)?.token ?? '');
     }
     for (const { operation, sourceFailure } of planned.operations) {
       this.world.accept(operation);
@@ -154,20 +154,11 @@ export class Leader {
   /** Prepares and collects every source, as the executors would answer. */
   start(): void {
     for (let i = 0; i < 8; i++) {
-      const prepared = [...this.world.state.sources.values()].flatMap((source): Outcome[] =>
-        source.prepare === null || source.prepare.done || !this.sent.has(source.prepare.token)
-          ? []
-          : [
-              {
-                type: 'prepare-outcome',
-                sourceId: source.id,
-                token: source.prepare.token,
-                copies: [],
-                code: '',
-                message: '',
-              },
-            ],
-      );
+      const prepared = [...this.world.state.sources.values()].flatMap((source): Outcome[] => {
+        const token = openPrepare(source)?.token ?? '';
+        if (!this.sent.has(token)) return [];
+        return [{ type: 'prepare-outcome', sourceId: source.id, token, copies: [], code: '', message: '' }];
+      });
       this.round(...prepared);
     }
   }

@@ -249,6 +249,8 @@ export function jobOf(
       spec: '{"tables":[]}',
       captured: ['here', 'orders'],
       begins: ['at orders'],
+      keptTables: 1,
+      kept: '{"tables":[]}',
       sink: 'main',
     })),
     reports: sources.flatMap((source) =>

@@ -243,7 +243,7 @@ export interface ListSourcesReply {
 export interface SourceInfo {
   sourceId: bigint;
   name: string;
-  /** "preparing", "snapshot", "resnapshot", "running", "lost", "stuck", "failed", "waiting" */
+  /** "preparing", "snapshot", "resnapshot", "adding", "running", "lost", "stuck", "failed", "waiting" */
   state: string;
   lastWindow: bigint;
   mergedWindow: bigint;

@@ -215,6 +215,11 @@ export const PrepareStep = {
   /** PREPARE_STEP_DROP - Everything of the reports goes, except for their views. */
   PREPARE_STEP_DROP: 3,
   PREPARE_STEP_DROP_VIEW: 4,
+  /**
+   * PREPARE_STEP_TABLES - The tables in the store alone, of the source with the tables that are added to it: the document
+   * `addition/<source id>`.
+   */
+  PREPARE_STEP_TABLES: 5,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -226,6 +231,7 @@ export namespace PrepareStep {
   export type PREPARE_STEP_SHOW = typeof PrepareStep.PREPARE_STEP_SHOW;
   export type PREPARE_STEP_DROP = typeof PrepareStep.PREPARE_STEP_DROP;
   export type PREPARE_STEP_DROP_VIEW = typeof PrepareStep.PREPARE_STEP_DROP_VIEW;
+  export type PREPARE_STEP_TABLES = typeof PrepareStep.PREPARE_STEP_TABLES;
   export type UNRECOGNIZED = typeof PrepareStep.UNRECOGNIZED;
 }
 
@@ -246,6 +252,9 @@ export function prepareStepFromJSON(object: any): PrepareStep {
     case 4:
     case "PREPARE_STEP_DROP_VIEW":
       return PrepareStep.PREPARE_STEP_DROP_VIEW;
+    case 5:
+    case "PREPARE_STEP_TABLES":
+      return PrepareStep.PREPARE_STEP_TABLES;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -265,6 +274,8 @@ export function prepareStepToJSON(object: PrepareStep): string {
       return "PREPARE_STEP_DROP";
     case PrepareStep.PREPARE_STEP_DROP_VIEW:
       return "PREPARE_STEP_DROP_VIEW";
+    case PrepareStep.PREPARE_STEP_TABLES:
+      return "PREPARE_STEP_TABLES";
     case PrepareStep.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
