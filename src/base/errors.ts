@@ -483,6 +483,7 @@ export const ERRORS = {
     EXIT.failed,
     GRPC.resourceExhausted,
   ),
+  GATHER_TOO_LARGE: row('A task gathers too many rows.', 'never', EXIT.failed, GRPC.resourceExhausted),
   DIVISION_BY_ZERO: row('A report divides by zero.', 'never', EXIT.failed, GRPC.failedPrecondition),
   VALUE_RANGE: row('A value does not fit its column.', 'never', EXIT.failed, GRPC.failedPrecondition),
   DECIMAL_EMBEDDED: row(

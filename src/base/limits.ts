@@ -152,6 +152,9 @@ export const LIMITS = {
   /** Those of a report of class `affectedKeys`, which are not staged. */
   cellRowsMax: 200_000,
   contributionPieceRows: 5_000,
+  /** Rows of all store shards that one task brings together, and of a piece in which they come. */
+  gatheredRowsMax: 2_000_000,
+  gatherPieceRows: 2_000,
   /** Rows and bytes of a pack of a contribution; the last row may go beyond. */
   packRowsMax: 2_500,
   packBytesMax: 256 * 1_024,

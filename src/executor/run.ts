@@ -9,7 +9,7 @@ export class Run {
   readonly task: Task;
   readonly token: FencingToken;
   phase: Phase = 'waiting';
-  /** Rows of the contribution that were computed so far. */
+  /** Rows that were gathered from other shards, and of the contribution that were computed, so far. */
   rows = 0;
   /** Whether rows were staged under its token, by an attempt that may have failed since. */
   staged = false;

@@ -46,9 +46,11 @@ async function killSuperseded(options: TaskStepsOptions, run: Run): Promise<void
   const { catalog, databases } = options;
   const markers = run.task.superseded.map((token) => markerName(options.clusterId(), token));
   if (markers.length === 0) return;
-  const shard = catalog.topology(run.task.topologyVersion).shards[run.task.part];
+  const { shards } = catalog.topology(run.task.topologyVersion);
+  const { gathered } = layoutOfTask(catalog, run.task).report;
+  const read = gathered === true ? shards : [shards[run.task.part]];
   const sink = catalog.sink(Number(run.task.sinkId));
-  for (const group of [shard, sink]) {
+  for (const group of [...read, sink]) {
     if (group === undefined) continue;
     const killed = await killMarked(databases.group(group), markers);
     if (killed > 0) options.log.info({ task: run.task.task, killed }, 'connections of earlier grants killed');
@@ -58,14 +60,20 @@ async function killSuperseded(options: TaskStepsOptions, run: Run): Promise<void
 async function compute(options: TaskStepsOptions, run: Run): Promise<Computed> {
   const { catalog, databases, clusterId } = options;
   const { task } = run;
-  const shard = catalog.topology(task.topologyVersion).shards[task.part];
+  const { shards } = catalog.topology(task.topologyVersion);
+  const shard = shards[task.part];
   if (shard === undefined)
     throw new TidemarkError('BAD_REQUEST', `there is no store shard for part ${task.part}`);
   const sourceId = Number(task.sourceId);
+  const layout = layoutOfTask(catalog, task);
+  const others = shards
+    .filter((other) => other !== shard)
+    .map((other) => ({ store: databases.group(other), shard: other.name }));
+  const brought = { rows: 0 };
   return computeContribution({
     store: databases.group(shard),
     shard: shard.name,
-    layout: layoutOfTask(catalog, task),
+    layout,
     source: catalog.source(sourceId),
     captured: (table, version) => catalog.captured(sourceId, table, version),
     sourceId,
@@ -74,14 +82,19 @@ async function compute(options: TaskStepsOptions, run: Run): Promise<Computed> {
     fromStates: task.windows.length === 1 && task.lastWindow > task.firstWindow,
     prepared: task.prepared,
     marker: markerName(clusterId(), run.token),
-    gather: () => gatherer(options, run),
+    gather: () => gatherer(options, run, brought),
     copies: options.copies,
+    ...(layout.report.gathered === true ? { others } : {}),
+    gathered: (rows) => {
+      brought.rows = rows;
+      run.rows = rows;
+    },
     signal: run.signal,
   });
 }
 
 /** Once something was staged, a further attempt stages from its first row on: none lies there unseen. */
-function gatherer(options: TaskStepsOptions, run: Run): Gatherer {
+function gatherer(options: TaskStepsOptions, run: Run, brought: { readonly rows: number }): Gatherer {
   const { isOfCells } = layoutOfTask(options.catalog, run.task);
   const heldMax = isOfCells ? LIMITS.cellRowsMax : LIMITS.contributionRowsHeldMax;
   return new Gatherer({
@@ -89,7 +102,7 @@ function gatherer(options: TaskStepsOptions, run: Run): Gatherer {
     rowsMax: isOfCells ? LIMITS.cellRowsMax : LIMITS.contributionRowsMax,
     pieceRows: LIMITS.contributionPieceRows,
     progress: (rows) => {
-      run.rows = rows;
+      run.rows = brought.rows + rows;
     },
     stage: () => {
       run.staged = true;

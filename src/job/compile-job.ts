@@ -1,10 +1,10 @@
 /**
  * Puts what a job file declares and what its databases say together into the documents that are replicated.
  */
-import { must, TidemarkError } from '../base/index.ts';
-import { parseColumnType } from '../sql/index.ts';
+import { isTidemarkError, must, TidemarkError } from '../base/index.ts';
+import { parseColumnType, type EngineKind } from '../sql/index.ts';
 import { compileAffectedKeys } from './affected-keys/compile-affected-keys.ts';
-import { checkCoLocation, checkKeysOnShards } from './sql/co-location.ts';
+import { checkCoLocation, keysOnShards } from './sql/co-location.ts';
 import { columnsUsed } from './sql/columns-used.ts';
 import { suggestion } from './file/did-you-mean.ts';
 import { shareMembers } from './file/same-members.ts';
@@ -12,6 +12,7 @@ import type { JobFile, JobReport, JobSource } from './file/job-file.ts';
 import {
   engineOf,
   JOB_FORMAT,
+  type AffectedKeys,
   type CapturedTable,
   type CompiledJob,
   type CompiledReport,
@@ -28,7 +29,7 @@ export interface CompileInput {
 /**
  * Compiles a job, but for the columns of dimensions: see {@link withDimensions}.
  * @throws TidemarkError `JOB_INVALID` for a shard key that is no column, or none to compare exactly;
- * `REPORT_NOT_COLOCATED` for a join whose rows may lie on different shards.
+ * `REPORT_NOT_COLOCATED` for a join whose rows may lie on different shards, but in class `affectedKeys`.
  */
 export function compileJob(input: CompileInput): CompiledJob {
   const { file } = input;
@@ -105,16 +106,40 @@ function compileReport(
   });
   const keys = report.keys.map(({ name, type }) => ({ name, type, nullable: false }));
   const { name, source, database, sql } = report;
-  const parts = isReplicated(report, tables) ? 1 : file.stores.length;
-  if (parts > 1) checkCoLocation(report, tables, engine);
+  const shards = isReplicated(report, tables) ? 1 : file.stores.length;
   const affectedKeys = compileAffectedKeys(report, tables);
   // Cells of that class are kept as they are.
   const measures = affectedKeys === undefined ? shareMembers(report.measures, sql, engine) : report.measures;
-  if (parts > 1 && affectedKeys !== undefined) checkKeysOnShards(report, affectedKeys, tables, engine);
+  if (shards > 1 && affectedKeys === undefined) checkCoLocation(report, tables, engine);
+  const gathered =
+    shards > 1 && affectedKeys !== undefined && !isOnShards({ report, affectedKeys, tables, engine });
   return {
-    ...{ format: JOB_FORMAT, name, source, database, inputs, keys, measures, sql, parts },
+    ...{ format: JOB_FORMAT, name, source, database, inputs, keys, measures, sql },
     ...(affectedKeys === undefined ? {} : { affectedKeys }),
+    ...(gathered ? { gathered } : {}),
+    parts: gathered ? 1 : shards,
   };
+}
+
+/** Whether each group surely lies on one store shard; what the text does not show is gathered. */
+function isOnShards({
+  report,
+  affectedKeys,
+  tables,
+  engine,
+}: {
+  readonly report: JobReport;
+  readonly affectedKeys: AffectedKeys;
+  readonly tables: readonly CapturedTable[];
+  readonly engine: EngineKind;
+}): boolean {
+  try {
+    checkCoLocation(report, tables, engine);
+    return keysOnShards(report, affectedKeys, tables, engine);
+  } catch (error) {
+    if (isTidemarkError(error, 'REPORT_NOT_COLOCATED')) return false;
+    throw error;
+  }
 }
 
 /** All SQL of a report: what may read a column. */

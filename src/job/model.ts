@@ -136,7 +136,9 @@ export interface CompiledReport {
   readonly sql: string;
   /** Absent: the report is of class `contribution`. */
   readonly affectedKeys?: AffectedKeys;
-  /** Tasks per span: one for each store shard; 1, on the first, if all changing inputs are replicated. */
+  /** Its groups may hold rows of several store shards, which one task gathers on the first. */
+  readonly gathered?: true;
+  /** Tasks per span: one for each store shard; 1, on the first, if its inputs are replicated or gathered. */
   readonly parts: number;
 }
 

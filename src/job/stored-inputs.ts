@@ -37,6 +37,8 @@ export interface ContributionInput {
   readonly prepared: bigint;
   /** Tables that hold exactly the span's change rows, by captured table; those that are not here are read. */
   readonly copied?: ReadonlyMap<string, string>;
+  /** Tables that hold row versions of all store shards, by captured table, in place of the shard's own. */
+  readonly copiedStates?: ReadonlyMap<string, string>;
 }
 
 /** What an input reads: a table and the condition that picks its rows. */
@@ -134,7 +136,8 @@ function asOf(
   const captured = tableOf(input, part);
   const { table, schemaVersion } = captured;
   const names = columnsOf(dialect, captured, part, weight === 'weight' ? [unitWeight(dialect)] : []);
-  const from = dialect.id(stateTable({ sourceId, table, schemaVersion }));
+  const gathered = input.copiedStates?.get(table);
+  const from = dialect.id(gathered ?? stateTable({ sourceId, table, schemaVersion }));
   const current = mutated('job.joinsCurrentState');
   const params = current ? [STATE_OPEN - 1, STATE_OPEN - 1] : [window, window];
   // Nearly every row version is open: by that index MariaDB reads, or filters by, all of them.

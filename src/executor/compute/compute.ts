@@ -26,6 +26,7 @@ import { placed } from '../placed.ts';
 import { refuseChangedValues } from './changed-values.ts';
 import { checkComplete, sealedShard } from './completeness.ts';
 import { mayCopy } from './copied-rows.ts';
+import { OtherShardError, withGathered, type OtherShard } from './gathered-rows.ts';
 import type { Gatherer } from './gatherer.ts';
 import type { SpanCopies } from './span-copies.ts';
 import { checkStates } from './state-mark.ts';
@@ -50,12 +51,15 @@ export interface ComputeInput {
   readonly gather: () => Gatherer;
   /** Shares the change rows with other reports of the span; without, each reads them for itself. */
   readonly copies?: SpanCopies;
+  /** The other store shards, of a report that gathers the rows of all; who is told how many came so far. */
+  readonly others?: readonly OtherShard[];
+  readonly gathered?: (rows: number) => void;
   readonly signal: AbortSignal;
 }
 
 export interface Computed {
   readonly contribution: Contribution;
-  /** Change rows of the span on this shard. */
+  /** Change rows of the span on this shard, or on all of which rows were gathered. */
   readonly rowsIn: number;
   /** Rows of the contribution. */
   readonly rowsOut: number;
@@ -66,10 +70,11 @@ export interface Computed {
  *
  * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `DIMENSION_LOST`, `KEY_NULL`, `MEASURE_TYPE`,
  * `VALUE_RANGE`, `DIVISION_BY_ZERO`, `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `CONTRIBUTION_TOO_LARGE`,
- * `CANCELLED`, and those of the engine. What the SQL itself is guilty of names the report and the windows.
+ * `GATHER_TOO_LARGE`, `CANCELLED`, and those of the engine. What the SQL itself is guilty of names the report
+ * and the windows.
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
-  const { store, windows, shard } = input;
+  const { store } = input;
   const contribution =
     (await fromCopies(input)) ??
     (await store
@@ -79,11 +84,14 @@ export async function computeContribution(input: ComputeInput): Promise<Computed
         input.signal,
       )
       .catch((error: unknown) => explain(input, error)));
-  return { contribution, rowsIn: changeRows(windows, shard), rowsOut: rowsOf(contribution) };
+  return { contribution, rowsIn: changeRows(input), rowsOut: rowsOf(contribution) };
 }
 
 /** A table that is missing may be a dimension copy: it is made again, and the report is not at fault. */
-async function explain({ store, layout, sourceId, prepared }: ComputeInput, error: unknown): Promise<never> {
+async function explain(input: ComputeInput, error: unknown): Promise<never> {
+  const { store, layout, windows, sourceId, prepared } = input;
+  if (error instanceof OtherShardError) throw error.reason;
+  if (isTidemarkError(error, 'GATHER_TOO_LARGE')) throw placed(error, whereOf(layout, windows));
   if (!isTidemarkError(error, 'TABLE_MISSING') || mutated('executor.lostCopyIsDead')) throw error;
   for (const { kind, table } of layout.report.inputs) {
     const name = dimensionTable({ sourceId, prepared, table });
@@ -103,7 +111,7 @@ async function fromCopies(input: ComputeInput): Promise<Contribution | undefined
   const { store, layout, copies, signal, marker } = input;
   if (copies === undefined || store.kind !== 'mysql') return undefined;
   if (input.fromStates || readsStates(layout.report)) return undefined;
-  const rows = changeRows(input.windows, input.shard);
+  const rows = changeRows(input);
   const tables = capturedTables(input);
   const wanted = tables.map((table) => ({ table, columns: columnsRead(layout, table) }));
   if (!wanted.every((part) => mayCopy(part, rows))) return undefined;
@@ -135,12 +143,30 @@ function columnsRead({ report }: ReportLayout, { table, columns }: CapturedTable
 
 /** A snapshot that is left open by an error is dropped with its connection by the pool. */
 async function computeOn(connection: SqlConnection, input: ComputeInput): Promise<Contribution> {
-  const { dialect } = input.store;
+  const { fromStates, others } = input;
+  const tables = capturedTables(input);
+  if (others !== undefined) {
+    const isFirst = fromStates || input.windows[0]?.window === 1n;
+    const progress = (rows: number): void => input.gathered?.(rows);
+    const { source, sourceId, store, shard, windows, marker, signal } = input;
+    const rowsMax = LIMITS.gatheredRowsMax;
+    const own = { source, sourceId, store, shard, windows, marker, signal, fromStates, rowsMax };
+    return withGathered(connection, { ...own, others, tables, isFirst, progress }, (gathered) =>
+      computeOver(connection, input, { ...contributed(input, tables), ...gathered }),
+    );
+  }
   await connection.begin('snapshot');
-  const { fromStates } = input;
-  if (!fromStates) await checkComplete(connection, dialect, input);
+  if (!fromStates) await checkComplete(connection, input.store.dialect, input);
   if (fromStates || readsStates(input.layout.report)) await checkStates(connection, input);
-  const of = contributed(input, capturedTables(input));
+  return computeOver(connection, input, contributed(input, tables));
+}
+
+/** Runs the statements over rows that are complete, and ends the snapshot that they were read in. */
+async function computeOver(
+  connection: SqlConnection,
+  input: ComputeInput,
+  of: ContributionInput,
+): Promise<Contribution> {
   const gatherer = input.gather();
   const { isOfCells } = input.layout;
   const queries = isOfCells ? [affectedKeysQuery(of)] : statementsOf(of);
@@ -190,12 +216,16 @@ function capturedTables({ layout, captured, windows }: ComputeInput): CapturedTa
  */
 const LARGE_SELECT_MS = 3_600_000;
 
-function mayBeLarge({ windows, shard, fromStates }: ComputeInput): boolean {
-  return fromStates || changeRows(windows, shard) > LIMITS.contributionRowsHeldMax;
+function mayBeLarge(input: ComputeInput): boolean {
+  return input.fromStates || changeRows(input) > LIMITS.contributionRowsHeldMax;
 }
 
-const changeRows = (windows: readonly SealedWindow[], shard: string): number =>
-  windows.reduce((sum, window) => sum + Number(sealedShard(window, shard).rows), 0);
+/** Change rows of the span on the shards that the task reads. */
+function changeRows({ windows, shard, others = [] }: ComputeInput): number {
+  const shards = [shard, ...others.map((other) => other.shard)];
+  const rows = windows.flatMap((window) => shards.map((name) => Number(sealedShard(window, name).rows)));
+  return rows.reduce((sum, count) => sum + count, 0);
+}
 
 interface Taker {
   readonly gatherer: Gatherer;
@@ -211,7 +241,7 @@ async function run(
   input: ComputeInput,
   { gatherer, pair, touched }: Taker,
 ): Promise<boolean> {
-  const where = `report ${input.layout.report.name}, ${windowsText(input.windows)}`;
+  const where = whereOf(input.layout, input.windows);
   const says = saysAnything(input.layout);
   // Of cells it is to be seen whether a key comes twice, and each touched key comes as a tombstone too. One
   // piece more would be of more keys than there may be.
@@ -246,6 +276,9 @@ function saysAnything({ isOfCells, keys }: ReportLayout): (row: readonly SqlValu
 }
 
 const isZeroDecimal = (value: SqlValue): boolean => typeof value === 'string' && /^-?0(\.0*)?$/.test(value);
+
+const whereOf = ({ report }: ReportLayout, windows: readonly SealedWindow[]): string =>
+  `report ${report.name}, ${windowsText(windows)}`;
 
 function windowsText(windows: readonly SealedWindow[]): string {
   const [first] = windows;

@@ -31,26 +31,23 @@ export function checkCoLocation(
 }
 
 /**
- * Checks that a key of an `affectedKeys` report lies on one shard with all rows that it comes from: that the
- * keys contain the shard key, in the SQL and in each SELECT of touched keys, and that groups hold it.
- * @throws TidemarkError `REPORT_NOT_COLOCATED`.
+ * Answers whether a key of an `affectedKeys` report lies on one shard with all rows that it comes from:
+ * whether the keys contain the shard key, in the SQL and in each SELECT of touched keys, and groups are seen
+ * to hold it.
+ * @throws TidemarkError `REPORT_NOT_COLOCATED` for a join whose rows may lie on different shards.
  */
-export function checkKeysOnShards(
+export function keysOnShards(
   report: Pick<JobReport, 'name' | 'inputs' | 'sql' | 'keys'>,
   { touched, narrowed }: AffectedKeys,
   tables: readonly CapturedTable[],
   kind: EngineKind,
-): void {
+): boolean {
   const onShards = [report.sql, ...touched.map(({ sql }) => sql)].map((sql) => {
     const { spread } = spreadOfSelect({ ...report, sql }, tables, kind);
     return report.keys.filter(({ name }) => spread.keys.has(name.toLowerCase())).map(({ name }) => name);
   });
   const [first = [], ...rest] = onShards;
-  const shared = first.filter((name) => rest.every((names) => names.includes(name)));
-  if (shared.length > 0 && narrowed.length > 0) return;
-  const what =
-    shared.length > 0 ? 'groups rows in a way that its text does not show' : 'no key is a shard key';
-  throw new TidemarkError('REPORT_NOT_COLOCATED', `reports.${report.name}: ${what}`, { next: KEYS_NEXT });
+  return narrowed.length > 0 && first.some((name) => rest.every((names) => names.includes(name)));
 }
 
 function spreadOfSelect(
@@ -69,10 +66,6 @@ function spreadOfSelect(
   const check = new CoLocationCheck(report);
   return { spread: check.query(readBlocks(report.sql, kind, 'any').query, known), check };
 }
-
-const KEYS_NEXT =
-  'On several store shards a report of class affectedKeys has the shard key among its keys, as a column, ' +
-  'and is one SELECT whose groups hold all keys. Else keep its tables replicated: true, or on one shard.';
 
 /** How the rows of a table are spread over the shards. */
 interface Spread {

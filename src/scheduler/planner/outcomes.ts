@@ -29,6 +29,7 @@ const DETERMINISTIC: ReadonlySet<ErrorCode | ''> = new Set<ErrorCode>([
   'TABLE_MISSING',
   'DECIMAL_EMBEDDED',
   'CONTRIBUTION_TOO_LARGE',
+  'GATHER_TOO_LARGE',
 ]);
 
 /**

@@ -1,11 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { setMutation } from '../../../src/base/test-build-active.ts';
 import type { MutationName } from '../../../src/base/test-build-names.ts';
-import { openEngine } from '../../../src/sql/index.ts';
-import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
+import { freshEngine, type EngineKind } from '../../support/engines.ts';
+import { mariadbMissing } from '../../support/mariadb.ts';
 import { openPlace, type Place } from './place.ts';
 import { runCase } from './run-case.ts';
 
@@ -23,16 +20,18 @@ const RULES: readonly MutationName[] = [
   'fold.removesFormerCells',
   'job.touchedByAfterImages',
   'job.vanishedKeysStay',
+  'compute.oneShardGathered',
+  'compute.replicasGathered',
 ];
 
-async function onEmbedded(work: (place: Place) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-keys-'));
-  const engine = openEngine({ kind: 'embedded', file: join(folder, 'all.db') });
+async function on(kind: EngineKind, work: (place: Place) => Promise<void>): Promise<void> {
+  const all = await freshEngine(kind, 'keys');
+  const other = await freshEngine(kind, 'keys_other');
   try {
-    await work(await openPlace(engine));
+    await work(await openPlace(all.engine, other.engine));
   } finally {
-    await engine.close();
-    await rm(folder, { recursive: true, force: true });
+    await all.close();
+    await other.close();
   }
 }
 
@@ -43,28 +42,20 @@ async function runCases(place: Place, count: number): Promise<void> {
 describe('reports of class affectedKeys', () => {
   it(
     `show what their SQL gives over the source, in ${CASES} random cases on the embedded engine`,
-    () => onEmbedded((place) => runCases(place, CASES)),
+    () => on('embedded', (place) => runCases(place, CASES)),
     60_000 + 1_000 * CASES,
   );
 
   it.skipIf(mariadbMissing())(
     `show what their SQL gives over the source, in ${MARIADB_CASES} random cases on MariaDB`,
-    async () => {
-      const database = await freshDatabase('keys');
-      const engine = openEngine({ kind: 'mysql', url: database.url });
-      try {
-        await runCases(await openPlace(engine), MARIADB_CASES);
-      } finally {
-        await engine.close().then(database.drop);
-      }
-    },
+    () => on('mysql', (place) => runCases(place, MARIADB_CASES)),
     60_000 + 1_000 * MARIADB_CASES,
   );
 
   it.each(RULES)('are seen to be wrong without the rule %s', async (name) => {
     setMutation(name, true);
     try {
-      const search = onEmbedded((place) => runCases(place, CASES_PER_MUTATION));
+      const search = on('embedded', (place) => runCases(place, CASES_PER_MUTATION));
       await expect(search).rejects.toThrow(/the report differs/);
     } finally {
       setMutation(name, false);

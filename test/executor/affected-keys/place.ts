@@ -26,7 +26,7 @@ export const SOURCE = sourceOf(TABLES);
 export const SOURCE_ID = 1;
 const GRANT = { clusterId: 'c'.repeat(32), epoch: asToken(TOKEN_BASE + 1n) };
 
-/** Shards and cases lie in one database, as sources of their own. */
+/** Shards that have a part each lie in one database, as sources of their own. */
 export const sourceOn = (part: number): number => 1 + part;
 const SHARDS_MAX = 2;
 
@@ -46,15 +46,16 @@ export function layoutFor(engine: SqlEngine, name: string, shards: number): Repo
 
 export interface Place {
   readonly engine: SqlEngine;
+  /** The second store shard of reports for which the rows of all are gathered. */
+  readonly other: SqlEngine;
   /** Under the epoch that was set last. */
   grant: SinkGrant;
 }
 
 /** Makes the tables that all cases of an engine share: they take longer to make than a case. */
-export async function openPlace(engine: SqlEngine): Promise<Place> {
+export async function openPlace(engine: SqlEngine, other: SqlEngine): Promise<Place> {
   await prepareSink(engine, GRANT);
   for (const { name, shards } of LAYOUTS) {
-    if (shards > 1 && !must(REPORTS[name], name).onShards) continue;
     const prepared = { ...GRANT, prepared: asToken(TOKEN_BASE), sourceId: SOURCE_ID };
     await prepareReport(engine, prepared, layoutFor(engine, name, shards));
   }
@@ -62,6 +63,8 @@ export async function openPlace(engine: SqlEngine): Promise<Place> {
     await createStoreTables(engine, sourceOn(part), SOURCE);
     await createStateTables(engine, sourceOn(part), SOURCE);
   }
+  await createStoreTables(other, SOURCE_ID, SOURCE);
+  await createStateTables(other, SOURCE_ID, SOURCE);
   await engine.use('test', async (connection) => {
     for (const { table, columns, primaryKey } of TABLES) {
       const list = columns.map(({ name, type }) => `${name} ${engine.dialect.columnType(type)}`);
@@ -69,22 +72,23 @@ export async function openPlace(engine: SqlEngine): Promise<Place> {
       await connection.query(`CREATE TABLE base_${table} (moment BIGINT, ${list.join(', ')}, ${key})`);
     }
   });
-  return { engine, grant: GRANT };
+  return { engine, other, grant: GRANT };
 }
 
 /** Empties them for the next case. */
-export async function clear(engine: SqlEngine, { table, contributionTable }: ReportLayout): Promise<void> {
+export async function clear(place: Place, { table, contributionTable }: ReportLayout): Promise<void> {
+  const { engine, other } = place;
   const parts = Array.from({ length: SHARDS_MAX }, (_none, part) => sourceOn(part));
   const names = [
-    ...[table, contributionTable, LEDGER_TABLE, MARK_TABLE, STATE_MARK_TABLE],
-    ...TABLES.flatMap(({ table: captured, schemaVersion }) => [
-      `base_${captured}`,
-      ...parts.flatMap((sourceId) => [
-        changeTable({ sourceId, table: captured, schemaVersion }),
-        stateTable({ sourceId, table: captured, schemaVersion }),
-      ]),
-    ]),
+    ...[table, contributionTable, LEDGER_TABLE],
+    ...TABLES.map((captured) => `base_${captured.table}`),
+    ...storeTables(parts),
   ];
+  await other.use('test', async (connection) => {
+    await connection.begin('write');
+    for (const name of storeTables([SOURCE_ID])) await connection.query(`DELETE FROM ${name}`);
+    await connection.commit();
+  });
   await engine.use('test', async (connection) => {
     await connection.begin('write');
     for (const name of names) await connection.query(`DELETE FROM ${name}`);
@@ -94,11 +98,20 @@ export async function clear(engine: SqlEngine, { table, contributionTable }: Rep
   });
 }
 
+function storeTables(sources: readonly number[]): string[] {
+  const of = TABLES.flatMap(({ table, schemaVersion }) =>
+    sources.flatMap((sourceId) => [
+      changeTable({ sourceId, table, schemaVersion }),
+      stateTable({ sourceId, table, schemaVersion }),
+    ]),
+  );
+  return [MARK_TABLE, STATE_MARK_TABLE, ...of];
+}
+
 /** Puts the report database under a fresh epoch, as a cluster that knows these tasks of a report. */
 export async function setEpoch(place: Place, epoch: bigint, tasks: readonly KnownTask[]): Promise<void> {
   const grant = { ...place.grant, epoch: asToken(epoch) };
-  const layouts = LAYOUTS.filter(({ name, shards }) => shards === 1 || must(REPORTS[name], name).onShards);
-  const generations = layouts.map(({ name, shards }) => ({
+  const generations = LAYOUTS.map(({ name, shards }) => ({
     ...{ layout: layoutFor(place.engine, name, shards), sourceId: SOURCE_ID, keptFrom: 1, prepared: true },
   }));
   await reconcile(place.engine, { ...grant, formerIds: [], generations }, tasks);

@@ -23,6 +23,8 @@ import { clear, layoutFor, setEpoch, SOURCE, SOURCE_ID, sourceOn, type Place } f
 import { plainSql, REPORTS, TABLES } from './shop-reports.ts';
 
 const REGIONS = ['n', 's', 'N', 'n '];
+/** A text key has one row for names that differ in blanks at their end alone, as the source's own would. */
+const TARGETS = ['n', 's', 'N'];
 const WINDOWS_MAX = 6;
 
 interface Span {
@@ -58,6 +60,8 @@ class Case {
   readonly #engine: SqlEngine;
   readonly #random: Random;
   readonly #shards: number;
+  /** Of one part the rows of all shards are gathered. */
+  readonly #parts: number;
   readonly #layout: ReportLayout;
   readonly #rows = new Map(TABLES.map(({ table }) => [table, new Map<string, Row>()]));
   /** By window: the rows of each table after it. */
@@ -79,9 +83,10 @@ class Case {
     this.#engine = engine;
     this.#random = random;
     this.name = random.pick(Object.keys(REPORTS));
-    this.#shards = must(REPORTS[this.name], this.name).onShards && random.once(2) ? 2 : 1;
+    this.#shards = random.once(2) ? 2 : 1;
     this.#tokens = TOKEN_BASE + BigInt(seed) * 10_000n;
     this.#layout = layoutFor(engine, this.name, this.#shards);
+    this.#parts = this.#layout.report.parts;
     this.#windows = Array.from({ length: 2 + random.below(WINDOWS_MAX - 1) }, (_none, at) => {
       const changes = Array.from({ length: at === 0 ? 12 : random.below(5) }, () => this.#change()).flat();
       this.#after.push(new Map([...this.#rows].map(([table, rows]) => [table, [...rows.values()]])));
@@ -109,13 +114,10 @@ class Case {
   /** A random change of a random row, as the images that a log holds. */
   #change(): Change[] {
     const random = this.#random;
-    const table = random.once(3) ? 'customers' : 'orders';
+    const table = random.once(3) ? 'customers' : random.once(5) ? 'targets' : 'orders';
     const rows = must(this.#rows.get(table), table);
-    const id = BigInt(1 + random.below(table === 'customers' ? 4 : 9));
-    const row: Row =
-      table === 'customers'
-        ? [id, random.pick(REGIONS)]
-        : [id, BigInt(1 + random.below(4)), random.once(5) ? null : BigInt(random.below(40))];
+    const row = this.#row(table);
+    const id = row[0];
     const old = rows.get(String(id));
     const images: Change[] = old === undefined ? [] : [{ table, weight: -1n, row: old }];
     if (old !== undefined && random.once(3)) {
@@ -124,6 +126,14 @@ class Case {
     }
     rows.set(String(id), row);
     return [...images, { table, weight: 1n, row }];
+  }
+
+  #row(table: string): Row {
+    const random = this.#random;
+    if (table === 'targets') return [random.pick(TARGETS), BigInt(random.below(40))];
+    if (table === 'customers') return [BigInt(1 + random.below(4)), random.pick(REGIONS)];
+    const cents = random.once(5) ? null : BigInt(random.below(40));
+    return [BigInt(1 + random.below(9)), BigInt(1 + random.below(4)), cents];
   }
 
   #cut(): Span[] {
@@ -138,8 +148,15 @@ class Case {
 
   #places(): Part[] {
     return this.#spans.flatMap((span) =>
-      Array.from({ length: this.#shards }, (_none, part) => ({ span, part })),
+      Array.from({ length: this.#parts }, (_none, part) => ({ span, part })),
     );
+  }
+
+  /** The store of a shard, its name there, and the source that its rows are of. */
+  #shard(at: number): { readonly store: SqlEngine; readonly shard: string; readonly sourceId: number } {
+    if (this.#parts === this.#shards) return { store: this.#engine, shard: 'main', sourceId: sourceOn(at) };
+    const [store, shard] = at === 0 ? [this.#engine, 'main'] : [this.#place.other, 'other'];
+    return { store, shard, sourceId: SOURCE_ID };
   }
 
   #on(part: number): (readonly Change[])[] {
@@ -150,19 +167,19 @@ class Case {
           table,
         );
         const at = columns.findIndex(({ name }) => name === shardKey);
-        return this.#shards === 1 || Number(row[at]) % this.#shards === part;
+        return shardKey === null || this.#shards === 1 || Number(row[at]) % this.#shards === part;
       }),
     );
   }
 
   async #prepare(): Promise<void> {
-    await clear(this.#engine, this.#layout);
-    for (let part = 0; part < this.#shards; part += 1) {
-      const sourceId = sourceOn(part);
-      await writeWindows(this.#engine, SOURCE, sourceId, this.#on(part));
-      await advanceStates(this.#engine, {
-        ...{ sourceId, source: SOURCE, captured: tableOf, shard: 'main' },
-        windows: this.#sealed(part, { first: 1, last: this.#windows.length }),
+    await clear(this.#place, this.#layout);
+    for (let at = 0; at < this.#shards; at += 1) {
+      const { store, shard, sourceId } = this.#shard(at);
+      await writeWindows(store, SOURCE, sourceId, this.#on(at));
+      await advanceStates(store, {
+        ...{ sourceId, source: SOURCE, captured: tableOf, shard },
+        windows: this.#sealed(at, { first: 1, last: this.#windows.length }),
         ...{ token: asToken(EPOCH), marker: 'test', gather: holdAll, signal: new AbortController().signal },
       });
     }
@@ -178,18 +195,24 @@ class Case {
   }
 
   #sealed(part: number, { first, last }: Span): SealedWindow[] {
-    const windows = this.#on(part);
-    return Array.from({ length: last - first + 1 }, (_none, at) =>
-      seal(SOURCE, first + at, { main: windows[first + at - 1]?.length ?? 0 }),
-    );
+    const rowsOf = (shard: number, window: number): number => this.#on(shard)[window - 1]?.length ?? 0;
+    return Array.from({ length: last - first + 1 }, (_none, at) => {
+      const window = first + at;
+      const rows =
+        this.#parts === this.#shards
+          ? { main: rowsOf(part, window) }
+          : { main: rowsOf(0, window), other: rowsOf(1, window) };
+      return seal(SOURCE, window, rows);
+    });
   }
 
   async #compute(span: Span, part: number): Promise<Contribution> {
     // A first contribution comes from change rows or, behind sealed windows, from the row states.
     const fromStates = span.first === 1 && this.#random.once(2);
+    const others = this.#parts === this.#shards ? {} : { others: [this.#shard(1)] };
     const { contribution } = await computeContribution({
-      ...{ store: this.#engine, shard: 'main', layout: this.#layout, source: SOURCE, captured: tableOf },
-      ...{ sourceId: sourceOn(part), windows: this.#sealed(part, span), fromStates },
+      ...{ ...this.#shard(part), ...others, layout: this.#layout, source: SOURCE, captured: tableOf },
+      ...{ windows: this.#sealed(part, span), fromStates },
       ...{ prepared: TOKEN_BASE, marker: 'test', gather: holdAll, signal: new AbortController().signal },
     });
     return contribution;
@@ -230,7 +253,7 @@ class Case {
     return {
       ...{ reportId: this.#layout.reportId, generation: 1, sourceId: SOURCE_ID },
       ...{ firstWindow: first, lastWindow: last },
-      ...{ part, parts: this.#shards, coversMs: last, position: String(last) },
+      ...{ part, parts: this.#parts, coversMs: last, position: String(last) },
     };
   }
 

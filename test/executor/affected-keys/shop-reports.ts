@@ -28,6 +28,16 @@ export const TABLES: readonly CapturedTable[] = [
     primaryKey: ['id'],
     shardKey: 'customer',
   },
+  {
+    table: 'targets',
+    schemaVersion: 1,
+    columns: [
+      { name: 'region', type: 'TEXT(4)', nullable: false },
+      { name: 'cents', type: 'BIGINT', nullable: false },
+    ],
+    primaryKey: ['region'],
+    shardKey: null,
+  },
 ];
 
 interface ShopReport {
@@ -35,8 +45,6 @@ interface ShopReport {
   readonly keys: Readonly<Record<string, string>>;
   readonly measures: Readonly<Record<string, string>>;
   readonly sql: string;
-  /** Whether the keys contain the shard key. */
-  readonly onShards: boolean;
 }
 
 export const REPORTS: Readonly<Record<string, ShopReport>> = {
@@ -47,7 +55,6 @@ export const REPORTS: Readonly<Record<string, ShopReport>> = {
     sql:
       'SELECT customer, COUNT(*) AS orders, SUM(cents) AS cents, MAX(cents) AS largest FROM o ' +
       'GROUP BY customer HAVING COUNT(*) > 1',
-    onShards: true,
   },
   outer: {
     inputs: { c: { changes: 'customers' }, o: { changes: 'orders' } },
@@ -56,7 +63,6 @@ export const REPORTS: Readonly<Record<string, ShopReport>> = {
     sql:
       'SELECT c.id AS customer, c.region AS region, COUNT(o.id) AS orders, SUM(o.cents) AS cents ' +
       'FROM c LEFT JOIN o ON o.customer = c.id AND o.cents > 10 GROUP BY c.id, c.region',
-    onShards: true,
   },
   distinct: {
     inputs: { o: { changes: 'orders' }, c: { changes: 'customers' } },
@@ -65,7 +71,6 @@ export const REPORTS: Readonly<Record<string, ShopReport>> = {
     sql:
       'SELECT c.region, COUNT(DISTINCT o.customer) AS buyers, SUM(o.cents) AS cents ' +
       'FROM o JOIN c ON c.id = o.customer GROUP BY c.region',
-    onShards: false,
   },
   ranked: {
     inputs: {
@@ -80,7 +85,6 @@ export const REPORTS: Readonly<Record<string, ShopReport>> = {
     sql:
       'SELECT id, ROW_NUMBER() OVER (PARTITION BY customer ORDER BY cents DESC, id) AS place, ' +
       'COUNT(*) OVER (PARTITION BY customer) AS of_customer FROM o',
-    onShards: false,
   },
   best: {
     inputs: {
@@ -94,7 +98,18 @@ export const REPORTS: Readonly<Record<string, ShopReport>> = {
       'GROUP BY c.id, c.region) ' +
       'SELECT region, MAX(cents) AS most, SUM(CASE WHEN cents IS NULL THEN 1 ELSE 0 END) AS idle ' +
       'FROM t GROUP BY region',
-    onShards: false,
+  },
+  goals: {
+    inputs: {
+      t: { changes: 'targets', touched: 'SELECT region FROM t' },
+      c: { changes: 'customers', touched: 'SELECT region FROM c' },
+      o: { changes: 'orders', touched: 'SELECT c.region FROM o JOIN c ON c.id = o.customer' },
+    },
+    keys: { region: 'TEXT(4)' },
+    measures: { goal: 'BIGINT', sold: 'BIGINT' },
+    sql:
+      'SELECT t.region, MAX(t.cents) AS goal, SUM(o.cents) AS sold FROM t ' +
+      'LEFT JOIN c ON c.region = t.region LEFT JOIN o ON o.customer = c.id GROUP BY t.region',
   },
 };
 
@@ -109,7 +124,14 @@ export function compiled(name: string, kind: EngineKind, shards: number): Compil
       version: 1,
       job: 'shop',
       sources: {
-        shop: { ...database('shop'), tables: ['customers', { table: 'orders', shardKey: 'customer' }] },
+        shop: {
+          ...database('shop'),
+          tables: [
+            'customers',
+            { table: 'orders', shardKey: 'customer' },
+            { table: 'targets', replicated: true },
+          ],
+        },
       },
       stores: Object.fromEntries(stores),
       databases: { reports: database('reports') },

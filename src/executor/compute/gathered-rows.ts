@@ -1,0 +1,294 @@
+/**
+ * The rows of all store shards in temporary tables of one connection (design 6.9): what a report of class
+ * `affectedKeys` needs whose groups hold rows of several shards. Each shard is asked through its own router,
+ * in a snapshot in which it was found complete; row versions and sealed rows are the same whenever they are
+ * read, so that the snapshots need not be of one moment.
+ */
+import { isTidemarkError, LIMITS, must, mutated, TidemarkError } from '../../base/index.ts';
+import { exactSelect } from '../../collector/index.ts';
+import {
+  changeTable,
+  inWindows,
+  stateTable,
+  type CapturedTable,
+  type CompiledSource,
+} from '../../job/index.ts';
+import type { Dialect, SqlConnection, SqlEngine, SqlParam } from '../../sql/index.ts';
+import type { SealedWindow } from '../../wire/index.ts';
+import { withMarker } from '../marker.ts';
+import { rowKeys } from '../states/index.ts';
+import { checkComplete, type WindowsOfShard } from './completeness.ts';
+import { checkStates } from './state-mark.ts';
+
+/** A store shard that is not the one on which the task runs. */
+export interface OtherShard {
+  readonly store: SqlEngine;
+  readonly shard: string;
+}
+
+export interface GatherInput {
+  /** The shard on whose connection everything is gathered; it alone is asked for replicated tables. */
+  readonly store: SqlEngine;
+  readonly shard: string;
+  readonly others: readonly OtherShard[];
+  readonly source: CompiledSource;
+  readonly sourceId: number;
+  readonly windows: readonly SealedWindow[];
+  /** The captured tables that the report reads. */
+  readonly tables: readonly CapturedTable[];
+  /** No change rows are needed, and no states before the span: all keys are touched. */
+  readonly isFirst: boolean;
+  /** Change rows of the span are not there any more, and need not be: the states are all. */
+  readonly fromStates: boolean;
+  /** How many rows may be gathered in all. */
+  readonly rowsMax: number;
+  readonly marker: string;
+  readonly signal: AbortSignal;
+  /** Is told how many rows were gathered so far. */
+  readonly progress: (rows: number) => void;
+}
+
+/** Names of the tables by captured table. */
+export interface Gathered {
+  readonly copied: ReadonlyMap<string, string>;
+  readonly copiedStates: ReadonlyMap<string, string>;
+}
+
+/** What another shard's server is guilty of: to the router of the shard that gathers it says nothing. */
+export class OtherShardError extends Error {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    super('another store shard failed');
+    this.reason = reason;
+  }
+}
+
+/**
+ * Gathers the rows, runs `work` over them, and leaves the connection as it was.
+ * @throws TidemarkError `GATHER_TOO_LARGE`, `WINDOW_INCOMPLETE` and `STATE_BEHIND` of the shard that gathers,
+ * `DB_FAILED` for a server that cannot; {@link OtherShardError} with the same of another shard.
+ */
+export async function withGathered<T>(
+  connection: SqlConnection,
+  input: GatherInput,
+  work: (gathered: Gathered) => Promise<T>,
+): Promise<T> {
+  const { dialect } = input.store;
+  await checkServer(connection, dialect);
+  const parts = input.tables.flatMap((table, at) => partsOf(dialect, input, table, at));
+  try {
+    for (const part of parts) for (const sql of part.create) await connection.query(sql);
+    await gather(connection, input, parts);
+    const names = (kind: Part['kind']): [string, string][] =>
+      parts.filter((part) => part.kind === kind).map((part) => [part.table.table, part.name]);
+    const value = await work({
+      copied: new Map(names('changes')),
+      copiedStates: new Map(names('states')),
+    });
+    for (const { drop } of parts) await connection.query(drop);
+    return value;
+  } catch (error) {
+    // With the connection the server drops the tables.
+    connection.destroy();
+    throw error;
+  }
+}
+
+/** One temporary table, and the SELECT that fills it on each shard. */
+interface Part {
+  readonly kind: 'changes' | 'states';
+  readonly table: CapturedTable;
+  readonly name: string;
+  readonly create: readonly string[];
+  readonly drop: string;
+  readonly columns: readonly string[];
+  /** The columns as they are read exactly. */
+  readonly exact: readonly string[];
+  /** From FROM on. */
+  readonly from: string;
+  readonly params: readonly SqlParam[];
+}
+
+/** A replica that logs something of its own is none any more; and MySQL opens a temporary table once. */
+async function checkServer(connection: SqlConnection, dialect: Dialect): Promise<void> {
+  if (dialect.kind !== 'mysql') return;
+  const { rows } = await connection.query('SELECT @@binlog_format, VERSION()');
+  const [format, version] = must(rows[0], 'a row of settings');
+  if (format !== 'ROW') {
+    throw new TidemarkError('DB_FAILED', 'temporary tables would be logged', {
+      next: 'Set binlog_format = ROW on the servers of the store.',
+    });
+  }
+  if (/mariadb/i.test(String(version))) return;
+  throw new TidemarkError('DB_FAILED', 'MySQL reads a temporary table only once in a statement', {
+    next: 'Gather reports of several store shards on MariaDB, or keep their tables replicated: true.',
+  });
+}
+
+function partsOf(dialect: Dialect, input: GatherInput, table: CapturedTable, at: number): Part[] {
+  const states = statesPart(dialect, input, table, at);
+  return input.isFirst ? [states] : [states, changesPart(dialect, input, table, at)];
+}
+
+function statesPart(dialect: Dialect, input: GatherInput, table: CapturedTable, at: number): Part {
+  const { sourceId, windows, isFirst } = input;
+  const last = must(windows.at(-1), 'a window').window;
+  const before = isFirst ? last : must(windows[0], 'a window').window - 1n;
+  const own = new Set(table.columns.map(({ name }) => name));
+  const keys = rowKeys(dialect, table).filter(({ column }) => !own.has(column));
+  const more = [...keys.map(({ column }) => column), '_from', '_to'];
+  const columns = [...own, ...more];
+  const from = dialect.id(stateTable({ sourceId, table: table.table, schemaVersion: table.schemaVersion }));
+  const name = `_tm_states_${at}`;
+  return {
+    kind: 'states',
+    ...{ table, name, columns },
+    // With the indexes that reports look rows up by; the embedded engine makes such for itself.
+    ...created(
+      dialect,
+      name,
+      dialect.kind === 'mysql' ? `LIKE ${from}` : emptyOf(quoted(dialect, columns), from),
+    ),
+    exact: [
+      ...table.columns.map((column) => exactSelect(dialect, column)),
+      ...more.map((one) => dialect.id(one)),
+    ],
+    from: `FROM ${from} WHERE _from <= ? AND _to > ?`,
+    params: [last, before],
+  };
+}
+
+function changesPart(dialect: Dialect, input: GatherInput, table: CapturedTable, at: number): Part {
+  const { sourceId, windows } = input;
+  const refs = windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day }));
+  const range = inWindows(sourceId, refs);
+  const from = dialect.id(changeTable({ sourceId, table: table.table, schemaVersion: table.schemaVersion }));
+  const name = `_tm_changes_${at}`;
+  const columns = [...table.columns.map((column) => column.name), '_w'];
+  return {
+    kind: 'changes',
+    ...{ table, name, columns },
+    ...created(dialect, name, emptyOf(quoted(dialect, columns), from)),
+    exact: [...table.columns.map((column) => exactSelect(dialect, column)), dialect.id('_w')],
+    from: `FROM ${from} WHERE ${range.sql}`,
+    params: range.params,
+  };
+}
+
+const emptyOf = (names: string, from: string): string => `AS SELECT ${names} FROM ${from} LIMIT 0`;
+
+const quoted = (dialect: Dialect, columns: readonly string[]): string =>
+  columns.map((column) => dialect.id(column)).join(', ');
+
+function created(dialect: Dialect, name: string, like: string): Pick<Part, 'create' | 'drop'> {
+  const drop = `DROP ${dialect.kind === 'mysql' ? 'TEMPORARY ' : ''}TABLE ${dialect.id(name)}`;
+  return { create: [`CREATE TEMPORARY TABLE ${dialect.id(name)} ${like}`], drop };
+}
+
+async function gather(connection: SqlConnection, input: GatherInput, parts: readonly Part[]): Promise<void> {
+  const counter = new Counter(input);
+  await gatherOwn(connection, input, parts, counter);
+  const sharded = parts.filter(({ table }) => table.shardKey !== null || mutated('compute.replicasGathered'));
+  // One after the other: each keeps a connection of its own and one of the gathering shard, never two.
+  for (const other of mutated('compute.oneShardGathered') ? [] : input.others) {
+    try {
+      await gatherOther(connection, { ...input, ...other }, sharded, counter);
+    } catch (error) {
+      throw isTidemarkError(error, 'GATHER_TOO_LARGE') ? error : new OtherShardError(error);
+    }
+  }
+  if (input.store.kind !== 'mysql') return;
+  // Else the server plans by statistics of empty tables. LOCAL: a replica must log nothing.
+  const names = parts.map(({ name }) => input.store.dialect.id(name)).join(', ');
+  await connection.query(`ANALYZE LOCAL TABLE ${names}`);
+}
+
+/** Rows of the shard that gathers do not leave its server. */
+async function gatherOwn(
+  connection: SqlConnection,
+  input: GatherInput,
+  parts: readonly Part[],
+  counter: Counter,
+): Promise<void> {
+  const { dialect } = input.store;
+  await connection.begin('snapshot');
+  await check(connection, dialect, input);
+  for (const { name, columns, from, params } of parts) {
+    const names = quoted(dialect, columns);
+    const { changes } = await connection.query(
+      `INSERT INTO ${dialect.id(name)} (${names}) SELECT ${names} ${from} LIMIT ${counter.left + 1}`,
+      params,
+    );
+    counter.add(changes);
+  }
+  await connection.commit();
+}
+
+function gatherOther(
+  connection: SqlConnection,
+  input: GatherInput,
+  parts: readonly Part[],
+  counter: Counter,
+): Promise<void> {
+  const { store, marker, signal } = input;
+  const before = counter.rows;
+  const readFrom = async (other: SqlConnection): Promise<void> => {
+    await other.begin('snapshot');
+    if (!mutated('compute.otherShardUnchecked')) await check(other, store.dialect, input);
+    for (const { name, columns, exact, from, params } of parts) {
+      const options = { pieceRows: LIMITS.gatherPieceRows, selectMs: SELECT_MS };
+      await other.stream(`SELECT ${exact.join(', ')} ${from}`, params, options, async ({ rows }) => {
+        counter.add(rows.length);
+        if (rows.length > 0) await connection.insertRows(name, columns, rows);
+        return true;
+      });
+    }
+    await other.rollback();
+  };
+  return store.read(
+    'gather',
+    (other) => {
+      // A server that failed half way has left rows: the next one must not add its own to them.
+      if (counter.rows > before)
+        throw new TidemarkError('DB_BUSY', 'a store shard was lost while it was read');
+      return withMarker(store, other, marker, () => readFrom(other));
+    },
+    signal,
+  );
+}
+
+/** The server counts the time in which rows are inserted elsewhere as the SELECT's own. */
+const SELECT_MS = 3_600_000;
+
+async function check(connection: SqlConnection, dialect: Dialect, input: GatherInput): Promise<void> {
+  const { source, sourceId, shard, windows } = input;
+  const of: WindowsOfShard = { source, sourceId, shard, windows };
+  if (!input.fromStates) await checkComplete(connection, dialect, of);
+  await checkStates(connection, of);
+}
+
+class Counter {
+  rows = 0;
+  readonly #of: Pick<GatherInput, 'rowsMax' | 'progress'>;
+
+  constructor(of: Pick<GatherInput, 'rowsMax' | 'progress'>) {
+    this.#of = of;
+  }
+
+  get left(): number {
+    return this.#of.rowsMax - this.rows;
+  }
+
+  /** @throws TidemarkError `GATHER_TOO_LARGE`. */
+  add(rows: number): void {
+    this.rows += rows;
+    this.#of.progress(this.rows);
+    if (this.left >= 0) return;
+    throw new TidemarkError(
+      'GATHER_TOO_LARGE',
+      `more than ${this.#of.rowsMax} rows of all store shards, the most that one task gathers`,
+      { next: 'Have the keys contain the shard key, or keep smaller tables replicated.' },
+    );
+  }
+}
