@@ -238,6 +238,7 @@ export const MUTATIONS = [
   'sink.lossUnnoticed',
   'sink.foldLossUnnoticed',
   'sink.foldKeptWhereMissing',
+  'sink.missingStopsSource',
   'sink.stoppedGoesOn',
   'state.idleFoldAgainAtOnce',
   'coordinator.oldLossNotProbed',

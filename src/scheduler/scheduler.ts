@@ -136,10 +136,7 @@ class LeaderScheduler implements Scheduler {
     if (event.type !== 'task-outcome' || event.result !== 'DONE') return false;
     const view = this.#options.ports.state.view();
     const slots = view.executors.get(idKey(event.executorId))?.slots ?? 0;
-    let tasks = 0;
-    for (const { state, executorId } of view.openTasks.values()) {
-      if (state === 'ASSIGNED' && executorId === event.executorId) tasks += 1;
-    }
+    const tasks = view.assignedTo(event.executorId);
     const reported = leadership.outcomes.filter(
       (outcome) => outcome.type === 'task-outcome' && outcome.executorId === event.executorId,
     ).length;

@@ -37,6 +37,8 @@ export class MemoryState implements StateWriter, StateView {
   appliedTerm = 0;
 
   readonly #openTasks = new SortedTable<TaskRecord>();
+  /** By executor, how many tasks it has. */
+  readonly #assigned = new Map<number, number>();
   readonly #deadTasks = new SortedTable<TaskRecord>();
   readonly #holeTasks = new SortedTable<TaskRecord>();
   readonly #openSpans = new SortedTable<SpanRecord>();
@@ -53,7 +55,9 @@ export class MemoryState implements StateWriter, StateView {
     keepIf(this.#openSpans, key, span, (row) => row.open > 0);
     keepIf(this.#pendingSpans, key, span, (row) => row.granted < row.parts);
   });
-  readonly tasks = new TrackedTable<TaskRecord>('task', (key, task) => {
+  readonly tasks = new TrackedTable<TaskRecord>('task', (key, task, before) => {
+    this.#countAssigned(before, -1);
+    this.#countAssigned(task, 1);
     keepIf(this.#openTasks, key, task, ({ state }) => state === 'ASSIGNED' || state === 'PARKED');
     keepIf(this.#deadTasks, key, task, ({ state }) => state === 'DEAD');
     keepIf(this.#holeTasks, key, task, ({ hole }) => hole);
@@ -94,6 +98,17 @@ export class MemoryState implements StateWriter, StateView {
 
   get openTasks(): TasksView {
     return this.#openTasks;
+  }
+
+  assignedTo(executorId: number): number {
+    return this.#assigned.get(executorId) ?? 0;
+  }
+
+  #countAssigned(task: TaskRecord | undefined, by: 1 | -1): void {
+    if (task?.state !== 'ASSIGNED') return;
+    const count = this.assignedTo(task.executorId) + by;
+    if (count > 0) this.#assigned.set(task.executorId, count);
+    else this.#assigned.delete(task.executorId);
   }
 
   get deadTasks(): TasksView {

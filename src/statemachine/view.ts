@@ -64,6 +64,8 @@ export interface StateView {
   readonly keyValues: KeyValueView;
   /** Derived: tasks that are ASSIGNED or PARKED, oldest window first. */
   readonly openTasks: TasksView;
+  /** Derived: how many tasks are ASSIGNED to an executor. */
+  assignedTo(executorId: number): number;
   /** Derived: tasks that are DEAD, oldest window first. */
   readonly deadTasks: TasksView;
   /** Derived: tasks whose ledger holds a hole, oldest window first. */

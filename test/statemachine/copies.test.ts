@@ -7,7 +7,7 @@ import {
   type ReportRecord,
 } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
-import { COPY, finishOf, prepared, reconciled, runningWorld, spanOf, type World } from './support/world.ts';
+import { COPY, finishOf, prepared, runningWorld, spanOf, type World } from './support/world.ts';
 
 /** Windows 1 and 2 are merged. */
 function mergedWorld(): World {
@@ -91,14 +91,13 @@ describe('a report that has lost a dimension copy', () => {
 
   it('leaves the other reports of its source alone when a prepare of all of them finds that out', () => {
     const world = mergedWorld();
-    const { epoch } = world.accept({ type: 'sink.grant', v: 1, sinkId: 1, executorId: 1 });
-    const missing = [{ reportId: 1, generation: 1 }];
-    world.accept({ ...reconciled(1, epoch as string), missing } as Operation);
+    world.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
+    world.reconcile(1);
     const grant = { type: 'prepare.grant', v: 1, sourceId: 1, executorId: 1 } as const;
     const { token } = world.accept(grant) as { token: string };
     const copies = [{ reportId: 1, generation: 1, copies: [COPY], lost: true }];
     world.accept({ ...prepared(1, token), copies } as Operation);
     expect(world.source().prepare?.done).toBe(true);
-    expect(world.report()).toMatchObject({ generation: 2, prepared: '', copiesLost: true });
+    expect(world.report()).toMatchObject({ generation: 2 ** 20 + 1, prepared: '', copiesLost: true });
   });
 });

@@ -15,6 +15,11 @@ const isOpen = (task: TaskRecord): boolean => task.state === 'ASSIGNED' || task.
 function check(state: MemoryState): void {
   const tasks = [...state.tasks.values()];
   expect([...state.openTasks.values()]).toEqual(tasks.filter(isOpen));
+  const assigned = tasks.filter((task) => task.state === 'ASSIGNED');
+  for (const executorId of new Set([0, ...tasks.map((task) => task.executorId)])) {
+    const has = assigned.filter((task) => task.executorId === executorId);
+    expect(state.assignedTo(executorId)).toBe(has.length);
+  }
   expect([...state.deadTasks.values()]).toEqual(tasks.filter((task) => task.state === 'DEAD'));
   expect([...state.holeTasks.values()]).toEqual(tasks.filter((task) => task.hole));
   const spans = [...state.spans.values()];
@@ -78,6 +83,8 @@ function checkTokens(state: MemoryState, tasks: readonly TaskRecord[]): void {
   for (const { change } of state.reports.values()) if (change !== null) tokens.push(change.token);
   for (const source of state.sources.values()) {
     if (source.prepare !== null) tokens.push(source.prepare.token);
+    const { prepare } = source.addition ?? {};
+    if (prepare !== null && prepare !== undefined) tokens.push(prepare.token);
     if (source.collector !== null) tokens.push(source.collector.epoch);
   }
   for (const sink of state.sinks.values()) if (sink.epoch !== null) tokens.push(sink.epoch);

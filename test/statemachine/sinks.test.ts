@@ -1,21 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import {
-  idKey,
-  type FinishPrepare,
-  type Operation,
-  type ReconcileSink,
-} from '../../src/statemachine/index.ts';
+import { idKey, type Operation, type ReconcileSink } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
-import {
-  COPY,
-  finishOf,
-  grantOf,
-  prepared,
-  reconciled,
-  runningWorld,
-  spanOf,
-  type World,
-} from './support/world.ts';
+import { COPY, finishOf, grantOf, reconciled, runningWorld, spanOf, type World } from './support/world.ts';
 
 const KEY = '1/1/1/0';
 
@@ -106,8 +92,9 @@ describe('a report database under a fresh epoch', () => {
     const world = finishedWorld();
     const operation = reconciled(1, fresh(world), [KEY]) as ReconcileSink;
     world.accept({ ...operation, missing: [{ reportId: 1, generation: 1 }] });
-    expect(world.source().prepare).toBeNull();
-    expect(world.state.reports.get(idKey(1))?.generation).toBe(1);
+    expect(world.report()).toMatchObject({ generation: 1, phase: 'new', change: null });
+    // Those of other reports, and of its source, are there.
+    expect(world.source().prepare?.done).toBe(true);
   });
 
   rule('state.copiesOfEachPrepare', 'goes on with the dimension copies that its tasks have read', () => {
@@ -117,13 +104,14 @@ describe('a report database under a fresh epoch', () => {
     expect(copies).toEqual([COPY]);
     const operation = reconciled(1, fresh(world), [KEY]) as ReconcileSink;
     world.accept({ ...operation, missing: [{ reportId: 1, generation: 1 }] });
-    const grant = { type: 'prepare.grant', v: 1, sourceId: 1, executorId: 1 } as const;
-    const { token } = world.accept(grant) as { token: string };
+    const report = { v: 1, reportId: 1, generation: 1 } as const;
+    const { token } = world.accept({ type: 'report.grant', ...report, executorId: 1 }) as { token: string };
     const others = [
       { reportId: 1, generation: 1, copies: [{ ...COPY, checksum: 'f'.repeat(16) }], lost: false },
     ];
-    world.accept({ ...(prepared(1, token) as FinishPrepare), copies: others });
-    expect(world.report()).toMatchObject({ generation: 1, prepared: named, copies });
+    const ended = { token, copies: others, errorCode: '', errorMessage: '', retryAfterMs: 0 };
+    world.accept({ type: 'report.finish', ...report, ...ended });
+    expect(world.report()).toMatchObject({ generation: 1, phase: 'live', prepared: named, copies });
   });
 
   rule('sink.foldKeptWhereMissing', 'has tables made again with nothing folded in them', () => {

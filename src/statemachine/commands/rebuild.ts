@@ -37,9 +37,3 @@ export function rebuild(writer: StateWriter, report: ReportRecord): void {
     stopped: problem === undefined ? null : { window: 1, problem },
   });
 }
-
-/** Tables that are not there are made before anything is granted for them. */
-export function prepareAgain(writer: StateWriter, sourceId: number): void {
-  const source = writer.sources.get(idKey(sourceId));
-  if (source !== undefined) writer.sources.put(idKey(source.id), { ...source, prepare: null });
-}

@@ -282,9 +282,9 @@ export interface DimensionCopyRecord {
 }
 
 /**
- * `new` has no tables yet, `building` has some that nobody is shown, `live` is what its view shows, `retired`
- * is about to be dropped. Reports declared before the first window of their source are `live` at once: they
- * are prepared with it.
+ * `new` has no tables yet, or any more, `building` has some that nobody is shown, `live` is what its view
+ * shows, `retired` is about to be dropped. Reports declared before the first window of their source are
+ * `live` at once: they are prepared with it.
  */
 export type ReportPhase = 'new' | 'building' | 'live' | 'retired';
 

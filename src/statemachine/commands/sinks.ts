@@ -2,11 +2,11 @@
  * Report databases: a fresh epoch per try, what an executor has found under it, and the way back to a
  * database that lost commits (design 6.12). Nothing is granted for a database before it is reconciled.
  */
-import { mutated } from '../../base/index.ts';
+import { must, mutated } from '../../base/index.ts';
 import { nextToken } from './counters.ts';
 import { idKey, taskRowKeyOf, windowKey } from './keys.ts';
 import type { ApplyMeta, FailSink, GrantSinkEpoch, OperationResult, ReconcileSink } from './operations.ts';
-import { prepareAgain, rebuild } from './rebuild.ts';
+import { rebuild } from './rebuild.ts';
 import type { ReportRecord, SinkRecord, TaskRecord } from './records.ts';
 import { accept, refuse, type Refusal } from './result.ts';
 import { putTask } from './spans.ts';
@@ -76,11 +76,10 @@ export function applyReconcileSink(
     // What was folded away there cannot be merged again.
     if (report.droppedWindow > 0) rebuildHere(writer, report);
     else {
-      const { phase } = report;
-      const unfolded = { ...report, phase: phase === 'building' ? ('new' as const) : phase };
-      if (!mutated('sink.foldKeptWhereMissing'))
-        adoptFold(writer, unfolded, { ...missing, window: 0, seal: '' });
-      if (phase !== 'building') prepareAgain(writer, report.sourceId);
+      const { folded } = report;
+      const none = mutated('sink.foldKeptWhereMissing') ? folded : { window: 0, seal: '' };
+      adoptFold(writer, report, { ...missing, ...none });
+      makeAgain(writer, report);
     }
   }
   for (const fold of input.folds) {
@@ -129,10 +128,22 @@ function isOfChain(writer: StateWriter, report: ReportRecord, fold: ReconcileSin
   return fold.window <= (writer.sources.get(idKey(report.sourceId))?.horizon ?? 0);
 }
 
-/** Its tables are made with those of its source; its dimension copies stay. */
+/** Its dimension copies stay. */
 function rebuildHere(writer: StateWriter, report: ReportRecord): void {
   rebuild(writer, report);
-  prepareAgain(writer, report.sourceId);
+  makeAgain(writer, report);
+}
+
+/**
+ * Has tables made before anything is granted for them: by a grant of the report's own, as when it was new.
+ * Whatever keeps one from being made stops no other report of its source.
+ */
+function makeAgain(writer: StateWriter, { id, sourceId }: ReportRecord): void {
+  const source = writer.sources.get(idKey(sourceId));
+  const report = must(writer.reports.get(idKey(id)), 'a report whose tables are gone');
+  if (!mutated('sink.missingStopsSource')) {
+    writer.reports.put(idKey(id), { ...report, phase: 'new', change: null });
+  } else if (source !== undefined) writer.sources.put(idKey(sourceId), { ...source, prepare: null });
 }
 
 /** A fold whose end was not told counts; one that was lost does not. */
