@@ -313,6 +313,8 @@ export const MUTATIONS = [
   'job.touchedByAfterImages',
   'job.vanishedKeysStay',
   'job.nullKeysLeftOut',
+  'job.statesTouchNothing',
+  'job.touchedKeysCut',
   'job.paddedKeys',
   'job.statesSwapped',
   'job.squaresRounded',

@@ -1,5 +1,6 @@
 /** Job files: their form and rules, the compiled documents, and the SQL that a report becomes. */
 export { affectedKeysQuery, nullKeysQuery } from './affected-keys/affected-keys-query.ts';
+export { touchedRows, type TouchedRows } from './affected-keys/touched-rows.ts';
 export { checkCost } from './check-cost.ts';
 export { checkReport, type CheckReportInput } from './check-report.ts';
 export { compileJob, type CompileInput } from './compile-job.ts';

@@ -89,9 +89,8 @@ export async function computeContribution(input: ComputeInput): Promise<Computed
 
 /** A table that is missing may be a dimension copy: it is made again, and the report is not at fault. */
 async function explain(input: ComputeInput, error: unknown): Promise<never> {
-  const { store, layout, windows, sourceId, prepared } = input;
+  const { store, layout, sourceId, prepared } = input;
   if (error instanceof OtherShardError) throw error.reason;
-  if (isTidemarkError(error, 'GATHER_TOO_LARGE')) throw placed(error, whereOf(layout, windows));
   if (!isTidemarkError(error, 'TABLE_MISSING') || mutated('executor.lostCopyIsDead')) throw error;
   for (const { kind, table } of layout.report.inputs) {
     const name = dimensionTable({ sourceId, prepared, table });
@@ -149,10 +148,11 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
     const isFirst = fromStates || input.windows[0]?.window === 1n;
     const progress = (rows: number): void => input.gathered?.(rows);
     const { source, sourceId, store, shard, windows, marker, signal } = input;
-    const rowsMax = LIMITS.gatheredRowsMax;
-    const own = { source, sourceId, store, shard, windows, marker, signal, fromStates, rowsMax };
-    return withGathered(connection, { ...own, others, tables, isFirst, progress }, (gathered) =>
-      computeOver(connection, input, { ...contributed(input, tables), ...gathered }),
+    const of = contributed(input, tables);
+    const own = { source, sourceId, store, shard, windows, marker, signal, fromStates, of };
+    const bounds = { rowsMax: LIMITS.gatheredRowsMax, progress, where: whereOf(input.layout, windows) };
+    return withGathered(connection, { ...own, ...bounds, others, isFirst }, (gathered) =>
+      computeOver(connection, input, { ...of, ...gathered }),
     );
   }
   await connection.begin('snapshot');

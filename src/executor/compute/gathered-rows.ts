@@ -5,19 +5,18 @@
  * read, so that the snapshots need not be of one moment.
  */
 import { isTidemarkError, LIMITS, must, mutated, TidemarkError } from '../../base/index.ts';
-import { exactSelect } from '../../collector/index.ts';
-import {
-  changeTable,
-  inWindows,
-  stateTable,
-  type CapturedTable,
-  type CompiledSource,
-} from '../../job/index.ts';
-import type { Dialect, SqlConnection, SqlEngine, SqlParam } from '../../sql/index.ts';
-import type { SealedWindow } from '../../wire/index.ts';
+import { touchedRows, type CompiledSource, type ContributionInput } from '../../job/index.ts';
+import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { withMarker } from '../marker.ts';
-import { rowKeys } from '../states/index.ts';
+import { placed } from '../placed.ts';
 import { checkComplete, type WindowsOfShard } from './completeness.ts';
+import {
+  gatheredTables,
+  narrowed,
+  quoted,
+  type GatheredSpan,
+  type GatheredTable,
+} from './gathered-tables.ts';
 import { checkStates } from './state-mark.ts';
 
 /** A store shard that is not the one on which the task runs. */
@@ -26,18 +25,16 @@ export interface OtherShard {
   readonly shard: string;
 }
 
-export interface GatherInput {
+export interface GatherInput extends GatheredSpan {
   /** The shard on whose connection everything is gathered; it alone is asked for replicated tables. */
   readonly store: SqlEngine;
   readonly shard: string;
   readonly others: readonly OtherShard[];
   readonly source: CompiledSource;
-  readonly sourceId: number;
-  readonly windows: readonly SealedWindow[];
-  /** The captured tables that the report reads. */
-  readonly tables: readonly CapturedTable[];
-  /** No change rows are needed, and no states before the span: all keys are touched. */
-  readonly isFirst: boolean;
+  /** What is computed over the rows. */
+  readonly of: ContributionInput;
+  /** The report and its windows, for errors. */
+  readonly where: string;
   /** Change rows of the span are not there any more, and need not be: the states are all. */
   readonly fromStates: boolean;
   /** How many rows may be gathered in all. */
@@ -76,16 +73,14 @@ export async function withGathered<T>(
 ): Promise<T> {
   const { dialect } = input.store;
   await checkServer(connection, dialect);
-  const parts = input.tables.flatMap((table, at) => partsOf(dialect, input, table, at));
+  const parts = input.of.tables.flatMap((table, at) => gatheredTables(dialect, input, table, at));
   try {
-    for (const part of parts) for (const sql of part.create) await connection.query(sql);
-    await gather(connection, input, parts);
-    const names = (kind: Part['kind']): [string, string][] =>
+    for (const { create } of parts) await connection.query(create);
+    const names = (kind: GatheredTable['kind']): [string, string][] =>
       parts.filter((part) => part.kind === kind).map((part) => [part.table.table, part.name]);
-    const value = await work({
-      copied: new Map(names('changes')),
-      copiedStates: new Map(names('states')),
-    });
+    const gathered = { copied: new Map(names('changes')), copiedStates: new Map(names('states')) };
+    await fill(connection, input, parts, gathered);
+    const value = await work(gathered);
     for (const { drop } of parts) await connection.query(drop);
     return value;
   } catch (error) {
@@ -95,20 +90,31 @@ export async function withGathered<T>(
   }
 }
 
-/** One temporary table, and the SELECT that fills it on each shard. */
-interface Part {
-  readonly kind: 'changes' | 'states';
-  readonly table: CapturedTable;
-  readonly name: string;
-  readonly create: readonly string[];
-  readonly drop: string;
-  readonly columns: readonly string[];
-  /** The columns as they are read exactly. */
-  readonly exact: readonly string[];
-  /** From FROM on. */
-  readonly from: string;
-  readonly params: readonly SqlParam[];
+/** Where change rows alone tell the touched keys, they come first, and of row versions those of the keys. */
+async function fill(
+  connection: SqlConnection,
+  input: GatherInput,
+  parts: readonly GatheredTable[],
+  gathered: Gathered,
+): Promise<void> {
+  const counter = new Counter(input);
+  const rows = input.isFirst ? undefined : touchedRows({ ...input.of, ...gathered });
+  if (rows === undefined) {
+    await gather(connection, input, parts, counter);
+    return;
+  }
+  const changes = parts.filter(({ kind }) => kind === 'changes');
+  await gather(connection, input, changes, counter);
+  const keys = await connection.query(rows.keys.sql, rows.keys.params).catch((error: unknown) => {
+    throw isTidemarkError(error, ...OF_THE_SQL) ? placed(error, input.where) : error;
+  });
+  const states = parts
+    .filter(({ kind }) => kind === 'states')
+    .map((part) => narrowed(part, rows.only(part.table, keys.rows)));
+  await gather(connection, input, states, counter);
 }
+
+const OF_THE_SQL = ['SQL_INVALID', 'SQL_WRITES', 'SQL_TOO_SLOW', 'VALUE_RANGE', 'DIVISION_BY_ZERO'] as const;
 
 /** A replica that logs something of its own is none any more; and MySQL opens a temporary table once. */
 async function checkServer(connection: SqlConnection, dialect: Dialect): Promise<void> {
@@ -126,68 +132,12 @@ async function checkServer(connection: SqlConnection, dialect: Dialect): Promise
   });
 }
 
-function partsOf(dialect: Dialect, input: GatherInput, table: CapturedTable, at: number): Part[] {
-  const states = statesPart(dialect, input, table, at);
-  return input.isFirst ? [states] : [states, changesPart(dialect, input, table, at)];
-}
-
-function statesPart(dialect: Dialect, input: GatherInput, table: CapturedTable, at: number): Part {
-  const { sourceId, windows, isFirst } = input;
-  const last = must(windows.at(-1), 'a window').window;
-  const before = isFirst ? last : must(windows[0], 'a window').window - 1n;
-  const own = new Set(table.columns.map(({ name }) => name));
-  const keys = rowKeys(dialect, table).filter(({ column }) => !own.has(column));
-  const more = [...keys.map(({ column }) => column), '_from', '_to'];
-  const columns = [...own, ...more];
-  const from = dialect.id(stateTable({ sourceId, table: table.table, schemaVersion: table.schemaVersion }));
-  const name = `_tm_states_${at}`;
-  return {
-    kind: 'states',
-    ...{ table, name, columns },
-    // With the indexes that reports look rows up by; the embedded engine makes such for itself.
-    ...created(
-      dialect,
-      name,
-      dialect.kind === 'mysql' ? `LIKE ${from}` : emptyOf(quoted(dialect, columns), from),
-    ),
-    exact: [
-      ...table.columns.map((column) => exactSelect(dialect, column)),
-      ...more.map((one) => dialect.id(one)),
-    ],
-    from: `FROM ${from} WHERE _from <= ? AND _to > ?`,
-    params: [last, before],
-  };
-}
-
-function changesPart(dialect: Dialect, input: GatherInput, table: CapturedTable, at: number): Part {
-  const { sourceId, windows } = input;
-  const refs = windows.map(({ window, epoch, day }) => ({ window: Number(window), epoch, day }));
-  const range = inWindows(sourceId, refs);
-  const from = dialect.id(changeTable({ sourceId, table: table.table, schemaVersion: table.schemaVersion }));
-  const name = `_tm_changes_${at}`;
-  const columns = [...table.columns.map((column) => column.name), '_w'];
-  return {
-    kind: 'changes',
-    ...{ table, name, columns },
-    ...created(dialect, name, emptyOf(quoted(dialect, columns), from)),
-    exact: [...table.columns.map((column) => exactSelect(dialect, column)), dialect.id('_w')],
-    from: `FROM ${from} WHERE ${range.sql}`,
-    params: range.params,
-  };
-}
-
-const emptyOf = (names: string, from: string): string => `AS SELECT ${names} FROM ${from} LIMIT 0`;
-
-const quoted = (dialect: Dialect, columns: readonly string[]): string =>
-  columns.map((column) => dialect.id(column)).join(', ');
-
-function created(dialect: Dialect, name: string, like: string): Pick<Part, 'create' | 'drop'> {
-  const drop = `DROP ${dialect.kind === 'mysql' ? 'TEMPORARY ' : ''}TABLE ${dialect.id(name)}`;
-  return { create: [`CREATE TEMPORARY TABLE ${dialect.id(name)} ${like}`], drop };
-}
-
-async function gather(connection: SqlConnection, input: GatherInput, parts: readonly Part[]): Promise<void> {
-  const counter = new Counter(input);
+async function gather(
+  connection: SqlConnection,
+  input: GatherInput,
+  parts: readonly GatheredTable[],
+  counter: Counter,
+): Promise<void> {
   await gatherOwn(connection, input, parts, counter);
   const sharded = parts.filter(({ table }) => table.shardKey !== null || mutated('compute.replicasGathered'));
   // One after the other: each keeps a connection of its own and one of the gathering shard, never two.
@@ -208,7 +158,7 @@ async function gather(connection: SqlConnection, input: GatherInput, parts: read
 async function gatherOwn(
   connection: SqlConnection,
   input: GatherInput,
-  parts: readonly Part[],
+  parts: readonly GatheredTable[],
   counter: Counter,
 ): Promise<void> {
   const { dialect } = input.store;
@@ -228,7 +178,7 @@ async function gatherOwn(
 function gatherOther(
   connection: SqlConnection,
   input: GatherInput,
-  parts: readonly Part[],
+  parts: readonly GatheredTable[],
   counter: Counter,
 ): Promise<void> {
   const { store, marker, signal } = input;
@@ -270,9 +220,9 @@ async function check(connection: SqlConnection, dialect: Dialect, input: GatherI
 
 class Counter {
   rows = 0;
-  readonly #of: Pick<GatherInput, 'rowsMax' | 'progress'>;
+  readonly #of: Pick<GatherInput, 'rowsMax' | 'progress' | 'where'>;
 
-  constructor(of: Pick<GatherInput, 'rowsMax' | 'progress'>) {
+  constructor(of: Pick<GatherInput, 'rowsMax' | 'progress' | 'where'>) {
     this.#of = of;
   }
 
@@ -287,7 +237,7 @@ class Counter {
     if (this.left >= 0) return;
     throw new TidemarkError(
       'GATHER_TOO_LARGE',
-      `more than ${this.#of.rowsMax} rows of all store shards, the most that one task gathers`,
+      `${this.#of.where}: more than ${this.#of.rowsMax} rows of all shards, the most that a task gathers`,
       { next: 'Have the keys contain the shard key, or keep smaller tables replicated.' },
     );
   }

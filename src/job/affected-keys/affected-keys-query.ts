@@ -79,6 +79,20 @@ export function nullKeysQuery(input: ContributionInput): ContributionQuery {
   return { report: report.name, sql, params, columns: columnsOf(report), keysOnce: true };
 }
 
+/** The keys that the span touches, each once and as they are; so many at most. */
+export function touchedKeysQuery(
+  input: ContributionInput,
+  max: number,
+): { readonly sql: string; readonly params: readonly SqlParam[] } {
+  const parts = touchedParts(input, affectedOf(input.report));
+  const raw = input.report.keys.map((_key, at) => `raw_${at}`).join(', ');
+  const select = `SELECT DISTINCT ${raw} FROM ${input.dialect.id(TOUCHED)} LIMIT ${max}`;
+  return {
+    sql: `WITH ${parts.map(({ sql }) => sql).join(',\n')}\n${select}`,
+    params: parts.flatMap(({ params }) => params),
+  };
+}
+
 const affectedOf = ({ affectedKeys }: CompiledReport): AffectedKeys =>
   must(affectedKeys, 'what class affectedKeys needs');
 

@@ -11,7 +11,10 @@ import {
   STATE_MARK_TABLE,
   type CapturedTable,
   type CompiledReport,
+  type ContributionInput,
 } from '../../../src/job/index.ts';
+import { TOUCHED_KEYS_MAX } from '../../../src/job/affected-keys/touched-rows.ts';
+import { mysqlDialect } from '../../../src/sql/mysql-dialect.ts';
 import { openEngine, type SqlConnection, type SqlEngine } from '../../../src/sql/index.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../../support/mariadb.ts';
 import { rule } from '../../support/rule.ts';
@@ -50,9 +53,17 @@ const row = (id: bigint, real: number, cents: string, name: string): Row => [
 ];
 const added = (...rows: readonly Row[]): Change[] =>
   rows.map((one) => ({ table: 'things', weight: 1n, row: one }));
-/** By shard, the change rows of two windows. */
-const FIRST = [added(row(1n, 16_777_216.5, '1.5', 'n'), row(3n, 0.1, '-0.0001', 'ü')), added([5n, ...NULLS])];
-const SECOND = [added(row(2n, 3.4e38, '12345678901234567890.1234', 'n ')), added(row(4n, 1, '7', 'n'))];
+/** More names than are looked up one by one. */
+const MANY = Array.from({ length: TOUCHED_KEYS_MAX + 2 }, (_none, at): Row => {
+  return [BigInt(10 + at), ...NULLS.map((value) => (value === null ? null : `x${at}`))];
+});
+/** By shard, the change rows of three windows. */
+const FIRST = [
+  added(row(1n, 16_777_216.5, '1.5', 'n'), row(3n, 0.1, '-0.0001', 'ü')),
+  added([5n, ...NULLS]),
+  added(...MANY),
+];
+const SECOND = [added(row(2n, 3.4e38, '12345678901234567890.1234', 'n ')), added(row(4n, 1, '7', 'n')), []];
 const EVERYTHING = COLUMNS.map(([name]) => `COALESCE(HEX(${name}), '-')`).join(`, ' ', `);
 const EXACTLY = `${EVERYTHING}, ' ', COALESCE(CAST(f AS DOUBLE), '-'), ' ', COALESCE(kind + flags, '-')`;
 
@@ -72,6 +83,10 @@ const REPORT: CompiledReport = {
   },
 };
 
+const OVER: ContributionInput = {
+  ...{ dialect: mysqlDialect, report: REPORT, sourceId: SOURCE, tables: [THINGS], prepared: 1n },
+  of: { windows: [{ window: 2, epoch: EPOCH, day: '2026-11-22' }] },
+};
 const STATES_BEHIND = `UPDATE ${STATE_MARK_TABLE} SET _window = _window ?`;
 
 describe.skipIf(mariadbMissing())('rows that are gathered from two store shards', () => {
@@ -92,7 +107,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     await advanceStates(store, {
       ...{ sourceId: SOURCE, source: SHOP, captured: () => THINGS, shard, token: asToken(EPOCH) },
       windows: windows.map((changes, at) => seal(SHOP, at + 1, { [shard]: changes.length })),
-      ...{ marker: 'test', gather: holdAll, signal: new AbortController().signal },
+      ...{ marker: 'test', signal: new AbortController().signal },
     });
   }
 
@@ -161,14 +176,19 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     expect(isTidemarkError(left, 'TABLE_MISSING')).toBe(true);
   });
 
+  rule('job.touchedKeysCut', 'are not picked by their keys where these are many', async () => {
+    const gathered = await compute([3], engine(0), engine(1));
+    expect(gathered.filter((cells) => / 1 1 /.test(cells))).toHaveLength(MANY.length);
+  });
+
   /** What is told where the second shard was changed so. */
   async function toldAfter(sql: string, first = engine(0)): Promise<string> {
     const second = engine(1);
     const change = (by: string): Promise<unknown> =>
       second.use('test', (connection) => connection.query(sql.replace('?', by)));
-    await change('- 1');
+    await change('- 2');
     const told = await codeOf(compute([2], first, second));
-    await change('+ 1');
+    await change('+ 2');
     return told;
   }
 
@@ -214,7 +234,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
         {
           ...{ store: engine(0), shard: 'first', others: [{ store: engine(1), shard: 'second' }], rowsMax },
           ...{ source: SHOP, sourceId: SOURCE, windows: [sealed(2, { first: FIRST, second: SECOND })] },
-          ...{ tables: [THINGS], isFirst: false, fromStates: false, marker: 'test' },
+          ...{ of: OVER, where: 'report names', isFirst: false, fromStates: false, marker: 'test' },
           signal: new AbortController().signal,
           progress: (all) => {
             rows = all;
@@ -225,8 +245,9 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     };
     const within = (rowsMax: number): Promise<string> =>
       codeOf(engine(0).read('test', (connection) => gather(connection, rowsMax)));
-    // Five row versions and two change rows.
-    expect(await within(7)).toBe('no error');
-    for (const rowsMax of [0, 6]) expect(await within(rowsMax)).toMatch(/^GATHER_TOO_LARGE: more than/);
+    // Two change rows, and of five row versions the four that they touch.
+    expect(await within(6)).toBe('no error');
+    for (const rowsMax of [0, 1, 2, 5])
+      expect(await within(rowsMax)).toMatch(/^GATHER_TOO_LARGE: report names: more than/);
   });
 });

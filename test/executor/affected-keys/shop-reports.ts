@@ -99,6 +99,12 @@ export const REPORTS: Readonly<Record<string, ShopReport>> = {
       'SELECT region, MAX(cents) AS most, SUM(CASE WHEN cents IS NULL THEN 1 ELSE 0 END) AS idle ' +
       'FROM t GROUP BY region',
   },
+  several: {
+    inputs: { c: { changes: 'customers' } },
+    keys: { region: 'TEXT(4)' },
+    measures: { customers: 'BIGINT', newest: 'BIGINT' },
+    sql: 'SELECT region, COUNT(*) AS customers, MAX(id) AS newest FROM c GROUP BY region HAVING COUNT(*) > 1',
+  },
   goals: {
     inputs: {
       t: { changes: 'targets', touched: 'SELECT region FROM t' },
