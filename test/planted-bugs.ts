@@ -97,7 +97,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: SINK,
     named: 'on mysql with a report counts once what is merged again under a new token',
   },
-  merged('a ledger without the source', 'merge.ledgerWithoutSource'),
+  {
+    bug: 'a ledger without the source',
+    broken: 'merge.ledgerWithoutSource',
+    file: SINK,
+    named: 'on mysql with a report keeps windows of one number apart',
+  },
   merged('extremes kept per window', 'merge.perWindowExtremes'),
   merged('empty report rows deleted by the merge', 'merge.deleteEmptyRows'),
   {

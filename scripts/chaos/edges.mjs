@@ -25,7 +25,7 @@ const collectorAt = (name, action) => async (world) => {
   if (action === 'kill') {
     await restart(host.child, world.random);
     const taken = (await epochAbove(world, host.epoch)) === true;
-    if (taken && Number(hit.detail.rows) > 0) world.events.count('collector takeovers with unsealed rows');
+    if (taken) world.events.collectorTakenOver(name, hit.detail);
     return taken;
   }
   if (action === 'pause') {
@@ -95,15 +95,26 @@ async function isAbove({ servers }, task, token) {
   return Number(n) > 0;
 }
 
+/** It dies where it is held: what was assigned then was so when it died. */
 const leaderKilledAt = (name, match) => async (world) => {
-  const { cluster } = world;
+  const { cluster, client } = world;
   const child = await cluster.leader();
-  const hit = await placed(world, child, { name, action: 'kill', ...(match === undefined ? {} : { match }) });
+  const hit = await placed(world, child, {
+    name,
+    action: 'pause',
+    ...(match === undefined ? {} : { match }),
+  });
   if (hit === undefined) return false;
+  // Who gets no answer has seen none in flight.
+  const assigned = await client.listTasks({ state: 'ASSIGNED', limit: 500 }).then(
+    (tasks) => tasks.length,
+    () => 0,
+  );
+  child.kill();
   await cluster.doors.untilCommitted(performance.now(), CONSEQUENCE_WITHIN_MS);
   const next = await cluster.leader();
   await restart(child, world.random);
-  if (next !== child) world.events.count('leader changes with tasks in flight');
+  if (next !== child) world.events.leaderChanged(assigned);
   return next !== child;
 };
 

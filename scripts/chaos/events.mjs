@@ -13,6 +13,17 @@ export class Events {
     this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 
+  /** A collector died at a failpoint, and another began; `detail` is what the failpoint told. */
+  collectorTakenOver(name, detail) {
+    const unsealed = name !== 'collector.afterSeal' && Number(detail.rows) > 0;
+    if (unsealed) this.count('collector takeovers with unsealed rows');
+  }
+
+  /** Another leads after one died while so many tasks were `assigned`. */
+  leaderChanged(assigned) {
+    if (assigned > 0) this.count('leader changes with tasks in flight');
+  }
+
   /** A line of an executor's log about the end of a task. */
   logged(record) {
     if (record.result === 'FENCED') this.count('fenced merges');

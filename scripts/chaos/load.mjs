@@ -17,24 +17,25 @@ export class Load {
   #workers = [];
   #failures = [];
   #ended = false;
+  #going = Promise.resolve();
   #next = 1;
   #oldest = 1;
   #ballast = 0;
   totals = { transactions: 0, rolledBack: 0, failed: 0, changes: 0, largest: 0 };
 
-  /** @param options `url` of the source, `rate` in transactions a second, `random` (below) => number */
+  /** @param options `url`, `log` of the source, `rate` in transactions a second, `random` (below) => n */
   constructor(options) {
     this.#options = options;
   }
 
   async start() {
-    const { url, random } = this.#options;
+    const { url, log, random } = this.#options;
     this.#connections = await Promise.all(
       Array.from({ length: CONNECTIONS }, () => mysql.createConnection({ uri: url })),
     );
     const [first] = this.#connections;
     const items = Array.from({ length: 60 }, (_, n) => [n + 1, 1 + (n % SHOPS), n % 4, 100 + random(900)]);
-    await first.query('INSERT INTO items VALUES ?', [items]);
+    await log.transaction(first, () => first.query('INSERT INTO items VALUES ?', [items]));
     await this.large(FEW);
     this.#workers = this.#connections.map((connection) =>
       this.#work(connection).catch((error) => this.#failures.push(error)),
@@ -53,43 +54,65 @@ export class Load {
     this.check();
   }
 
+  /** Does `work` while no transaction is under way. */
+  async quietly(work) {
+    let goOn;
+    this.#going = new Promise((resolve) => {
+      goOn = resolve;
+    });
+    try {
+      // Who has just passed that has begun after a turn.
+      await pause(0);
+      await this.#options.log.known();
+      return await work();
+    } finally {
+      goOn();
+    }
+  }
+
   /** One transaction of so many rows. */
   async large(rows) {
     const connection = await mysql.createConnection({ uri: this.#options.url });
     const from = this.#ballast + 1;
     this.#ballast += rows;
-    await connection.query('START TRANSACTION');
-    await connection.query(
-      `INSERT INTO ballast (${TABLES.ballast})
-       SELECT seq, 1 + seq % ${SHOPS}, seq % 97 FROM seq_${from}_to_${this.#ballast}`,
-    );
-    await connection.query('UPDATE ballast SET v = v + 1 WHERE id % 10 = 0 AND id >= ?', [from]);
-    await connection.query('COMMIT');
+    const to = this.#ballast;
+    await this.#options.log.transaction(connection, async () => {
+      await connection.query(
+        `INSERT INTO ballast (${TABLES.ballast})
+         SELECT seq, 1 + seq % ${SHOPS}, seq % 97 FROM seq_${from}_to_${to}`,
+      );
+      await connection.query('UPDATE ballast SET v = v + 1 WHERE id % 10 = 0 AND id >= ?', [from]);
+    });
     await connection.end();
     this.totals.largest = Math.max(this.totals.largest, rows);
   }
 
   async #work(connection) {
-    const { rate, random } = this.#options;
+    const { rate, log } = this.#options;
     const everyMs = (1_000 * CONNECTIONS) / rate;
     while (!this.#ended) {
       const beganAt = performance.now();
       try {
-        await connection.query('START TRANSACTION');
-        let changes = 0;
-        for (let left = 1 + random(4); left > 0; left -= 1) changes += await this.#statement(connection);
-        const undone = random(12) === 0;
-        await connection.query(undone ? 'ROLLBACK' : 'COMMIT');
-        this.totals.transactions += 1;
-        if (undone) this.totals.rolledBack += 1;
-        else this.totals.changes += changes;
+        await log.transaction(connection, () => this.#transaction(connection));
       } catch (error) {
         if (!PASSING.includes(error.code)) throw error;
-        await connection.query('ROLLBACK');
         this.totals.failed += 1;
       }
       await pause(Math.max(0, everyMs - (performance.now() - beganAt)));
+      await this.#going;
     }
+  }
+
+  /** Gives false if it is to be undone. */
+  async #transaction(connection) {
+    const { random } = this.#options;
+    let changes = 0;
+    for (let left = 1 + random(4); left > 0; left -= 1) changes += await this.#statement(connection);
+    const undone = random(12) === 0;
+    this.totals.transactions += 1;
+    if (undone) this.totals.rolledBack += 1;
+    else this.totals.changes += changes;
+    return !undone;
   }
 
   async #statement(connection) {

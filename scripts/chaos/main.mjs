@@ -6,8 +6,9 @@
 import { parseArgs } from 'node:util';
 import { settle } from '../../dist/dev/settle.js';
 import { Load } from './load.mjs';
-import { ChangeSums, compareCells, compareStates, shown } from './oracle.mjs';
+import { compareCells, compareStates, shown } from './oracle.mjs';
 import { chosen, SCENARIOS } from './scenarios.mjs';
+import { SealedChanges } from './sealed-changes.mjs';
 import { pause, randomOf, within } from './timing.mjs';
 import { WindowsSeen } from './windows-seen.mjs';
 import { startWorld } from './world.mjs';
@@ -42,6 +43,7 @@ const world = await startWorld({ windowMs: WINDOW_MS, say, random: randomOf(Numb
 const { client, cluster, servers } = world;
 const load = new Load({
   url: servers.source.rootUrl,
+  log: world.log,
   rate: Number(options.rate),
   random: randomOf(Number(options.seed) + 2),
 });
@@ -49,7 +51,9 @@ Object.assign(world, { load, problems: [], largeRows: Number(options.large) });
 const primaries = () => servers.stores.map(({ primary }) => primary.rootUrl);
 const seen = new WindowsSeen(client);
 const [{ sourceId }] = await client.listSources();
-const sums = new ChangeSums(sourceId);
+const changes = new SealedChanges({ sourceId, log: world.log });
+world.changes = changes;
+changes.gapBegins(0n);
 let looking = true;
 let looked = Promise.resolve();
 /** Does `work` while nobody looks at windows; then those after the one that it gives are looked at anew. */
@@ -58,14 +62,14 @@ world.forgetting = async (work) => {
   looked = before.then(async () => {
     const last = await work();
     seen.forgetAbove(last);
-    sums.forgetAbove(last);
+    changes.forgetAbove(last);
   });
   await looked;
 };
 async function look() {
   await seen.look();
   try {
-    await sums.take(seen.list, primaries());
+    await changes.take(seen.list, primaries());
   } catch (error) {
     // A store that was just killed; what is missing is taken at the next look.
     if (!['ECONNREFUSED', 'ECONNRESET', 'PROTOCOL_CONNECTION_LOST'].includes(error.code)) throw error;
@@ -107,7 +111,12 @@ async function run(name) {
 }
 
 const endsAt = performance.now() + Number(options.minutes) * 60_000;
-await within(READY_WITHIN_MS * 2, async () => ((await client.listSources())[0]?.lastWindow ?? 0n) > 0n);
+await within(READY_WITHIN_MS * 2, async () => {
+  const [{ state, lastWindow }] = await client.listSources();
+  if (state !== 'running') return false;
+  changes.gapEnds(lastWindow);
+  return true;
+});
 const longerMs = Math.max(LONGER_MS.least, Number(options.minutes) * 60_000);
 const lastEndsAt = endsAt + Math.min(LONGER_MS.most, longerMs);
 const lacking = () => [
@@ -155,7 +164,6 @@ const cells = await compareCells({
   reports: servers.reports.primary.rootUrl,
   definitions: world.job.reports,
 });
-const changes = await sums.compare(source);
 const states = await compareStates({ source, stores: primaries(), sourceId });
 
 say('');
@@ -163,12 +171,13 @@ for (const [name, { done, missed }] of counts)
   say(`${String(done).padStart(4)} times, ${missed} missed: ${name}`);
 say(`events: ${world.events.shown()}`);
 say(`load: ${JSON.stringify(load.totals)}`);
-say(`${windows.length} windows, ${seen.resealed} of them sealed again, ${sums.rows} change rows`);
+say(`${windows.length} windows, ${seen.resealed} of them sealed again, ${changes.rows} change rows`);
 say(`${states.rows} rows of states, ${cells.cells} cells`);
 const problems = [
   ...(settled.ok ? [] : settled.problems),
   ...cells.wrong,
-  ...changes,
+  ...changes.problems(),
+  ...(await world.log.problems()),
   ...states.wrong,
   ...seen.problems,
   ...world.problems,

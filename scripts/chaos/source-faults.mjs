@@ -13,7 +13,7 @@ const positionOf = async (server) => (await server.query('SELECT @@gtid_binlog_p
 async function onSource({ servers }, work) {
   const connection = await mysql.createConnection({ uri: servers.source.rootUrl });
   try {
-    return await work(async (sql, values) => (await connection.query(sql, values))[0]);
+    return await work(async (sql, values) => (await connection.query(sql, values))[0], connection);
   } finally {
     connection.destroy();
   }
@@ -69,6 +69,19 @@ const preparedByStranger = (world) =>
 /** The source says what it cannot go on for, and reading the tables again leads out. */
 async function readAgain(world, code) {
   const before = await sourceNow(world);
+  world.changes.gapBegins(before.lastWindow);
+  try {
+    return await readFrom(world, before, code);
+  } finally {
+    const running = await within(LOST_WITHIN_MS, async () => {
+      const source = await sourceNow(world);
+      return source?.state === 'running' && source;
+    });
+    if (running !== undefined) world.changes.gapEnds(running.lastWindow);
+  }
+}
+
+async function readFrom(world, before, code) {
   const told = await within(LOST_WITHIN_MS, async () => {
     const source = await sourceNow(world);
     return ['lost', 'stuck', 'failed'].includes(source?.state) && source.problem.includes(code);
@@ -82,18 +95,23 @@ async function readAgain(world, code) {
 }
 
 const preparedOnCaptured = (world) =>
-  onSource(world, async (query) => {
-    await query("XA START 'captured'");
-    await query('UPDATE items SET price = price + 1 WHERE item_id = 1');
-    await query("XA END 'captured'");
-    await query("XA PREPARE 'captured'");
-    await query("XA COMMIT 'captured'");
+  onSource(world, async (query, connection) => {
+    await world.log.numbered(connection, async () => {
+      await query("XA START 'captured'");
+      await query('UPDATE items SET price = price + 1 WHERE item_id = 1');
+      await query("XA END 'captured'");
+      await query("XA PREPARE 'captured'");
+      await query("XA COMMIT 'captured'");
+    });
     return readAgain(world, 'SOURCE_UNTELLABLE');
   });
 
 const truncated = (world) =>
-  onSource(world, async (query) => {
-    await query('TRUNCATE ballast');
+  onSource(world, async (query, connection) => {
+    await world.log.numbered(connection, async () => {
+      await world.log.emptied(connection, 'ballast');
+      await query('TRUNCATE ballast');
+    });
     const again = await readAgain(world, 'SOURCE_UNTELLABLE');
     await world.load.large(20);
     return again;
@@ -124,19 +142,25 @@ async function purged(world) {
 
 /** Two transactions of the business wait for each other. */
 async function deadlocks(world) {
-  const { load } = world;
+  const { load, log } = world;
   const before = load.totals.failed;
   const one = await mysql.createConnection({ uri: world.servers.source.rootUrl });
   const other = await mysql.createConnection({ uri: world.servers.source.rootUrl });
   const bump = (connection, item) =>
     connection.query('UPDATE items SET price = price + 1 WHERE item_id = ?', [item]);
+  let meet;
+  const met = new Promise((resolve) => {
+    meet = resolve;
+  });
+  let there = 0;
+  const crossing = (connection, first, second) =>
+    log.transaction(connection, async () => {
+      await bump(connection, first).finally(() => (there += 1) === 2 && meet());
+      await met;
+      await bump(connection, second);
+    });
   try {
-    await one.query('START TRANSACTION');
-    await other.query('START TRANSACTION');
-    await bump(one, 1);
-    await bump(other, 2);
-    const waits = await Promise.allSettled([bump(one, 2), bump(other, 1)]);
-    await Promise.allSettled([one.query('COMMIT'), other.query('COMMIT')]);
+    const waits = await Promise.allSettled([crossing(one, 1, 2), crossing(other, 2, 1)]);
     const victims = waits.filter(({ reason }) => reason?.code === 'ER_LOCK_DEADLOCK').length;
     return victims + load.totals.failed - before > 0 && mergedAgain(world);
   } finally {

@@ -13,6 +13,7 @@ import { Events } from './events.mjs';
 import { jobTextOf, REPORTS, SCHEMA, SHOPS } from './job.mjs';
 import { Network } from './network.mjs';
 import { Group, makeTemplate, Server } from './servers.mjs';
+import { SourceLog } from './source-log.mjs';
 import { within } from './timing.mjs';
 
 const APPLY_WITHIN_MS = 60_000;
@@ -33,6 +34,7 @@ export async function startWorld({ windowMs, say, random }) {
     const source = await mysql.createConnection({ uri: servers.source.rootUrl });
     endings.push(() => source.end());
     for (const statement of SCHEMA) await source.query(statement);
+    const log = await SourceLog.make(source);
     const shops = Array.from({ length: SHOPS }, (_, n) => [n + 1, ['de', 'fr', 'jp'][n % 3]]);
     await source.query('INSERT INTO shops VALUES ?', [shops]);
     const told = { hits: new EventLog(), records: new EventLog(), crashes: [], events: new Events() };
@@ -47,7 +49,7 @@ export async function startWorld({ windowMs, say, random }) {
     const job = { stores: stores.map(variables), databases: variables(reports), windowMs, reports: REPORTS };
     await apply(client, jobTextOf(job));
     cluster.started();
-    return { folder, servers, source, client, ...started, job, say, random, ...told, end };
+    return { folder, servers, source, log, client, ...started, job, say, random, ...told, end };
   } catch (error) {
     await end({ keep: false });
     throw error;

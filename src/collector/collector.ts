@@ -306,9 +306,7 @@ export class Collector {
     await this.#ask();
     const events = this.#pending.length > 0 ? this.#pending : await reader.next(READ_WAIT_MS);
     this.#pending = [];
-    if (events.length > 0) {
-      await failpoint('collector.afterRead', { rows: String(this.#window.stored.rows + events.length) });
-    }
+    if (events.length > 0) await failpoint('collector.afterRead', readSoFar(this.#window, events));
     for (const [at, event] of events.entries()) {
       if (event.type === 'definition') {
         await this.#adopt(await this.#changes.redefined(event.statement, event.position));
@@ -469,6 +467,12 @@ export class Collector {
       },
     );
   }
+}
+
+/** What has been read of the open window with these events, and whether they come inside a transaction. */
+function readSoFar(window: OpenWindow, events: readonly SourceEvent[]): Record<string, string> {
+  const rows = window.stored.rows + events.filter(({ type }) => type === 'change').length;
+  return { rows: String(rows), inside: String(window.insideTransaction) };
 }
 
 /** Fixed when a window opens: its rows share one key prefix. */

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { asToken } from '../../src/base/fencing-token.ts';
+import { setMutation } from '../../src/base/test-build-active.ts';
 import { killMarked, withMarker } from '../../src/executor/marker.ts';
 import { layoutOf } from '../../src/executor/sink/layout.ts';
 import type { LedgerSpan } from '../../src/executor/sink/ledger.ts';
@@ -131,6 +132,41 @@ describe.each(['embedded', 'mysql'] as const)('a report database on %s', (kind) 
         expect(await read(sink.engine, shown)).toEqual([[1n, 3n]]);
       },
     );
+
+    /** Window 1 of one source under a higher token than window 1 of another: what becomes of the later. */
+    const secondOfTwo = async (first: number, second: number): Promise<unknown> => {
+      const merge = async (sourceId: number, version: number): Promise<unknown> => {
+        const span = spanOf(sourceId, 1);
+        await registerSource(sink, span, 'sales');
+        const contribution = contributionOf(sourceId, [one('ada')]);
+        const { grant, layout } = sink;
+        return mergeContribution(sink.context, { grant, layout, span, token: token(version), contribution });
+      };
+      expect(await merge(first, 40_002)).toMatchObject({ result: 'DONE', foundDone: false });
+      return merge(second, 40_001);
+    };
+    const mergedOf = (source: number): Promise<readonly (readonly SqlValue[])[]> =>
+      read(sink.engine, `SELECT n, total FROM sales WHERE case_no = ${source}`);
+
+    it('keeps windows of one number apart that are of two sources', async () => {
+      expect(await secondOfTwo(701, 702)).toMatchObject({
+        result: 'DONE',
+        foundDone: false,
+        replaced: false,
+      });
+      expect(await mergedOf(701)).toEqual([[1n, 3n]]);
+      expect(await mergedOf(702)).toEqual([[1n, 3n]]);
+    });
+
+    it('is seen to refuse the second source where the ledger does not name it', async () => {
+      setMutation('merge.ledgerWithoutSource', true);
+      onTestFinished(() => {
+        setMutation('merge.ledgerWithoutSource', false);
+      });
+      expect(await secondOfTwo(703, 704)).toMatchObject({ result: 'FENCED' });
+      expect(await mergedOf(703)).toEqual([[1n, 3n]]);
+      expect(await mergedOf(704)).toEqual([]);
+    });
 
     it('merges different windows on the same keys at once', async () => {
       const windows = 24;

@@ -9,6 +9,7 @@ import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import { foldCells } from './cells.ts';
 import type { ReportLayout } from './layout.ts';
 import { sweepPacks } from './sweep-packs.ts';
+import { ledgerParams } from './ledger.ts';
 import { checkGrant, SCOPE_WHERE, scopeParams, type Scope, type SinkGrant } from './sink-epoch.ts';
 import { repeatable, type SinkContext } from './transaction.ts';
 import { asBigint } from './values.ts';
@@ -86,7 +87,11 @@ async function foldSome(
   }
   const folded = `${SCOPE_WHERE} AND first_window BETWEEN ? AND ?`;
   const params = [...scopeParams(scope), from + 1, end.window];
-  await connection.query(`DELETE FROM ${LEDGER_TABLE} WHERE ${folded} AND hole = 0`, params);
+  await connection.query(`DELETE FROM ${LEDGER_TABLE} WHERE ${folded} AND hole = 0`, [
+    ...ledgerParams(scope),
+    from + 1,
+    end.window,
+  ]);
   await connection.query(`DELETE FROM ${STAGE_TABLE} WHERE ${folded}`, params);
   await connection.query(`UPDATE ${FOLD_TABLE} SET folded_window = ?, folded_seal = ? WHERE ${SCOPE_WHERE}`, [
     end.window,

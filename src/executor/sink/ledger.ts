@@ -36,6 +36,15 @@ export const spanParams = (span: LedgerSpan): (number | bigint)[] => [
   span.part,
 ];
 
+/** The ledger rows of a report's windows of one source: two sources have windows of the same numbers. */
+export const ledgerParams = (scope: Scope): number[] =>
+  scopeParams(mutated('merge.ledgerWithoutSource') ? { ...scope, sourceId: 0 } : scope);
+const rowParams = (span: LedgerSpan): (number | bigint)[] => [
+  ...ledgerParams(span),
+  span.firstWindow,
+  span.part,
+];
+
 /**
  * Locks the task's row until the transaction ends, and makes it first if there is none. The making is an
  * upsert that changes nothing on a row that is there: it takes the exclusive lock at once, where INSERT
@@ -55,8 +64,8 @@ export async function lockLedgerRow(
   const { parts, lastWindow, coversMs, position } = span;
   const row = `FROM ${LEDGER_TABLE} WHERE ${SPAN_WHERE}${dialect.forUpdate}`;
   const locked = `SELECT applied, floor_token, hole ${row}`;
-  await connection.later(upsert, [...spanParams(span), parts, lastWindow, coversMs, position, '']);
-  const { rows } = await connection.query(locked, spanParams(span));
+  await connection.later(upsert, [...rowParams(span), parts, lastWindow, coversMs, position, '']);
+  const { rows } = await connection.query(locked, rowParams(span));
   const [applied, floor, hole] = must(rows[0], 'the ledger row that was just made');
   return { applied: asBigint(applied), floor: asBigint(floor), hole: asBigint(hole) === 1n };
 }
@@ -75,7 +84,7 @@ export async function writeApplied(
   await connection.later(
     `UPDATE ${LEDGER_TABLE} SET applied = ?, merged_rows = ?, floor_token = ?, hole = 0, reason = '', ` +
       `parts = ?, last_window = ?, covers_ms = ?, position_text = ? WHERE ${SPAN_WHERE}`,
-    [token, rows, token, span.parts, span.lastWindow, span.coversMs, span.position, ...spanParams(span)],
+    [token, rows, token, span.parts, span.lastWindow, span.coversMs, span.position, ...rowParams(span)],
   );
 }
 
@@ -96,7 +105,7 @@ export async function writeHole(
       span.lastWindow,
       span.coversMs,
       span.position,
-      ...spanParams(span),
+      ...rowParams(span),
     ],
   );
 }

@@ -25,7 +25,7 @@ export interface Scope {
 export const scopeParams = ({ reportId, generation, sourceId }: Scope): number[] => [
   reportId,
   generation,
-  mutated('merge.ledgerWithoutSource') ? 0 : sourceId,
+  sourceId,
 ];
 export const SCOPE_WHERE = 'report_id = ? AND generation = ? AND source_id = ?';
 

@@ -6,6 +6,7 @@
 import { mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { FOLD_TABLE, LEDGER_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, ResultSet, SqlConnection, SqlValue } from '../../sql/index.ts';
+import { ledgerParams } from './ledger.ts';
 import { SCOPE_WHERE, scopeParams, type Scope } from './sink-epoch.ts';
 import { asBigint, asText } from './values.ts';
 
@@ -71,8 +72,8 @@ export async function raiseWatermark(
   // What follows the first is read once that has its lock.
   const [marks, behind, counted] = await connection.batch([
     { sql: locked, params: key },
-    { sql: rowsBehind(mark), params: [...key, ...key] },
-    { sql: `SELECT ${holesUpTo(mark)}`, params: [...key, ...key] },
+    { sql: rowsBehind(mark), params: [...ledgerParams(scope), ...key] },
+    { sql: `SELECT ${holesUpTo(mark)}`, params: [...ledgerParams(scope), ...key] },
   ]);
   const standing = toMark(marks?.rows[0] ?? noWatermark(scope));
   const from = { ...standing, window: Math.max(standing.window, folded) };
@@ -83,7 +84,7 @@ export async function raiseWatermark(
   await connection.later(
     `UPDATE ${WATERMARK_TABLE} SET last_window = ?, covers_ms = ?, position_text = ?, ` +
       `holes = ${holesUpTo('?')} WHERE ${SCOPE_WHERE}`,
-    [reached.window, reached.coversMs, reached.position, ...key, reached.window, ...key],
+    [reached.window, reached.coversMs, reached.position, ...ledgerParams(scope), reached.window, ...key],
   );
 }
 
@@ -205,7 +206,7 @@ function wholeSpans(rows: readonly WalkRow[], full: boolean): WalkRow[][] {
 
 /** Ledger rows of spans behind a window, in order; a bounded number of them. */
 export async function readAfter(connection: SqlConnection, scope: Scope, window: number): Promise<WalkRow[]> {
-  return toWalkRows(await connection.query(rowsBehind('?'), [...scopeParams(scope), window]));
+  return toWalkRows(await connection.query(rowsBehind('?'), [...ledgerParams(scope), window]));
 }
 
 /** Takes the scope and then what is in `window`. */
@@ -240,7 +241,7 @@ export function bySpan(rows: readonly WalkRow[]): WalkRow[][] {
 }
 
 async function countHoles(connection: SqlConnection, scope: Scope, window: number): Promise<number> {
-  const { rows } = await connection.query(`SELECT ${holesUpTo('?')}`, [...scopeParams(scope), window]);
+  const { rows } = await connection.query(`SELECT ${holesUpTo('?')}`, [...ledgerParams(scope), window]);
   return Number(asBigint(rows[0]?.[0]));
 }
 

@@ -21,6 +21,7 @@ import {
   type RunningCollector,
 } from '../../collector/fixtures.ts';
 import { eventually } from '../../support/eventually.ts';
+import type { SqlEngine } from '../../../src/sql/index.ts';
 import { mariadbMissing } from '../../support/mariadb.ts';
 import { rule } from '../../support/rule.ts';
 
@@ -153,39 +154,47 @@ class Shop {
   async expectSame(): Promise<void> {
     const { fixture, source, log } = this;
     for (const { table, shardKey } of source.tables) {
-      const stores = shardKey === null ? fixture.stores.slice(0, 1) : fixture.stores;
-      const net = new Map<string, number>();
-      for (const store of stores) {
-        for (const window of log.windows) {
-          for (const [weight, ...row] of await windowRows(fixture, source, table, window, store)) {
-            const sum = (net.get(rowText(row)) ?? 0) + Number(weight);
-            if (sum === 0) net.delete(rowText(row));
-            else net.set(rowText(row), sum);
+      for (const stores of this.#wholes(shardKey)) {
+        const net = new Map<string, number>();
+        for (const store of stores) {
+          for (const window of log.windows) {
+            for (const [weight, ...row] of await windowRows(fixture, source, table, window, store)) {
+              const sum = (net.get(rowText(row)) ?? 0) + Number(weight);
+              if (sum === 0) net.delete(rowText(row));
+              else net.set(rowText(row), sum);
+            }
           }
         }
+        expect(net).toEqual(await tableRows(fixture, source, table));
       }
-      expect(net).toEqual(await tableRows(fixture, source, table));
     }
     await this.expectStates();
   }
 
-  /** Open row versions are the rows of the table, on shards together. */
+  /** Stores that have all of a table's rows: all together, or each for itself if it is replicated. */
+  #wholes(shardKey: string | null): readonly (readonly SqlEngine[])[] {
+    const { stores } = this.fixture;
+    return shardKey === null ? stores.map((store) => [store]) : [stores];
+  }
+
+  /** Open row versions are the rows of the table. */
   async expectStates(): Promise<void> {
     const { fixture, current } = this;
     for (const table of current.tables) {
       const name = stateTable({ sourceId: SOURCE_ID, ...table });
       const columns = table.columns.map((column) => `\`${column.name}\``).join(', ');
-      const stores = table.shardKey === null ? fixture.stores.slice(0, 1) : fixture.stores;
-      const open: [string, number][] = [];
-      for (const store of stores) {
-        await store.use('test', async (connection) => {
-          const { rows } = await connection.query(
-            `SELECT ${columns} FROM \`${name}\` WHERE _to = ${Number.MAX_SAFE_INTEGER}`,
-          );
-          open.push(...rows.map((row): [string, number] => [rowText(row), 1]));
-        });
+      for (const stores of this.#wholes(table.shardKey)) {
+        const open: [string, number][] = [];
+        for (const store of stores) {
+          await store.use('test', async (connection) => {
+            const { rows } = await connection.query(
+              `SELECT ${columns} FROM \`${name}\` WHERE _to = ${Number.MAX_SAFE_INTEGER}`,
+            );
+            open.push(...rows.map((row): [string, number] => [rowText(row), 1]));
+          });
+        }
+        expect(new Map(open)).toEqual(await tableRows(fixture, current, table.table));
       }
-      expect(new Map(open)).toEqual(await tableRows(fixture, current, table.table));
     }
   }
 }
