@@ -13,6 +13,7 @@ import { layoutOf, type ReportLayout } from '../../../src/executor/sink/layout.t
 import { advanceStates, createStateTables } from '../../../src/executor/states/index.ts';
 import { compileJob, parseJobFile, type CapturedTable } from '../../../src/job/index.ts';
 import { openEngine, type EngineKind, type SqlEngine } from '../../../src/sql/index.ts';
+import type { SealedWindow } from '../../../src/wire/index.ts';
 import { freshDatabase, mariadbMissing } from '../../support/mariadb.ts';
 import { rule } from '../../support/rule.ts';
 import { held, holdAll } from '../held.ts';
@@ -27,7 +28,7 @@ const ORDERS: CapturedTable = {
     { name: 'buyer', type: 'TEXT(8)', nullable: true },
   ],
   primaryKey: ['id'],
-  shardKey: null,
+  shardKey: 'id',
 };
 const SHOP = sourceOf([ORDERS]);
 const INPUT = { o: { changes: 'orders' } };
@@ -65,31 +66,51 @@ const WINDOWS: readonly (readonly Change[])[] = [
 ];
 
 describe.each([
-  ['the embedded engine', 'embedded', false],
-  ['MariaDB', 'mysql', mariadbMissing()],
-] as const)('NULL keys of class affectedKeys on %s', (_name, kind, missing) => {
+  ['the embedded engine', 'embedded', ['main'], false],
+  ['MariaDB', 'mysql', ['main'], mariadbMissing()],
+  ['MariaDB, gathered from two shards,', 'mysql', ['main', 'other'], mariadbMissing()],
+] as const)('NULL keys of class affectedKeys on %s', (_name, kind, shards, missing) => {
   describe.skipIf(missing)('in spans after the first', () => {
-    let engine: SqlEngine;
-    let end: () => Promise<void>;
+    const stores: { readonly shard: string; readonly store: SqlEngine }[] = [];
+    const ends: (() => Promise<void>)[] = [];
+    /** The change rows of a shard, by window: of several each has every other order. */
+    const windowsOf = (shard: string): (readonly Change[])[] =>
+      WINDOWS.map((changes) =>
+        changes.filter(({ row: [id] }) => shards[Number(id) % shards.length] === shard),
+      );
+    const sealed = (window: number): SealedWindow =>
+      seal(
+        SHOP,
+        window,
+        Object.fromEntries(shards.map((shard) => [shard, windowsOf(shard)[window - 1]?.length ?? 0])),
+      );
 
     beforeAll(async () => {
-      [engine, end] = await opened(kind);
-      await createStoreTables(engine, SOURCE, SHOP);
-      await createStateTables(engine, SOURCE, SHOP);
-      await writeWindows(engine, SHOP, SOURCE, WINDOWS);
-      await advanceStates(engine, {
-        ...{ sourceId: SOURCE, source: SHOP, captured: () => ORDERS, shard: 'main' },
-        windows: WINDOWS.map((_changes, at) => sealed(at + 1)),
-        ...{ token: asToken(EPOCH), marker: 'test', gather: holdAll, signal: new AbortController().signal },
-      });
+      for (const shard of shards) {
+        const [store, end] = await opened(kind);
+        stores.push({ shard, store });
+        ends.push(end);
+        await createStoreTables(store, SOURCE, SHOP);
+        await createStateTables(store, SOURCE, SHOP);
+        await writeWindows(store, SHOP, SOURCE, windowsOf(shard));
+        await advanceStates(store, {
+          ...{ sourceId: SOURCE, source: SHOP, captured: () => ORDERS, shard },
+          windows: WINDOWS.map((_changes, at) => sealed(at + 1)),
+          ...{ token: asToken(EPOCH), marker: 'test', signal: new AbortController().signal },
+        });
+      }
     });
 
-    afterAll(() => end());
+    afterAll(async () => {
+      for (const end of ends) await end();
+    });
 
     async function rowsOf(layout: ReportLayout, first: number, last = first): Promise<string[]> {
       const windows = WINDOWS.map((_changes, at) => sealed(at + 1)).slice(first - 1, last);
+      const [, ...others] = stores;
       const { contribution } = await computeContribution({
-        ...{ store: engine, shard: 'main', layout, source: SHOP, captured: () => ORDERS, sourceId: SOURCE },
+        ...{ ...must(stores[0], 'a store'), ...(others.length === 0 ? {} : { others }) },
+        ...{ layout, source: SHOP, captured: () => ORDERS, sourceId: SOURCE },
         ...{ windows, fromStates: false, prepared: 1n, marker: 'test', gather: holdAll },
         signal: new AbortController().signal,
       });
@@ -149,9 +170,6 @@ async function opened(kind: EngineKind): Promise<[SqlEngine, () => Promise<void>
 
 const text = (value: unknown): string =>
   value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : String(value);
-
-const sealed = (window: number): ReturnType<typeof seal> =>
-  seal(SHOP, window, { main: WINDOWS[window - 1]?.length ?? 0 });
 
 function layoutFor(name: string, kind: EngineKind): ReportLayout {
   const database = kind === 'mysql' ? { mysql: { url: { env: 'URL' } } } : { embedded: { file: 'a.db' } };
