@@ -377,6 +377,8 @@ export const MUTATIONS = [
   'state.tablesAddedWhileCopying',
   'state.addedTablesAtOnce',
   'state.schemaUndoesAddition',
+  'state.waitingTablesAnew',
+  'coordinator.waitingTablesAnew',
   'coordinator.halfCopiedTableRead',
   'collector.addedTablesFromTheirPast',
   'collector.addedTablesAsDeclared',

@@ -78,6 +78,7 @@ function altered(columns: CapturedTable['columns'], sql: string): CompiledSource
 
 const nothing = {
   source: () => undefined,
+  adding: () => undefined,
   formerTables: () => 0,
   reportHash: () => undefined,
   sink: () => undefined,
@@ -134,6 +135,28 @@ describe('a job that is applied again', () => {
     expect(() => reads('lines', [table])).toThrow(refused);
     expect(() => reads('lines', [table, lines], 1)).toThrow(refused);
   });
+
+  rule(
+    'coordinator.waitingTablesAnew',
+    'has tables that wait to be added as they were declared first',
+    () => {
+      const [lines, wider] = [table.columns, more].map((columns) => ({ ...table, table: 'lines', columns }));
+      const [shop] = compiled(table.columns, []).sources;
+      if (shop === undefined || lines === undefined || wider === undefined) throw new Error('no source');
+      const whole = { ...shop, tables: [table, lines] };
+      const before = { ...nothing, source: () => shop, adding: () => whole };
+      const sources = [{ ...shop, tables: [table, wider] }];
+      const job = JSON.stringify({ ...compiled(table.columns, ['id']), sources });
+      // The store may have tables of them already.
+      expect(declaration(job, before).sources[0]).toMatchObject({
+        spec: JSON.stringify(whole),
+        keptTables: 1,
+        kept: JSON.stringify(shop),
+      });
+      const anew = { ...nothing, source: () => shop };
+      expect(declaration(job, anew).sources[0]?.spec).toBe(JSON.stringify(sources[0]));
+    },
+  );
 
   rule('coordinator.youngColumnRead', 'has no new report over a column that older rows do not have', () => {
     for (const name of ['more', 'n']) {

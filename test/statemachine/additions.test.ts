@@ -97,6 +97,25 @@ describe('tables that are added to a sealed source', () => {
     expect(world.source()).toMatchObject({ spec: '{"1":"longer"}', collector: null });
   });
 
+  rule(
+    'state.waitingTablesAnew',
+    'wait on while the rest of the job changes, and their source is stuck',
+    () => {
+      const world = sealedWorld();
+      world.accept(more);
+      const token = grant(world);
+      const problem = 'SCHEMA_CHANGED: its key is another';
+      world.state.sources.put(idKey(1), { ...world.source(), problem });
+      world.state.takeChanges();
+      expect(world.refuse(adding(3))).toBe('REPORT_ON_SEALED_SOURCE');
+      world.accept(adding(2, 1, 'longer'));
+      expect(world.source()).toMatchObject({ spec: '{"1":"longer"}', addition: { spec: '{"2":"longer"}' } });
+      world.state.sources.put(idKey(1), { ...world.source(), problem: '' });
+      world.accept(prepared(1, token));
+      expect(world.source()).toMatchObject({ spec: '{"2":"longer"}', addition: null });
+    },
+  );
+
   rule('state.tablesAddedWhileCopying', 'are copied one snapshot after the other', () => {
     const world = sealedWorld();
     world.accept(more);

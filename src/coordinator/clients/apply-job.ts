@@ -86,12 +86,14 @@ function described(items: Items, reports: Iterable<Described>): ApplyReply {
 function known(view: StateView): Known {
   // Read once: each of a hundred reports asks for its own.
   const sealed = new Map(
-    sealedSources(view).map(({ name, spec, formerTables }) => {
-      return [name, { source: JSON.parse(spec) as CompiledSource, formerTables }] as const;
+    sealedSources(view).map(({ name, spec, formerTables, addition }) => {
+      const adding = addition === null ? undefined : (JSON.parse(addition.spec) as CompiledSource);
+      return [name, { source: JSON.parse(spec) as CompiledSource, formerTables, adding }] as const;
     }),
   );
   return {
     source: (wanted) => sealed.get(wanted)?.source,
+    adding: (wanted) => sealed.get(wanted)?.adding,
     formerTables: (wanted) => sealed.get(wanted)?.formerTables ?? 0,
     reportHash: (wanted) => newestNamed(view, wanted)?.specHash,
     sink: (wanted) => {

@@ -18,6 +18,8 @@ import type { DeclareJob } from '../../statemachine/index.ts';
 export interface Known {
   /** Only a source that is captured already. */
   source(name: string): CompiledSource | undefined;
+  /** The same with the tables that wait to be added to it. */
+  adding(name: string): CompiledSource | undefined;
   /** How many of its tables such a source had before those that are being copied; 0 if none is. */
   formerTables(name: string): number;
   reportHash(name: string): string | undefined;
@@ -55,7 +57,8 @@ export function declaration(compiledJson: string, known: Known): DeclareJob {
       members: membersOf(sink),
     })),
     sources: job.sources.map((source) => {
-      const spec = asCaptured(source, known.source(source.name));
+      const adding = mutated('coordinator.waitingTablesAnew') ? undefined : known.adding(source.name);
+      const spec = asCaptured(source, adding ?? known.source(source.name));
       const sink = sinkOf(job, source.name, known);
       const begins = spec.tables.map(({ table }) => cursorText({ table, key: [] }));
       const captured = capturedTexts(spec);

@@ -29,8 +29,20 @@ export function takesTables(source: SourceRecord): boolean {
   return source.lostPosition === null && !isStuck(source);
 }
 
+/** Whether these tables are being added already. */
+function isWaitingFor(
+  known: SourceRecord,
+  next: DeclaredSource,
+): known is SourceRecord & { readonly addition: TableAddition } {
+  const { captured } = known.addition ?? {};
+  if (mutated('state.waitingTablesAnew')) return false;
+  if (captured?.length !== next.captured.length || next.keptTables !== known.captured.length - 1)
+    return false;
+  return captured.every((part, at) => part === next.captured[at]);
+}
+
 export function addingRefusal(known: SourceRecord, next: DeclaredSource): Refusal | undefined {
-  if (!addsTables(known, next)) return undefined;
+  if (!addsTables(known, next) || isWaitingFor(known, next)) return undefined;
   const what = `tables cannot be added to source ${known.name} now`;
   if (next.keptTables !== known.captured.length - 1) {
     return refuse('REPORT_ON_SEALED_SOURCE', `${what}: others were added meanwhile. Apply the job again`);
@@ -62,7 +74,8 @@ export function declaredAgain(
   const collector = keepsCollector ? known.collector : null;
   if (!adds) return { ...known, spec, collector, addition: null };
   const states = known.states ?? topology.shards.map(({ name }) => newShardStates(name));
-  const addition = known.addition?.spec === next.spec ? known.addition : newAddition(known, next);
+  const { spec: whole } = next;
+  const addition = isWaitingFor(known, next) ? { ...known.addition, spec: whole } : newAddition(known, next);
   const waiting = { ...known, spec, collector, states, addition };
   if (!mutated('state.addedTablesAtOnce')) return waiting;
   return { ...takenUp(waiting, addition), prepare: null };
