@@ -365,6 +365,8 @@ export const MUTATIONS = [
   'job.cutListsPass',
   'job.unseenWarningsPass',
   'job.costIgnored',
+  'job.weightsAsWritten',
+  'job.unstableValuesPass',
   'job.reportMayWrite',
   'job.registrationIgnored',
   'job.usesInHash',

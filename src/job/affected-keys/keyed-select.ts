@@ -4,7 +4,7 @@
  */
 import type { Token } from '../../sql/index.ts';
 import { nameOf } from '../sql/join-equalities.ts';
-import { keyword, type QueryBlock, type SelectBlock } from '../sql/sql-blocks.ts';
+import { functionName, keyword, type QueryBlock, type SelectBlock } from '../sql/sql-blocks.ts';
 import { AGGREGATES } from '../sql/sql-contract.ts';
 
 /** A key as an item of a SELECT says it: without the name that it is given. */
@@ -53,7 +53,7 @@ export function isByKey({ body, inner, items: selected }: SelectBlock, items: re
   const group = clauseAt(body, 'GROUP');
   if (group < 0) {
     const aggregates = own.some(
-      (token, at) => AGGREGATES.has(keyword(token)) && own[at + 1]?.text === '(' && !isWindowed(own, at + 1),
+      (_token, at) => AGGREGATES.has(functionName(own, at)) && !isWindowed(own, at + 1),
     );
     return !aggregates && clauseAt(body, 'HAVING') < 0;
   }

@@ -113,9 +113,9 @@ class CoLocationCheck {
 
   query(query: QueryBlock, outer: Known): Spread {
     const known = new Map(outer);
-    for (const { name, query: inner, renamed } of query.ctes) {
+    for (const { name, query: inner, columns } of query.ctes) {
       const spread = this.query(inner, known);
-      known.set(name.toLowerCase(), renamed ? { ...spread, keys: new Map() } : spread);
+      known.set(name.toLowerCase(), columns === undefined ? spread : { ...spread, keys: new Map() });
     }
     const spreads = query.selects.map((select) => this.#select(select, known));
     const [first = LOCAL, ...more] = spreads;

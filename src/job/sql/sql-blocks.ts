@@ -1,7 +1,6 @@
 /**
  * Finds out how a report's SQL is put together: which SELECTs there are, and which tables each reads. It is
- * no
- * parser: of expressions it knows only where they nest. What is not understood is refused, never guessed.
+ * no parser: of expressions it knows only where they nest. What is not understood is refused, never guessed.
  */
 import { TidemarkError } from '../../base/index.ts';
 import { textPosition, tokenize, type EngineKind, type Token } from '../../sql/index.ts';
@@ -12,8 +11,8 @@ export interface QueryBlock {
     readonly name: string;
     readonly at: Token;
     readonly query: QueryBlock;
-    /** Whether its columns are given other names than its SELECT does. */
-    readonly renamed: boolean;
+    /** The names that its columns are given, if they are given others than its SELECT does. */
+    readonly columns: readonly Token[] | undefined;
   }[];
   readonly selects: readonly SelectBlock[];
 }
@@ -72,6 +71,14 @@ export function keyword(token: Token | undefined): string {
   return token?.kind === 'word' ? token.text.toUpperCase() : '';
 }
 
+/** The function that is called at a token, in capitals; a quoted name is one as well. '' if none is. */
+export function functionName(tokens: readonly Token[], at: number): string {
+  const token = tokens[at];
+  if (token === undefined || tokens[at + 1]?.text !== '(') return '';
+  if (token.kind === 'word') return token.text.toUpperCase();
+  return token.kind === 'name' || token.kind === 'string' ? token.text.slice(1, -1).toUpperCase() : '';
+}
+
 export function refuse(sql: string, at: Token, what: string): TidemarkError {
   return new TidemarkError('SQL_INVALID', `SQL ${textPosition(sql, at.start)}: ${what}`);
 }
@@ -125,13 +132,17 @@ class BlockReader {
     const at = this.#token(from, to);
     if (keyword(at) === 'RECURSIVE') throw refuse(this.#sql, at, 'a recursive WITH cannot be a report');
     let open = from + 1;
-    const renamed = this.#text(open) === '(';
-    if (renamed) open = this.#closing(open) + 1;
+    let columns: readonly Token[] | undefined;
+    if (this.#text(open) === '(') {
+      const end = this.#closing(open);
+      columns = this.#tokens.slice(open + 1, end).filter(({ text }) => text !== ',');
+      open = end + 1;
+    }
     if (this.#word(open) === 'AS') open += 1;
     while (['NOT', 'MATERIALIZED'].includes(this.#word(open))) open += 1;
     if (this.#text(open) !== '(') throw refuse(this.#sql, at, 'WITH name AS (SELECT ...) is expected');
     const close = this.#closing(open);
-    return [{ name: this.#name(at), at, query: this.query(open + 1, close), renamed }, close + 1];
+    return [{ name: this.#name(at), at, query: this.query(open + 1, close), columns }, close + 1];
   }
 
   /** Cuts at set operations; each branch is a SELECT or a whole query in parentheses. */
@@ -209,9 +220,8 @@ class BlockReader {
   }
 
   #group(open: number, close: number, expectTable: boolean, found: Found): void {
-    const first = this.#word(open + 1);
     const at = this.#token(open, close);
-    if (first === 'SELECT' || first === 'WITH') {
+    if (this.#isQuery(open, close)) {
       const query = this.query(open + 1, close);
       if (expectTable) found.sources.push({ kind: 'query', at, query, as: this.#alias(close + 1) ?? '' });
       else found.inner.push({ at, query });
@@ -224,6 +234,15 @@ class BlockReader {
       expectTable ? 'tables' : fromFunction ? 'from-function' : 'expression',
       found,
     );
+  }
+
+  /** Whether parentheses hold a query: SELECT or WITH, or queries in parentheses with UNION between them. */
+  #isQuery(open: number, close: number): boolean {
+    const first = this.#word(open + 1);
+    if (first === 'SELECT' || first === 'WITH') return true;
+    if (this.#text(open + 1) !== '(') return false;
+    const end = this.#closing(open + 1);
+    return (end === close - 1 || SET_OPERATIONS.has(this.#word(end + 1))) && this.#isQuery(open + 1, end);
   }
 
   #table(at: number, to: number): SourceRef {

@@ -9,6 +9,7 @@ import { textPosition, tokenize, type EngineKind, type Token } from '../../sql/i
 import { suggestion } from '../file/did-you-mean.ts';
 import type { JobInput } from '../file/job-file.ts';
 import {
+  functionName,
   keyword,
   readBlocks,
   refuse,
@@ -16,25 +17,18 @@ import {
   type SelectBlock,
   type SourceRef,
 } from './sql-blocks.ts';
+import { unstableValue } from './unstable-values.ts';
+import { checkWeights } from './weights.ts';
+import { words } from './words.ts';
 
 const OTHER_CLASS = 'write class: affectedKeys, which takes any SELECT';
-
-const words = (...lines: readonly string[]): ReadonlySet<string> => new Set(lines.join(' ').split(' '));
 
 export const AGGREGATES = words(
   'SUM COUNT AVG MIN MAX TOTAL GROUP_CONCAT STRING_AGG JSON_ARRAYAGG JSON_OBJECTAGG JSON_GROUP_ARRAY',
   'JSON_GROUP_OBJECT BIT_AND BIT_OR BIT_XOR STD STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP',
-  'MEDIAN ANY_VALUE',
-);
-
-/** Give another value at another time, so a deleted row would not take away what it added. */
-const UNSTABLE = words(
-  'NOW SYSDATE CURDATE CURTIME RAND RANDOM RANDOMBLOB UUID UUID_SHORT CONNECTION_ID LAST_INSERT_ID',
-  'LAST_INSERT_ROWID CHANGES TOTAL_CHANGES ROW_COUNT FOUND_ROWS SLEEP BENCHMARK GET_LOCK VERSION',
-);
-/** Of these a bare word is a value already. */
-const UNSTABLE_WORDS = words(
-  'CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP UTC_DATE UTC_TIME UTC_TIMESTAMP',
+  'MEDIAN ANY_VALUE PERCENTILE PERCENTILE_CONT PERCENTILE_DISC ST_COLLECT',
+  // Those of the embedded engine.
+  'JSONB_GROUP_ARRAY JSONB_GROUP_OBJECT STDEV MODE LOWER_QUARTILE UPPER_QUARTILE GEOPOLY_GROUP_BBOX',
 );
 
 const WRITES = words(
@@ -57,6 +51,7 @@ export function checkReportSql(sql: string, inputs: readonly JobInput[], kind: E
     checkAdditive(sql, tokens, token, at);
   });
   new LinearityCheck(sql, inputs).outermost(query);
+  checkWeights(sql, inputs, kind);
 }
 
 /**
@@ -94,7 +89,7 @@ function checkTables(sql: string, query: QueryBlock, outer: ReadonlySet<string>)
 function checkTokens(sql: string, tokens: readonly Token[], kind: EngineKind): void {
   if (kind === 'embedded') checkDivisors(sql, tokens);
   tokens.forEach((token, at) => {
-    checkToken(sql, tokens, token, at);
+    checkToken(sql, tokens, token, at, kind);
   });
 }
 
@@ -127,30 +122,26 @@ function checkDivisors(sql: string, tokens: readonly Token[]): void {
   }
 }
 
-function checkToken(sql: string, tokens: readonly Token[], token: Token, at: number): void {
+function checkToken(sql: string, tokens: readonly Token[], token: Token, at: number, kind: EngineKind): void {
   if (token.kind === 'placeholder' || token.text === ':' || /^[@$]/.test(token.text)) {
     throw refuse(sql, token, `${token.text}: a report has no parameters or variables`);
   }
   if (token.text === ';' && token.kind === 'symbol') {
     throw refuse(sql, token, 'one statement without a semicolon is expected');
   }
-  const word = keyword(token);
-  if (word === '' || tokens[at - 1]?.text === '.') return;
-  const called = tokens[at + 1]?.text === '(';
-  if (UNSTABLE_WORDS.has(word) || (called && UNSTABLE.has(word))) {
-    throw refuse(
-      sql,
-      token,
-      `${word} gives another value each time: a deleted row would not take back what it added`,
-    );
+  if (token.text === '[') throw refuse(sql, token, 'a name is quoted as `name`, not as [name]');
+  if (tokens[at - 1]?.text === '.' && functionName(tokens, at) !== '') {
+    throw refuse(sql, token, `${token.text}(): a report calls no functions of a database`);
   }
+  const unstable = unstableValue(tokens, at, kind);
+  if (unstable === undefined) return;
+  const why = 'gives another value each time: a deleted row would not take back what it added';
+  throw refuse(sql, token, `${unstable} ${why}`);
 }
 
 function checkAdditive(sql: string, tokens: readonly Token[], token: Token, at: number): void {
-  const word = keyword(token);
-  if (word === '' || tokens[at - 1]?.text === '.') return;
-  const called = tokens[at + 1]?.text === '(';
-  const problem = notAdditive(tokens, at, word, called);
+  if (tokens[at - 1]?.text === '.') return;
+  const problem = notAdditive(tokens, at);
   if (problem === undefined) return;
   if (token.depth === 0) {
     const what = `${problem}: return one row per change, Tidemark adds them up; or ${OTHER_CLASS}`;
@@ -159,18 +150,17 @@ function checkAdditive(sql: string, tokens: readonly Token[], token: Token, at: 
   throw unsupported(sql, token, `${problem} is not additive: ${OTHER_CLASS}`);
 }
 
-function notAdditive(
-  tokens: readonly Token[],
-  at: number,
-  word: string,
-  called: boolean,
-): string | undefined {
+function notAdditive(tokens: readonly Token[], at: number): string | undefined {
+  const word = keyword(tokens[at]);
   const next = keyword(tokens[at + 1]);
-  if (called && AGGREGATES.has(word)) return `the aggregate ${word}()`;
+  const called = functionName(tokens, at);
+  if (AGGREGATES.has(called)) return `the aggregate ${called}()`;
   if (word === 'GROUP' && next === 'BY') return 'GROUP BY';
   if (word === 'DISTINCT' && ['IS', 'NOT'].includes(keyword(tokens[at - 1]))) return undefined;
   if (word === 'HAVING' || word === 'LIMIT' || word === 'DISTINCT' || word === 'DISTINCTROW') return word;
-  if (word === 'OVER' && (called || tokens[at - 1]?.text === ')')) return 'a window function';
+  if (word === 'FETCH' && (next === 'FIRST' || next === 'NEXT')) return `FETCH ${next}`;
+  if (word === 'OFFSET' && ['ROW', 'ROWS'].includes(keyword(tokens[at + 2]))) return 'OFFSET';
+  if (word === 'OVER' && (called !== '' || tokens[at - 1]?.text === ')')) return 'a window function';
   if (OUTER_JOINS.has(word) && (next === 'JOIN' || next === 'OUTER' || word === 'NATURAL'))
     return `${word} JOIN`;
   return undefined;
@@ -188,10 +178,7 @@ const NOTHING: Reads = new Set();
 const sameReads = (left: Reads, right: Reads): boolean =>
   left.size === right.size && [...left].every((alias) => right.has(alias));
 
-/**
- * Checks that the result is linear in each changing input: a row of it comes from one row of each of them,
- * and has the product of their weights.
- */
+/** Checks that a row of the result comes from one row of each changing input. */
 class LinearityCheck {
   readonly #sql: string;
   readonly #inputs: readonly JobInput[];
@@ -216,7 +203,6 @@ class LinearityCheck {
       const what = `a SELECT that does not read the changes input ${missing.join(', ')}`;
       throw new TidemarkError('SQL_INVALID', `${what}: each branch returns rows with their _w`);
     }
-    this.#weights(query, known);
   }
 
   #withCtes(query: QueryBlock, outer: KnownTables): KnownTables {
@@ -232,10 +218,7 @@ class LinearityCheck {
   #query(query: QueryBlock, outer: KnownTables): Reads {
     const known = this.#withCtes(query, outer);
     const [first = NOTHING, ...rest] = query.selects.map((select) => this.#select(select, known));
-    if (rest.every((reads) => sameReads(reads, first))) {
-      this.#weights(query, known);
-      return first;
-    }
+    if (rest.every((reads) => sameReads(reads, first))) return first;
     const what = 'one branch of a UNION ALL reads the changes and another does not';
     throw new TidemarkError('SQL_INVALID', `${what}: its rows would be added again in every window`);
   }
@@ -264,24 +247,6 @@ class LinearityCheck {
       : this.#table(source.name, source.at, known);
   }
 
-  /**
-   * A SELECT that joins changing inputs returns the product of their weights: with one of them left out, the
-   * rows of the term that changes it would all be added.
-   */
-  #weights(query: QueryBlock, known: KnownTables): void {
-    const position = query.selects[0]?.items.findIndex(namedWeight) ?? -1;
-    for (const select of query.selects) {
-      const joined = select.sources.filter((source) => this.#source(source, known).size > 0);
-      const [, second] = joined;
-      if (second === undefined) continue;
-      const factors = factorsOf(select.items[position] ?? []);
-      const every = joined.every(({ as }) => factors.filter((name) => name === key(as)).length === 1);
-      if (every) continue;
-      const product = joined.map(({ as }) => `${as}._w`).join(' * ');
-      throw refuse(this.#sql, second.at, `a SELECT that joins changes returns ${product} AS _w`);
-    }
-  }
-
   #table(name: string, at: Token, known: KnownTables): Reads {
     const reads = known.get(key(name));
     if (reads !== undefined) return reads;
@@ -291,17 +256,3 @@ class LinearityCheck {
 }
 
 const key = (name: string): string => name.toLowerCase();
-const bare = ({ kind, text }: Token): string => key(kind === 'name' ? text.slice(1, -1) : text);
-
-function namedWeight(item: readonly Token[]): boolean {
-  const last = item.at(-1);
-  return last !== undefined && bare(last) === '_w';
-}
-
-/** Whose `_w` an item multiplies with each other; empty if it is anything else. */
-function factorsOf(item: readonly Token[]): string[] {
-  const words = item.map(bare);
-  if (words.at(-1) === '_w' && words.at(-2) !== '.') words.splice(words.at(-2) === 'as' ? -2 : -1);
-  const product = /^(?:\S+ \. _w)(?: \* \S+ \. _w)*$/.test(words.join(' '));
-  return product ? words.filter((_word, at) => words[at + 1] === '.') : [];
-}

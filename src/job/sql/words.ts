@@ -1,0 +1,3 @@
+/** Makes a set of the words that stand in `lines`, between blanks. */
+export const words = (...lines: readonly string[]): ReadonlySet<string> =>
+  new Set(lines.join(' ').split(' '));
