@@ -208,7 +208,7 @@ export const ERRORS = {
     GRPC.failedPrecondition,
   ),
   HISTORY_DROPPED: row(
-    'Change rows of that window are dropped already; the report has to be rebuilt.',
+    'Change rows or row states of that window are dropped already; what needs them has to be built anew.',
     'never',
     EXIT.failed,
     GRPC.failedPrecondition,

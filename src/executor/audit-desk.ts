@@ -154,7 +154,7 @@ export class AuditDesk {
     if (states.length === 0) return true;
     const { catalog, databases } = this.#options;
     const { shards } = catalog.topology(topologyVersion);
-    for (const { sourceId, shard, window, lastWindow, newestToken } of states) {
+    for (const { sourceId, shard, window, lastWindow, newestToken, oldestToken } of states) {
       const place = must(
         shards.find(({ name }) => name === shard),
         `store shard ${shard} in topology ${topologyVersion}`,
@@ -165,6 +165,7 @@ export class AuditDesk {
         window: Number(window),
         lastWindow: Number(lastWindow),
         newestToken,
+        oldestToken,
       });
       if (!telling.tell(found, 1)) return false;
     }

@@ -116,7 +116,9 @@ export class CollectorHost {
       position: order.position,
       cursor: order.cursor,
       formerTables: order.formerTables,
-      rowStates: order.resnapshot ? openRowStates({ sourceId, source, shards }) : undefined,
+      rowStates: order.resnapshot
+        ? openRowStates({ sourceId, source, formerChains: order.formerChains, shards })
+        : undefined,
       source,
       topology,
       engines: {

@@ -73,7 +73,8 @@ async function drop(
 ): Promise<Done> {
   const { catalog, databases, clusterId, log } = options;
   const sourceId = Number(order.sourceId);
-  const input = { sourceId, source: catalog.source(sourceId), window: Number(order.window), signal };
+  const source = catalog.source(sourceId);
+  const input = { sourceId, source, window: Number(order.window), token: order.token, signal };
   const shards = catalog.topology(order.topologyVersion).shards.map((shard) => databases.group(shard));
   await killEarlier(shards, markersOf(options, order.superseded), log);
   const marker = markerName(clusterId(), asToken(order.token));

@@ -38,7 +38,7 @@ export function statesSteps(options: StatesStepsOptions): StatesSteps {
         token: asToken(order.token),
         marker: markerName(clusterId(), asToken(order.token)),
         signal,
-        ...(order.chainEnd === undefined ? {} : { chainEnd: Number(order.chainEnd) }),
+        formerChains: order.formerChains,
       });
     },
     killSuperseded: async (order) => {

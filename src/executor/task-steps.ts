@@ -81,6 +81,7 @@ async function compute(options: TaskStepsOptions, run: Run): Promise<Computed> {
     // A first contribution comes with its last window alone; of window 1 both ways give the same.
     fromStates: task.windows.length === 1 && task.lastWindow > task.firstWindow,
     prepared: task.prepared,
+    formerChains: task.formerChains,
     marker: markerName(clusterId(), run.token),
     gather: () => gatherer(options, run, brought),
     copies: options.copies,

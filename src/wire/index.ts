@@ -66,6 +66,7 @@ export {
   ExecutorService,
   ExecutorWelcome,
   FoldReport,
+  FormerChain,
   FromExecutor,
   HeartbeatReply,
   FoldMark,

@@ -72,6 +72,7 @@ describe.skipIf(mariadbMissing())('two collectors, MariaDB', () => {
       windows: log.windows,
       token: asToken(log.epoch + 1n),
       marker: 'test',
+      formerChains: [],
       signal: new AbortController().signal,
     });
   };

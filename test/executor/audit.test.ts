@@ -300,7 +300,14 @@ describe('an audit of row states', () => {
 
   /** A store shard whose mark stands at window 5 under token 15. */
   async function marked(change: Partial<Parameters<typeof auditStates>[1]>): Promise<string[]> {
-    const right = { sourceId: 1, shard: 'main', window: 5, lastWindow: 6, newestToken: token(20) };
+    const right = {
+      sourceId: 1,
+      shard: 'main',
+      window: 5,
+      lastWindow: 6,
+      newestToken: token(20),
+      oldestToken: token(15),
+    };
     expect(await auditStates(engine, right)).toEqual([]);
     const found = await auditStates(engine, { ...right, ...change });
     return found.map(({ code, shard, firstWindow }) => `${code} ${shard} ${firstWindow}`);
@@ -312,6 +319,8 @@ describe('an audit of row states', () => {
 
   rule('audit.stateAheadPassed', 'sees a mark beyond the last sealed window', async () => {
     expect(await marked({ window: 4, lastWindow: 4 })).toEqual(['STATE_MARK_AHEAD main 5']);
+    // After a restore it may be of the cluster's former self.
+    expect(await marked({ window: 4, lastWindow: 4, oldestToken: token(16) })).toEqual([]);
   });
 
   rule('audit.stateTokenPassed', 'sees a mark under a token that was never granted', async () => {

@@ -65,6 +65,7 @@ async function outcome(store: SqlEngine, report: CompiledReport, window: number)
       fromStates: false,
       prepared: 1n,
       marker: 'test',
+      formerChains: [],
       gather: holdAll,
       signal: new AbortController().signal,
     });

@@ -171,7 +171,14 @@ describe.skipIf(mariadbMissing())('work on MariaDB', () => {
     );
     await cancelled(world.store, 'tm_state_mark', () => {
       const of = { sourceId: 1n, shard: 'shard1', token: next() };
-      const order = { ...of, leaderTerm: 3n, topologyVersion: 1, windows: [window], superseded: [] };
+      const order = {
+        ...of,
+        leaderTerm: 3n,
+        topologyVersion: 1,
+        windows: [window],
+        superseded: [],
+        formerChains: [],
+      };
       world.leader.say({ $case: 'advanceStates', value: order });
       return () => {
         world.leader.say({ $case: 'cancelStates', value: of });

@@ -60,6 +60,7 @@ describe('messages of a leader', () => {
       formerTables: 0,
       topologyVersion: 1,
       lost: [] as SealedWindow[],
+      formerChains: [],
     };
     checkCollector(order);
     const unsealed = { lost: [{ window: 1n } as SealedWindow] };

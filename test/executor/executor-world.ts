@@ -137,6 +137,7 @@ export class World {
         formerTables: 0,
         topologyVersion: 1,
         lost: [],
+        formerChains: [],
       },
     });
     return epoch;

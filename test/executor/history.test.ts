@@ -175,9 +175,16 @@ async function dropsHistory(engine: SqlEngine): Promise<void> {
       [1n, 2n, 3n, 4n, 5n, 6n].map((window) => [1n, 20n, window, 700n, '00']),
     );
     await connection.insertRows('tm_state_1_orders_v1', ['id', '_from', '_to'], versions);
+    await connection.insertRows('tm_state_mark', ['_source', '_window', '_token'], [[1n, 6n, 9n]]);
   });
   const drop = (window: number): Promise<void> =>
-    dropHistory(engine, { sourceId: 1, source: SOURCE, window, signal: new AbortController().signal });
+    dropHistory(engine, {
+      sourceId: 1,
+      source: SOURCE,
+      window,
+      token: 9n,
+      signal: new AbortController().signal,
+    });
   const changesLeft = 'SELECT _epoch, _window, COUNT(*) FROM tm_change_1_orders_v1 GROUP BY _epoch, _window';
   await drop(4);
   expect(await rowsOf(engine, `${changesLeft} ORDER BY _window`)).toEqual([

@@ -84,6 +84,7 @@ class Place {
         fromStates: false,
         prepared: TOKEN_BASE,
         marker: 'test',
+        formerChains: [],
         gather: holdAll,
         signal: new AbortController().signal,
       });

@@ -128,6 +128,7 @@ export function taskOf(window: SealedWindow, version: number, more: Partial<Task
     windows: [window],
     deadlineMs: 10_000,
     superseded: [],
+    formerChains: [],
     prepared: token(1),
     topologyVersion: 1,
     reason: '',

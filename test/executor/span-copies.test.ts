@@ -122,6 +122,7 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
       windows: [seal(SHOP, window, { main: WINDOWS[window - 1]?.length ?? 0 })],
       fromStates: false,
       prepared: 1n,
+      formerChains: [],
       marker,
       gather: holdAll,
       copies,

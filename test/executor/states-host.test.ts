@@ -25,6 +25,7 @@ const orderOf = (grant: number, change: Partial<AdvanceStates> = {}): AdvanceSta
   topologyVersion: 1,
   windows: [],
   superseded: [],
+  formerChains: [],
   ...change,
 });
 

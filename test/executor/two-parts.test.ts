@@ -75,7 +75,7 @@ it('computes each part on its shard, and the report is whole when both are merge
   const start = { sourceId: 1n, epoch, leaderTerm: 3n, lastWindow: 0n, position: '', topologyVersion: 1 };
   leader.say({
     $case: 'startCollector',
-    value: { ...start, cursor: '', resnapshot: false, formerTables: 0, lost: [] },
+    value: { ...start, cursor: '', resnapshot: false, formerTables: 0, lost: [], formerChains: [] },
   });
   const seal = await leader.hears('seal', (one) => one.window?.window === 1n);
   const window = must(seal.window, 'the sealed window');

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { must, parseToken } from '../../src/base/index.ts';
 import { idKey, type FinishStates, type GrantStates } from '../../src/statemachine/index.ts';
 import { rule } from '../support/rule.ts';
-import { jobWithStates, runningWorld, type World } from './support/world.ts';
+import { jobOf, jobWithStates, runningWorld, type World } from './support/world.ts';
 
 function world(): World {
   const made = runningWorld(jobWithStates());
@@ -156,23 +157,30 @@ describe('row states', () => {
     expect(shardOf(made)?.problem).toMatch(/^STATE_GAP: window 1 is not kept any more/);
   });
 
-  rule(
-    'state.restoreKeepsStates',
-    'are taken back after a restore to what was sealed, by the first grant',
-    () => {
-      const made = world();
-      made.accept(grantOf(1, 1));
-      made.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
-      expect(shardOf(made)).toMatchObject({ window: 0, grant: null, superseded: [], chainEnd: 4 });
-      made.collect(1);
-      made.seal();
-      made.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
-      expect(shardOf(made)?.chainEnd).toBe(4);
-      made.collect(1);
-      made.accept(failed(tokenOf(made, grantOf(1, 2)), 0));
-      expect(shardOf(made)?.chainEnd).toBe(4);
-      made.accept(finish(tokenOf(made, grantOf(1, 2)), 2));
-      expect(shardOf(made)).toMatchObject({ window: 2, chainEnd: null });
-    },
-  );
+  rule('state.restoreKeepsStates', 'know after a restore what of the store is of before it', () => {
+    const made = world();
+    const former = tokenOf(made, grantOf(1, 1));
+    made.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
+    expect(shardOf(made)).toMatchObject({ window: 0, grant: null, superseded: [] });
+    expect(made.source().formerChains).toMatchObject([{ lastWindow: 4 }]);
+    made.collect(1);
+    made.seal();
+    const token = tokenOf(made, grantOf(1, 5));
+    made.accept(finish(token, 5));
+    const { below } = must(made.source().formerChains[0], 'a former chain');
+    expect(parseToken(former)).toBeLessThan(parseToken(below));
+    expect(parseToken(token)).toBeGreaterThan(parseToken(below));
+    made.accept({ type: 'cluster.restore', v: 1, formerId: 'second' });
+    expect(made.source().formerChains).toMatchObject([{ below, lastWindow: 4 }, { lastWindow: 5 }]);
+  });
+
+  it('that are kept from after a restore on know it too', () => {
+    const made = runningWorld();
+    made.seal();
+    made.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
+    expect(made.source()).toMatchObject({ states: null, formerChains: [{ lastWindow: 1 }] });
+    made.accept({ ...jobOf({ shop: ['sales', 'more'] }) });
+    expect(made.source().states).toMatchObject([{ window: 0 }]);
+    expect(made.source().formerChains).toMatchObject([{ lastWindow: 1 }]);
+  });
 });

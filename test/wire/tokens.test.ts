@@ -145,6 +145,7 @@ async function passesExactly(engine: SqlEngine): Promise<void> {
       windows: [seal(source, 1, { main: 1 })],
       token: asToken(under),
       marker: 'test',
+      formerChains: [],
       signal: new AbortController().signal,
     });
   await advance(newer);

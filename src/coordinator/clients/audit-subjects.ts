@@ -81,14 +81,15 @@ function statesWork(view: StateView, term: number): Work<(request: bigint) => Se
 
 function knownStates(view: StateView, term: number): KnownStates[] {
   const newestToken = makeToken({ term: termOf(term), n: view.cluster.grants });
-  return [...view.sources.values()].flatMap(({ id, lastWindow, states }) =>
-    (states ?? []).map(({ shard, window, chainEnd }) => ({
+  return [...view.sources.values()].flatMap(({ id, lastWindow, states, formerChains }) =>
+    (states ?? []).map(({ shard, window }) => ({
       sourceId: BigInt(id),
       shard,
       window: BigInt(window),
-      // After a restore the shard may hold windows of the former chain, until a grant takes them back.
-      lastWindow: BigInt(chainEnd === null ? lastWindow : Number.MAX_SAFE_INTEGER),
+      lastWindow: BigInt(lastWindow),
       newestToken,
+      // After a restore the shard may hold windows of the former chain, until a grant takes them back.
+      oldestToken: BigInt(formerChains.at(-1)?.below ?? 0),
     })),
   );
 }

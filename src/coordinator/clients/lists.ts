@@ -83,13 +83,17 @@ function statesProblem(source: SourceRecord): string {
 function nextStep(source: SourceRecord): string {
   if (mayResnapshot(source)) return `tidemark source resnapshot ${source.name} --yes`;
   if (source.resnapshot && isStuck(source)) return `${MAKE_CAPTURABLE} ${DECLARE_AGAIN}`;
-  return source.lostPosition === null && !isStuck(source) ? '' : DECLARE_AGAIN;
+  return source.lostPosition === null && !isStuck(source) && !hasHoles(source) ? '' : DECLARE_AGAIN;
 }
+
+/** Whether row states have holes since a restore: trying again helps only if another member is primary. */
+const hasHoles = ({ states }: SourceRecord): boolean =>
+  (states ?? []).some(({ problem }) => problem.startsWith('HISTORY_DROPPED: '));
 
 function sourceState(source: SourceRecord, problem: string): string {
   if (source.prepare?.done !== true) return problem === '' ? 'preparing' : 'failed';
   if (source.lostPosition !== null) return 'lost';
-  if (isStuck(source)) return 'stuck';
+  if (isStuck(source) || hasHoles(source)) return 'stuck';
   if (source.resnapshot) return 'resnapshot';
   if (source.collector === null) return problem === '' ? 'waiting' : 'failed';
   if (source.lastWindow === 0 || source.cursor !== '') return 'snapshot';

@@ -17,6 +17,7 @@ import { PrepareStep, reportDefinition, TaskKind } from '../../wire/index.ts';
 import type {
   AdvanceStates,
   Definition,
+  FormerChain,
   Prepare,
   SealedWindow,
   StartCollector,
@@ -79,6 +80,7 @@ export function taskWork(
     // Where its shards answer now: a newer version differs from the sealed one in replicas only.
     topologyVersion: must(view.topology, 'the topology of a task').version,
     reason: task.purpose === 'merge' ? '' : task.reason,
+    formerChains: formerChains(source),
   };
   const definitions = [
     ...topologyDefinition(view),
@@ -144,9 +146,17 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
     formerTables: source.formerTables,
     topologyVersion: view.topology.version,
     lost: lostWindows(view, source).map(sealedWindow),
+    formerChains: formerChains(source),
   };
   const definitions = [...topologyDefinition(view), { id: `source/${source.id}`, json: source.spec }];
   return { message, definitions };
+}
+
+function formerChains(source: SourceRecord): FormerChain[] {
+  return source.formerChains.map(({ below, lastWindow }) => ({
+    below: parseToken(below),
+    lastWindow: BigInt(lastWindow),
+  }));
 }
 
 function lostWindows(view: StateView, source: SourceRecord): WindowRecord[] {
@@ -175,7 +185,7 @@ export function statesWork(
     topologyVersion: view.topology.version,
     windows: windows.map(sealedWindow),
     superseded: states.superseded.map(parseToken),
-    ...(states.chainEnd === null ? {} : { chainEnd: BigInt(states.chainEnd) }),
+    formerChains: formerChains(source),
   };
   const definitions = [
     ...topologyDefinition(view),

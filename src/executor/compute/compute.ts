@@ -17,7 +17,7 @@ import {
   type ContributionQuery,
 } from '../../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
-import type { SealedWindow } from '../../wire/index.ts';
+import type { FormerChain, SealedWindow } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
 import { hasTable } from '../prepare/dimension-copy.ts';
 import type { ReportLayout } from '../sink/layout.ts';
@@ -45,6 +45,8 @@ export interface ComputeInput {
   readonly fromStates: boolean;
   /** The token that the report's dimension copies are named by. */
   readonly prepared: bigint;
+  /** What the cluster was restored from. */
+  readonly formerChains: readonly FormerChain[];
   /** Makes the connection findable at the server (marker.ts). */
   readonly marker: string;
   /** Begins to gather the result; asked again when the work is tried on another server. */
@@ -68,10 +70,10 @@ export interface Computed {
 /**
  * Computes what a span adds to a report. Aborting the signal kills the query at the server.
  *
- * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `DIMENSION_LOST`, `KEY_NULL`, `MEASURE_TYPE`,
- * `VALUE_RANGE`, `DIVISION_BY_ZERO`, `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`, `CONTRIBUTION_TOO_LARGE`,
- * `GATHER_TOO_LARGE`, `CANCELLED`, and those of the engine. What the SQL itself is guilty of names the report
- * and the windows.
+ * @throws TidemarkError `WINDOW_INCOMPLETE`, `STATE_BEHIND`, `HISTORY_DROPPED`, `DIMENSION_LOST`, `KEY_NULL`,
+ * `MEASURE_TYPE`, `VALUE_RANGE`, `DIVISION_BY_ZERO`, `SQL_INVALID`, `SQL_WRITES`, `SQL_TOO_SLOW`,
+ * `CONTRIBUTION_TOO_LARGE`, `GATHER_TOO_LARGE`, `CANCELLED`, and those of the engine. What the SQL itself is
+ * guilty of names the report and the windows.
  */
 export async function computeContribution(input: ComputeInput): Promise<Computed> {
   const { store } = input;
@@ -147,9 +149,9 @@ async function computeOn(connection: SqlConnection, input: ComputeInput): Promis
   if (others !== undefined) {
     const isFirst = fromStates || input.windows[0]?.window === 1n;
     const progress = (rows: number): void => input.gathered?.(rows);
-    const { source, sourceId, store, shard, windows, marker, signal } = input;
+    const { source, sourceId, store, shard, windows, formerChains, marker, signal } = input;
     const of = contributed(input, tables);
-    const own = { source, sourceId, store, shard, windows, marker, signal, fromStates, of };
+    const own = { source, sourceId, store, shard, windows, formerChains, marker, signal, fromStates, of };
     const bounds = { rowsMax: LIMITS.gatheredRowsMax, progress, where: whereOf(input.layout, windows) };
     return withGathered(connection, { ...own, ...bounds, others, isFirst }, (gathered) =>
       computeOver(connection, input, { ...of, ...gathered }),

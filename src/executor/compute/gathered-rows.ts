@@ -7,9 +7,10 @@
 import { isTidemarkError, LIMITS, must, mutated, TidemarkError } from '../../base/index.ts';
 import { touchedRows, type CompiledSource, type ContributionInput } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
+import type { FormerChain } from '../../wire/index.ts';
 import { withMarker } from '../marker.ts';
 import { placed } from '../placed.ts';
-import { checkComplete, type WindowsOfShard } from './completeness.ts';
+import { checkComplete } from './completeness.ts';
 import {
   gatheredTables,
   narrowed,
@@ -17,7 +18,7 @@ import {
   type GatheredSpan,
   type GatheredTable,
 } from './gathered-tables.ts';
-import { checkStates } from './state-mark.ts';
+import { checkStates, type StatesOfSpan } from './state-mark.ts';
 
 /** A store shard that is not the one on which the task runs. */
 export interface OtherShard {
@@ -31,6 +32,8 @@ export interface GatherInput extends GatheredSpan {
   readonly shard: string;
   readonly others: readonly OtherShard[];
   readonly source: CompiledSource;
+  /** What the cluster was restored from. */
+  readonly formerChains: readonly FormerChain[];
   /** What is computed over the rows. */
   readonly of: ContributionInput;
   /** The report and its windows, for errors. */
@@ -63,8 +66,9 @@ export class OtherShardError extends Error {
 
 /**
  * Gathers the rows, runs `work` over them, and leaves the connection as it was.
- * @throws TidemarkError `GATHER_TOO_LARGE`, `WINDOW_INCOMPLETE` and `STATE_BEHIND` of the shard that gathers,
- * `DB_FAILED` for a server that cannot; {@link OtherShardError} with the same of another shard.
+ * @throws TidemarkError `GATHER_TOO_LARGE`, `WINDOW_INCOMPLETE`, `STATE_BEHIND` and `HISTORY_DROPPED` of the
+ * shard that gathers, `DB_FAILED` for a server that cannot; {@link OtherShardError} with the same of another
+ * shard.
  */
 export async function withGathered<T>(
   connection: SqlConnection,
@@ -212,9 +216,9 @@ function gatherOther(
 const SELECT_MS = 3_600_000;
 
 async function check(connection: SqlConnection, dialect: Dialect, input: GatherInput): Promise<void> {
-  const { source, sourceId, shard, windows } = input;
-  const of: WindowsOfShard = { source, sourceId, shard, windows };
-  if (!input.fromStates) await checkComplete(connection, dialect, of);
+  const { source, sourceId, shard, windows, formerChains, fromStates } = input;
+  const of: StatesOfSpan = { source, sourceId, shard, windows, formerChains, fromStates };
+  if (!fromStates) await checkComplete(connection, dialect, of);
   await checkStates(connection, of);
 }
 

@@ -5,28 +5,24 @@
  */
 import { LIMITS, systemClock } from '../../base/index.ts';
 import { keepDayPartitions } from '../../collector/index.ts';
-import {
-  changeTablePrefix,
-  MARK_TABLE,
-  stateTablePrefix,
-  type CapturedTable,
-  type CompiledSource,
-} from '../../job/index.ts';
+import { changeTablePrefix, MARK_TABLE, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine, SqlParam } from '../../sql/index.ts';
 import { asBigint, asText } from '../sink/values.ts';
-import { rowKeys } from '../states/index.ts';
+import { dropVersions } from '../states/index.ts';
 
 export interface DropInput {
   readonly sourceId: number;
   readonly source: CompiledSource;
   /** The horizon: windows up to this one go. */
   readonly window: number;
+  /** Of the grant. */
+  readonly token: bigint;
   readonly signal: AbortSignal;
   /** Tells which days are over. @default by the system's clock */
   readonly wallMs?: number;
 }
 
-/** @throws TidemarkError `CANCELLED`, and those of the engine. */
+/** @throws TidemarkError `STATE_FENCED`, `CANCELLED`, and those of the engine. */
 export async function dropHistory(engine: SqlEngine, input: DropInput): Promise<void> {
   await engine.use(
     `drop history of ${input.sourceId}`,
@@ -41,10 +37,7 @@ export async function dropHistory(engine: SqlEngine, input: DropInput): Promise<
         input.sourceId,
         input.window,
       ]);
-      for (const table of await tablesOf(connection, dialect, stateTablePrefix(input.sourceId))) {
-        const captured = input.source.tables.find((candidate) => isStateTableOf(input, candidate, table));
-        if (captured !== undefined) await dropVersions(connection, dialect, { table, captured }, input);
-      }
+      await dropVersions(connection, dialect, input);
     },
     input.signal,
   );
@@ -58,11 +51,6 @@ async function tablesOf(connection: SqlConnection, dialect: Dialect, prefix: str
       : "SELECT name FROM sqlite_master WHERE type = 'table'";
   const { rows } = await connection.query(all);
   return rows.map(([name]) => asText(name)).filter((name) => name.startsWith(prefix));
-}
-
-function isStateTableOf({ sourceId }: DropInput, { table }: CapturedTable, name: string): boolean {
-  const prefix = `${stateTablePrefix(sourceId)}${table}_v`;
-  return name.startsWith(prefix) && /^[0-9]+$/.test(name.slice(prefix.length));
 }
 
 /** Epoch by epoch and day by day, as the primary key begins, and then some rows at a time. */
@@ -95,41 +83,5 @@ async function dropChanges(
       if (oldest === null) break;
       await connection.query(`DELETE FROM ${name} WHERE ${where} = ?`, [...slice, asBigint(oldest)]);
     }
-  }
-}
-
-/**
- * Versions that ended at or before the horizon: no state from it on has them. Read without a lock in primary
- * key order, then deleted by key, so that the windows that are advanced meanwhile do not wait.
- */
-async function dropVersions(
-  connection: SqlConnection,
-  dialect: Dialect,
-  { table, captured }: { readonly table: string; readonly captured: CapturedTable },
-  { window, signal }: DropInput,
-): Promise<void> {
-  const name = dialect.id(table);
-  const keys = [...rowKeys(dialect, captured).map(({ column }) => column), '_from'].map((key) =>
-    dialect.id(key),
-  );
-  const list = keys.join(', ');
-  const tuple = `(${list})`;
-  const marks = `(${keys.map(() => '?').join(', ')})`;
-  let after: readonly SqlParam[] | undefined;
-  for (;;) {
-    signal.throwIfAborted();
-    const { rows } = await connection.query(
-      `SELECT ${list} FROM ${name} WHERE _to <= ?${after === undefined ? '' : ` AND ${tuple} > ${marks}`} ` +
-        `ORDER BY ${list} LIMIT ${LIMITS.rowsDroppedAtOnce}`,
-      [window, ...(after ?? [])],
-    );
-    if (rows.length > 0) {
-      await connection.query(
-        `DELETE FROM ${name} WHERE ${tuple} IN (${rows.map(() => marks).join(', ')})`,
-        rows.flat(),
-      );
-    }
-    if (rows.length < LIMITS.rowsDroppedAtOnce) return;
-    after = rows.at(-1);
   }
 }

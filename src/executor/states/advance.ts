@@ -5,15 +5,15 @@
 import { failpoint, must, mutated, TidemarkError, type FencingToken } from '../../base/index.ts';
 import { STATE_MARK_TABLE, type CapturedTable, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
-import type { SealedWindow } from '../../wire/index.ts';
+import type { FormerChain, SealedWindow } from '../../wire/index.ts';
 import { checkComplete } from '../compute/completeness.ts';
 import { withMarker } from '../marker.ts';
 import { inTransaction } from '../sink/transaction.ts';
-import { asBigint } from '../sink/values.ts';
 import { advanceStatements } from './advance-sql.ts';
 import { carryStates } from './carry.ts';
 import { copyJoinIndexes } from './join-indexes.ts';
 import { rewind } from './rewind.ts';
+import { lockStateMark, type StateMark } from './state-mark.ts';
 import { stateTableSql } from './state-tables.ts';
 import { analyze, outgrown } from './statistics.ts';
 
@@ -31,8 +31,8 @@ export interface AdvanceInput {
   /** Makes the connection findable at the server (marker.ts). */
   readonly marker: string;
   readonly signal: AbortSignal;
-  /** After a restore: what the shard holds beyond this window is of another chain (rewind.ts). */
-  readonly chainEnd?: number;
+  /** What the cluster was restored from: what the shard holds of those chains alone is taken back. */
+  readonly formerChains: readonly FormerChain[];
 }
 
 /** The last window that the shard's row states hold now, and change rows read for it. */
@@ -46,7 +46,8 @@ export interface Advanced {
  * passed over, so that it may be repeated after any error, `DB_OUTCOME_UNKNOWN` included.
  *
  * @throws TidemarkError `STATE_FENCED`; `STATE_GAP` with the last window held as detail `mark`;
- * `WINDOW_INCOMPLETE`, and those of the engine. Nothing was changed then, except after `DB_OUTCOME_UNKNOWN`.
+ * `HISTORY_DROPPED` where they cannot be taken back; `WINDOW_INCOMPLETE`, and those of the engine. Nothing
+ * was changed then, except after `DB_OUTCOME_UNKNOWN`.
  */
 export async function advanceStates(engine: SqlEngine, input: AdvanceInput): Promise<Advanced> {
   return engine.use(
@@ -70,8 +71,9 @@ async function advanceIn(
   dialect: Dialect,
   input: AdvanceInput,
 ): Promise<Advanced> {
-  const { sourceId, token } = input;
-  const mark = await rewind(connection, dialect, input, await lockMark(connection, dialect, input));
+  const { sourceId, token, formerChains } = input;
+  const standing = await lockMark(connection, dialect, input);
+  const mark = await rewind(connection, dialect, { ...input, where: whereOf(input) }, standing);
   const held = mutated('states.replayApplied') ? 0 : mark;
   const windows = input.windows.filter(({ window }) => Number(window) > held);
   const first = Number(windows[0]?.window ?? mark + 1);
@@ -90,11 +92,10 @@ async function advanceIn(
     }
   }
   const window = Math.max(mark, Number(windows.at(-1)?.window ?? 0));
-  await connection.query(`UPDATE ${STATE_MARK_TABLE} SET _window = ?, _token = ? WHERE _source = ?`, [
-    window,
-    token,
-    sourceId,
-  ]);
+  await connection.query(
+    `UPDATE ${STATE_MARK_TABLE} SET _window = ?, _token = ?, _chain = ? WHERE _source = ?`,
+    [window, token, formerChains.at(-1)?.below ?? 0n, sourceId],
+  );
   await failpoint('executor.beforeStatesCommit', { token: String(token), window: String(window) });
   return { window, rows };
 }
@@ -114,28 +115,31 @@ async function createVersions(
   }
 }
 
-/** Locks the source's mark until the transaction ends, and returns the last window held. */
-async function lockMark(connection: SqlConnection, dialect: Dialect, input: AdvanceInput): Promise<number> {
-  const { sourceId, token, source, shard } = input;
+/** Makes and locks the source's mark until the transaction ends. */
+async function lockMark(
+  connection: SqlConnection,
+  dialect: Dialect,
+  input: AdvanceInput,
+): Promise<StateMark> {
+  const { sourceId, token } = input;
   const columns = ['_source', '_window', '_token'];
   const insert = { table: STATE_MARK_TABLE, columns, source: 'VALUES (?, 0, 0)', key: ['_source'] };
   await connection.query(dialect.insertIgnore(insert), [sourceId]);
-  const { rows } = await connection.query(
-    `SELECT _window, _token FROM ${STATE_MARK_TABLE} WHERE _source = ?${dialect.forUpdate}`,
-    [sourceId],
-  );
-  const standing = asBigint(rows[0]?.[1]);
-  if (standing > token && !mutated('states.tokenIgnored')) {
-    const where = `the row states of source ${source.name} on store shard ${shard}`;
-    throw new TidemarkError('STATE_FENCED', `${where} are under token ${standing}, the grant has ${token}`, {
-      details: { standing: String(standing), granted: String(token) },
+  const mark = await lockStateMark(connection, dialect, sourceId);
+  if (mark.token > token && !mutated('states.tokenIgnored')) {
+    const what = `${whereOf(input)} are under token ${mark.token}, the grant has ${token}`;
+    throw new TidemarkError('STATE_FENCED', what, {
+      details: { standing: String(mark.token), granted: String(token) },
     });
   }
-  return Number(asBigint(rows[0]?.[0]));
+  return mark;
 }
 
+const whereOf = ({ source, shard }: AdvanceInput): string =>
+  `the row states of source ${source.name} on store shard ${shard}`;
+
 function gap(input: AdvanceInput, mark: number, first: number): TidemarkError {
-  const where = `the row states of source ${input.source.name} on store shard ${input.shard}`;
+  const where = whereOf(input);
   return new TidemarkError('STATE_GAP', `${where} hold window ${mark}, the first one given is ${first}`, {
     details: { mark: String(mark), first: String(first), shard: input.shard },
   });

@@ -8,25 +8,30 @@ import {
   type RowStatesPart,
   type RowValues,
 } from '../../collector/index.ts';
-import { STATE_MARK_TABLE, stateTable, type CompiledSource } from '../../job/index.ts';
+import { stateTable, type CompiledSource } from '../../job/index.ts';
 import type { SqlConnection, SqlEngine, SqlValue } from '../../sql/index.ts';
-import { asBigint } from '../sink/values.ts';
+import type { FormerChain } from '../../wire/index.ts';
+import { heldWindow, readStateMark } from './state-mark.ts';
 import { rowKeys } from './state-tables.ts';
 
 export interface OpenRowStates {
   readonly sourceId: number;
   readonly source: CompiledSource;
+  /** What the cluster was restored from. */
+  readonly formerChains: readonly FormerChain[];
   /** The store shards by name, in the topology's order; read on their primaries. */
   readonly shards: ReadonlyMap<string, SqlEngine>;
 }
 
 /** Nothing is read before it is asked for. */
-export function openRowStates({ sourceId, source, shards }: OpenRowStates): RowStates {
+export function openRowStates({ sourceId, source, formerChains, shards }: OpenRowStates): RowStates {
+  const held = async (connection: SqlConnection): Promise<number> =>
+    heldWindow(await readStateMark(connection, sourceId), formerChains);
   return {
     async held() {
       const marks: number[] = [];
       for (const engine of shards.values()) {
-        marks.push(await engine.use('row states', (connection) => markOf(connection, sourceId)));
+        marks.push(await engine.use('row states', held));
       }
       return Math.min(...marks);
     },
@@ -36,7 +41,7 @@ export function openRowStates({ sourceId, source, shards }: OpenRowStates): RowS
       const holding = part.table.shardKey === null && first !== undefined ? [first] : [...shards];
       for (const [shard, engine] of holding) {
         const where = `the row states of source ${source.name} on store shard ${shard}`;
-        await readShard(engine, { sourceId, where, part }, onRows);
+        await readShard(engine, { sourceId, where, held, part }, onRows);
       }
     },
   };
@@ -45,6 +50,8 @@ export function openRowStates({ sourceId, source, shards }: OpenRowStates): RowS
 interface ShardPart {
   readonly sourceId: number;
   readonly where: string;
+  /** The last window that the shard holds. */
+  readonly held: (connection: SqlConnection) => Promise<number>;
   readonly part: RowStatesPart;
 }
 
@@ -62,7 +69,7 @@ async function readShard(
     const { sql, params } = page(after);
     const rows = await engine.use('row states', async (connection) => {
       await connection.begin('snapshot');
-      const mark = await markOf(connection, of.sourceId);
+      const mark = await of.held(connection);
       const found = mark < of.part.window ? undefined : (await connection.query(sql, params)).rows;
       await connection.commit();
       return found ?? behind(of, mark);
@@ -110,12 +117,6 @@ function pageOf(
       `ORDER BY ${order} LIMIT ${LIMITS.sourceReadRowsMax}`;
     return { sql, params };
   };
-}
-
-async function markOf(connection: SqlConnection, sourceId: number): Promise<number> {
-  const sql = `SELECT _window FROM ${STATE_MARK_TABLE} WHERE _source = ?`;
-  const { rows } = await connection.query(sql, [sourceId]);
-  return Number(asBigint(rows[0]?.[0] ?? 0n));
 }
 
 function behind({ where, part }: ShardPart, mark: number): never {

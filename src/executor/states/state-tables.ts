@@ -4,8 +4,9 @@
  */
 import { must } from '../../base/index.ts';
 import { changeColumnType } from '../../collector/index.ts';
-import { STATE_MARK_TABLE, stateTable, type CapturedTable, type CompiledSource } from '../../job/index.ts';
+import { stateTable, type CapturedTable, type CompiledSource } from '../../job/index.ts';
 import type { Dialect, SqlEngine } from '../../sql/index.ts';
+import { markTableSql } from './state-mark.ts';
 
 /** A part of what tells one row of a table from another: a column of the state table, and how it is made. */
 export interface RowKey {
@@ -95,10 +96,4 @@ export function indexedColumn(dialect: Dialect, name: string, ddl: string, of: n
   const characters = /^(?:VAR)?(?:CHAR|BINARY)\((\d+)/.exec(ddl)?.[1];
   const long = dialect.kind === 'mysql' && (/^LONG/.test(ddl) || Number(characters ?? 0) > most);
   return `${dialect.id(name)}${long ? `(${most})` : ''}`;
-}
-
-function markTableSql(dialect: Dialect): string {
-  const big = `${dialect.columnType('BIGINT')} NOT NULL`;
-  const columns = `_source ${big} PRIMARY KEY, _window ${big}, _token ${big}`;
-  return `CREATE TABLE IF NOT EXISTS ${STATE_MARK_TABLE} (${columns})`;
 }

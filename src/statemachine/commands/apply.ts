@@ -115,7 +115,7 @@ export function applyOperation(writer: StateWriter, operation: Operation, meta: 
     case 'kv.write':
       return applyWriteKeyValues(writer, operation);
     case 'cluster.restore':
-      return applyRestoreCluster(writer, operation);
+      return applyRestoreCluster(writer, operation, meta);
     default:
       return assertNever(operation, 'operation');
   }

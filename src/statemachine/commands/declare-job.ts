@@ -211,6 +211,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'captured
     schemas: [],
     mergedWindow: 0,
     states: null,
+    formerChains: [],
     horizon: 0,
     droppedWindow: 0,
     drop: null,

@@ -145,6 +145,8 @@ export interface SourceRecord {
   readonly mergedWindow: number;
   /** Row states, by store shard; null if no report of the source has ever needed them. */
   readonly states: readonly ShardStates[] | null;
+  /** What this cluster was restored from, oldest first: row states of then may be in the store. */
+  readonly formerChains: readonly FormerChain[];
   /** Windows up to this one may be dropped, here and in the store (design 6.10). It only grows. */
   readonly horizon: number;
   /** Up to where the store has dropped them, and the grant to go on. */
@@ -190,6 +192,15 @@ export interface TableAddition {
   readonly retryAtMs: number;
 }
 
+/**
+ * The windows of a source as they were sealed before a restore. Whoever put them into the row states did so
+ * under a token below `below`, and what lies behind `lastWindow` is of windows that nobody knows now.
+ */
+export interface FormerChain {
+  readonly below: string;
+  readonly lastWindow: number;
+}
+
 /** A window to be captured again, or, with a problem, one that cannot be. */
 export interface LostWindow {
   readonly window: number;
@@ -212,11 +223,6 @@ export interface ShardStates {
   readonly retryAtMs: number;
   /** Why the last grant failed; '' if it did not. */
   readonly problem: string;
-  /**
-   * After a restore the last window that was sealed then, until a grant is done: what the shard holds beyond
-   * it came from windows that this cluster does not know, and is taken back first. Else null.
-   */
-  readonly chainEnd: number | null;
 }
 
 export interface StatesGrant {

@@ -5,8 +5,9 @@
  * retry of what the backup holds is still answered once.
  */
 import { mutated } from '../../base/index.ts';
+import { nextToken } from './counters.ts';
 import { idKey } from './keys.ts';
-import type { OperationResult, RestoreCluster } from './operations.ts';
+import type { ApplyMeta, OperationResult, RestoreCluster } from './operations.ts';
 import type { ClusterRecord } from './records.ts';
 import { accept } from './result.ts';
 import { newSink } from './sinks.ts';
@@ -18,17 +19,22 @@ const MANY = 2 ** 32;
 /** What is declared by hand; and grants, whose tokens differ by their term anyway. */
 const FEW = 2 ** 20;
 
-export function applyRestoreCluster(writer: StateWriter, input: RestoreCluster): OperationResult {
+export function applyRestoreCluster(
+  writer: StateWriter,
+  input: RestoreCluster,
+  meta: ApplyMeta,
+): OperationResult {
   const formerIds = [...(writer.cluster.formerIds ?? []), input.formerId];
   const cluster = { ...writer.cluster, formerIds };
   writer.setCluster(mutated('state.restoreKeepsCounters') ? cluster : skipUsed(cluster));
+  const below = nextToken(writer, meta);
   for (const sink of [...writer.sinks.values()]) writer.sinks.put(idKey(sink.id), newSink(sink));
   for (const source of [...writer.sources.values()]) {
     // Change rows under the old epoch may go beyond the last window that is known here.
     const collector = mutated('state.restoreKeepsCollectors') ? source.collector : null;
-    const states = restoredStates(source);
+    const states = restoredStates(source, below);
     const addition = source.addition === null ? null : { ...source.addition, prepare: null };
-    const former = { prepare: null, addition, collector, states, drop: null };
+    const former = { ...states, prepare: null, addition, collector, drop: null };
     writer.sources.put(idKey(source.id), { ...source, ...former });
   }
   for (const report of [...writer.reports.values()]) {

@@ -18,7 +18,7 @@ const SUPERSEDED_MAX = 4;
 /** Row states of one shard before the first window. */
 export function newShardStates(shard: string): ShardStates {
   const untried = { superseded: [], attempts: 0, failedExecutorId: 0, retryAtMs: 0, problem: '' };
-  return { shard, window: 0, grant: null, chainEnd: null, ...untried };
+  return { shard, window: 0, grant: null, ...untried };
 }
 
 /** Up to where every shard has a source's row states; undefined if the source keeps none. */
@@ -135,7 +135,6 @@ export function applyFinishStates(
     failedExecutorId: grant.executorId,
     retryAtMs: meta.logTimeMs + input.retryAfterMs,
     problem: stuck ? gapProblem(input.window + 1) : `${input.errorCode}: ${input.errorMessage}`,
-    chainEnd: states.chainEnd,
   });
   return accept();
 }
@@ -153,8 +152,7 @@ export function applyResetStates(writer: StateWriter, input: ResetStates): Opera
   }
   const kept = writer.windows.get(windowKey(source.id, input.window + 1)) !== undefined;
   const problem = kept ? '' : gapProblem(input.window + 1);
-  const { shard, chainEnd } = states;
-  put(writer, source, { ...newShardStates(shard), window: input.window, problem, chainEnd });
+  put(writer, source, { ...newShardStates(states.shard), window: input.window, problem });
   return accept();
 }
 
@@ -163,15 +161,18 @@ function gapProblem(window: number): string {
   return `STATE_GAP: window ${window} is not kept any more; ${way}`;
 }
 
-/** After a restore: nobody holds a grant, and shards may hold windows that the backup does not know. */
-export function restoredStates(source: SourceRecord): SourceRecord['states'] {
-  if (source.states === null) return null;
-  return source.states.map((states) => {
-    const chainEnd = mutated('state.restoreKeepsStates')
-      ? states.chainEnd
-      : Math.min(states.chainEnd ?? source.lastWindow, source.lastWindow);
-    return { ...states, grant: null, superseded: [], chainEnd };
-  });
+/**
+ * After a restore: nobody holds a grant, and shards may hold windows that the backup does not know, also of a
+ * source that keeps no row states yet. `below` is the first token of the restored cluster.
+ */
+export function restoredStates(
+  source: SourceRecord,
+  below: string,
+): Pick<SourceRecord, 'states' | 'formerChains'> {
+  const states = source.states?.map((known) => ({ ...known, grant: null, superseded: [] })) ?? null;
+  if (mutated('state.restoreKeepsStates')) return { states, formerChains: source.formerChains };
+  const former = { below, lastWindow: source.lastWindow };
+  return { states, formerChains: [...source.formerChains, former] };
 }
 
 /** The grant that a token belongs to, if it is the current one. */

@@ -107,7 +107,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     await advanceStates(store, {
       ...{ sourceId: SOURCE, source: SHOP, captured: () => THINGS, shard, token: asToken(EPOCH) },
       windows: windows.map((changes, at) => seal(SHOP, at + 1, { [shard]: changes.length })),
-      ...{ marker: 'test', signal: new AbortController().signal },
+      ...{ marker: 'test', formerChains: [], signal: new AbortController().signal },
     });
   }
 
@@ -146,7 +146,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
       ...(second === undefined ? {} : { others: [{ store: second, shard: 'second' }] }),
       ...{ source: SHOP, captured: () => THINGS, sourceId: SOURCE, fromStates: false, prepared: 1n },
       windows: windows.map((window) => sealed(window, rows)),
-      ...{ marker: 'test', gather: holdAll, signal: new AbortController().signal },
+      ...{ marker: 'test', formerChains: [], gather: holdAll, signal: new AbortController().signal },
     });
     return held(contribution)
       .additive.map((cells) =>
@@ -235,6 +235,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
           ...{ store: engine(0), shard: 'first', others: [{ store: engine(1), shard: 'second' }], rowsMax },
           ...{ source: SHOP, sourceId: SOURCE, windows: [sealed(2, { first: FIRST, second: SECOND })] },
           ...{ of: OVER, where: 'report names', isFirst: false, fromStates: false, marker: 'test' },
+          formerChains: [],
           signal: new AbortController().signal,
           progress: (all) => {
             rows = all;

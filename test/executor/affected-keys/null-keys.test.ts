@@ -96,7 +96,12 @@ describe.each([
         await advanceStates(store, {
           ...{ sourceId: SOURCE, source: SHOP, captured: () => ORDERS, shard },
           windows: WINDOWS.map((_changes, at) => sealed(at + 1)),
-          ...{ token: asToken(EPOCH), marker: 'test', signal: new AbortController().signal },
+          ...{
+            token: asToken(EPOCH),
+            marker: 'test',
+            formerChains: [],
+            signal: new AbortController().signal,
+          },
         });
       }
     });
@@ -111,7 +116,7 @@ describe.each([
       const { contribution } = await computeContribution({
         ...{ ...must(stores[0], 'a store'), ...(others.length === 0 ? {} : { others }) },
         ...{ layout, source: SHOP, captured: () => ORDERS, sourceId: SOURCE },
-        ...{ windows, fromStates: false, prepared: 1n, marker: 'test', gather: holdAll },
+        ...{ windows, fromStates: false, prepared: 1n, marker: 'test', formerChains: [], gather: holdAll },
         signal: new AbortController().signal,
       });
       const keys = layout.keys.length;

@@ -180,7 +180,13 @@ class Case {
       await advanceStates(store, {
         ...{ sourceId, source: SOURCE, captured: tableOf, shard },
         windows: this.#sealed(at, { first: 1, last: this.#windows.length }),
-        ...{ token: asToken(EPOCH), marker: 'test', gather: holdAll, signal: new AbortController().signal },
+        ...{
+          token: asToken(EPOCH),
+          marker: 'test',
+          formerChains: [],
+          gather: holdAll,
+          signal: new AbortController().signal,
+        },
       });
     }
     await this.#engine.use('test', async (connection) => {
@@ -213,7 +219,13 @@ class Case {
     const { contribution } = await computeContribution({
       ...{ ...this.#shard(part), ...others, layout: this.#layout, source: SOURCE, captured: tableOf },
       ...{ windows: this.#sealed(part, span), fromStates },
-      ...{ prepared: TOKEN_BASE, marker: 'test', gather: holdAll, signal: new AbortController().signal },
+      ...{
+        prepared: TOKEN_BASE,
+        marker: 'test',
+        formerChains: [],
+        gather: holdAll,
+        signal: new AbortController().signal,
+      },
     });
     return contribution;
   }

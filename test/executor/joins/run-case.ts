@@ -209,6 +209,7 @@ class Run {
       fromStates,
       prepared: PREPARED,
       marker: 'test',
+      formerChains: [],
       gather: holdAll,
       signal: new AbortController().signal,
     });
@@ -227,6 +228,7 @@ class Run {
           windows: this.#sealed(shard, this.#advanced + 1, last),
           token: TOKEN,
           marker: 'test',
+          formerChains: [],
           signal: new AbortController().signal,
         });
       }

@@ -63,7 +63,7 @@ describe.skipIf(mariadbMissing())('advancing row states on MariaDB', () => {
     await connection.query(`ALTER TABLE ${STATES} STATS_AUTO_RECALC = 0`);
     if (rows > 0) await connection.query(`INSERT INTO ${STATES} SELECT -seq, 1, 0, 1 FROM seq_1_to_${rows}`);
     await connection.query(`ANALYZE TABLE ${STATES}`);
-    await connection.query(`REPLACE INTO ${STATE_MARK_TABLE} VALUES (?, ?, 0)`, [SOURCE, window - 1]);
+    await connection.query(`REPLACE INTO ${STATE_MARK_TABLE} VALUES (?, ?, 0, 0, 0)`, [SOURCE, window - 1]);
     await advanceStates(engine, {
       sourceId: SOURCE,
       source,
@@ -72,6 +72,7 @@ describe.skipIf(mariadbMissing())('advancing row states on MariaDB', () => {
       windows: [seal(source, window, { main: TOUCHED })],
       token: asToken((50_000n << 40n) + 7n),
       marker: 'test',
+      formerChains: [],
       signal: new AbortController().signal,
     });
     // Another connection opens the table meanwhile, with the statistics that it finds.

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { armFailpoint, disarmFailpoint } from '../../../src/base/test-build-active.ts';
 import { asToken } from '../../../src/base/index.ts';
-import { advanceStates } from '../../../src/executor/states/index.ts';
+import { advanceStates, type AdvanceInput } from '../../../src/executor/states/index.ts';
 import {
   MARK_TABLE,
   STATE_MARK_TABLE,
@@ -102,7 +102,7 @@ class Shard {
     first: number,
     last: number,
     token: bigint = TOKEN,
-    chain: { readonly chainEnd?: number } = {},
+    formerChains: AdvanceInput['formerChains'] = [],
   ): Promise<{ window: number }> {
     const windows = Array.from({ length: last - first + 1 }, (_none, at) => {
       const window = this.#windows[first + at - 1];
@@ -117,7 +117,7 @@ class Shard {
       token: asToken(token),
       marker: 'test',
       signal: new AbortController().signal,
-      ...chain,
+      formerChains,
     });
   }
 
@@ -250,13 +250,18 @@ function suite(kind: SqlEngine['kind'], open: () => Promise<FreshEngine>): void 
         await connection.query(`DELETE FROM ${MARK_TABLE} WHERE _window > 1`);
       });
       await shard.window(gone('a', 1n, 1n), born('a', 1n, 7n));
-      expect(await shard.advance(2, 2, TOKEN + 1n, { chainEnd: 1 })).toMatchObject({ window: 2 });
+      expect(await shard.advance(2, 2, TOKEN + 1n, [{ below: TOKEN + 1n, lastWindow: 1n }])).toMatchObject({
+        window: 2,
+      });
       expect(await shard.itemsAt(1)).toEqual(['a/1/1', 'b/1/1']);
       expect(await shard.itemsAt(2)).toEqual(['a/1/7', 'b/1/1']);
       expect(await shard.itemsAt(3)).toEqual(['a/1/7', 'b/1/1']);
       expect(await shard.mark()).toEqual([2n, TOKEN + 1n]);
-      // Nothing is taken back from a shard that is no further than the chain.
-      expect(await shard.advance(2, 2, TOKEN + 2n, { chainEnd: 2 })).toEqual({ window: 2, rows: 0 });
+      // Nothing is taken back from a shard that is no further than the chain, nor what is of this chain.
+      for (const lastWindow of [1n, 2n]) {
+        const chains = [{ below: TOKEN + lastWindow, lastWindow }];
+        expect(await shard.advance(2, 2, TOKEN + 2n, chains)).toEqual({ window: 2, rows: 0 });
+      }
       expect(await shard.itemsAt(2)).toEqual(['a/1/7', 'b/1/1']);
     }),
   );

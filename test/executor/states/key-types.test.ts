@@ -62,6 +62,7 @@ describe.skipIf(mariadbMissing())('row states on MariaDB by the type of the prim
       windows: windows.map((changes, window) => seal(source, window + 1, { main: changes.length })),
       token: asToken(1n << 41n),
       marker: 'test',
+      formerChains: [],
       signal: new AbortController().signal,
     });
     const name = stateTable({ sourceId, table: table.table, schemaVersion: 1 });

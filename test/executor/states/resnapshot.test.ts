@@ -78,7 +78,7 @@ class Shop {
   start(again?: 'begins' | 'goes on'): RunningCollector {
     const { fixture, log } = this;
     const shards = new Map(fixture.stores.map((store, at) => [`s${at}`, store]));
-    const rowStates = openRowStates({ sourceId: SOURCE_ID, source: this.current, shards });
+    const rowStates = openRowStates({ sourceId: SOURCE_ID, source: this.current, formerChains: [], shards });
     const begins = again === 'begins' ? { cursor: '' } : {};
     const more = again === undefined ? {} : { rowStates, ...begins };
     this.collector = startCollector(fixture, this.source, log, { chunkRows: CHUNK, ...more });
@@ -110,6 +110,7 @@ class Shop {
         windows,
         token: TOKEN,
         marker: 'test',
+        formerChains: [],
         signal: new AbortController().signal,
       });
     }

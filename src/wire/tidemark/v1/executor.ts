@@ -441,6 +441,8 @@ export interface Task {
   topologyVersion: number;
   /** With RETRACT: why there is a hole (an error code). */
   reason: string;
+  /** Oldest first; of the source. */
+  formerChains: FormerChain[];
 }
 
 /** A window as it was sealed. */
@@ -509,8 +511,17 @@ export interface AdvanceStates {
   windows: SealedWindow[];
   /** Earlier grants whose database connections must be killed first. */
   superseded: bigint[];
-  /** After a restore: what the shard holds beyond this window is of another chain, and is taken back first. */
-  chainEnd?: bigint | undefined;
+  /** What the shard holds beyond the end of a former chain is taken back first. */
+  formerChains: FormerChain[];
+}
+
+/**
+ * Windows as they were before a restore of the cluster: row states whose mark has a token below `below` are
+ * of this cluster up to `last_window` only.
+ */
+export interface FormerChain {
+  below: bigint;
+  lastWindow: bigint;
 }
 
 export interface CancelStates {
@@ -723,6 +734,8 @@ export interface KnownStates {
   lastWindow: bigint;
   /** No grant has a higher token. */
   newestToken: bigint;
+  /** A mark with a lower token is of before a restore, and may be behind the last sealed window. */
+  oldestToken: bigint;
 }
 
 /** A piece of what an audit has found; also without a difference, as a sign of life. `last` ends it. */
@@ -820,6 +833,8 @@ export interface StartCollector {
   resnapshot: boolean;
   /** While tables that were added to a captured source are copied: how many it had before. Else 0. */
   formerTables: number;
+  /** With resnapshot; oldest first. */
+  formerChains: FormerChain[];
 }
 
 export interface StopCollector {
@@ -3063,6 +3078,7 @@ function createBaseTask(): Task {
     prepared: 0n,
     topologyVersion: 0,
     reason: "",
+    formerChains: [],
   };
 }
 
@@ -3164,6 +3180,9 @@ export const Task: MessageFns<Task> = {
     }
     if (message.reason !== "") {
       writer.uint32(162).string(message.reason);
+    }
+    for (const v of message.formerChains) {
+      FormerChain.encode(v!, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -3351,6 +3370,14 @@ export const Task: MessageFns<Task> = {
             message.reason = reader.string();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.formerChains.push(FormerChain.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3421,6 +3448,11 @@ export const Task: MessageFns<Task> = {
         ? globalThis.Number(object.topology_version)
         : 0,
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      formerChains: globalThis.Array.isArray(object?.formerChains)
+        ? object.formerChains.map((e: any) => FormerChain.fromJSON(e))
+        : globalThis.Array.isArray(object?.former_chains)
+        ? object.former_chains.map((e: any) => FormerChain.fromJSON(e))
+        : [],
     };
   },
 
@@ -3486,6 +3518,9 @@ export const Task: MessageFns<Task> = {
     if (message.reason !== "") {
       obj.reason = message.reason;
     }
+    if (message.formerChains?.length) {
+      obj.formerChains = message.formerChains.map((e) => FormerChain.toJSON(e));
+    }
     return obj;
   },
 
@@ -3522,6 +3557,7 @@ export const Task: MessageFns<Task> = {
     message.prepared = (object.prepared !== undefined && object.prepared !== null) ? BigInt(object.prepared) : 0n;
     message.topologyVersion = object.topologyVersion ?? 0;
     message.reason = object.reason ?? "";
+    message.formerChains = object.formerChains?.map((e) => FormerChain.fromPartial(e)) || [];
     return message;
   },
 };
@@ -4379,7 +4415,7 @@ function createBaseAdvanceStates(): AdvanceStates {
     topologyVersion: 0,
     windows: [],
     superseded: [],
-    chainEnd: undefined,
+    formerChains: [],
   };
 }
 
@@ -4422,11 +4458,8 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
       }
       writer.join();
     }
-    if (message.chainEnd !== undefined) {
-      if (BigInt.asUintN(64, message.chainEnd) !== message.chainEnd) {
-        throw new globalThis.Error("value provided for field message.chainEnd of type uint64 too large");
-      }
-      writer.uint32(64).uint64(message.chainEnd);
+    for (const v of message.formerChains) {
+      FormerChain.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -4511,11 +4544,11 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
             break;
           }
           case 8: {
-            if (tag !== 64) {
+            if (tag !== 66) {
               break;
             }
 
-            message.chainEnd = reader.uint64() as bigint;
+            message.formerChains.push(FormerChain.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -4553,11 +4586,11 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
         ? object.windows.map((e: any) => SealedWindow.fromJSON(e))
         : [],
       superseded: globalThis.Array.isArray(object?.superseded) ? object.superseded.map((e: any) => BigInt(e)) : [],
-      chainEnd: isSet(object.chainEnd)
-        ? BigInt(object.chainEnd)
-        : isSet(object.chain_end)
-        ? BigInt(object.chain_end)
-        : undefined,
+      formerChains: globalThis.Array.isArray(object?.formerChains)
+        ? object.formerChains.map((e: any) => FormerChain.fromJSON(e))
+        : globalThis.Array.isArray(object?.former_chains)
+        ? object.former_chains.map((e: any) => FormerChain.fromJSON(e))
+        : [],
     };
   },
 
@@ -4584,8 +4617,8 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
     if (message.superseded?.length) {
       obj.superseded = message.superseded.map((e) => e.toString());
     }
-    if (message.chainEnd !== undefined) {
-      obj.chainEnd = message.chainEnd.toString();
+    if (message.formerChains?.length) {
+      obj.formerChains = message.formerChains.map((e) => FormerChain.toJSON(e));
     }
     return obj;
   },
@@ -4604,9 +4637,104 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
     message.topologyVersion = object.topologyVersion ?? 0;
     message.windows = object.windows?.map((e) => SealedWindow.fromPartial(e)) || [];
     message.superseded = object.superseded?.map((e) => BigInt(e)) || [];
-    message.chainEnd = (object.chainEnd !== undefined && object.chainEnd !== null)
-      ? BigInt(object.chainEnd)
-      : undefined;
+    message.formerChains = object.formerChains?.map((e) => FormerChain.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFormerChain(): FormerChain {
+  return { below: 0n, lastWindow: 0n };
+}
+
+export const FormerChain: MessageFns<FormerChain> = {
+  encode(message: FormerChain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.below !== 0n) {
+      if (BigInt.asIntN(64, message.below) !== message.below) {
+        throw new globalThis.Error("value provided for field message.below of type int64 too large");
+      }
+      writer.uint32(8).int64(message.below);
+    }
+    if (message.lastWindow !== 0n) {
+      if (BigInt.asUintN(64, message.lastWindow) !== message.lastWindow) {
+        throw new globalThis.Error("value provided for field message.lastWindow of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.lastWindow);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FormerChain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFormerChain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.below = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lastWindow = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FormerChain {
+    return {
+      below: isSet(object.below) ? BigInt(object.below) : 0n,
+      lastWindow: isSet(object.lastWindow)
+        ? BigInt(object.lastWindow)
+        : isSet(object.last_window)
+        ? BigInt(object.last_window)
+        : 0n,
+    };
+  },
+
+  toJSON(message: FormerChain): unknown {
+    const obj: any = {};
+    if (message.below !== 0n) {
+      obj.below = message.below.toString();
+    }
+    if (message.lastWindow !== 0n) {
+      obj.lastWindow = message.lastWindow.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FormerChain>): FormerChain {
+    return FormerChain.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FormerChain>): FormerChain {
+    const message = createBaseFormerChain();
+    message.below = (object.below !== undefined && object.below !== null) ? BigInt(object.below) : 0n;
+    message.lastWindow = (object.lastWindow !== undefined && object.lastWindow !== null)
+      ? BigInt(object.lastWindow)
+      : 0n;
     return message;
   },
 };
@@ -7795,7 +7923,7 @@ export const AuditStates: MessageFns<AuditStates> = {
 };
 
 function createBaseKnownStates(): KnownStates {
-  return { sourceId: 0n, shard: "", window: 0n, lastWindow: 0n, newestToken: 0n };
+  return { sourceId: 0n, shard: "", window: 0n, lastWindow: 0n, newestToken: 0n, oldestToken: 0n };
 }
 
 export const KnownStates: MessageFns<KnownStates> = {
@@ -7826,6 +7954,12 @@ export const KnownStates: MessageFns<KnownStates> = {
         throw new globalThis.Error("value provided for field message.newestToken of type int64 too large");
       }
       writer.uint32(40).int64(message.newestToken);
+    }
+    if (message.oldestToken !== 0n) {
+      if (BigInt.asIntN(64, message.oldestToken) !== message.oldestToken) {
+        throw new globalThis.Error("value provided for field message.oldestToken of type int64 too large");
+      }
+      writer.uint32(48).int64(message.oldestToken);
     }
     return writer;
   },
@@ -7883,6 +8017,14 @@ export const KnownStates: MessageFns<KnownStates> = {
             message.newestToken = reader.int64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.oldestToken = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7914,6 +8056,11 @@ export const KnownStates: MessageFns<KnownStates> = {
         : isSet(object.newest_token)
         ? BigInt(object.newest_token)
         : 0n,
+      oldestToken: isSet(object.oldestToken)
+        ? BigInt(object.oldestToken)
+        : isSet(object.oldest_token)
+        ? BigInt(object.oldest_token)
+        : 0n,
     };
   },
 
@@ -7934,6 +8081,9 @@ export const KnownStates: MessageFns<KnownStates> = {
     if (message.newestToken !== 0n) {
       obj.newestToken = message.newestToken.toString();
     }
+    if (message.oldestToken !== 0n) {
+      obj.oldestToken = message.oldestToken.toString();
+    }
     return obj;
   },
 
@@ -7950,6 +8100,9 @@ export const KnownStates: MessageFns<KnownStates> = {
       : 0n;
     message.newestToken = (object.newestToken !== undefined && object.newestToken !== null)
       ? BigInt(object.newestToken)
+      : 0n;
+    message.oldestToken = (object.oldestToken !== undefined && object.oldestToken !== null)
+      ? BigInt(object.oldestToken)
       : 0n;
     return message;
   },
@@ -9098,6 +9251,7 @@ function createBaseStartCollector(): StartCollector {
     cursor: "",
     resnapshot: false,
     formerTables: 0,
+    formerChains: [],
   };
 }
 
@@ -9144,6 +9298,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     }
     if (message.formerTables !== 0) {
       writer.uint32(80).uint32(message.formerTables);
+    }
+    for (const v of message.formerChains) {
+      FormerChain.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -9241,6 +9398,14 @@ export const StartCollector: MessageFns<StartCollector> = {
             message.formerTables = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.formerChains.push(FormerChain.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -9287,6 +9452,11 @@ export const StartCollector: MessageFns<StartCollector> = {
         : isSet(object.former_tables)
         ? globalThis.Number(object.former_tables)
         : 0,
+      formerChains: globalThis.Array.isArray(object?.formerChains)
+        ? object.formerChains.map((e: any) => FormerChain.fromJSON(e))
+        : globalThis.Array.isArray(object?.former_chains)
+        ? object.former_chains.map((e: any) => FormerChain.fromJSON(e))
+        : [],
     };
   },
 
@@ -9322,6 +9492,9 @@ export const StartCollector: MessageFns<StartCollector> = {
     if (message.formerTables !== 0) {
       obj.formerTables = Math.round(message.formerTables);
     }
+    if (message.formerChains?.length) {
+      obj.formerChains = message.formerChains.map((e) => FormerChain.toJSON(e));
+    }
     return obj;
   },
 
@@ -9344,6 +9517,7 @@ export const StartCollector: MessageFns<StartCollector> = {
     message.cursor = object.cursor ?? "";
     message.resnapshot = object.resnapshot ?? false;
     message.formerTables = object.formerTables ?? 0;
+    message.formerChains = object.formerChains?.map((e) => FormerChain.fromPartial(e)) || [];
     return message;
   },
 };
