@@ -151,6 +151,7 @@ export const MUTATIONS = [
   'state.foldBeforeFinal',
   'state.dropAboveHorizon',
   'state.spanOfUnlikeWindows',
+  'state.spanOverCopies',
   'state.digestIgnoresDeletes',
   'state.rowChecksumIgnored',
   'state.digestNotComparedAtOpen',

@@ -470,20 +470,20 @@ describe('spans', () => {
     const leader = startedLeader(jobOf(), 4, { slots: 4 });
     const { world } = leader;
     const many = [{ shard: 's1', rows: 40_000, checksum: '00' }];
-    for (let window = 1; window <= 6; window++) {
-      world.accept(sealOf(world.source(), window, window > 1 ? { shards: many } : {}));
+    for (let window = 1; window <= 8; window++) {
+      const copied = { cursor: window === 7 ? 'k' : '' };
+      world.accept(sealOf(world.source(), window, 1 < window && window < 7 ? { shards: many } : copied));
     }
-    const schemaVersions = [{ table: 'orders', version: 2 }];
-    for (let window = 7; window <= 9; window++) {
-      world.accept(sealOf(world.source(), window, { schemaVersions }));
+    for (let window = 9; window <= 11; window++) {
+      world.accept(sealOf(world.source(), window, { schemaVersions: [{ table: 'orders', version: 2 }] }));
     }
     expect(spans(leader.round())).toEqual([
       [1, 1, 1],
       [1, 2, 3],
       [1, 4, 5],
-      [1, 6, 6],
-      [1, 7, 8],
-      [1, 9, 9],
+      ...[6, 7, 8].map((window) => [1, window, window]),
+      [1, 9, 10],
+      [1, 11, 11],
     ]);
   });
 

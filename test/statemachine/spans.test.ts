@@ -46,6 +46,19 @@ describe('opening a span', () => {
     expect(world.refuse(spanOf({ window: 3, last: 4 }))).toBe('SPAN_REFUSED');
   });
 
+  rule('state.spanOverCopies', 'leaves each window alone in which a table is copied', () => {
+    const world = runningWorld(jobOf());
+    const cursors = ['t/1', 't/2', 't/3', '', '', ''];
+    for (const [at, cursor] of cursors.entries()) world.accept(sealOf(world.source(), at + 1, { cursor }));
+    world.openTo(1);
+    expect(world.refuse(spanOf({ window: 2, last: 3 }))).toBe('SPAN_REFUSED');
+    world.openTo(3);
+    // The fourth holds the last rows of the copy.
+    expect(world.refuse(spanOf({ window: 4, last: 5 }))).toBe('SPAN_REFUSED');
+    world.openTo(4);
+    world.accept(spanOf({ window: 5, last: 6 }));
+  });
+
   it('refuses windows that are not sealed, too many of them, and unknown reports', () => {
     const world = sealedWorld(LIMITS.spanWindowsMax + 3);
     world.openTo(1);

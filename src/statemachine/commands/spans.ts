@@ -81,11 +81,13 @@ function windowsRefusal(writer: StateWriter, report: ReportRecord, input: OpenSp
 }
 
 /**
- * Whether a later window may be in one span with `first`: never across a topology version, a captured
- * table's schema version or the end of the initial snapshot.
+ * Whether a later window may be in one span with `first`: never across a topology version or a captured
+ * table's schema version, and no window in which a table is copied. Such a window cannot be captured again,
+ * so each stands alone: what is lost with it is a hole of its own size.
  */
 export function mayJoin(first: WindowRecord, later: WindowRecord): boolean {
-  if (first.window === 1) return false;
+  const isCopying = first.copying || later.copying;
+  if (mutated('state.spanOverCopies') ? first.window === 1 : isCopying) return false;
   if (first.topologyVersion !== later.topologyVersion) return false;
   return (
     first.schemaVersions.length === later.schemaVersions.length &&
