@@ -255,6 +255,7 @@ export const MUTATIONS = [
   'coordinator.proposeOfOlderTerm',
   'coordinator.welcomeWithoutRecheck',
   'coordinator.heartbeatWithoutLeading',
+  'coordinator.forgottenTaskRuns',
   'coordinator.foreignExecutorServed',
   'coordinator.identityBeforeAdmission',
   'coordinator.initNotArbitrated',

@@ -11,6 +11,7 @@ import type { SchedulerEvent } from '../../src/scheduler/index.ts';
 import { MemoryState, type OperationResult } from '../../src/statemachine/index.ts';
 import { ExecutorHello, type FromExecutor, type ToExecutor } from '../../src/wire/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { runningWorld } from '../statemachine/support/world.ts';
 import { rule } from '../support/rule.ts';
 import { membershipOf } from '../raft/support/membership.ts';
 
@@ -43,6 +44,7 @@ let present: number;
 let registered: (() => void) | undefined;
 let events: SchedulerEvent[];
 let links: ExecutorLinks;
+let state: MemoryState;
 let nowMs: number;
 
 beforeEach(() => {
@@ -55,6 +57,7 @@ function reset(): void {
   registered = undefined;
   events = [];
   nowMs = 1_000;
+  state = new MemoryState();
   const log = createLogger({ role: 'test', level: 'silent' });
   links = new ExecutorLinks({
     view: () => new MemoryState(),
@@ -100,7 +103,7 @@ function serve(): StreamEnd {
       status,
       proposer,
       links,
-      view: () => new MemoryState(),
+      view: () => state,
       clock,
       log,
       onEvent: (event) => events.push(event),
@@ -233,6 +236,25 @@ describe('a leader on a stream', () => {
     stream.emit('cancelled');
     expect(links.observe().get(7)).toMatchObject({ connected: false, running: new Set() });
     expect(events.map(({ type }) => type)).toEqual(['executor-changed', 'executor-changed']);
+  });
+
+  rule('coordinator.forgottenTaskRuns', 'is told to stop tasks that the log has forgotten', async () => {
+    reset();
+    const world = runningWorld();
+    world.seal();
+    const { key, token } = world.grant({ window: 1, executorId: 1 });
+    ({ state } = world);
+    const stream = await welcomed();
+    const running = [key, '9/1/1/0', '1/store', 'fold 1'];
+    const tasks = running.map((task) => ({ task, token: BigInt(token), phase: 'computing', rows: 0n }));
+    const stopped = (sequence: bigint): (string | undefined)[] => {
+      say(stream, { $case: 'heartbeat', value: { sequence, tasks } });
+      return stream.written.flatMap(({ body }) => (body?.$case === 'cancel' ? [body.value.task] : []));
+    };
+    // What a leader before this one has granted may not be applied yet.
+    expect(stopped(1n)).toEqual([]);
+    state.appliedTerm = present;
+    expect(stopped(2n)).toEqual(['9/1/1/0']);
   });
 
   test('that is silent too long is not asked to check a job', async () => {

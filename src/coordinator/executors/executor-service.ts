@@ -8,12 +8,14 @@ import type { Clock, ErrorCode } from '../../base/index.ts';
 import type { Logger } from '../../ops/index.ts';
 import type { RaftStatus } from '../../raft/index.ts';
 import type { SchedulerEvent } from '../../scheduler/index.ts';
-import type {
-  AddSchema,
-  OperationResult,
-  ResealWindow,
-  SealWindow,
-  StateView,
+import {
+  parseTaskKey,
+  taskRowKeyOf,
+  type AddSchema,
+  type OperationResult,
+  type ResealWindow,
+  type SealWindow,
+  type StateView,
 } from '../../statemachine/index.ts';
 import { EXECUTOR_FORMAT, TaskResult, guardStream } from '../../wire/index.ts';
 import type {
@@ -326,6 +328,17 @@ function hearHeartbeat(options: ExecutorServiceOptions, link: ExecutorLink, beat
   const told = beat.tasks.filter(({ rows }) => rows > 0n);
   link.rows = new Map(told.map(({ token, rows }) => [token.toString(), Number(rows)]));
   link.send({ $case: 'heartbeatReply', value: { sequence: beat.sequence } });
+  const view = options.view();
+  // Only what this term has begun with is known to be all that was granted before.
+  if (view.appliedTerm !== link.term || mutated('coordinator.forgottenTaskRuns')) return;
+  for (const { task, token } of beat.tasks) {
+    if (isForgotten(view, task)) link.send({ $case: 'cancel', value: { task, token } });
+  }
+}
+
+/** Tasks of a report that was removed, redefined or built anew: their slots are for others. */
+function isForgotten({ tasks }: StateView, key: string): boolean {
+  return parseTaskKey(key) !== undefined && tasks.get(taskRowKeyOf(key)) === undefined;
 }
 
 function hearOutcome(options: ExecutorServiceOptions, link: ExecutorLink, outcome: TaskOutcome): void {
