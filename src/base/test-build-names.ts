@@ -285,6 +285,7 @@ export const MUTATIONS = [
   'compute.copiesOfAnySpan',
   'compute.copyFailureIsFinal',
   'compute.copyNotCounted',
+  'compute.gatheringLocks',
   'compute.oneShardGathered',
   'compute.otherShardUnchecked',
   'compute.replicasGathered',

@@ -90,7 +90,7 @@ export async function withGathered<T>(
   } catch (error) {
     // With the connection the server drops the tables.
     connection.destroy();
-    throw error;
+    throw withoutEffect(error);
   }
 }
 
@@ -149,7 +149,7 @@ async function gather(
     try {
       await gatherOther(connection, { ...input, ...other }, sharded, counter);
     } catch (error) {
-      throw isTidemarkError(error, 'GATHER_TOO_LARGE') ? error : new OtherShardError(error);
+      throw isTidemarkError(error, 'GATHER_TOO_LARGE') ? error : new OtherShardError(withoutEffect(error));
     }
   }
   if (input.store.kind !== 'mysql') return;
@@ -158,7 +158,17 @@ async function gather(
   await connection.query(`ANALYZE LOCAL TABLE ${names}`);
 }
 
-/** Rows of the shard that gathers do not leave its server. */
+/** What is written goes with the connection: whether it took effect, nobody needs to know. */
+function withoutEffect(error: unknown): unknown {
+  if (!isTidemarkError(error, 'DB_OUTCOME_UNKNOWN')) return error;
+  return new TidemarkError('DB_UNREACHABLE', error.message, { cause: error });
+}
+
+/**
+ * Rows of the shard that gathers do not leave its server. In a snapshot INSERT would lock all rows that it
+ * selects, against whoever advances the row states, so they are read outside: a second look tells that none
+ * was dropped meanwhile.
+ */
 async function gatherOwn(
   connection: SqlConnection,
   input: GatherInput,
@@ -166,8 +176,8 @@ async function gatherOwn(
   counter: Counter,
 ): Promise<void> {
   const { dialect } = input.store;
-  await connection.begin('snapshot');
-  await check(connection, dialect, input);
+  await lookAt(connection, dialect, input);
+  if (mutated('compute.gatheringLocks')) await connection.begin('snapshot');
   for (const { name, columns, from, params } of parts) {
     const names = quoted(dialect, columns);
     const { changes } = await connection.query(
@@ -176,7 +186,14 @@ async function gatherOwn(
     );
     counter.add(changes);
   }
-  await connection.commit();
+  if (mutated('compute.gatheringLocks')) await connection.commit();
+  await lookAt(connection, dialect, input);
+}
+
+async function lookAt(connection: SqlConnection, dialect: Dialect, input: GatherInput): Promise<void> {
+  await connection.begin('snapshot');
+  await check(connection, dialect, input);
+  await connection.rollback();
 }
 
 function gatherOther(

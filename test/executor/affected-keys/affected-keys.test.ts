@@ -22,7 +22,6 @@ const RULES: readonly MutationName[] = [
   'job.vanishedKeysStay',
   'compute.oneShardGathered',
   'compute.replicasGathered',
-  'job.statesTouchNothing',
 ];
 
 async function on(kind: EngineKind, work: (place: Place) => Promise<void>): Promise<void> {

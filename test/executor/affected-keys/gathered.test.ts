@@ -9,6 +9,7 @@ import { advanceStates, createStateTables } from '../../../src/executor/states/i
 import {
   MARK_TABLE,
   STATE_MARK_TABLE,
+  stateTable,
   type CapturedTable,
   type CompiledReport,
   type ContributionInput,
@@ -98,7 +99,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
   async function shardOf(shard: string, windows: readonly (readonly Change[])[]): Promise<void> {
     const database = await freshDatabase(`gathered_${databases.length}`);
     // One connection: what a task leaves on it, the next one finds.
-    const store = openEngine({ kind: 'mysql', url: database.url }, { poolMax: 1 });
+    const store = openEngine({ kind: 'mysql', url: database.url }, { poolMax: 1, lockWaitMs: 1_000 });
     databases.push(database);
     engines.push(store);
     await createStoreTables(store, SOURCE, SHOP);
@@ -136,13 +137,14 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     windows: readonly number[],
     first = engine(0),
     second?: SqlEngine,
+    report = REPORT,
   ): Promise<string[]> {
     const rows =
       second === undefined
         ? { first: FIRST.map((one, at) => [...one, ...(SECOND[at] ?? [])]) }
         : { first: FIRST, second: SECOND };
     const { contribution } = await computeContribution({
-      ...{ store: first, shard: 'first', layout: layoutOf({ reportId: 1, generation: 1 }, REPORT) },
+      ...{ store: first, shard: 'first', layout: layoutOf({ reportId: 1, generation: 1 }, report) },
       ...(second === undefined ? {} : { others: [{ store: second, shard: 'second' }] }),
       ...{ source: SHOP, captured: () => THINGS, sourceId: SOURCE, fromStates: false, prepared: 1n },
       windows: windows.map((window) => sealed(window, rows)),
@@ -179,6 +181,24 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
   rule('job.touchedKeysCut', 'are not picked by their keys where these are many', async () => {
     const gathered = await compute([3], engine(0), engine(1));
     expect(gathered.filter((cells) => / 1 1 /.test(cells))).toHaveLength(MANY.length);
+  });
+
+  rule('job.statesTouchNothing', 'are not picked by keys that row states help to find', async () => {
+    // A changed row touches the names of all others too.
+    const [own, other] = ['t', 'u'].map((alias) => ({ alias, kind: 'changes', table: 'things' }) as const);
+    const report: CompiledReport = {
+      ...REPORT,
+      inputs: [must(own, 't'), must(other, 'u')],
+      affectedKeys: {
+        touched: [
+          { alias: 't', sql: 'SELECT name FROM t UNION SELECT u.name FROM t JOIN u ON u.id <> t.id' },
+        ],
+        narrowed: ['t', 'u'].map((alias) => ({ alias, columns: ['name'] })),
+      },
+    };
+    const expected = await compute([2], engine(2), undefined, report);
+    expect(expected.length).toBeGreaterThan((await compute([2], engine(2))).length);
+    expect(await compute([2], engine(0), engine(1), report)).toEqual(expected);
   });
 
   /** What is told where the second shard was changed so. */
@@ -224,6 +244,19 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     expect(await toldAfter(STATES_BEHIND, first)).toContain('STATE_BEHIND');
     // A router would try its next server, and note a lost connection as this shard's.
     expect(seen.map((error) => isTidemarkError(error))).toEqual([false]);
+  });
+
+  rule('compute.gatheringLocks', 'wait for no lock of who advances the row states', async () => {
+    const expected = await compute([2], engine(2));
+    const busy = await engine(0).connect({ purpose: 'test' });
+    await busy.begin('write');
+    await busy.query(
+      `UPDATE ${stateTable({ sourceId: SOURCE, table: 'things', schemaVersion: 1 })} SET _to = _to`,
+    );
+    const gathered = await compute([2], engine(0), engine(1)).finally(() => {
+      busy.destroy();
+    });
+    expect(gathered).toEqual(expected);
   });
 
   it('are bounded', async () => {
