@@ -133,6 +133,7 @@ function stepsOf(parts) {
         layout: layoutOf(kind),
         windows: [sealed.get(window)],
         fromStates: false,
+        timeMs: 60_000,
         prepared: token(2),
         marker: 'bench',
         gather: () => new Gatherer(HELD),

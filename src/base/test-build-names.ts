@@ -181,6 +181,8 @@ export const MUTATIONS = [
   'scheduler.dispatchesWhenDeposed',
   'scheduler.statesNotAwaited',
   'scheduler.deadlineIgnoresSize',
+  'scheduler.slowForEver',
+  'compute.selectOutlastsTask',
   'stage.notCleared',
   'stage.clearsLive',
   'stage.pieceTwice',

@@ -8,7 +8,7 @@ import { scrubLevelFolder } from '../leveldb/index.ts';
 import type { Logger } from '../ops/index.ts';
 import { makeRaftFolder, startRaftNode } from '../raft/index.ts';
 import type { Member, PeerTransport, RaftNode, RaftStatus } from '../raft/index.ts';
-import { SCHEDULER_DEFAULTS, createScheduler } from '../scheduler/index.ts';
+import { SCHEDULER_DEFAULTS, createScheduler, taskTimeMs } from '../scheduler/index.ts';
 import type { Scheduler, SchedulerConfig, SchedulerEvent } from '../scheduler/index.ts';
 import { openStateMachine, type StateMachine, type StateView } from '../statemachine/index.ts';
 import type { Credentials, FromExecutor, TaskOutcome, ToExecutor } from '../wire/index.ts';
@@ -131,7 +131,7 @@ function wire(options: ClusterNodeOptions, parts: Parts): ClusterNode {
     view,
     clusterId: identity.clusterId,
     clock,
-    taskDeadlineMs: options.scheduler.taskDeadlineMs ?? SCHEDULER_DEFAULTS.taskDeadlineMs,
+    taskTimeMs: (task) => taskTimeMs({ ...SCHEDULER_DEFAULTS, ...options.scheduler }, view(), task),
     log: executorLog,
   });
   const scheduler = createScheduler({

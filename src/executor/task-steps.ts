@@ -80,6 +80,7 @@ async function compute(options: TaskStepsOptions, run: Run): Promise<Computed> {
     windows: task.windows,
     // A first contribution comes with its last window alone; of window 1 both ways give the same.
     fromStates: task.windows.length === 1 && task.lastWindow > task.firstWindow,
+    timeMs: task.deadlineMs,
     prepared: task.prepared,
     formerChains: task.formerChains,
     marker: markerName(clusterId(), run.token),

@@ -23,6 +23,7 @@ export const SCHEDULER_DEFAULTS: SchedulerConfig = {
   probeMs: 3_000,
   resendAfterMs: 3 * LIMITS.executorHeartbeatMs,
   attemptsMax: 3,
+  slowAttemptsMax: 6,
   parkBaseMs: 15_000,
   parkCapMs: 300_000,
   sourceRetryBaseMs: 1_000,

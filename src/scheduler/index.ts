@@ -3,3 +3,4 @@ export { SCHEDULER_DEFAULTS, SCHEDULER_DEV, type SchedulerConfig } from './confi
 export type { SchedulerCounters } from './counters.ts';
 export type * from './ports.ts';
 export { createScheduler, type Scheduler, type SchedulerLogger, type SchedulerOptions } from './scheduler.ts';
+export { taskTimeMs } from './task-time.ts';

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { must } from '../../src/base/index.ts';
 import { connect, type ClientCredentials, type TidemarkClient } from '../../src/client/index.ts';
 import { startCoordinator, type RunningCoordinator } from '../../src/coordinator/index.ts';
+import type { SchedulerConfig } from '../../src/scheduler/index.ts';
 import { createLogger } from '../../src/ops/index.ts';
 import { insecureCredentials, type Credentials } from '../../src/wire/index.ts';
 import { ask } from '../support/broker.ts';
@@ -30,6 +31,7 @@ export class TestCluster {
   readonly fatal: unknown[] = [];
   readonly #clients: TidemarkClient[] = [];
   #credentials: ClusterCredentials | undefined;
+  #scheduler: Partial<SchedulerConfig> = {};
 
   private constructor(folder: string, size: number) {
     this.folder = folder;
@@ -42,9 +44,14 @@ export class TestCluster {
   }
 
   /** Starts `size` coordinators that belong to no cluster yet. */
-  static async start(size: number, credentials?: ClusterCredentials): Promise<TestCluster> {
+  static async start(
+    size: number,
+    credentials?: ClusterCredentials,
+    scheduler: Partial<SchedulerConfig> = {},
+  ): Promise<TestCluster> {
     const cluster = new TestCluster(await mkdtemp(join(tmpdir(), 'tidemark-cluster-')), size);
     cluster.#credentials = credentials;
+    cluster.#scheduler = scheduler;
     await Promise.all(cluster.slots.map((_, position) => cluster.startOne(position)));
     return cluster;
   }
@@ -72,8 +79,12 @@ export class TestCluster {
   }
 
   /** Starts `size` coordinators, makes a cluster of them and waits for a leader. */
-  static async formed(size: number, credentials?: ClusterCredentials): Promise<TestCluster> {
-    const cluster = await TestCluster.start(size, credentials);
+  static async formed(
+    size: number,
+    credentials?: ClusterCredentials,
+    scheduler: Partial<SchedulerConfig> = {},
+  ): Promise<TestCluster> {
+    const cluster = await TestCluster.start(size, credentials, scheduler);
     await cluster.client().init(cluster.addresses);
     await cluster.leader();
     return cluster;
@@ -101,6 +112,7 @@ export class TestCluster {
       http: { listen: '127.0.0.1:0' },
       credentials: this.#credentials?.of(position) ?? insecureCredentials(),
       log: createLogger({ role: `c${position + 1}`, level: 'silent' }),
+      scheduler: this.#scheduler,
       version: 'test',
       onFatal: (error) => {
         this.fatal.push(error);

@@ -63,7 +63,7 @@ function reset(): void {
     view: () => new MemoryState(),
     clusterId: CLUSTER,
     clock,
-    taskDeadlineMs: 10_000,
+    taskTimeMs: () => 10_000,
     log,
   });
 }

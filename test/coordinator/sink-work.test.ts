@@ -21,7 +21,7 @@ function worldOf(windows: { readonly done: number; readonly open: number }, repo
 
 /** By report, the windows of the tasks that a probe looks for. */
 function probed(world: World): Map<number, number[]> {
-  const context = { view: world.state, leaderTerm: 1, clusterId: 'c'.repeat(32), taskDeadlineMs: 1_000 };
+  const context = { view: world.state, leaderTerm: 1, clusterId: 'c'.repeat(32), taskTimeMs: () => 1_000 };
   const work = must(probeWork(context, must(world.state.sinks.get(idKey(1)), 'sink')), 'work');
   const found = new Map<number, number[]>();
   for (const { reportId, firstWindow } of work.message.tasks) {

@@ -52,7 +52,12 @@ function reportOf(value: string, type: string): CompiledReport {
 }
 
 /** The first error of a window, as `CODE: message`, or the number of rows that it adds. */
-async function outcome(store: SqlEngine, report: CompiledReport, window: number): Promise<string> {
+async function outcome(
+  store: SqlEngine,
+  report: CompiledReport,
+  window: number,
+  timeMs = 60_000,
+): Promise<string> {
   try {
     const { rowsOut } = await computeContribution({
       store,
@@ -63,6 +68,7 @@ async function outcome(store: SqlEngine, report: CompiledReport, window: number)
       sourceId: SOURCE,
       windows: [seal(SHOPS, window, { main: WINDOWS[window - 1]?.length ?? 0 })],
       fromStates: false,
+      timeMs,
       prepared: 1n,
       marker: 'test',
       formerChains: [],
@@ -140,6 +146,12 @@ describe('values that SQL changes in silence on MariaDB', () => {
       );
       expect(await outcome(store, report, 1)).toBe('1 rows');
       expect(await outcome(store, report, 2)).toMatch(/^VALUE_RANGE: .*window 2: .*1024 warnings or more/);
+    });
+
+    rule('compute.selectOutlastsTask', 'SQL that outlasts its task says so before that ends', async () => {
+      const report = reportOf('p.cents + SLEEP(0.4)', 'BIGINT');
+      expect(await outcome(store, report, 1)).toBe('1 rows');
+      expect(await outcome(store, report, 1, 250)).toMatch(/^SQL_TOO_SLOW: report prices, window 1: /);
     });
 
     it('an integer that outgrows 64 bits, and a NULL key, name report and window too', async () => {

@@ -82,6 +82,7 @@ class Place {
         sourceId: SOURCE,
         windows: [sealed],
         fromStates: false,
+        timeMs: 60_000,
         prepared: TOKEN_BASE,
         marker: 'test',
         formerChains: [],

@@ -121,6 +121,7 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
       sourceId: SOURCE,
       windows: [seal(SHOP, window, { main: WINDOWS[window - 1]?.length ?? 0 })],
       fromStates: false,
+      timeMs: 60_000,
       prepared: 1n,
       formerChains: [],
       marker,
@@ -193,9 +194,9 @@ describe.skipIf(mariadbMissing())('copies that the tasks of a span share', () =>
     const slow = codeOf(compute(store, 1, { report, signal: cancel.signal, marker: 'slow' }));
     const ask = async (sql: string): Promise<unknown> =>
       (await store.use('test', (own) => own.query(sql))).rows[0]?.[0];
-    // The question itself is not of a SELECT that begins with WITH.
+    // The question itself has no time of its own.
     const running = (): Promise<unknown> =>
-      ask("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'WITH%SLEEP(30)%'");
+      ask("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '/*M!%SLEEP(30)%'");
     await eventually(async () => (await running()) === 1n, { withinMs: 10_000 });
     expect(await ask("SELECT IS_USED_LOCK('slow')")).not.toBeNull();
     const next = compute(store, 1);

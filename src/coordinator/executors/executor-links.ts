@@ -22,8 +22,8 @@ export interface ExecutorLinksOptions {
   readonly view: () => StateView;
   readonly clusterId: string;
   readonly clock: Clock;
-  /** Milliseconds that executors are told a task may take. */
-  readonly taskDeadlineMs: number;
+  /** Milliseconds that executors are told the present try of a task may take. */
+  readonly taskTimeMs: (task: TaskRecord) => number;
   readonly log: Logger;
 }
 
@@ -217,7 +217,7 @@ export class ExecutorLinks implements ExecutorPort {
   }
 
   #context(link: ExecutorLink): WorkContext {
-    const { view, clusterId, taskDeadlineMs } = this.#options;
-    return { view: view(), leaderTerm: link.term, clusterId, taskDeadlineMs };
+    const { view, clusterId, taskTimeMs } = this.#options;
+    return { view: view(), leaderTerm: link.term, clusterId, taskTimeMs };
   }
 }

@@ -34,8 +34,12 @@ export interface WorkContext {
   readonly view: StateView;
   readonly leaderTerm: number;
   readonly clusterId: string;
-  readonly taskDeadlineMs: number;
+  /** Milliseconds that the present try of a task may take. */
+  readonly taskTimeMs: (task: TaskRecord) => number;
 }
+
+/** What the message holds. */
+const TIME_MAX_MS = 2 ** 32 - 1;
 
 /**
  * Makes a dispatch of a task; undefined when the state no longer holds what the task refers to (then the
@@ -74,7 +78,7 @@ export function taskWork(
     sinkEpoch: parseToken(task.sinkEpoch),
     kind: task.purpose === 'merge' ? TaskKind.TASK_KIND_MERGE : TaskKind.TASK_KIND_RETRACT,
     windows: windows.map(sealedWindow),
-    deadlineMs: context.taskDeadlineMs,
+    deadlineMs: Math.min(context.taskTimeMs(task), TIME_MAX_MS),
     superseded: superseded.map(parseToken),
     prepared: parseToken(report.prepared),
     // Where its shards answer now: a newer version differs from the sealed one in replicas only.

@@ -43,6 +43,8 @@ export interface ComputeInput {
   readonly windows: readonly SealedWindow[];
   /** Compute the report's first contribution, from the row states as of the last window (design 6.6). */
   readonly fromStates: boolean;
+  /** Milliseconds after which the task is given up, if it tells of no rows. */
+  readonly timeMs: number;
   /** The token that the report's dimension copies are named by. */
   readonly prepared: bigint;
   /** What the cluster was restored from. */
@@ -217,6 +219,16 @@ function capturedTables({ layout, captured, windows }: ComputeInput): CapturedTa
  * which grows with its progress; this is a last resort.
  */
 const LARGE_SELECT_MS = 3_600_000;
+/** Of a task's time: the rest is for what comes before and after. So it is told what was too slow. */
+const SELECT_SHARE = 0.8;
+/** A connection gives a server up that was silent for longer. */
+const SELECT_MAX_MS = 100_000;
+
+/** Milliseconds after which the server ends a SELECT with `SQL_TOO_SLOW`. */
+function selectMs(input: ComputeInput): number {
+  if (mayBeLarge(input) || mutated('compute.selectOutlastsTask')) return LARGE_SELECT_MS;
+  return Math.min(Math.ceil(input.timeMs * SELECT_SHARE), SELECT_MAX_MS);
+}
 
 function mayBeLarge(input: ComputeInput): boolean {
   return input.fromStates || changeRows(input) > LIMITS.contributionRowsHeldMax;
@@ -249,7 +261,7 @@ async function run(
   // piece more would be of more keys than there may be.
   const { isOfCells } = input.layout;
   const pieceRows = isOfCells ? 2 * (LIMITS.cellRowsMax + 1) : LIMITS.contributionPieceRows;
-  const options = mayBeLarge(input) ? { pieceRows, selectMs: LARGE_SELECT_MS } : { pieceRows };
+  const options = { pieceRows, selectMs: selectMs(input) };
   const gathered = { wanted: true };
   try {
     await connection.stream(query.sql, query.params, options, async (piece) => {

@@ -147,7 +147,7 @@ function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void
     loseCopies(round, task, reason);
     return;
   }
-  if (task.purpose !== 'merge' || !DETERMINISTIC.has(outcome.code)) {
+  if (task.purpose !== 'merge' || !isForGood(round, task, outcome.code)) {
     climb(round, task, 'failed', reason);
     return;
   }
@@ -160,6 +160,13 @@ function planFailure(round: Round, task: TaskRecord, outcome: TaskOutcome): void
   if (granted) return;
   round.decidedTasks.add(task.key);
   round.waiting.push(outcome);
+}
+
+/** Whether no other try is worth its time. Another server, or this one a little later, may be quicker. */
+function isForGood(round: Round, task: TaskRecord, code: ErrorCode | ''): boolean {
+  if (code !== 'SQL_TOO_SLOW') return DETERMINISTIC.has(code);
+  const isLast = task.attempts + 1 >= round.input.config.slowAttemptsMax;
+  return isLast && !mutated('scheduler.slowForEver');
 }
 
 /** Its report's copies are made again, or the report begins anew: nobody can do the task before. */

@@ -1,6 +1,7 @@
 /** Tasks that were granted before: followed, sent again, given a new version. */
 import { mutated } from '../../base/index.ts';
-import { idKey, isPrepared, windowKey, type TaskRecord } from '../../statemachine/index.ts';
+import { idKey, isPrepared, type TaskRecord } from '../../statemachine/index.ts';
+import { taskTimeMs } from '../task-time.ts';
 import type { Round } from './round.ts';
 import { workWaits } from './spans.ts';
 import { statesReach } from './states.ts';
@@ -95,18 +96,11 @@ function planAssigned(round: Round, task: TaskRecord): void {
  */
 function isLate({ input }: Round, task: TaskRecord): boolean {
   const { view, now, config, executors } = input;
-  const tries = 1 + task.attempts;
   const tookMs = now.logTimeMs - task.assignedMs;
-  if (tookMs < config.taskDeadlineMs * tries) return false;
+  if (tookMs < config.taskDeadlineMs * (1 + task.attempts)) return false;
   if (mutated('scheduler.deadlineIgnoresSize')) return true;
-  let rows = executors.get(task.executorId)?.rows.get(task.token) ?? 0;
-  for (let window = task.firstWindow; window <= task.lastWindow; window += 1) {
-    for (const shard of view.windows.get(windowKey(task.sourceId, window))?.shards ?? []) rows += shard.rows;
-  }
-  const { baseWindow = 0 } = view.reports.get(idKey(task.reportId)) ?? {};
-  const fromStates = task.firstWindow <= baseWindow;
-  const leastMs = fromStates ? config.firstTaskDeadlineMs : config.taskDeadlineMs;
-  return tookMs >= (leastMs + Math.floor(rows / 1_000) * config.taskThousandRowsMs) * tries;
+  const rows = executors.get(task.executorId)?.rows.get(task.token) ?? 0;
+  return tookMs >= taskTimeMs(config, view, task, rows);
 }
 
 /**

@@ -34,6 +34,11 @@ export interface PlannerConfig {
   readonly resendAfterMs: number;
   /** So many failed versions, and the task is parked instead of granted again. */
   readonly attemptsMax: number;
+  /**
+   * So many failed versions, and a task whose SQL was too slow once more leaves a hole: slowness may be the
+   * server's, which has that long to be quicker.
+   */
+  readonly slowAttemptsMax: number;
   /** Parking times: the first, then doubled up to the cap. */
   readonly parkBaseMs: number;
   readonly parkCapMs: number;

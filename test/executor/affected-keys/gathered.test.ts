@@ -146,6 +146,7 @@ describe.skipIf(mariadbMissing())('rows that are gathered from two store shards'
     const { contribution } = await computeContribution({
       ...{ store: first, shard: 'first', layout: layoutOf({ reportId: 1, generation: 1 }, report) },
       ...(second === undefined ? {} : { others: [{ store: second, shard: 'second' }] }),
+      timeMs: 60_000,
       ...{ source: SHOP, captured: () => THINGS, sourceId: SOURCE, fromStates: false, prepared: 1n },
       windows: windows.map((window) => sealed(window, rows)),
       ...{ marker: 'test', formerChains: [], gather: holdAll, signal: new AbortController().signal },

@@ -116,6 +116,7 @@ describe.each([
       const { contribution } = await computeContribution({
         ...{ ...must(stores[0], 'a store'), ...(others.length === 0 ? {} : { others }) },
         ...{ layout, source: SHOP, captured: () => ORDERS, sourceId: SOURCE },
+        timeMs: 60_000,
         ...{ windows, fromStates: false, prepared: 1n, marker: 'test', formerChains: [], gather: holdAll },
         signal: new AbortController().signal,
       });

@@ -220,6 +220,7 @@ class Case {
       ...{ ...this.#shard(part), ...others, layout: this.#layout, source: SOURCE, captured: tableOf },
       ...{ windows: this.#sealed(part, span), fromStates },
       ...{
+        timeMs: 60_000,
         prepared: TOKEN_BASE,
         marker: 'test',
         formerChains: [],

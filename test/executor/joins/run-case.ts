@@ -207,6 +207,7 @@ class Run {
       sourceId: sourceIdOf(shard),
       windows: this.#sealed(shard, first, last),
       fromStates,
+      timeMs: 60_000,
       prepared: PREPARED,
       marker: 'test',
       formerChains: [],
