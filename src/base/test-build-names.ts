@@ -137,6 +137,8 @@ export const MUTATIONS = [
   'state.restoreKeepsStates',
   'states.foreignWindowsKept',
   'states.foreignMarkRead',
+  'state.holedReportsGoOn',
+  'state.holedReportsBeginAtOnce',
   'states.holesTakenBack',
   'states.holesRead',
   'states.droppedNotNoted',

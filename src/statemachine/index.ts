@@ -26,7 +26,7 @@ export { isPrepared } from './commands/copies.ts';
 export { hasCaughtUp, isRetired, newestNamed } from './commands/generations.ts';
 export { decodeReplies } from './commands/replies.ts';
 export { isReconciled } from './commands/sinks.ts';
-export { firstForStates, statesWindow } from './commands/states.ts';
+export { firstForStates, haveHoles, statesWindow } from './commands/states.ts';
 export { isOpenTask, mayJoin } from './commands/spans.ts';
 export { isStopped, marksOf, reportsOf } from './commands/windows.ts';
 export type { StateWriter, TableWriter } from './commands/writer.ts';

@@ -1,8 +1,8 @@
 /**
  * A store shard that comes back as it was some time ago, and a cluster that does, with row states and a join,
  * under load: change windows that the store has lost are captured again, row states that went back are
- * advanced again, those that are ahead of the cluster are taken back. What is right is told by plain SQL over
- * the source. Run as often as asked for by `npm run test:restores`.
+ * advanced again, those that are ahead of the cluster are taken back, or read again where they have holes.
+ * What is right is told by plain SQL over the source. Run as often as asked for by `npm run test:restores`.
  */
 import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
@@ -11,10 +11,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import mysql, { type Connection, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { must } from '../../src/base/index.ts';
+import { must, TOKEN_MAX } from '../../src/base/index.ts';
 import { writeSnapshotFile } from '../../src/backup/index.ts';
 import { restoreCluster } from '../../src/coordinator/index.ts';
 import type { RunningExecutor } from '../../src/executor/index.ts';
+import { dropHistory } from '../../src/executor/retention/drop-history.ts';
+import { openEngine } from '../../src/sql/index.ts';
+import { sourceOf } from '../executor/states/store-shard.ts';
 import { eventually } from '../support/eventually.ts';
 import { freshDatabase, mariadbMissing, type FreshDatabase } from '../support/mariadb.ts';
 import { Random } from '../support/random.ts';
@@ -177,6 +180,13 @@ class StoreWorld {
     }
   }
 
+  /** Changes a refund, and in a later window its order: the state between has both as of other windows. */
+  async refundThenOrder(): Promise<void> {
+    await this.#source.query('UPDATE refunds SET cents = cents + 7 WHERE id = 3');
+    await this.statesGoOn(2);
+    await this.#source.query('UPDATE orders SET cents = cents + 100 WHERE id = 3');
+  }
+
   beginLoad(): void {
     this.#stopLoad = false;
     const run = async (): Promise<void> => {
@@ -227,6 +237,42 @@ class StoreWorld {
       'SELECT (SELECT MAX(_window) FROM store.tm_mark) AS w, (SELECT _window FROM store.tm_state_mark) AS s',
     );
     return { window: Number(row?.['w']), states: Number(row?.['s']) };
+  }
+
+  /** Takes a backup of the cluster, and tells the last window that the store has by then. */
+  async save(name: string): Promise<{ readonly file: string; readonly window: number }> {
+    const file = join(this.cluster.folder, name);
+    await writeSnapshotFile(file, this.cluster.client().snapshot());
+    return { file, window: (await this.reached()).window };
+  }
+
+  async stopAll(): Promise<void> {
+    await this.cluster.stopOne(0);
+    await this.stopExecutors();
+  }
+
+  /** Starts the cluster again as it was in a backup. */
+  async restore(file: string): Promise<void> {
+    const { dataFolder, peerAddress, clientAddress } = must(this.cluster.slots[0], 'slot');
+    await rm(dataFolder, { recursive: true });
+    await restoreCluster({ file, dataFolder, own: { peerAddress, clientAddress } });
+    await this.cluster.startOne(0);
+    await this.cluster.leader();
+    await this.startExecutors();
+  }
+
+  /** Has the store drop what nobody would read any more if windows up to this one were folded. */
+  async drop(window: number): Promise<void> {
+    const engine = openEngine({ kind: 'mysql', url: this.store.url });
+    const columns = ['id', 'shop', 'cents'].map((name) => ({ name, type: 'BIGINT', nullable: false }));
+    const source = sourceOf(
+      ['orders', 'refunds'].map((table) => ({
+        ...{ table, schemaVersion: 1, columns, primaryKey: ['id'], shardKey: 'shop' },
+      })),
+    );
+    const signal = new AbortController().signal;
+    await dropHistory(engine, { sourceId: 1, source, window, token: TOKEN_MAX, signal });
+    await engine.close();
   }
 
   async statesGoOn(windows: number): Promise<void> {
@@ -282,24 +328,15 @@ describe.skipIf(mariadbMissing() || CASES === 0)('with row states and a join', (
   });
 
   it.each(rounds)('a cluster that is older than the store, %i', { timeout: 240_000 }, async (round) => {
-    const { cluster } = world;
     world.beginLoad();
     await world.statesGoOn(2);
-    const file = join(cluster.folder, `snapshot-${round}`);
-    await writeSnapshotFile(file, cluster.client().snapshot());
-    const saved = await world.reached();
+    const backup = await world.save(`snapshot-${round}`);
     await world.statesGoOn(LATER);
-    const { dataFolder, peerAddress, clientAddress } = must(cluster.slots[0], 'slot');
-    await cluster.stopOne(0);
-    await world.stopExecutors();
+    await world.stopAll();
     // The collector goes on from a place before what the store holds, and numbers windows anew.
     const before = await world.reached();
-    expect(before.states).toBeGreaterThan(saved.window);
-    await rm(dataFolder, { recursive: true });
-    await restoreCluster({ file, dataFolder, own: { peerAddress, clientAddress } });
-    await cluster.startOne(0);
-    await cluster.leader();
-    await world.startExecutors();
+    expect(before.states).toBeGreaterThan(backup.window);
+    await world.restore(backup.file);
     await eventually(async () => (await world.reached()).states > before.states, {
       withinMs: 90_000,
       what: 'the row states to go on under the restored cluster',
@@ -309,4 +346,34 @@ describe.skipIf(mariadbMissing() || CASES === 0)('with row states and a join', (
     await world.becomesRight(90_000);
     expect(await differences(world.cluster.client())).toEqual([]);
   });
+
+  it.each(rounds)(
+    'a cluster that is older than what was dropped, %i',
+    { timeout: 240_000 },
+    async (round) => {
+      world.beginLoad();
+      await world.statesGoOn(2);
+      const backup = await world.save(`old-${round}`);
+      await world.refundThenOrder();
+      await world.statesGoOn(LATER);
+      await world.stopAll();
+      const before = await world.reached();
+      expect(before.states).toBeGreaterThan(backup.window);
+      await world.drop(before.states);
+      await world.restore(backup.file);
+      const client = world.cluster.client();
+      const stuck = await eventually(
+        async () =>
+          (await client.listSources()).find(({ problem }) => problem.includes('HISTORY_DROPPED')) ?? false,
+        { withinMs: 60_000, what: 'the source to be stuck' },
+      );
+      expect(stuck).toMatchObject({ state: 'stuck', next: 'tidemark source resnapshot shop --yes' });
+      await client.resnapshot('shop');
+      await world.statesGoOn(LATER);
+      await world.addReport(`anew_${round}`);
+      await world.endLoad();
+      await world.becomesRight(90_000);
+      expect(await differences(client)).toEqual([]);
+    },
+  );
 });

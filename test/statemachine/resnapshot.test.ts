@@ -133,3 +133,76 @@ describe('a source whose log shows nothing behind its last window', () => {
     expect(world.source()).toMatchObject({ resnapshot: true, collector: null, cursor: '' });
   });
 });
+
+describe('a source whose row states have holes since a restore', () => {
+  const FAILED = { errorCode: 'HISTORY_DROPPED', errorMessage: 'dropped', retryAfterMs: 500 };
+
+  /** Three windows in a backup, one merged; a shard cannot be taken back to the third. */
+  function holed(): World {
+    const world = runningWorld(jobWithStates());
+    for (let window = 1; window <= 3; window += 1) world.seal();
+    world.accept({ type: 'cluster.restore', v: 1, formerId: 'former' });
+    world.collect(1);
+    const of = { sourceId: 1, shard: 's1' };
+    const grant = { type: 'state.grant', v: 1, executorId: 1, failedAttempt: false } as const;
+    const granted = world.accept({ ...grant, ...of, firstWindow: 1, lastWindow: 3 });
+    const token = granted['token'] as string;
+    world.accept({ type: 'state.finish', v: 1, ...of, token, window: 0, ...FAILED });
+    return world;
+  }
+
+  it('is read again when asked, with all row states taken back', () => {
+    const world = holed();
+    expect(mayResnapshot(world.source())).toBe(true);
+    world.accept(ASK);
+    expect(world.source()).toMatchObject({
+      resnapshot: true,
+      holed: true,
+      formerChains: [{ lastWindow: 3, holed: true }],
+      states: [
+        { problem: '', retryAtMs: 0 },
+        { problem: '', retryAtMs: 0 },
+      ],
+    });
+    expect(mayResnapshot(world.source())).toBe(false);
+  });
+
+  for (const name of ['state.holedReportsGoOn', 'state.holedReportsBeginAtOnce'] as const) {
+    rule(name, 'has its reports begin anew from the row states behind it', () => {
+      const world = holed();
+      const { generation } = world.report();
+      world.accept(ASK);
+      expect(world.report()).toMatchObject({ nextWindow: 1, mergedWindow: 0, phase: 'new' });
+      expect(world.report().generation).toBeGreaterThan(generation);
+      world.accept(GRANT);
+      world.accept({ ...sealOf(world.source(), 4), cursor: 'begun' });
+      const first = (lastWindow: number) => {
+        const { generation: own } = world.report();
+        const span = { type: 'span.open', v: 1, reportId: 1, generation: own } as const;
+        return { ...span, firstWindow: 1, lastWindow };
+      };
+      expect(world.refuse(first(world.report().baseWindow))).toBe('SPAN_REFUSED');
+      world.accept({ ...sealOf(world.source(), 5), cursor: '' });
+      expect(world.source()).toMatchObject({ resnapshot: false, holed: false, mergedWindow: 5 });
+      expect(world.report()).toMatchObject({ baseWindow: 5 });
+      world.accept(first(5));
+    });
+  }
+
+  it('needs no window of before the restore, and each one behind it', () => {
+    const world = holed();
+    const lost = { problem: 'WINDOW_LOST: gone' };
+    world.state.sources.put(idKey(1), { ...world.source(), lost: [{ window: 2, ...lost }] });
+    expect(mayResnapshot(world.source())).toBe(true);
+    world.state.sources.put(idKey(1), { ...world.source(), lost: [{ window: 4, ...lost }] });
+    expect(mayResnapshot(world.source())).toBe(false);
+  });
+
+  it('begins anew where it was being read again when the backup was taken', () => {
+    const world = holed();
+    world.state.sources.put(idKey(1), { ...world.source(), resnapshot: true, cursor: 'half' });
+    expect(mayResnapshot(world.source())).toBe(true);
+    world.accept(ASK);
+    expect(world.source()).toMatchObject({ resnapshot: true, holed: true, cursor: '' });
+  });
+});

@@ -3,6 +3,7 @@ import { DECLARE_AGAIN, LIMITS, TidemarkError, parseToken } from '../../base/ind
 import type { CompiledReport, CompiledSource } from '../../job/index.ts';
 import type { ExecutorObservation } from '../../scheduler/index.ts';
 import {
+  haveHoles,
   idKey,
   isStuck,
   marksOf,
@@ -81,19 +82,19 @@ function statesProblem(source: SourceRecord): string {
 }
 
 function nextStep(source: SourceRecord): string {
-  if (mayResnapshot(source)) return `tidemark source resnapshot ${source.name} --yes`;
+  if (mayResnapshot(source) && !isEmbedded(source)) return `tidemark source resnapshot ${source.name} --yes`;
   if (source.resnapshot && isStuck(source)) return `${MAKE_CAPTURABLE} ${DECLARE_AGAIN}`;
-  return source.lostPosition === null && !isStuck(source) && !hasHoles(source) ? '' : DECLARE_AGAIN;
+  return source.lostPosition === null && !isStuck(source) && !haveHoles(source) ? '' : DECLARE_AGAIN;
 }
 
-/** Whether row states have holes since a restore: trying again helps only if another member is primary. */
-const hasHoles = ({ states }: SourceRecord): boolean =>
-  (states ?? []).some(({ problem }) => problem.startsWith('HISTORY_DROPPED: '));
+/** Its log does not tell where a transaction ends, so that it cannot be read again within its chain. */
+const isEmbedded = ({ spec }: SourceRecord): boolean =>
+  (JSON.parse(spec) as CompiledSource).engine === 'embedded';
 
 function sourceState(source: SourceRecord, problem: string): string {
   if (source.prepare?.done !== true) return problem === '' ? 'preparing' : 'failed';
   if (source.lostPosition !== null) return 'lost';
-  if (isStuck(source) || hasHoles(source)) return 'stuck';
+  if (isStuck(source) || haveHoles(source)) return 'stuck';
   if (source.resnapshot) return 'resnapshot';
   if (source.collector === null) return problem === '' ? 'waiting' : 'failed';
   if (source.lastWindow === 0 || source.cursor !== '') return 'snapshot';

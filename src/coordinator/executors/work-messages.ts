@@ -157,9 +157,10 @@ export function collectorWork(context: WorkContext, source: SourceRecord): Work<
 }
 
 function formerChains(source: SourceRecord): FormerChain[] {
-  return source.formerChains.map(({ below, lastWindow }) => ({
+  return source.formerChains.map(({ below, lastWindow, holed }) => ({
     below: parseToken(below),
     lastWindow: BigInt(lastWindow),
+    holed,
   }));
 }
 

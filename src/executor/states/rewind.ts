@@ -3,7 +3,7 @@
  * that came after its backup; what the shard holds of those came from windows that nobody knows now.
  */
 import { mutated, TidemarkError } from '../../base/index.ts';
-import { STATE_OPEN } from '../../job/index.ts';
+import { STATE_MARK_TABLE, STATE_OPEN } from '../../job/index.ts';
 import type { Dialect, SqlConnection } from '../../sql/index.ts';
 import type { FormerChain } from '../../wire/index.ts';
 import { stateTables } from './state-catalog.ts';
@@ -31,7 +31,8 @@ export async function rewind(
 ): Promise<number> {
   const end = heldWindow(mark, formerChains);
   if (mark.window <= end || mutated('states.foreignWindowsKept')) return mark.window;
-  if (mark.dropped > end && !mutated('states.holesTakenBack')) {
+  const holed = formerChains.some((chain) => mark.token < chain.below && chain.holed);
+  if (mark.dropped > end && !holed && !mutated('states.holesTakenBack')) {
     const why = `the cluster was restored to window ${end}, and versions up to ${mark.dropped} were dropped`;
     throw new TidemarkError('HISTORY_DROPPED', `${where} cannot be taken back: ${why}`);
   }
@@ -41,5 +42,8 @@ export async function rewind(
     const params = [STATE_OPEN, end, STATE_OPEN];
     await connection.query(`UPDATE ${name} SET _to = ? WHERE _to > ? AND _to <> ?`, params);
   }
+  // No report reads what has holes: those of the source begin anew, as of a later window.
+  const sql = `UPDATE ${STATE_MARK_TABLE} SET _dropped = ? WHERE _source = ? AND _dropped > ?`;
+  await connection.query(sql, [end, sourceId, end]);
   return end;
 }

@@ -12,12 +12,13 @@ import { accept, refuse } from './result.ts';
 import type { StateView } from '../view.ts';
 import type { StateWriter } from './writer.ts';
 
-/** Whether tasks of a report may be sent: its tables are there, and its dimension copies. */
+/** Whether tasks of a report may be sent: its tables and dimension copies are there, and whole row states. */
 export function isPrepared({ sources }: Pick<StateView, 'sources'>, report: ReportRecord): boolean {
   if (mutated('state.sentUnprepared')) return true;
   if (report.phase !== 'building' && report.phase !== 'live') return false;
   if (report.prepared === '' || report.copiesLost) return false;
-  return sources.get(idKey(report.sourceId))?.prepare?.done === true;
+  const source = sources.get(idKey(report.sourceId));
+  return source?.prepare?.done === true && !source.holed;
 }
 
 /**

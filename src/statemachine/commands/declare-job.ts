@@ -219,6 +219,7 @@ function newSource(source: Pick<SourceRecord, 'id' | 'name' | 'spec' | 'captured
     lost: [],
     lostPosition: null,
     resnapshot: false,
+    holed: false,
     problem: '',
     retryAtMs: 0,
   };

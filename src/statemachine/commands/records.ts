@@ -162,6 +162,11 @@ export interface SourceRecord {
   readonly lostPosition: { readonly code: string; readonly message: string } | null;
   /** Its tables are compared with the row states (design 6.5), until a seal says that all are. */
   readonly resnapshot: boolean;
+  /**
+   * The row states had holes when that began: nothing is computed of the source until all is read again, and
+   * its reports begin anew behind it.
+   */
+  readonly holed: boolean;
   /** A coded problem that keeps the source from going on by itself; '' if none. */
   readonly problem: string;
   /** No new prepare or collector grant before this log time (after a failure). */
@@ -199,6 +204,8 @@ export interface TableAddition {
 export interface FormerChain {
   readonly below: string;
   readonly lastWindow: number;
+  /** Row states of then are taken back although they have holes: the source is read again. */
+  readonly holed: boolean;
 }
 
 /** A window to be captured again, or, with a problem, one that cannot be. */

@@ -128,8 +128,8 @@ function isOfChain(writer: StateWriter, report: ReportRecord, fold: ReconcileSin
   return fold.window <= (writer.sources.get(idKey(report.sourceId))?.horizon ?? 0);
 }
 
-/** Its dimension copies stay. */
-function rebuildHere(writer: StateWriter, report: ReportRecord): void {
+/** Begins a report anew in tables of its next generation. Its dimension copies stay. */
+export function rebuildHere(writer: StateWriter, report: ReportRecord): void {
   rebuild(writer, report);
   makeAgain(writer, report);
 }

@@ -57,6 +57,9 @@ function windowsRefusal(writer: StateWriter, report: ReportRecord, input: OpenSp
   const { firstWindow, lastWindow } = input;
   const source = writer.sources.get(idKey(report.sourceId));
   if (source === undefined) return refuse('UNKNOWN_SOURCE', `the source of ${report.name} was removed`);
+  if (source.holed && !mutated('state.holedReportsGoOn')) {
+    return refuse('SPAN_REFUSED', `source ${source.name} is read again since its row states have holes`);
+  }
   const fromStates = lastWindow === report.baseWindow;
   if ((fromStates ? lastWindow : firstWindow) <= source.horizon) {
     const message = `windows up to ${source.horizon} of source ${source.name} are dropped`;

@@ -171,8 +171,25 @@ export function restoredStates(
 ): Pick<SourceRecord, 'states' | 'formerChains'> {
   const states = source.states?.map((known) => ({ ...known, grant: null, superseded: [] })) ?? null;
   if (mutated('state.restoreKeepsStates')) return { states, formerChains: source.formerChains };
-  const former = { below, lastWindow: source.lastWindow };
+  const former = { below, lastWindow: source.lastWindow, holed: false };
   return { states, formerChains: [...source.formerChains, former] };
+}
+
+/** Whether a shard has said that its row states cannot be taken back without holes. */
+export function haveHoles({ states }: SourceRecord): boolean {
+  return (states ?? []).some(({ problem }) => problem.startsWith('HISTORY_DROPPED: '));
+}
+
+/** Has row states taken back with their holes: whoever asks for it has the source read again. */
+export function withHoles(source: SourceRecord): Pick<SourceRecord, 'states' | 'formerChains'> {
+  const again = (known: ShardStates): ShardStates => {
+    const { shard, window } = known;
+    return { ...newShardStates(shard), window, superseded: supersede(known) };
+  };
+  return {
+    states: source.states?.map(again) ?? null,
+    formerChains: source.formerChains.map((chain) => ({ ...chain, holed: true })),
+  };
 }
 
 /** The grant that a token belongs to, if it is the current one. */

@@ -50,13 +50,23 @@ export function applySealWindow(writer: StateWriter, input: SealWindow, meta: Ap
     position,
     cursor,
     resnapshot,
+    holed: source.holed && resnapshot,
     formerTables: cursor === '' ? 0 : source.formerTables,
     problem: '',
   });
   writer.windows.put(windowKey(source.id, input.window), window);
+  if (source.holed) beginBehind(writer, source.id, input.window);
   settleSource(writer, source.id, meta);
   raiseHorizon(writer, source.id);
   return accept({ window: input.window });
+}
+
+/** Reports of a source that is read again because of holes have done nothing yet, and begin behind it. */
+function beginBehind(writer: StateWriter, sourceId: number, baseWindow: number): void {
+  if (mutated('state.holedReportsBeginAtOnce')) return;
+  for (const report of [...reportsOf(writer, sourceId)]) {
+    writer.reports.put(idKey(report.id), { ...report, baseWindow });
+  }
 }
 
 function isSameSeal(sealed: WindowRecord, input: SealWindow): boolean {

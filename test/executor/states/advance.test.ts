@@ -250,7 +250,9 @@ function suite(kind: SqlEngine['kind'], open: () => Promise<FreshEngine>): void 
         await connection.query(`DELETE FROM ${MARK_TABLE} WHERE _window > 1`);
       });
       await shard.window(gone('a', 1n, 1n), born('a', 1n, 7n));
-      expect(await shard.advance(2, 2, TOKEN + 1n, [{ below: TOKEN + 1n, lastWindow: 1n }])).toMatchObject({
+      expect(
+        await shard.advance(2, 2, TOKEN + 1n, [{ below: TOKEN + 1n, lastWindow: 1n, holed: false }]),
+      ).toMatchObject({
         window: 2,
       });
       expect(await shard.itemsAt(1)).toEqual(['a/1/1', 'b/1/1']);
@@ -259,7 +261,7 @@ function suite(kind: SqlEngine['kind'], open: () => Promise<FreshEngine>): void 
       expect(await shard.mark()).toEqual([2n, TOKEN + 1n]);
       // Nothing is taken back from a shard that is no further than the chain, nor what is of this chain.
       for (const lastWindow of [1n, 2n]) {
-        const chains = [{ below: TOKEN + lastWindow, lastWindow }];
+        const chains = [{ below: TOKEN + lastWindow, lastWindow, holed: false }];
         expect(await shard.advance(2, 2, TOKEN + 2n, chains)).toEqual({ window: 2, rows: 0 });
       }
       expect(await shard.itemsAt(2)).toEqual(['a/1/7', 'b/1/1']);

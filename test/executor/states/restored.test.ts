@@ -72,11 +72,17 @@ class Shard {
     );
   }
 
-  advance(first: number, last: number, token: bigint, lastWindow?: number): Promise<{ window: number }> {
+  advance(
+    first: number,
+    last: number,
+    token: bigint,
+    lastWindow?: number,
+    holed = false,
+  ): Promise<{ window: number }> {
     return advanceStates(this.#engine, {
       ...{ sourceId: SOURCE, source: SHOP, captured: () => ITEMS, shard: 'main' },
       ...{ windows: this.#sealed(first, last), token: asToken(token), marker: 'test', signal },
-      formerChains: chainsOf(lastWindow),
+      formerChains: chainsOf(lastWindow, holed),
     });
   }
 
@@ -105,8 +111,8 @@ class Shard {
   }
 }
 
-const chainsOf = (lastWindow?: number) =>
-  lastWindow === undefined ? [] : [{ below: RESTORED, lastWindow: BigInt(lastWindow) }];
+const chainsOf = (lastWindow?: number, holed = false) =>
+  lastWindow === undefined ? [] : [{ below: RESTORED, lastWindow: BigInt(lastWindow), holed }];
 
 function suite(kind: SqlEngine['kind'], open: () => Promise<FreshEngine>): void {
   let shard: Shard;
@@ -151,6 +157,22 @@ function suite(kind: SqlEngine['kind'], open: () => Promise<FreshEngine>): void 
       expect(await shard.advance(3, 3, RESTORED, 2)).toMatchObject({ window: 3 });
       expect(await shard.items(3)).toEqual(['1/10', '2/20', '3/30']);
       await shard.check(3, 3, 2);
+    }),
+  );
+
+  it(
+    'are taken back with their holes where the source is read again',
+    filled(async () => {
+      await shard.drop(4, FORMER);
+      await shard.restore(2);
+      await shard.window([born(3n, 30n)]);
+      expect(await shard.advance(3, 3, RESTORED, 2, true)).toMatchObject({ window: 3 });
+      expect(await shard.items(3)).toEqual(['2/20', '3/30']);
+      // What is read again comes with windows of this chain, from which reports begin.
+      await shard.window([born(1n, 11n)]);
+      await shard.advance(4, 4, RESTORED, 2, true);
+      expect(await shard.items(4)).toEqual(['1/11', '2/20', '3/30']);
+      await shard.check(4, 4, 2, true);
     }),
   );
 

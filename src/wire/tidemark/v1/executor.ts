@@ -522,6 +522,8 @@ export interface AdvanceStates {
 export interface FormerChain {
   below: bigint;
   lastWindow: bigint;
+  /** The source is read again: what is taken back may have holes. */
+  holed: boolean;
 }
 
 export interface CancelStates {
@@ -4643,7 +4645,7 @@ export const AdvanceStates: MessageFns<AdvanceStates> = {
 };
 
 function createBaseFormerChain(): FormerChain {
-  return { below: 0n, lastWindow: 0n };
+  return { below: 0n, lastWindow: 0n, holed: false };
 }
 
 export const FormerChain: MessageFns<FormerChain> = {
@@ -4659,6 +4661,9 @@ export const FormerChain: MessageFns<FormerChain> = {
         throw new globalThis.Error("value provided for field message.lastWindow of type uint64 too large");
       }
       writer.uint32(16).uint64(message.lastWindow);
+    }
+    if (message.holed !== false) {
+      writer.uint32(24).bool(message.holed);
     }
     return writer;
   },
@@ -4692,6 +4697,14 @@ export const FormerChain: MessageFns<FormerChain> = {
             message.lastWindow = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.holed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4712,6 +4725,7 @@ export const FormerChain: MessageFns<FormerChain> = {
         : isSet(object.last_window)
         ? BigInt(object.last_window)
         : 0n,
+      holed: isSet(object.holed) ? globalThis.Boolean(object.holed) : false,
     };
   },
 
@@ -4722,6 +4736,9 @@ export const FormerChain: MessageFns<FormerChain> = {
     }
     if (message.lastWindow !== 0n) {
       obj.lastWindow = message.lastWindow.toString();
+    }
+    if (message.holed !== false) {
+      obj.holed = message.holed;
     }
     return obj;
   },
@@ -4735,6 +4752,7 @@ export const FormerChain: MessageFns<FormerChain> = {
     message.lastWindow = (object.lastWindow !== undefined && object.lastWindow !== null)
       ? BigInt(object.lastWindow)
       : 0n;
+    message.holed = object.holed ?? false;
     return message;
   },
 };
