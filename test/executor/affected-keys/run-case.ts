@@ -18,6 +18,7 @@ import type { SealedWindow } from '../../../src/wire/index.ts';
 import { Random } from '../../support/random.ts';
 import { holdAll } from '../held.ts';
 import { contextOf, TOKEN_BASE } from '../merge-fixture.ts';
+import { shardOf } from '../shard-of.ts';
 import { EPOCH, seal, writeWindows, type Change, type Row } from '../states/store-shard.ts';
 import { clear, layoutFor, setEpoch, SOURCE, SOURCE_ID, sourceOn, type Place } from './place.ts';
 import { plainSql, REPORTS, TABLES } from './shop-reports.ts';
@@ -167,7 +168,7 @@ class Case {
           table,
         );
         const at = columns.findIndex(({ name }) => name === shardKey);
-        return shardKey === null || this.#shards === 1 || Number(row[at]) % this.#shards === part;
+        return shardKey === null || this.#shards === 1 || shardOf(row[at] ?? null, this.#shards) === part;
       }),
     );
   }

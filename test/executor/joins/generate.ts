@@ -50,18 +50,16 @@ export function generateCase(schema: Schema, seed: number): JoinCase {
   const first = branchOf(inputs, schema, random);
   const branches = random.once(4) ? [first, like(first, inputs, schema, random)] : [first];
   const begin = random.once(4) ? 1 + random.below(windows.length - 1) : 0;
-  return {
-    seed,
-    schema,
-    windows,
-    inputs,
+  const rest = {
     conditions: conditionsOf(inputs, schema, random),
-    branches,
-    form: random.pick(['join', 'comma', 'with']),
+    form: random.pick(['join', 'comma', 'with'] as const),
     begin,
     spans: cuts(begin, windows.length, random),
     advances: cuts(0, windows.length, random),
   };
+  const readsRows = inputs.filter(({ kind }) => kind !== 'dimension').map(({ kind }) => kind);
+  const beside = String(readsRows) === 'changes' ? branchOf(inputs, schema, random) : undefined;
+  return { seed, schema, windows, inputs, branches, ...rest, beside };
 }
 
 /** Last windows of adjacent ranges from `after + 1` to `last`. */

@@ -83,6 +83,8 @@ export interface JoinCase {
   /** Several are joined by UNION ALL; keys and measures of all have the kinds and types of the first. */
   readonly branches: readonly Branch[];
   readonly form: 'join' | 'comma' | 'with';
+  /** What a second report of one changing input computes over the same rows. */
+  readonly beside: Branch | undefined;
   /** Windows that a first contribution from the row states takes together; 0: none. */
   readonly begin: number;
   /** Last windows of the spans after it. */

@@ -11,7 +11,9 @@ export function compiledReport(one: JoinCase): CompiledReport {
     source: 'shop',
     database: 'reports',
     inputs: one.inputs.map(({ alias, kind, table }) =>
-      kind === 'dimension' ? { alias, kind, table, columns: [] } : { alias, kind, table },
+      kind === 'dimension'
+        ? { alias, kind, table, columns: [] }
+        : { alias, kind, table, ...usesOf(one, alias) },
     ),
     keys: first.keys.map(({ type }, at) => ({ name: `k${at}`, type, nullable: false })),
     measures: first.measures.map(({ kind, value }, at) => ({
@@ -30,6 +32,18 @@ export function reportSql(one: JoinCase): string {
   const branches = one.branches.map((branch) => branchSql(one, branch, shown)).join('\nUNION ALL\n');
   const head = hidden === undefined ? '' : `WITH first_of_all AS (SELECT * FROM ${hidden.alias})\n`;
   return `${head}${branches} -- the end`;
+}
+
+/** The columns that the text names; all where it says `*`. */
+function usesOf(one: JoinCase, alias: string): { readonly uses?: readonly string[] } {
+  if (one.form === 'with') return {};
+  const named = one.branches.flatMap(({ keys, measures, filter }) => [
+    ...[...keys, ...measures.map(({ value }) => value)].flatMap(({ left, right }) => [left, right]),
+    ...(filter === undefined ? [] : [filter.at]),
+  ]);
+  const all = [...named, ...one.conditions.flatMap(({ left, right }) => [left, right])];
+  const columns = all.filter((reference) => reference.alias === alias).map(({ column }) => column);
+  return { uses: [...new Set(columns)] };
 }
 
 type Shown = (alias: string) => string;

@@ -1,7 +1,8 @@
 /** Runs a case through the product and compares every contribution with the recomputation. */
-import { asToken, must } from '../../../src/base/index.ts';
+import { asToken, must, systemClock } from '../../../src/base/index.ts';
 import { createStoreTables } from '../../../src/collector/index.ts';
 import { computeContribution, type Computed } from '../../../src/executor/compute/compute.ts';
+import { SpanCopies, type CopyOrder, type CopyWork } from '../../../src/executor/compute/span-copies.ts';
 import { layoutOf, type ReportLayout } from '../../../src/executor/sink/layout.ts';
 import type { Contribution } from '../../../src/executor/sink/merge.ts';
 import { advanceStates, createStateTables } from '../../../src/executor/states/index.ts';
@@ -24,9 +25,10 @@ import { addTo, difference, exact, shown, type Amounts } from './amounts.ts';
 import { rowOf } from './generate.ts';
 import { play, type Played } from './history.ts';
 import { COLUMNS, type JoinCase, type Schema } from './join-case.ts';
-import { recompute } from './recompute.ts';
+import { recompute, type Recomputed } from './recompute.ts';
 import { compiledReport } from './report-sql.ts';
 import { held, holdAll } from '../held.ts';
+import { shardOf } from '../shard-of.ts';
 
 const TOKEN = asToken(50_000n << 40n);
 const PREPARED = TOKEN + 1n;
@@ -99,16 +101,49 @@ export async function runCase(engine: SqlEngine, one: JoinCase): Promise<void> {
   await clear(engine, one.schema);
   const played = play(one);
   const run = new Run(engine, one, played);
-  await run.write();
-  const moments = one.begin === 0 ? [0, ...one.spans] : [one.begin, ...one.spans];
-  await writeBase(engine, one, played, moments);
+  try {
+    await run.write();
+    const moments = one.begin === 0 ? [0, ...one.spans] : [one.begin, ...one.spans];
+    await writeBase(engine, one, played, moments);
+    const all = await Promise.all(reportsOf(one).map((report) => expectedOf(engine, report)));
+    if (one.begin > 0) {
+      const found = await run.span(one.begin, one.begin, true);
+      for (const [at, amounts] of found.entries()) compare(one, one.begin, all[at]?.level.get(0), amounts);
+    }
+    for (const [at, last] of one.spans.entries()) {
+      const found = await run.span((moments[at] ?? 0) + 1, last, false);
+      for (const [report, amounts] of found.entries()) {
+        const { level, ahead } = must(all[report], 'what the report must show');
+        compare(one, last, difference(level.get(at + 1), ahead.get(at)), amounts);
+      }
+    }
+  } finally {
+    await run.end();
+  }
+  run.checkCopies();
+}
+
+/** The case's report, and another one over the same rows if it has that. */
+const reportsOf = (one: JoinCase): JoinCase[] =>
+  one.beside === undefined ? [one] : [one, { ...one, branches: [one.beside] }];
+
+async function expectedOf(
+  engine: SqlEngine,
+  one: JoinCase,
+): Promise<Readonly<Record<'level' | 'ahead', Recomputed>>> {
   const level = await recompute(engine, one, 0);
-  const ahead = one.inputs.some(({ kind }) => kind === 'state') ? await recompute(engine, one, 1) : level;
-  if (one.begin > 0) compare(one, one.begin, level.get(0), await run.span(one.begin, one.begin, true));
-  for (const [at, last] of one.spans.entries()) {
-    const first = (moments[at] ?? 0) + 1;
-    const expected = difference(level.get(at + 1), ahead.get(at));
-    compare(one, last, expected, await run.span(first, last, false));
+  const readsAhead = one.inputs.some(({ kind }) => kind === 'state');
+  return { level, ahead: readsAhead ? await recompute(engine, one, 1) : level };
+}
+
+/** Counts the tasks that it served. */
+class CountedCopies extends SpanCopies {
+  served = 0;
+
+  override async use<T>(order: CopyOrder, work: CopyWork<T>): Promise<T | undefined> {
+    const value = await super.use(order, work);
+    if (value !== undefined) this.served += 1;
+    return value;
   }
 }
 
@@ -139,12 +174,21 @@ async function writeBase(
   });
 }
 
+interface Span {
+  readonly first: number;
+  readonly last: number;
+  readonly fromStates: boolean;
+}
+
 /** A case on its store shards. */
 class Run {
   readonly #engine: SqlEngine;
   readonly #case: JoinCase;
   readonly #source: CompiledSource;
-  readonly #layout: ReportLayout;
+  readonly #layouts: readonly ReportLayout[];
+  readonly #warnings: unknown[] = [];
+  /** Tasks of a span share its rows, as in an executor. */
+  readonly #copies = new CountedCopies(systemClock, { warn: (fields) => this.#warnings.push(fields) });
   /** By shard: the images of each window. */
   readonly #changes: readonly (readonly (readonly Change[])[])[];
   #advanced = 0;
@@ -153,12 +197,14 @@ class Run {
     this.#engine = engine;
     this.#case = one;
     this.#source = capturedSource(one.schema);
-    const report = compiledReport(one);
     const dimension = columnsOf(DIMENSION.columns, one.schema);
-    const inputs = report.inputs.map((input) =>
-      input.kind === 'dimension' ? { ...input, columns: dimension } : input,
-    );
-    this.#layout = layoutOf({ reportId: 1, generation: 1 }, { ...report, inputs });
+    this.#layouts = reportsOf(one).map((each, at) => {
+      const report = compiledReport(each);
+      const inputs = report.inputs.map((input) =>
+        input.kind === 'dimension' ? { ...input, columns: dimension } : input,
+      );
+      return layoutOf({ reportId: 1 + at, generation: 1 }, { ...report, inputs });
+    });
     this.#changes = shardsOf(one.schema).map((shard) =>
       played.windows.map((changes) => changes.filter((change) => this.#isOn(shard, change))),
     );
@@ -168,7 +214,7 @@ class Run {
     const { tables, shards } = this.#case.schema;
     const shape = tables.find(({ name }) => name === change.table);
     if (shape === undefined || shape.shardKey === null) return true;
-    return Number(change.row[shape.columns.indexOf(shape.shardKey)]) % shards === shard;
+    return shardOf(change.row[shape.columns.indexOf(shape.shardKey)] ?? null, shards) === shard;
   }
 
   async write(): Promise<void> {
@@ -177,31 +223,49 @@ class Run {
     }
   }
 
-  /** What a span adds, over all shards. */
-  async span(first: number, last: number, fromStates: boolean): Promise<Amounts> {
-    const needsStates = fromStates || readsStates(this.#layout.report);
+  async end(): Promise<void> {
+    await this.#copies.close();
+  }
+
+  /** @throws Error if rows could be shared, and were not. */
+  checkCopies(): void {
+    if (this.#warnings.length > 0)
+      throw new Error(`it differs: no copies: ${JSON.stringify(this.#warnings)}`);
+    const { engine } = this.#case.schema;
+    if (engine === 'embedded' || this.#case.beside === undefined || this.#case.spans.length === 0) return;
+    if (this.#copies.served === 0) throw new Error('it differs: no span was computed over copies');
+  }
+
+  /** What a span adds, over all shards; of each report. */
+  async span(first: number, last: number, fromStates: boolean): Promise<Amounts[]> {
+    const layout = must(this.#layouts[0], 'a case has a report');
+    const needsStates = fromStates || readsStates(layout.report);
     if (this.#advanced < last && needsStates) {
-      const early = await codeOf(this.#compute(0, first, last, fromStates));
+      const early = await codeOf(this.#compute(layout, 0, { first, last, fromStates }));
       if (early !== 'STATE_BEHIND') throw new Error(`it differs: before the row states are there: ${early}`);
     }
     await this.#advance(last);
+    return Promise.all(this.#layouts.map((one) => this.#spanOf(one, { first, last, fromStates })));
+  }
+
+  async #spanOf(layout: ReportLayout, span: Span): Promise<Amounts> {
     const found: Amounts = new Map();
-    const replicated = this.#layout.report.inputs.every(
+    const replicated = layout.report.inputs.every(
       ({ kind, table }) =>
         kind === 'dimension' || this.#source.tables.find((one) => one.table === table)?.shardKey === null,
     );
     for (const shard of replicated ? [0] : shardsOf(this.#case.schema)) {
-      const { contribution } = await this.#compute(shard, first, last, fromStates);
-      this.#collect(found, contribution);
+      const { contribution } = await this.#compute(layout, shard, span);
+      collect(layout, found, contribution);
     }
     return found;
   }
 
-  #compute(shard: number, first: number, last: number, fromStates: boolean): Promise<Computed> {
+  #compute(layout: ReportLayout, shard: number, { first, last, fromStates }: Span): Promise<Computed> {
     return computeContribution({
       store: this.#engine,
       shard: 'main',
-      layout: this.#layout,
+      layout,
       source: this.#source,
       captured: (table) => this.#table(table),
       sourceId: sourceIdOf(shard),
@@ -209,9 +273,10 @@ class Run {
       fromStates,
       timeMs: 60_000,
       prepared: PREPARED,
-      marker: 'test',
+      marker: `test ${layout.reportId}`,
       formerChains: [],
       gather: holdAll,
+      copies: this.#copies,
       signal: new AbortController().signal,
     });
   }
@@ -249,22 +314,22 @@ class Run {
       seal(this.#source, first + at, { main: this.#changes[shard]?.[first + at - 1]?.length ?? 0 }),
     );
   }
+}
 
-  #collect(found: Amounts, contribution: Contribution): void {
-    const { additive, multisets } = held(contribution);
-    const keys = this.#layout.keys.length;
-    for (const row of additive as readonly (readonly SqlValue[])[]) {
-      const key = row.slice(0, keys).map(name).join('|');
-      addTo(found, `sums ${key}`, row.slice(keys).map(exact), 1n);
-    }
-    for (const [at, { measure }] of this.#layout.multisets.entries()) {
-      for (const row of (multisets[at] ?? []) as readonly (readonly SqlValue[])[]) {
-        const member = row
-          .slice(0, keys + 1)
-          .map(name)
-          .join('|');
-        addTo(found, `members ${measure} ${member}`, [exact(row[keys + 1] ?? null)], 1n);
-      }
+function collect(layout: ReportLayout, found: Amounts, contribution: Contribution): void {
+  const { additive, multisets } = held(contribution);
+  const keys = layout.keys.length;
+  for (const row of additive as readonly (readonly SqlValue[])[]) {
+    const key = row.slice(0, keys).map(name).join('|');
+    addTo(found, `sums ${key}`, row.slice(keys).map(exact), 1n);
+  }
+  for (const [at, { measure }] of layout.multisets.entries()) {
+    for (const row of (multisets[at] ?? []) as readonly (readonly SqlValue[])[]) {
+      const member = row
+        .slice(0, keys + 1)
+        .map(name)
+        .join('|');
+      addTo(found, `members ${measure} ${member}`, [exact(row[keys + 1] ?? null)], 1n);
     }
   }
 }
