@@ -15,6 +15,7 @@ import { pause, within } from './timing.mjs';
 
 /** A session, and the time that its successor needs on a busy machine. */
 const SUCCEEDED_WITHIN_MS = 25_000;
+const MINUTE_MS = 60_000;
 
 /** Something happens at a place of the collector. */
 const collectorAt = (name, action) => async (world) => {
@@ -59,30 +60,34 @@ const taskAt = (name, action, match) => async (world) => {
 };
 
 /**
- * An executor is stopped at a place and sleeps past its session, until another has merged what it held; it
- * wakes and goes on with it.
+ * An executor is stopped at a place and sleeps past its session, `leastMs` at least, until another has merged
+ * what it held; it wakes and goes on with it.
  */
-const stoppedAt = (name, match) => async (world) => {
-  const { records, client } = world;
-  const child = anyExecutor(world);
-  if (child === undefined) return false;
-  const hit = await placed(world, child, { name, action: 'pause', match });
-  if (hit === undefined) return false;
-  const { token } = hit.detail;
-  const assigned = await client.listTasks({ state: 'ASSIGNED', limit: 500 });
-  const task = assigned.find((one) => String(one.token) === token)?.task;
-  child.suspend();
-  const succeeded =
-    task !== undefined && (await within(SUCCEEDED_WITHIN_MS, () => isAbove(world, task, token)));
-  const mark = records.mark;
-  child.send({ testBuild: 'release', name });
-  child.resume();
-  const ended = await records.after(mark, ({ record }) => record.token === token, CONSEQUENCE_WITHIN_MS);
-  if (succeeded === true && ended?.record.result === 'DONE') {
-    world.problems.push(`token ${token} of ${task} merged although a later version had`);
-  }
-  return succeeded === true && ended !== undefined && sealedAgain(world);
-};
+const stoppedAt =
+  (name, match, leastMs = 0) =>
+  async (world) => {
+    const { records, client } = world;
+    const child = anyExecutor(world);
+    if (child === undefined) return false;
+    const hit = await placed(world, child, { name, action: 'pause', match });
+    if (hit === undefined) return false;
+    const { token } = hit.detail;
+    const assigned = await client.listTasks({ state: 'ASSIGNED', limit: 500 });
+    const task = assigned.find((one) => String(one.token) === token)?.task;
+    child.suspend();
+    const longEnough = pause(leastMs);
+    const succeeded =
+      task !== undefined && (await within(SUCCEEDED_WITHIN_MS, () => isAbove(world, task, token)));
+    await longEnough;
+    const mark = records.mark;
+    child.send({ testBuild: 'release', name });
+    child.resume();
+    const ended = await records.after(mark, ({ record }) => record.token === token, CONSEQUENCE_WITHIN_MS);
+    if (succeeded === true && ended?.record.result === 'DONE') {
+      world.problems.push(`token ${token} of ${task} merged although a later version had`);
+    }
+    return succeeded === true && ended !== undefined && sealedAgain(world);
+  };
 
 /** Whether a later version of the task has merged. */
 async function isAbove({ servers }, task, token) {
@@ -148,14 +153,61 @@ async function leaderKilledDuringMerge(world) {
   return sealedAgain(world);
 }
 
-/** Two collectors alive: the first is stopped past its session and wakes beside its successor. */
+/**
+ * Two collectors alive: the first is stopped past its session just before it seals, and wakes beside its
+ * successor: its seal must be refused.
+ */
 async function twoCollectors(world) {
   const host = await collectorHost(world);
   if (host === undefined) return false;
+  const name = 'collector.beforeSeal';
+  const hit = await placed(world, host.child, { name, action: 'pause' });
+  if (hit === undefined) return false;
   host.child.suspend();
   const taken = await epochAbove(world, host.epoch);
+  const { mark } = world.records;
   host.child.resume();
-  return taken === true && sealedAgain(world);
+  host.child.send({ testBuild: 'release', name });
+  const refused = await world.records.after(mark, isRefusalOf(host), CONSEQUENCE_WITHIN_MS);
+  return taken === true && refused !== undefined && sealedAgain(world);
+}
+
+const isRefusalOf =
+  ({ child, epoch }) =>
+  (item) =>
+    item.child === child && item.record.epoch === String(epoch) && item.record.code === 'STALE_EPOCH';
+
+/** It dies when it has read a part of a transaction of two tables, some of it stored already. */
+async function killedInsideTransaction(world) {
+  const host = await collectorHost(world);
+  if (host === undefined) return false;
+  const arm = { name: 'collector.afterRead', action: 'kill', match: { inside: 'true' } };
+  const hitting = placed(world, host.child, arm);
+  await world.load.large(world.largeRows);
+  const hit = await hitting;
+  if (hit === undefined) return false;
+  await restart(host.child, world.random);
+  const taken = (await epochAbove(world, host.epoch)) === true;
+  if (taken) world.events.collectorTakenOver(arm.name, hit.detail);
+  return taken && mergedAgain(world);
+}
+
+/** The leader ends when sending what it granted fails: the grant is committed, and the next one sends it. */
+async function leaderFailsAtAssignment(world) {
+  const { cluster, failing } = world;
+  const child = await cluster.leader();
+  const name = 'scheduler.afterGrantBeforeDispatch';
+  failing.add(child);
+  const hit = await placed(world, child, { name, action: 'error', match: { kind: 'task' } });
+  if (hit === undefined) {
+    failing.delete(child);
+    return false;
+  }
+  await child.exited;
+  await cluster.doors.untilCommitted(performance.now(), CONSEQUENCE_WITHIN_MS);
+  const next = await cluster.leader();
+  child.start();
+  return next !== child && mergedAgain(world);
 }
 
 /** The advance of row states breaks off inside its transaction, and goes on elsewhere. */
@@ -202,7 +254,8 @@ export const EDGES = {
     },
     collectorAt,
   ),
-  'two collectors alive': twoCollectors,
+  'two collectors alive, the deposed one refused': twoCollectors,
+  'collector killed inside a transaction of two tables': killedInsideTransaction,
   ...each(
     {
       'executor.beforeCompute': ['executor ... before computing', ALL],
@@ -216,11 +269,17 @@ export const EDGES = {
   'executor killed between commit and report': killedBeforeReport,
   'executor stopped between compute and merge': stoppedAt('executor.afterCompute'),
   'executor stopped inside the merge transaction': stoppedAt('executor.beforeMergeCommit'),
+  'executor stopped for a minute inside the merge transaction': stoppedAt(
+    'executor.beforeMergeCommit',
+    undefined,
+    MINUTE_MS,
+  ),
   'executor killed inside a merge of cells': taskAt('executor.beforeMergeCommit', 'kill', OF_CELLS),
   'executor stopped inside a merge of cells': stoppedAt('executor.beforeMergeCommit', OF_CELLS),
   'leader killed between grant and dispatch': leaderKilledAt('scheduler.afterGrantBeforeDispatch', {
     kind: 'task',
   }),
+  'leader fails between grant and dispatch': leaderFailsAtAssignment,
   'leader held between grant and dispatch': leaderHeldAt('scheduler.afterGrantBeforeDispatch', {
     kind: 'task',
   }),

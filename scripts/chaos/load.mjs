@@ -70,13 +70,14 @@ export class Load {
     }
   }
 
-  /** One transaction of so many rows. */
+  /** One transaction of so many rows of one table, behind some of another. */
   async large(rows) {
     const connection = await mysql.createConnection({ uri: this.#options.url });
     const from = this.#ballast + 1;
     this.#ballast += rows;
     const to = this.#ballast;
     await this.#options.log.transaction(connection, async () => {
+      await connection.query('UPDATE items SET price = price + 1 WHERE item_id % 7 = ?', [from % 7]);
       await connection.query(
         `INSERT INTO ballast (${TABLES.ballast})
          SELECT seq, 1 + seq % ${SHOPS}, seq % 97 FROM seq_${from}_to_${to}`,

@@ -1,13 +1,14 @@
 // npm run chaos [-- --minutes M --seed S] [--only NAME | --draw N]
-// Every fault by its name, then their random mixture, on real MariaDB with real processes; then every cell is
-// compared with the source, and every change row must lie in exactly one sealed window. Exit codes: 0 all
+// Every fault by its name, then their random mixture, two at once now and then, on real MariaDB with real
+// processes; every few minutes and at the end every cell is compared with the source while the load is quiet,
+// and each change must lie in exactly one sealed window. Exit codes: 0 all
 // held, 1 something is wrong (the folder is kept), 2 unknown (a fault never came about, though the run went
 // on for its time again). `--draw`: so many faults, by the seed, with those that no run goes without.
 import { parseArgs } from 'node:util';
-import { settle } from '../../dist/dev/settle.js';
+import { compareAll } from './compare.mjs';
 import { Load } from './load.mjs';
-import { compareCells, compareStates, shown } from './oracle.mjs';
-import { chosen, SCENARIOS } from './scenarios.mjs';
+import { shown } from './oracle.mjs';
+import { chosen, SCENARIOS, together } from './scenarios.mjs';
 import { SealedChanges } from './sealed-changes.mjs';
 import { pause, randomOf, within } from './timing.mjs';
 import { WindowsSeen } from './windows-seen.mjs';
@@ -28,8 +29,11 @@ const say = (line) =>
   process.stdout.write(`${((performance.now() - beganAt) / 1_000).toFixed(1)} s  ${line}\n`);
 const WINDOW_MS = 500;
 const READY_WITHIN_MS = 30_000;
-const SETTLE_WITHIN_MS = 120_000;
 const LOOK_EVERY_MS = 2_000;
+const QUIET_EVERY_MS = 5 * 60_000;
+/** One fault of so many begins another one a moment later. */
+const TOGETHER_OF = 4;
+const TOGETHER_WITHIN_MS = 2_000;
 /** While something has not come about a run goes on for its time again, within these bounds. */
 const LONGER_MS = { least: 60_000, most: 900_000 };
 
@@ -96,7 +100,6 @@ const ready = () =>
   });
 
 async function run(name) {
-  if ((await ready()) === undefined) throw new Error('the cluster did not come back');
   const count = counts.get(name);
   let held = false;
   try {
@@ -108,6 +111,27 @@ async function run(name) {
   if (held) count.done += 1;
   else count.missed += 1;
   say(`${held ? 'done  ' : 'missed'} ${name}`);
+}
+
+/** A fault, and now and then one more while it is under way. */
+async function runSome(name) {
+  if ((await ready()) === undefined) throw new Error('the cluster did not come back');
+  const others = random(TOGETHER_OF) === 0 ? together(name, names) : [];
+  if (others.length === 0) return run(name);
+  const delayMs = random(TOGETHER_WITHIN_MS);
+  const other = others[random(others.length)];
+  world.events.count('faults that began during another');
+  await Promise.all([run(name), pause(delayMs).then(() => run(other))]);
+}
+
+async function compareQuietly() {
+  if ((await ready()) === undefined) throw new Error('the cluster did not come back');
+  const beganMs = performance.now();
+  const { problems, cells } = await load.quietly(() => compareAll(world));
+  const tookS = ((performance.now() - beganMs) / 1_000).toFixed(1);
+  say(`${cells.cells} cells compared after ${tookS} s of quiet, ${problems.length} problems`);
+  world.problems.push(...problems.map((problem) => `in the middle of the run: ${problem}`));
+  world.events.count('comparisons in the middle of the run');
 }
 
 const endsAt = performance.now() + Number(options.minutes) * 60_000;
@@ -127,11 +151,17 @@ const over = () => {
   const now = performance.now();
   return now > lastEndsAt || (now > endsAt && lacking().length === 0);
 };
+const quietEveryMs = Math.min(QUIET_EVERY_MS, Number(options.minutes) * 30_000);
+let quietAt = performance.now() + quietEveryMs;
 while (!over()) {
   load.check();
+  if (performance.now() > quietAt) {
+    await compareQuietly();
+    quietAt = performance.now() + quietEveryMs;
+  }
   // What has come about least is next; between faults of the list a random one.
   const least = [...counts].sort(([, a], [, b]) => a.done - b.done || a.missed - b.missed)[0][0];
-  await run(performance.now() < endsAt && random(3) === 0 ? names[random(names.length)] : least);
+  await runSome(performance.now() < endsAt && random(3) === 0 ? names[random(names.length)] : least);
 }
 
 say('the load stops; waiting until all is merged');
@@ -140,31 +170,12 @@ for (const child of cluster.children) {
   child.resume();
   child.start();
 }
-const [[end]] = await world.source.query('SELECT @@gtid_binlog_pos AS position');
-const goal = Number(end.position.split('-')[2]);
-const included = async () => {
-  const rows = await servers.reports.primary.query(
-    'SELECT position_text AS position FROM chaos.tm_watermark',
-  );
-  const behind = await client.listSources();
-  return (
-    rows.length > 0 &&
-    rows.every(({ position }) => Number(position.split('-')[2] ?? 0) >= goal) &&
-    behind.every(({ lastWindow, states }) => states.every(({ window }) => window === lastWindow))
-  );
-};
-const settled = await settle({ client, included, withinMs: SETTLE_WITHIN_MS });
+const atEnd = await compareAll(world);
 looking = false;
 await watching;
 await look();
 const windows = seen.all();
-const source = servers.source.rootUrl;
-const cells = await compareCells({
-  source,
-  reports: servers.reports.primary.rootUrl,
-  definitions: world.job.reports,
-});
-const states = await compareStates({ source, stores: primaries(), sourceId });
+const { cells, states } = atEnd;
 
 say('');
 for (const [name, { done, missed }] of counts)
@@ -174,11 +185,9 @@ say(`load: ${JSON.stringify(load.totals)}`);
 say(`${windows.length} windows, ${seen.resealed} of them sealed again, ${changes.rows} change rows`);
 say(`${states.rows} rows of states, ${cells.cells} cells`);
 const problems = [
-  ...(settled.ok ? [] : settled.problems),
-  ...cells.wrong,
+  ...atEnd.problems,
   ...changes.problems(),
   ...(await world.log.problems()),
-  ...states.wrong,
   ...seen.problems,
   ...world.problems,
   ...world.crashes.map((crash) => `a process ended by itself: ${crash}`),

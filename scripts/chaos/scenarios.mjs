@@ -72,6 +72,26 @@ export const SCENARIOS = {
   ...RESTORES,
 };
 
+/** These stop processes of the cluster or a part of their work; what runs beside them does neither. */
+const OF_CLUSTER = [...Object.keys(EDGES), ...Object.keys(NETWORK_FAULTS), ...Object.keys(CLOCK_JUMPS)];
+const BESIDE = [
+  'connections to the store cut',
+  'connections to the reports cut',
+  'the store hangs',
+  'a replica of the store hangs',
+  'the report database hangs',
+  'the source hangs',
+  'a large transaction',
+  'transactions of the source deadlock',
+];
+
+/** Which of a run's faults may begin while `name` is under way. */
+export const together = (name, names) =>
+  OF_CLUSTER.includes(name) ? names.filter((other) => BESIDE.includes(other)) : [];
+
+/** Longer than a short run should wait for. */
+const LONG = ['executor stopped for a minute inside the merge transaction'];
+
 /** Without these a run proves nothing (evidence rule 3). */
 const ALWAYS = [
   'collector killed before its mark',
@@ -85,7 +105,7 @@ export function chosen({ only, draw, seed }) {
   const names = Object.keys(SCENARIOS).filter((name) => new RegExp(only ?? '').test(name));
   if (draw === undefined) return names;
   const random = randomOf(Number(seed));
-  const others = names.filter((name) => !ALWAYS.includes(name));
+  const others = names.filter((name) => !ALWAYS.includes(name) && !LONG.includes(name));
   while (others.length > Number(draw) - ALWAYS.length) others.splice(random(others.length), 1);
   return [...ALWAYS, ...others];
 }
