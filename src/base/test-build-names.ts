@@ -303,6 +303,7 @@ export const MUTATIONS = [
   'sql.lostConnectionIsNoQuestion',
   'sql.takerFailureIsTheServers',
   'sql.readersHangUpSoon',
+  'sql.timesAreOfToday',
   'sql.unorderedReplicaIsRead',
   'job.rowsOfAnyEpoch',
   'job.anyColumnIsTheSame',

@@ -35,6 +35,13 @@ const BEGIN = {
 /** What leaves it open whether it took effect if the connection is lost meanwhile. */
 type Effect = 'none' | 'commit' | 'write';
 
+/**
+ * Else MariaDB gives a TIME that is taken for a DATETIME the date of the day on which it is asked, and a
+ * deleted row would not take back what it added. MySQL has no such setting.
+ */
+const NO_TODAY = `/*M!100000 , SESSION old_mode =
+  CONCAT_WS(',', NULLIF(@@old_mode, ''), 'ZERO_DATE_TIME_CAST') */`;
+
 export class MysqlConnection implements SqlConnection {
   readonly id: string;
   readonly #label: string;
@@ -84,9 +91,10 @@ export class MysqlConnection implements SqlConnection {
       const idle = options.idleSeconds ?? IDLE_SECONDS;
       // While a result is not read on, the server waits in its write instead.
       const write = Math.max(idle, IDLE_SECONDS);
-      await connection.query(
+      await connection.#run(
         `SET SESSION wait_timeout = ${idle}, SESSION net_write_timeout = ${write}, ` +
-          `SESSION innodb_lock_wait_timeout = ${lockWait}`,
+          `SESSION innodb_lock_wait_timeout = ${lockWait} ${mutated('sql.timesAreOfToday') ? '' : NO_TODAY}`,
+        'none',
       );
       if (options.selectMs !== undefined) await connection.#limitSelects(options.selectMs);
       if (options.readOnly === true) await connection.query('SET SESSION TRANSACTION READ ONLY');

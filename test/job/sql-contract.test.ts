@@ -46,6 +46,7 @@ describe('SQL that no report may have', () => {
     ['SELECT lower_quartile(a), _w FROM o', /the aggregate LOWER_QUARTILE\(\)/],
     ['SELECT [sum](a), _w FROM o', /quoted as `name`/],
     ['SELECT shop.of(a), _w FROM o', /no functions of a database/],
+    ['SELECT a, _w FROM o WHERE a IN (TABLE orders)', /read as \(SELECT/],
     ['SELECT a, _w FROM ((SELECT a, _w FROM o) UNION ALL (SELECT id, 1 FROM m)) AS t', /another does not/],
     ['SELECT a, _w FROM ((SELECT a, _w FROM o) UNION ALL SELECT id, 1 FROM m) AS t', /another does not/],
     ['SELECT ROW_NUMBER() OVER (ORDER BY a), _w FROM o', /window function/],
@@ -77,6 +78,11 @@ describe('SQL that no report may have', () => {
     expect(error?.message).toMatch(message);
     expect(error?.code).toBe('SQL_INVALID');
   });
+});
+
+it('on the embedded engine reads no table by IN without a SELECT', () => {
+  expect(check('SELECT a, _w FROM o WHERE a IN m', 'embedded')?.message).toMatch(/read as \(SELECT/);
+  expect(check('SELECT a, _w FROM o WHERE a NOT IN (1, 2)', 'embedded')).toBeUndefined();
 });
 
 describe('SQL that writes', () => {

@@ -54,6 +54,17 @@ describe.skipIf(mariadbMissing())('MariaDB', () => {
     await hurried.close();
   });
 
+  rule('sql.timesAreOfToday', 'gives a time of day no date, least of all the present one', async () => {
+    const own = openMysql({ kind: 'mysql', url: database.url });
+    const sql = "SELECT DATEDIFF(CAST('10:00:00' AS TIME), '2020-01-01'), YEAR(CAST('10:00:00' AS TIME))";
+    try {
+      const { rows } = await own.read('test', (connection) => connection.query(sql));
+      expect(rows).toEqual([[null, 0n]]);
+    } finally {
+      await own.close();
+    }
+  });
+
   rule('sql.readersHangUpSoon', 'leaves a reading connection the time to wait for a stage', async () => {
     const own = openMysql({ kind: 'mysql', url: database.url });
     const sql = 'SELECT @@wait_timeout, @@net_write_timeout';

@@ -133,6 +133,10 @@ function checkToken(sql: string, tokens: readonly Token[], token: Token, at: num
   if (tokens[at - 1]?.text === '.' && functionName(tokens, at) !== '') {
     throw refuse(sql, token, `${token.text}(): a report calls no functions of a database`);
   }
+  // `IN (TABLE x)` of MySQL and `IN x` of SQLite read a table where none is looked for.
+  const isTable = keyword(token) === 'TABLE' && tokens[at - 1]?.text !== '.';
+  const isIn = kind === 'embedded' && keyword(token) === 'IN' && tokens[at + 1]?.text !== '(';
+  if (isTable || isIn) throw refuse(sql, token, 'a table is read as (SELECT ... FROM it)');
   const unstable = unstableValue(tokens, at, kind);
   if (unstable === undefined) return;
   const why = 'gives another value each time: a deleted row would not take back what it added';
