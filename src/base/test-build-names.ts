@@ -234,6 +234,7 @@ export const MUTATIONS = [
   'sink.floorNotRaised',
   'sink.unknownRowsKept',
   'sink.tablesNotLooked',
+  'sink.formerGenerationsStay',
   'sink.olderStagingDropped',
   'sink.foldMarkLost',
   'sink.knownInPart',

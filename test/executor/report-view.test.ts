@@ -6,6 +6,7 @@ import type { SinkGrant } from '../../src/executor/sink/sink-epoch.ts';
 import { freshEngine, type FreshEngine } from '../support/engines.ts';
 import { mariadbMissing } from '../support/mariadb.ts';
 import { codeOf } from '../sql/engine-contract.ts';
+import { rule } from '../support/rule.ts';
 import { REPORT, TOKEN_BASE } from './merge-fixture.ts';
 import { prepareSink } from './sink-fixture.ts';
 
@@ -38,6 +39,22 @@ describe.each(['embedded', 'mysql'] as const)('the view of a report on %s', (kin
     };
     const view = (): Promise<string> =>
       one(kind === 'mysql' ? 'SHOW CREATE VIEW sales' : "SELECT sql FROM sqlite_master WHERE name = 'sales'");
+
+    const tables = (): Promise<string> =>
+      one(
+        kind === 'mysql'
+          ? 'SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()'
+          : "SELECT name FROM sqlite_master WHERE type = 'table'",
+      );
+
+    rule('sink.formerGenerationsStay', 'and takes away what it took the place of', async () => {
+      await prepare(20, 1);
+      await prepare(30, 2);
+      expect(await one('SELECT generation FROM tm_watermark')).toBe('[["2"]]');
+      expect(await one('SELECT generation FROM tm_fold')).toBe('[["2"]]');
+      expect(await tables()).not.toContain('_7_1');
+      expect(await tables()).toContain('tm_contribution_7_2');
+    });
 
     it('also when an older one, stopped before it made the view, wakes later', async () => {
       await prepare(20, 2);

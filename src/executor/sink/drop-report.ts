@@ -3,11 +3,11 @@
  * late fails as a whole, then what is known of it.
  */
 import { isTidemarkError } from '../../base/index.ts';
-import { FOLD_TABLE, LEDGER_TABLE, STAGE_TABLE, WATERMARK_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
-import { tablesOf, type ReportLayout } from './layout.ts';
+import { dropGeneration } from './drop-generation.ts';
+import type { ReportLayout } from './layout.ts';
 import { claim, withReportLock, type ReportGrant } from './report-view.ts';
-import { checkGrant, SCOPE_WHERE, scopeParams } from './sink-epoch.ts';
+import { checkGrant } from './sink-epoch.ts';
 import { inTransaction } from './transaction.ts';
 
 /**
@@ -23,23 +23,11 @@ export async function dropReport(
   dropsView: boolean,
 ): Promise<void> {
   const { dialect } = engine;
-  const { reportId, generation, report } = layout;
-  const scope = { reportId, generation, sourceId: grant.sourceId };
+  const { report } = layout;
   await engine.use('drop report', (connection) =>
     withReportLock(connection, dialect, report.name, async () => {
       await leaveName(connection, dialect, grant, { name: report.name, dropsView });
-      await inTransaction(connection, async () => {
-        await checkGrant(connection, dialect, grant);
-        for (const table of tablesOf(layout)) {
-          await connection.query(`DROP TABLE IF EXISTS ${dialect.id(table)}`);
-        }
-      });
-      await inTransaction(connection, async () => {
-        await checkGrant(connection, dialect, grant);
-        for (const table of [LEDGER_TABLE, STAGE_TABLE, WATERMARK_TABLE, FOLD_TABLE]) {
-          await connection.query(`DELETE FROM ${table} WHERE ${SCOPE_WHERE}`, scopeParams(scope));
-        }
-      });
+      await dropGeneration(connection, dialect, grant, layout);
     }),
   );
 }

@@ -8,6 +8,7 @@ import { TidemarkError, type FencingToken } from '../../base/index.ts';
 import { PREPARED_TABLE } from '../../job/index.ts';
 import type { Dialect, SqlConnection, SqlEngine } from '../../sql/index.ts';
 import { releaseLock } from '../marker.ts';
+import { dropFormer } from './drop-generation.ts';
 import type { ReportLayout } from './layout.ts';
 import { createReportTables } from './schema.ts';
 import { checkGrant, type SinkGrant } from './sink-epoch.ts';
@@ -26,7 +27,8 @@ export interface ReportGrant extends SinkGrant {
 const LOCK_WAIT_SECONDS = 5;
 
 /**
- * Makes the tables of a report generation, then the view over them. Repeating it is harmless.
+ * Makes the tables of a report generation, then the view over them, and drops the generations that it took
+ * the place of. Repeating it is harmless.
  *
  * @throws TidemarkError `STALE_VERSION` if a newer prepare has been here, `SINK_EPOCH`,
  * `SINK_OF_OTHER_CLUSTER`, `DB_BUSY`, and those of the engine.
@@ -40,8 +42,8 @@ export async function prepareReport(
   const { reportId, generation, report } = layout;
   await createReportTables(engine, layout);
   await engine.use('prepare', (connection) =>
-    withReportLock(connection, dialect, report.name, () =>
-      inTransaction(connection, async () => {
+    withReportLock(connection, dialect, report.name, async () => {
+      await inTransaction(connection, async () => {
         await checkGrant(connection, dialect, grant);
         await claim(connection, dialect, report.name, grant.prepared);
         await registerReport(
@@ -52,13 +54,15 @@ export async function prepareReport(
         );
         // The last step: on MySQL it commits what stands before it, and only the named lock holds on.
         for (const statement of viewStatements(dialect, layout)) await connection.query(statement);
-      }),
-    ),
+      });
+      await dropFormer(connection, dialect, grant, layout);
+    }),
   );
 }
 
 /**
- * Makes the tables of a report generation that nobody is shown yet: the view stays where it is.
+ * Makes the tables of a report generation that nobody is shown yet: the view stays where it is. Generations
+ * of the same report that it took the place of are dropped.
  *
  * @throws TidemarkError as {@link prepareReport}.
  */
@@ -70,15 +74,16 @@ export async function prepareHidden(
   const { dialect } = engine;
   const { reportId, generation, report } = layout;
   await createReportTables(engine, layout);
-  await engine.use('prepare', (connection) =>
-    inTransaction(connection, async () => {
+  await engine.use('prepare', async (connection) => {
+    await inTransaction(connection, async () => {
       await checkGrant(connection, dialect, grant);
       await claim(connection, dialect, report.name, grant.prepared);
       const { sourceId, epoch } = grant;
       const scope = { reportId, generation, sourceId, epoch };
       await registerReport(connection, dialect, scope, report.name);
-    }),
-  );
+    });
+    await dropFormer(connection, dialect, grant, layout);
+  });
 }
 
 /** @throws TidemarkError `STALE_VERSION` if the view was last made under a newer token. */
