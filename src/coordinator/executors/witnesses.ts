@@ -18,6 +18,8 @@ import {
 
 /** Tasks in one probe. With very many reports the far ones of each are left out. */
 const WITNESSES_MAX = 2_000;
+/** Newest windows of a report that are all looked for: those of two probes, if they are of 100 ms. */
+const NEAR_WINDOWS = 64;
 
 /** Finished tasks of all reports of a database, the newest of each report first. */
 export function witnessesOf(view: StateView, sink: SinkRecord): TaskRecord[] {
@@ -49,6 +51,11 @@ function rungsOf(view: StateView, report: ReportRecord): SpanRecord[] {
       if (span !== undefined) spans.set(span.firstWindow, span);
     }
     if (mutated('coordinator.oldLossNotProbed')) break;
+  }
+  // Short windows pass many distances between two probes: as many as there is room for are looked at all.
+  for (let distance = 3; distance < NEAR_WINDOWS && nextWindow - distance > droppedWindow; distance += 1) {
+    const span = spanAt(view, report, nextWindow - distance);
+    if (span !== undefined && !mutated('coordinator.oldLossNotProbed')) spans.set(span.firstWindow, span);
   }
   return [...spans.values()];
 }
