@@ -253,6 +253,7 @@ export const MUTATIONS = [
   'sink.stoppedGoesOn',
   'state.idleFoldAgainAtOnce',
   'coordinator.oldLossNotProbed',
+  'coordinator.newestLossNotProbed',
   'sink.foldOfAnyChain',
   'sink.foldOfOtherEpoch',
   'sink.mixedTaken',

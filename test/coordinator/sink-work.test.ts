@@ -41,6 +41,12 @@ describe('a probe of a report database', () => {
     }
   });
 
+  rule('coordinator.newestLossNotProbed', 'looks for all of the newest that are merged', () => {
+    const world = worldOf({ done: 100, open: 20 }, ['sales']);
+    const newest = Array.from({ length: 64 }, (_, at) => 100 - at);
+    expect(probed(world).get(1)).toEqual(expect.arrayContaining(newest));
+  });
+
   it('meets each window that was lost while others go by', () => {
     const world = worldOf({ done: 30, open: 0 }, ['sales']);
     const met = new Set<number>();

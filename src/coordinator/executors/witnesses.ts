@@ -1,8 +1,8 @@
 /**
  * What a probe of a report database looks for (design 6.12): finished tasks of each report, close together
- * near its newest windows and ever farther apart, back to where tasks have no records. A database that was
- * restored in place lacks the tasks of a while, and has those after it: as windows go by, each of them comes
- * to lie at every one of these distances.
+ * near its newest windows and ever farther apart, back to where tasks have no records; and as many of the
+ * newest as there is room for. A database that was restored in place lacks the tasks of a while, and has
+ * those after it: as windows go by, each of them comes to lie at every one of these distances.
  */
 import { LIMITS, mutated } from '../../base/index.ts';
 import {
@@ -16,10 +16,10 @@ import {
   type TaskRecord,
 } from '../../statemachine/index.ts';
 
-/** Tasks in one probe. With very many reports the far ones of each are left out. */
+/** Tasks in one probe. With very many reports the newest are left out first, then the far ones of each. */
 const WITNESSES_MAX = 2_000;
-/** Newest windows of a report that are all looked for: those of two probes, if they are of 100 ms. */
-const NEAR_WINDOWS = 64;
+/** Newest spans of a report that are all looked for: those of two probes, if their windows are of 100 ms. */
+const NEWEST_SPANS = 64;
 
 /** Finished tasks of all reports of a database, the newest of each report first. */
 export function witnessesOf(view: StateView, sink: SinkRecord): TaskRecord[] {
@@ -52,12 +52,24 @@ function rungsOf(view: StateView, report: ReportRecord): SpanRecord[] {
     }
     if (mutated('coordinator.oldLossNotProbed')) break;
   }
-  // Short windows pass many distances between two probes: as many as there is room for are looked at all.
-  for (let distance = 3; distance < NEAR_WINDOWS && nextWindow - distance > droppedWindow; distance += 1) {
-    const span = spanAt(view, report, nextWindow - distance);
-    if (span !== undefined && !mutated('coordinator.oldLossNotProbed')) spans.set(span.firstWindow, span);
-  }
+  for (const span of newestMerged(view, report)) spans.set(span.firstWindow, span);
   return [...spans.values()];
+}
+
+/**
+ * Spans next to each other, back from the window up to which all are merged. Of short windows many go by
+ * between two probes, and what is lost would lie between two of the distances for long.
+ */
+function newestMerged(view: StateView, report: ReportRecord): SpanRecord[] {
+  const found: SpanRecord[] = [];
+  let window = report.mergedWindow;
+  while (found.length < NEWEST_SPANS && window > report.droppedWindow) {
+    const span = mutated('coordinator.newestLossNotProbed') ? undefined : spanAt(view, report, window);
+    if (span === undefined) break;
+    found.push(span);
+    window = span.firstWindow - 1;
+  }
+  return found;
 }
 
 /** The span that holds a window; only a report's first one may be wider than the limit. */
